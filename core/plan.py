@@ -1,0 +1,83 @@
+"""What the planner process says: a plan, or a structured rejection, and a heartbeat with progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+FAST, SLOW = "fast", "slow"
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """Signals of one decode, from raw logits before any warping (reference: safety sheet section 3.2).
+
+    `spread_m`: (T,) float32, root-mean-square distance of the action distribution from its mean, metres per step.
+    `outside_mass`: (T,) float32, probability outside the action tokens. `chosen_mass`: (T,) float32, probability within
+    0.3 m of the chosen action. `negative_log_likelihood`: mean over the chosen action tokens, nats.
+    """
+
+    spread_m: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None,)})
+    outside_mass: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None,)})
+    chosen_mass: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None,)})
+    negative_log_likelihood: float
+
+
+@dataclass(frozen=True)
+class PassCount:
+    """Model executions spent on one plan, counted by the engines."""
+
+    vision: int
+    prefill: int
+    decode: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A trajectory in the ego frame at `stamp_ns` (the anchor picture's stamp).
+
+    `poses`: (T, 3) float32: x, y in metres, heading in rad, at step_s, 2 step_s, ...; `fine_poses`: (T*S, 3) float32, the
+    same motion at the codebook's sub-steps. `oldest_frame_stamp_ns`: oldest of the newest pictures used.
+    `stage_ms`: wall time per stage. `slow_probability`: the fork's probability of choosing slow thinking.
+    """
+
+    plan_id: int
+    stamp_ns: int
+    oldest_frame_stamp_ns: int
+    step_s: float
+    poses: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None, 3)})
+    fine_poses: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None, 3)})
+    action_tokens: tuple[int, ...]
+    depth: str
+    slow_probability: float
+    text: str
+    uncertainty: Uncertainty
+    passes: PassCount
+    stage_ms: dict[str, float]
+    bundle_hash: str
+
+
+@dataclass(frozen=True)
+class PlanRejection:
+    """The planner could not make a valid plan for this anchor stamp; `code` is machine-readable."""
+
+    plan_id: int
+    stamp_ns: int
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """Sent at a fixed rate by a live process; counters that do not move betray a live thread beside a dead engine."""
+
+    process: str
+    process_id: int
+    sequence: int
+    stamp_ns: int
+    work_started: int
+    work_done: int
+    ready: bool
+    detail: str

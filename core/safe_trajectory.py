@@ -1,0 +1,72 @@
+"""What the vehicle gets: a trajectory, who made it, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.verdict import Reason
+
+
+class Mode(IntEnum):
+    """The ladder, ordered from least to most restrictive."""
+
+    NOMINAL = 0
+    REDUCED = 1
+    FALLBACK = 2
+    IN_LANE_STOP = 3
+    EMERGENCY_STOP = 4
+    STOPPED = 5
+
+
+class Engagement(Enum):
+    """Who drives."""
+
+    STANDBY = "standby"
+    ENGAGED = "engaged"
+    DRIVER_OVERRIDE = "driver_override"
+    LATCHED = "latched"
+
+
+@dataclass(frozen=True, eq=False)
+class SafeTrajectory:
+    """Published by the supervisor at its own fixed rate; its arrival is the supervisor's heartbeat.
+
+    `points`: (T, 6) float64: time from stamp_ns (s), x, y (m, odometry frame), heading (rad), speed (m/s),
+    acceleration (m/s^2). `source` names the planner that made the points: "model", "fallback", "stop" or "none".
+    `shadow_passes`: consecutive model plans that passed every guard while the model was not driving.
+    """
+
+    stamp_ns: int
+    sequence: int
+    engagement: Engagement
+    mode: Mode
+    source: str
+    plan_id: int
+    reasons: tuple[Reason, ...]
+    points: NDArray[np.float64] = field(metadata={"dtype": "float64", "shape": (None, 6)})
+    hazard_lights: bool
+    takeover_request: bool
+    shadow_passes: int
+
+
+@dataclass(frozen=True)
+class OperatorCommand:
+    """Sent by the operator (or the demo): "engage", "disengage" or "rearm"."""
+
+    stamp_ns: int
+    command: str
+
+
+@dataclass(frozen=True)
+class DriverState:
+    """What the driver does. `override` is true while the driver steers, brakes or accelerates against the system."""
+
+    stamp_ns: int
+    override: bool
+
+
+ENGAGE, DISENGAGE, REARM = "engage", "disengage", "rearm"
