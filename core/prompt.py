@@ -1,0 +1,289 @@
+"""The prompt as data: a template asset that renders to text and video placeholders, and the shape of the answer.
+
+The template is a JSON file of the checkpoint and of the bundle (`prompt.json`):
+
+- `fields`: what the prompt may be told. Kinds: `number` (with `minimum`, `maximum`, `format`), `choice` (with
+  `values`, a table from value to text) and `actions` (a list of action-token indices). `optional` fields may be left out.
+- `segments`: a list of `{"text": ...}`, with `{field}` placeholders and optionally `"when": field`, and of
+  `{"video": camera}`.
+- `answer`: see `AnswerTemplate`.
+- `video_token`: the placeholder that stands once for each merged visual token.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from onboard_vla.core.errors import PromptError
+
+PROMPT_FORMAT = 1
+Value = float | int | str | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TextSegment:
+    """Text to tokenise by itself."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class VideoSegment:
+    """Stands for all visual tokens of one camera."""
+
+    camera: str
+
+
+@dataclass(frozen=True)
+class AnswerTemplate:
+    """What the model says around its actions.
+
+    Fast: `fork_prefix` + `fast_fork` + `fast_rest`, the actions, `answer_suffix`. Slow: `fork_prefix` + `slow_fork` +
+    `slow_rest`, free reasoning, `reasoning_suffix`, the actions, `answer_suffix`. Each fork text is one token.
+    `action_token` names an action token by `{index}`; `action_count` is the number of planning steps of `step_s`.
+    """
+
+    fork_prefix: str
+    fast_fork: str
+    fast_rest: str
+    slow_fork: str
+    slow_rest: str
+    reasoning_suffix: str
+    answer_suffix: str
+    action_token: str
+    action_count: int
+    step_s: float
+    max_reasoning_tokens: int
+
+    @property
+    def fast_prefix(self) -> str:
+        """Everything before the first action of a fast answer."""
+        return self.fork_prefix + self.fast_fork + self.fast_rest
+
+    @property
+    def slow_prefix(self) -> str:
+        """Everything before the reasoning of a slow answer."""
+        return self.fork_prefix + self.slow_fork + self.slow_rest
+
+    def actions_text(self, indices: tuple[int, ...]) -> str:
+        """The action tokens' text."""
+        return "".join(self.action_token.format(index=index) for index in indices)
+
+    def fast_answer(self, indices: tuple[int, ...]) -> str:
+        """A whole fast answer."""
+        return self.fast_prefix + self.actions_text(indices) + self.answer_suffix
+
+    def slow_answer(self, reasoning: str, indices: tuple[int, ...]) -> str:
+        """A whole slow answer."""
+        return self.slow_prefix + reasoning + self.reasoning_suffix + self.actions_text(indices) + self.answer_suffix
+
+
+@dataclass(frozen=True)
+class _Number:
+    minimum: float
+    maximum: float
+    format: str
+
+    def render(self, value: object, where: str) -> str:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise PromptError(f"{where}: expected a finite number, found {value!r}")
+        if not self.minimum <= value <= self.maximum:
+            raise PromptError(f"{where}: expected {self.minimum:g} to {self.maximum:g}, found {value:g}")
+        return format(float(value), self.format)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    values: Mapping[str, str]
+
+    def render(self, value: object, where: str) -> str:
+        if not isinstance(value, str) or value not in self.values:
+            raise PromptError(f"{where}: expected one of {', '.join(self.values)}, found {value!r}")
+        return self.values[value]
+
+
+@dataclass(frozen=True)
+class _Actions:
+    action_token: str
+
+    def render(self, value: object, where: str) -> str:
+        if not isinstance(value, tuple | list) or not all(type(index) is int and index >= 0 for index in value):
+            raise PromptError(f"{where}: expected action-token indices, found {value!r}")
+        return "".join(self.action_token.format(index=index) for index in value)
+
+
+@dataclass(frozen=True)
+class _Segment:
+    text: str | None
+    video: str | None
+    when: str | None
+    names: tuple[str, ...]
+
+
+class PromptTemplate:
+    """A validated prompt template."""
+
+    def __init__(self, data: Mapping[str, Any], where: str = "prompt") -> None:
+        """Validate a template.
+
+        Raises:
+            PromptError: something about the template is missing, unknown or contradictory.
+        """
+        _check_keys(data, {"format", "video_token", "fields", "segments", "answer"}, set(), where)
+        if data["format"] != PROMPT_FORMAT:
+            raise PromptError(f"{where}: has prompt format {data['format']!r}, this build reads {PROMPT_FORMAT}")
+        self.answer = _answer(data["answer"], f"{where}.answer")
+        self.video_token = _text(data["video_token"], f"{where}.video_token")
+        self._fields: dict[str, _Number | _Choice | _Actions] = {}
+        self._optional: set[str] = set()
+        for name, entry in _table(data["fields"], f"{where}.fields").items():
+            self._fields[name] = _field(entry, self.answer, f"{where}.fields.{name}")
+            if entry.get("optional", False):
+                self._optional.add(name)
+        if not isinstance(data["segments"], list) or not data["segments"]:
+            raise PromptError(f"{where}.segments: expected a list of segments")
+        self._segments = [self._segment(entry, f"{where}.segments[{i}]") for i, entry in enumerate(data["segments"])]
+        self.cameras = tuple(segment.video for segment in self._segments if segment.video is not None)
+        if len(set(self.cameras)) != len(self.cameras):
+            raise PromptError(f"{where}.segments: a camera is shown twice in {self.cameras}")
+
+    @classmethod
+    def load(cls, path: Path | str) -> PromptTemplate:
+        """Read and validate a template from a JSON file.
+
+        Raises:
+            PromptError: the file cannot be read or the template is not valid.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise PromptError(f"{path}: cannot be read as JSON: {error}") from None
+        return cls(_table(data, str(path)), str(path))
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """All fields, in the template's order."""
+        return tuple(self._fields)
+
+    def render(self, values: Mapping[str, Value]) -> tuple[TextSegment | VideoSegment, ...]:
+        """The prompt up to where the answer begins; neighbouring text is joined, so each text is tokenised by itself.
+
+        Raises:
+            PromptError: a field is missing, unknown, or its value does not fit.
+        """
+        unknown = set(values) - set(self._fields)
+        if unknown:
+            raise PromptError(f"unknown prompt field {sorted(unknown)[0]!r}: expected {', '.join(self._fields)}")
+        missing = set(self._fields) - self._optional - set(values)
+        if missing:
+            raise PromptError(f"prompt field {sorted(missing)[0]!r} is missing")
+        texts = {name: self._fields[name].render(value, f"prompt field {name!r}") for name, value in values.items()}
+        result: list[TextSegment | VideoSegment] = []
+        for segment in self._segments:
+            if segment.when is not None and segment.when not in texts:
+                continue
+            if segment.video is not None:
+                result.append(VideoSegment(segment.video))
+                continue
+            text = (segment.text or "").format_map(texts)
+            if result and isinstance(result[-1], TextSegment):
+                text = result.pop().text + text  # type: ignore[union-attr]
+            result.append(TextSegment(text))
+        return tuple(result)
+
+    def _segment(self, entry: object, where: str) -> _Segment:
+        entry = _table(entry, where)
+        if "video" in entry:
+            _check_keys(entry, {"video"}, set(), where)
+            return _Segment(None, _text(entry["video"], f"{where}.video"), None, ())
+        _check_keys(entry, {"text"}, {"when"}, where)
+        text, when = _text(entry["text"], f"{where}.text"), entry.get("when")
+        names = _placeholders(text, f"{where}.text")
+        for name in (*names, *(() if when is None else (when,))):
+            if name not in self._fields:
+                raise PromptError(f"{where}: unknown field {name!r}: expected {', '.join(self._fields)}")
+        for name in names:
+            if name in self._optional and name != when:
+                raise PromptError(f'{where}: optional field {name!r} needs a segment of its own with "when": {name!r}')
+        return _Segment(text, None, when, names)
+
+
+def _placeholders(text: str, where: str) -> tuple[str, ...]:
+    try:
+        parsed = list(string.Formatter().parse(text))
+    except ValueError as error:
+        raise PromptError(f"{where}: {error}") from None
+    for _, name, spec, conversion in parsed:
+        if name is not None and (not name.isidentifier() or spec or conversion):
+            raise PromptError(f"{where}: expected plain {{field}} placeholders, found {name!r}")
+    return tuple(name for _, name, _, _ in parsed if name is not None)
+
+
+def _field(entry: object, answer: AnswerTemplate, where: str) -> _Number | _Choice | _Actions:
+    entry = _table(entry, where)
+    kind = entry.get("kind")
+    if type(entry.get("optional", False)) is not bool:
+        raise PromptError(f"{where}.optional: expected true or false")
+    if kind == "number":
+        _check_keys(entry, {"kind", "minimum", "maximum", "format"}, {"optional"}, where)
+        bounds = entry["minimum"], entry["maximum"]
+        if not all(isinstance(b, int | float) and math.isfinite(b) for b in bounds) or bounds[0] > bounds[1]:
+            raise PromptError(f"{where}: expected finite minimum <= maximum, found {bounds}")
+        try:
+            format(float(bounds[0]), entry["format"])
+        except (TypeError, ValueError) as error:
+            raise PromptError(f"{where}.format: {error}") from None
+        return _Number(float(bounds[0]), float(bounds[1]), entry["format"])
+    if kind == "choice":
+        _check_keys(entry, {"kind", "values"}, {"optional"}, where)
+        values = _table(entry["values"], f"{where}.values")
+        return _Choice({key: _text(text, f"{where}.values.{key}") for key, text in values.items()})
+    if kind == "actions":
+        _check_keys(entry, {"kind"}, {"optional"}, where)
+        return _Actions(answer.action_token)
+    raise PromptError(f"{where}.kind: expected number, choice or actions, found {kind!r}")
+
+
+def _answer(data: object, where: str) -> AnswerTemplate:
+    data = _table(data, where)
+    _check_keys(data, {f.name for f in fields(AnswerTemplate)}, set(), where)
+    for name in ("action_count", "max_reasoning_tokens"):
+        if type(data[name]) is not int or data[name] < 1:
+            raise PromptError(f"{where}.{name}: expected a positive integer, found {data[name]!r}")
+    if isinstance(data["step_s"], bool) or not isinstance(data["step_s"], int | float) or not data["step_s"] > 0:
+        raise PromptError(f"{where}.step_s: expected seconds above zero, found {data['step_s']!r}")
+    texts = [f.name for f in fields(AnswerTemplate) if f.type == "str"]
+    answer = AnswerTemplate(**{**data, **{name: _text(data[name], f"{where}.{name}") for name in texts}})
+    if answer.fast_fork == answer.slow_fork:
+        raise PromptError(f"{where}: fast_fork and slow_fork are both {answer.fast_fork!r}")
+    if _placeholders(answer.action_token, f"{where}.action_token") != ("index",):
+        raise PromptError(f"{where}.action_token: expected one {{index}}, found {answer.action_token!r}")
+    return answer
+
+
+def _table(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise PromptError(f"{where}: expected a table, found {type(value).__name__}")
+    return value
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise PromptError(f"{where}: expected text, found {value!r}")
+    return value
+
+
+def _check_keys(data: Mapping[str, Any], required: set[str], optional: set[str], where: str) -> None:
+    missing, unknown = required - set(data), set(data) - required - optional
+    if missing:
+        raise PromptError(f"{where}: {sorted(missing)[0]!r} is missing")
+    if unknown:
+        raise PromptError(
+            f"{where}: unknown key {sorted(unknown)[0]!r}: expected {', '.join(sorted(required | optional))}"
+        )
