@@ -37,5 +37,9 @@ class GeometryError(OnboardVlaError):
     """A geometric input is degenerate or not finite."""
 
 
+class EngineError(OnboardVlaError):
+    """An inference engine cannot be built from its graph, or an execution failed."""
+
+
 class EnvironmentLacksError(OnboardVlaError):
     """This machine lacks something that the requested work needs."""
