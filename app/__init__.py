@@ -1,0 +1,1 @@
+"""Where the rooms are put together: command line, demo, closed loop, faults, evaluation and reports."""

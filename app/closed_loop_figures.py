@@ -1,0 +1,128 @@
+"""Figures of a run: what tables, JSON and report all quote, computed once from the record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onboard_vla.app.closed_loop_record import RunRecord
+from onboard_vla.app.demo_verdict import at_fault_collisions
+from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
+from onboard_vla.core.safe_trajectory import Mode
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Median, 99th percentile and maximum of `n` samples: exact order statistics, never quoted without `n`."""
+
+    n: int
+    p50: float
+    p99: float
+    largest: float
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Distribution | None:
+        """None for no samples. The percentile is the smallest value with at least that share at or below it."""
+        if not len(values):
+            return None
+        ordered = np.sort(np.asarray(values, np.float64))
+        at = [ordered[max(int(np.ceil(share * len(ordered))) - 1, 0)] for share in (0.50, 0.99)]
+        return Distribution(len(ordered), float(at[0]), float(at[1]), float(ordered[-1]))
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """What one run amounts to. Times in ms, shares 0 to 1, mode shares over published trajectories."""
+
+    plans: int
+    rejections: int
+    rejection_codes: dict[str, int]
+    fast_share: float
+    passes_per_plan: tuple[float, float, float]
+    passes_largest: tuple[int, int, int]
+    latency: Distribution | None
+    age: Distribution | None
+    mode_shares: dict[str, float]
+    model_share: float
+    interventions: int
+    intervention_reasons: dict[str, int]
+    collisions_at_fault: int
+    collisions_other: int
+    off_road: int
+    red_lights: int
+    progress_m: float
+    expert_progress_m: float
+    progress_share: float
+    mean_speed_mps: float
+    loop_lateness: Distribution | None
+    probe_lateness: Distribution | None
+
+
+def figures_of(record: RunRecord) -> RunFigures:
+    """Compute the figures of a run."""
+    driving = record.driving()
+    modes = Counter(item.mode for item in driving)
+    passes = np.array([plan.passes for plan in record.plans], np.float64).reshape(-1, 3)
+    kinds = Counter(violation.kind for violation in record.violations)
+    at_fault = len(at_fault_collisions(record.violations))
+    reasons = [reason for _, reason in interventions(record)]
+    expert = record.expert_progress_m
+    return RunFigures(
+        plans=len(record.plans),
+        rejections=len(record.rejections),
+        rejection_codes=dict(Counter(rejection.code for rejection in record.rejections)),
+        fast_share=_share(sum(plan.depth == "fast" for plan in record.plans), len(record.plans)),
+        passes_per_plan=_triple(passes.mean(axis=0)) if len(passes) else (0.0, 0.0, 0.0),
+        passes_largest=_whole(passes.max(axis=0)) if len(passes) else (0, 0, 0),
+        latency=Distribution.of([plan.latency_ms for plan in record.plans]),
+        age=Distribution.of([plan.age_ns / MILLISECOND_NS for plan in record.plans]),
+        mode_shares={f"L{mode.value}": _share(modes[mode.value], len(driving)) for mode in Mode},
+        model_share=_share(sum(item.source == "model" for item in driving), len(driving)),
+        interventions=len(reasons),
+        intervention_reasons=dict(Counter(reasons)),
+        collisions_at_fault=at_fault,
+        collisions_other=kinds["collision"] - at_fault,
+        off_road=kinds["off_road"],
+        red_lights=kinds["red_light"],
+        progress_m=record.progress_m,
+        expert_progress_m=expert,
+        progress_share=_share(record.progress_m, expert),
+        mean_speed_mps=_share(record.progress_m, record.settings.run_ns / SECOND_NS),
+        loop_lateness=Distribution.of(record.loop_lateness_ms),
+        probe_lateness=Distribution.of([lateness for _, lateness in record.probe]),
+    )
+
+
+def interventions(record: RunRecord) -> list[tuple[int, str]]:
+    """Entries into L2 or above: (time_ns, first reason's code)."""
+    entries, before = [], Mode.NOMINAL.value
+    for item in record.driving():
+        if item.mode >= Mode.FALLBACK > before:
+            entries.append((item.stamp_ns, item.reasons[0][0] if item.reasons else "no reason given"))
+        before = item.mode
+    return entries
+
+
+def mode_changes(record: RunRecord) -> list[tuple[int, int, str, str, tuple[str, ...]]]:
+    """The mode timeline: (stamp_ns, mode, engagement, source, reason codes) at every change of the first three."""
+    changes: list[tuple[int, int, str, str, tuple[str, ...]]] = []
+    for item in record.driving():
+        state = (item.mode, item.engagement, item.source)
+        if not changes or state != changes[-1][1:4]:
+            changes.append((item.stamp_ns, *state, tuple(code for code, _ in item.reasons)))
+    return changes
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
+
+
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def _whole(values: np.ndarray) -> tuple[int, int, int]:
+    return int(values[0]), int(values[1]), int(values[2])

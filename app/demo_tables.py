@@ -1,0 +1,129 @@
+"""The tables a run ends with, and the live one while it goes on."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from onboard_vla.app.closed_loop_figures import Distribution, RunFigures
+from onboard_vla.app.closed_loop_record import RunRecord
+from onboard_vla.app.demo_verdict import PASS, Reaction, RunVerdict
+from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
+from onboard_vla.core.safe_trajectory import Mode
+
+MODE_NAMES = {
+    Mode.NOMINAL: "L0 nominal",
+    Mode.REDUCED: "L1 reduced",
+    Mode.FALLBACK: "L2 fallback",
+    Mode.IN_LANE_STOP: "L3 in-lane stop",
+    Mode.EMERGENCY_STOP: "L4 emergency stop",
+    Mode.STOPPED: "L5 stopped",
+}
+
+
+def spread(distribution: Distribution | None, unit: str = "ms") -> str:
+    """Percentiles in one line, never without the count."""
+    if distribution is None:
+        return "no samples"
+    d = distribution
+    return f"p50 {d.p50:.1f} {unit}, p99 {d.p99:.1f} {unit}, max {d.largest:.1f} {unit} (n = {d.n})"
+
+
+def figure_rows(record: RunRecord, figures: RunFigures) -> list[tuple[str, str]]:
+    """Name and value of everything the end table and the report show of a run."""
+    settings = record.settings
+    shares = ", ".join(f"{name} {share:.1%}" for name, share in figures.mode_shares.items() if share > 0)
+    reasons = ", ".join(f"{code} x{count}" for code, count in figures.intervention_reasons.items())
+    passes, largest = figures.passes_per_plan, figures.passes_largest
+    latency = "plan latency (wall, all stages)"
+    rows = [
+        ("profile, seed, sensors", f"{settings.profile}, seed {settings.seed}, {settings.sensor}"),
+        ("transport", settings.transport),
+        ("plans", f"{figures.plans} ({figures.fast_share:.0%} fast), {_rejections(figures)}"),
+        ("modes, share of published", shares or "nothing published"),
+        ("trajectories made by the model", f"{figures.model_share:.1%}"),
+        ("entries into L2 or above", f"{figures.interventions}" + (f" ({reasons})" if reasons else "")),
+        (
+            "passes per plan, counted",
+            f"vision {passes[0]:.2f}, prefill {passes[1]:.2f}, decode {passes[2]:.2f} "
+            f"(most: {largest[0]}, {largest[1]}, {largest[2]})",
+        ),
+        (latency, spread(figures.latency)),
+        ("age of the oldest picture at arrival", spread(figures.age)),
+        ("collisions", f"{figures.collisions_at_fault} of its own making, {figures.collisions_other} other"),
+        ("left the drivable area", f"{figures.off_road} times"),
+        ("red lights", f"{figures.red_lights}"),
+        (
+            "progress",
+            f"{figures.progress_m:.0f} m, expert {figures.expert_progress_m:.0f} m ({figures.progress_share:.0%})",
+        ),
+        ("mean speed", f"{figures.mean_speed_mps:.1f} m/s"),
+    ]
+    if figures.probe_lateness is not None:
+        rows.append(("20 ms probe timer, lateness", spread(figures.probe_lateness)))
+        rows.append(("world step, lateness", spread(figures.loop_lateness)))
+    if record.cpu_percent:
+        cpu = ", ".join(f"{name} {share:.0f} %" for name, share in record.cpu_percent.items())
+        rows.append(("processor, share of one core", cpu))
+    rows.extend(
+        (f"{name} ready again", f"{time_ns / SECOND_NS:.1f} s after engagement") for time_ns, name in record.restarts
+    )
+    return rows
+
+
+def fault_rows(reactions: tuple[Reaction, ...]) -> list[tuple[str, ...]]:
+    """One row per fault: fault, at, detection, reaction, limit, again L0/L1 after, probe lateness, cause as named."""
+    return [
+        (
+            reaction.fault.fault.title,
+            f"{reaction.fault.start_ns / SECOND_NS:.2f} s",
+            _or_never(reaction.detection_ms, "ms"),
+            _or_never(reaction.reaction_ms, "ms"),
+            f"{reaction.fault.fault.reaction_limit_ns / MILLISECOND_NS:.0f} ms",
+            _recovered(reaction),
+            f"{reaction.probe_lateness_ms:.0f} ms",
+            reaction.reason or "not named",
+        )
+        for reaction in reactions
+    ]
+
+
+FAULT_COLUMNS = ("fault", "at", "detected", "L2+ after", "limit", "L0/L1 again", "probe", "cause as published")
+
+
+def end_tables(record: RunRecord, figures: RunFigures, verdict: RunVerdict) -> list[Table]:
+    """Figures, faults and verdict as rich tables."""
+    run = Table(title=f"{record.settings.run_ns / SECOND_NS:g} s closed loop", show_header=False, title_justify="left")
+    for name, value in figure_rows(record, figures):
+        run.add_row(name, value)
+    faults = Table(title="faults", title_justify="left")
+    for column in FAULT_COLUMNS:
+        faults.add_column(column)
+    for row in fault_rows(verdict.reactions):
+        faults.add_row(*row)
+    checks = Table(title=f"verdict: {verdict.outcome}", title_justify="left")
+    for column in ("", "check", "found", "asked"):
+        checks.add_column(column)
+    for check in verdict.checks:
+        checks.add_row("ok" if check.held else "NO", check.name, check.found, check.asked)
+    return [run, faults, checks] if verdict.reactions else [run, checks]
+
+
+def verdict_line(verdict: RunVerdict) -> str:
+    """One line: outcome, exit status, and why."""
+    why = "" if verdict.outcome == PASS else f": {'; '.join(verdict.reasons)}"
+    return f"{verdict.outcome} (exit {verdict.exit_status}){why}"
+
+
+def _recovered(reaction: Reaction) -> str:
+    if reaction.recovery_s is not None:
+        return f"{reaction.recovery_s:.1f} s"
+    return "never" if reaction.recovery_judged else "run too short"
+
+
+def _or_never(value_ms: float | None, unit: str) -> str:
+    return "never" if value_ms is None else f"{value_ms:.0f} {unit}"
+
+
+def _rejections(figures: RunFigures) -> str:
+    codes = ", ".join(f"{code} x{count}" for code, count in figures.rejection_codes.items())
+    return f"{figures.rejections} rejected" + (f" ({codes})" if codes else "")

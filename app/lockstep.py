@@ -1,0 +1,230 @@
+"""The whole chain in one process and virtual time: the same bodies as the processes have, stepped by a virtual clock.
+
+What a step of 20 ms does, in order: bodies advance to the step's time (planner delivers what is due and may start its
+next plan, heartbeats go out, the supervisor ticks once), then the vehicle's end polls, senses, and drives. A message is
+delivered at the time at which it is published. Inference takes real time, but what counts is a *declared* virtual time:
+a run depends on its seed alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from onboard_vla.app.closed_loop import STEP_NS, ClosedLoop, Scene, TimeBase
+from onboard_vla.app.closed_loop_record import RunRecord, RunSettings
+from onboard_vla.app.closed_loop_recorder import RunRecorder
+from onboard_vla.app.faults import MILLISECOND_NS, PLANNER_PROCESS, SECOND_NS, Fault
+from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.clock import Now
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
+from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.road import Route
+from onboard_vla.core.wire import Message
+from onboard_vla.safety.camera_guard import CameraGuard
+from onboard_vla.safety.supervisor import Supervisor
+
+PLAN_PERIOD_NS = 200 * MILLISECOND_NS
+"""Plans at 5 Hz: the rate at which the planner process aims."""
+DEFAULT_PLAN_LATENCY_NS = 100 * MILLISECOND_NS
+"""Declared virtual time from a plan's start to its delivery; near what the INT8 bundle takes on one desktop core."""
+HEARTBEAT_STEPS = 3
+"""Steps between heartbeats: 60 ms, the multiple of a step next to the processes' 50 ms."""
+WARMUP_LIMIT_NS = 20 * SECOND_NS
+"""A planner that is not ready after this much driving by the expert never will be."""
+
+
+class PlannerBodyLike(Protocol):
+    """What lock-step needs of a planner's body (runtime.planner_body.PlannerBody)."""
+
+    def receive(self, message: CameraFrame | EgoState | Route, now: Now) -> None:
+        """Keep the newest of each kind."""
+
+    def plan_once(self, now: Now) -> Plan | PlanRejection | None:
+        """Plan on the newest complete frame set, if there is a new one."""
+
+    def heartbeat(self, now: Now) -> Heartbeat:
+        """Say how far the work has come."""
+
+
+BodyFactory = Callable[[Scene], PlannerBodyLike]
+"""Makes a planner as a fresh process would have it: no buffers, no caches."""
+
+
+@dataclass
+class _Running:
+    """The planner 'process' while it lives."""
+
+    body: PlannerBodyLike
+    next_start_ns: int
+    result: Plan | PlanRejection | None = None
+    result_due_ns: int = 0
+
+
+class LockstepProcesses:
+    """Planner, camera guard and supervisor behind a VehicleLink, in this process and in virtual time."""
+
+    def __init__(self, planner: Callable[[], PlannerBodyLike], supervisor: Supervisor, guard: CameraGuard) -> None:
+        self._make_planner, self._supervisor, self._guard = planner, supervisor, guard
+        self._latency_ns = DEFAULT_PLAN_LATENCY_NS
+        self._planner: _Running | None = _Running(planner(), 0)
+        self._now = Now(0, 0)
+        self._outbox: list[tuple[Message, Now]] = []
+        self._steps = 0
+        self._speed_mps = 0.0
+        self._guard_work = 0
+
+    def set_latency(self, latency_ns: int) -> None:
+        """Declare how long a plan takes in virtual time.
+
+        Raises:
+            ConfigurationError: negative, or longer than a second.
+        """
+        if not 0 <= latency_ns <= SECOND_NS:
+            raise ConfigurationError(f"plan latency {latency_ns / MILLISECOND_NS:g} ms: expected 0 to 1000 ms")
+        self._latency_ns = latency_ns
+
+    def advance(self, now: Now) -> None:
+        """Let every process do what it does up to `now`."""
+        self._now = now
+        self._run_planner(now)
+        if self._steps % HEARTBEAT_STEPS == 0:
+            self._beat(now)
+        self._outbox.append((self._supervisor.tick(now), now))
+        self._steps += 1
+
+    def publish(self, message: Message) -> None:
+        """Deliver one message of the vehicle at once to everyone who subscribes to its kind."""
+        if isinstance(message, CameraFrame):
+            if self._planner is not None:
+                self._planner.body.receive(message, self._now)
+            verdict = self._guard.check(message, self._speed_mps)
+            self._guard_work += 1
+            self._supervisor.receive(verdict, self._now)
+            self._outbox.append((verdict, self._now))
+            return
+        if isinstance(message, EgoState):
+            self._speed_mps = message.speed_mps
+        if isinstance(message, (EgoState, Route)) and self._planner is not None:
+            self._planner.body.receive(message, self._now)
+        self._supervisor.receive(message, self._now)  # type: ignore[arg-type]
+
+    def poll(self) -> list[tuple[Message, Now]]:
+        """What the processes have said since the last call."""
+        messages, self._outbox = self._outbox, []
+        return messages
+
+    def wait_ready(self, timeout_s: float, processes: tuple[str, ...]) -> None:
+        """Everything is in this process."""
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def kill(self, process: str, now: Now) -> Now:
+        """The planner is gone with its buffers, its caches and the plan it was working on."""
+        if process != PLANNER_PROCESS:
+            raise ConfigurationError(f"cannot kill {process!r} in lock-step: only {PLANNER_PROCESS}")
+        self._planner = None
+        return now
+
+    def restart_due(self, fault: Fault, now: Now) -> None:
+        """The launcher has brought the planner back, empty."""
+        self._planner = _Running(self._make_planner(), now.monotonic_ns)
+
+    def _run_planner(self, now: Now) -> None:
+        planner = self._planner
+        if planner is None:
+            return
+        if planner.result is not None and now.monotonic_ns >= planner.result_due_ns:
+            self._supervisor.receive(_in_virtual_time(planner.result, self._latency_ns), now)
+            self._outbox.append((planner.result, now))
+            planner.result = None
+        if planner.result is None and now.monotonic_ns >= planner.next_start_ns:
+            planner.result = planner.body.plan_once(now)
+            if planner.result is not None:
+                planner.result_due_ns = now.monotonic_ns + self._latency_ns
+                planner.next_start_ns = now.monotonic_ns + PLAN_PERIOD_NS
+
+    def _beat(self, now: Now) -> None:
+        beats = [Heartbeat("camera_guard", 0, self._steps, now.stamp_ns, self._guard_work, self._guard_work, True, "")]
+        if self._planner is not None:
+            beats.append(self._planner.body.heartbeat(now))
+        for beat in beats:
+            self._supervisor.receive(beat, now)
+            self._outbox.append((beat, now))
+
+
+def _in_virtual_time(result: Plan | PlanRejection, latency_ns: int) -> Plan | PlanRejection:
+    """The supervisor sees the declared latency: wall time would make modes depend on the machine's load."""
+    if isinstance(result, PlanRejection):
+        return result
+    return dataclasses.replace(result, stage_ms={"total": latency_ns / MILLISECOND_NS})
+
+
+class VirtualClock:
+    """Time that passes when it is waited for."""
+
+    def __init__(self, processes: LockstepProcesses) -> None:
+        self.base = TimeBase(0, 0)
+        self._processes = processes
+
+    def wait(self, world_ns: int) -> Now:
+        """Advance every process to this time."""
+        now = self.base.now(world_ns)
+        self._processes.advance(now)
+        return now
+
+
+def run_lockstep(
+    settings: RunSettings,
+    planner: BodyFactory,
+    supervisor: Supervisor,
+    guard: CameraGuard,
+    scene: Scene | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> RunRecord:
+    """Drive one run in virtual time.
+
+    Args:
+        settings: seed, profile, sensors, length, faults and the plan's declared latency.
+        planner: makes the planner's body for this run's scene; called again after a kill.
+        supervisor: a fresh one.
+        guard: a fresh one.
+        scene: a scene built beforehand with these settings.
+        progress: told the share done, 0 to 1, every simulated second.
+
+    Raises:
+        EnvironmentLacksError: the planner never became ready.
+    """
+    built = scene or Scene.build(settings.seed, settings.profile, settings.sensor)
+    record = RunRecord(settings)
+    processes = LockstepProcesses(lambda: planner(built), supervisor, guard)
+    processes.set_latency(settings.plan_latency_ns)
+    loop = ClosedLoop(built, processes, VirtualClock(processes), processes, record, RunRecorder(record))
+    warm_up(loop, settings.warmup_ns)
+    loop.engage()
+    steps = settings.run_ns // STEP_NS
+    for index in range(steps + 1):
+        loop.step()
+        if progress is not None and index % (SECOND_NS // STEP_NS) == 0:
+            progress(index / steps)
+    return dataclasses.replace(record, route_points=built.world.route.points)
+
+
+def warm_up(loop: ClosedLoop, least_ns: int, each_step: Callable[[], None] | None = None) -> None:
+    """Drive under the expert until the planner is ready, but at least this long.
+
+    Raises:
+        EnvironmentLacksError: the planner did not become ready in time.
+    """
+    while loop.world_ns < least_ns or not loop.planner_ready:
+        if loop.world_ns > WARMUP_LIMIT_NS:
+            raise EnvironmentLacksError(
+                f"the planner did not become ready within {WARMUP_LIMIT_NS / SECOND_NS:g} s of driving; see its log"
+            )
+        loop.step()
+        if each_step is not None:
+            each_step()
