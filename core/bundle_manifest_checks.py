@@ -68,12 +68,9 @@ def _check_cameras(manifest: BundleManifest) -> None:
     if not roles or len(set(roles)) != len(roles):
         raise BundleError(f"manifest.cameras: expected distinct roles, at least one, found {roles}")
     for camera in manifest.cameras:
-        expected = (camera.height / vision.patch_size, camera.width / vision.patch_size)
-        if (
-            (camera.grid_h, camera.grid_w) != expected
-            or camera.grid_h % vision.merge_size
-            or camera.grid_w % vision.merge_size
-        ):
+        grid = vision.patch_size * vision.merge_size
+        size = (camera.grid_h * vision.patch_size, camera.grid_w * vision.patch_size)
+        if (camera.height, camera.width) != size or camera.height % grid or camera.width % grid or min(size) <= 0:
             raise BundleError(
                 f"manifest.cameras: {camera.role} is {camera.width}x{camera.height} with a grid of {camera.grid_h}x"
                 f"{camera.grid_w}; expected {vision.patch_size}-pixel patches in blocks of {vision.merge_size}"

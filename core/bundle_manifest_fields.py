@@ -37,7 +37,8 @@ class TextDimensions:
 class VisionDimensions:
     """The vision encoder and what it expects of pixels.
 
-    A pixel value v becomes (v / 255 - image_mean[c]) / image_std[c]. A frame pair k of a camera stands
+    Cropped pictures are resized by the filter `resample` ("pil_bicubic": Pillow's, antialiased); a pixel value v then
+    becomes (v / 255 - image_mean[c]) / image_std[c]. A frame pair k of a camera stands
     k * tokens_per_second * second_per_grid temporal positions after the first one.
     """
 
@@ -51,6 +52,7 @@ class VisionDimensions:
     merge_size: int
     window_size: int
     full_attention_blocks: tuple[int, ...]
+    resample: str
     tokens_per_second: float
     second_per_grid: float
     image_mean: tuple[float, ...]

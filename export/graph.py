@@ -1,0 +1,125 @@
+"""Writes ONNX graphs node by node: opset 21, elementary operators only, constants by value.
+
+Every value gets a stable, readable name, so the same weights give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from onboard_vla.export.linear_layers import LinearWriter
+
+OPSET = 21
+"""Oldest operator set that has all that the graphs need, for TensorRT 10.x and ONNX Runtime alike."""
+IR_VERSION = 10
+"""The ONNX file format that came with opset 21."""
+PRODUCER = "onboard-vla"
+
+Array = NDArray[np.generic]
+Extent = int | str
+
+
+class GraphWriter:
+    """Collects nodes and constants of one graph. Methods take and return value names."""
+
+    def __init__(self, name: str, linears: LinearWriter) -> None:
+        self._name, self._linears = name, linears
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+        self._inputs: list[onnx.ValueInfoProto] = []
+        self._outputs: list[onnx.ValueInfoProto] = []
+        self._used: dict[str, int] = {}
+        self._uses: dict[str, int] = {}
+
+    def input(self, name: str, shape: Sequence[Extent], kind: int = TensorProto.FLOAT) -> str:
+        """Declare an input; string extents are dynamic."""
+        self._inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+        return name
+
+    def output(self, value: str, name: str, shape: Sequence[Extent], kind: int = TensorProto.FLOAT) -> None:
+        """Declare that `value` leaves the graph as `name`."""
+        self._nodes.append(helper.make_node("Identity", [value], [name], name=f"output/{name}"))
+        self._outputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
+
+    def constant(self, name: str, array: Array) -> str:
+        """Store an array; the same name must come with the same array."""
+        if name not in self._constants:
+            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def shape(self, *extents: int) -> str:
+        """A constant int64 vector, shared between its users."""
+        return self.constant("shape/" + "_".join(map(str, extents)), np.array(extents, np.int64))
+
+    def scalar(self, value: float) -> str:
+        """A constant float32 scalar, shared between its users."""
+        return self.constant(f"scalar/{value!r}", np.array(value, np.float32))
+
+    def node(
+        self,
+        kind: str,
+        *inputs: str,
+        at: str,
+        outputs: int = 1,
+        **attributes: Any,  # noqa: ANN401  (attribute types are the operator's)
+    ) -> str:
+        """Append a node and return its (first) output; further outputs end in /1, /2, ..."""
+        name = self._unique(f"{at}/{kind}")
+        names = [name, *(f"{name}/{i}" for i in range(1, outputs))]
+        self._nodes.append(helper.make_node(kind, list(inputs), names, name=name, **attributes))
+        return name
+
+    def linear(self, x: str, name: str) -> str:
+        """X @ weight (+ bias) of the linear layer `name`, in that layer's precision."""
+        return self._linears.write(self, x, name)
+
+    def earlier_uses(self, value: str) -> int:
+        """How often this was asked before for the same value: 0, 1, 2, ..."""
+        count = self._uses.get(value, 0)
+        self._uses[value] = count + 1
+        return count
+
+    def rms_norm(self, x: str, gain: Array, epsilon: float, at: str) -> str:
+        """X / sqrt(mean(x^2) + epsilon) * gain over the last axis, in the shape that runtimes fuse."""
+        square = self.node("Pow", x, self.scalar(2.0), at=at)
+        mean = self.node("ReduceMean", square, self.shape(-1), at=at, keepdims=1)
+        root = self.node("Sqrt", self.node("Add", mean, self.scalar(epsilon), at=at), at=at)
+        return self.node("Mul", self.node("Div", x, root, at=at), self.constant(f"{at}.weight", gain), at=at)
+
+    def rotate(self, x: str, cos: str, signed_sin: str, half: int, at: str) -> str:
+        """Rotary embedding of the last axis: x * cos + swap_halves(x) * signed_sin (first half of sin negated)."""
+        first = self.node("Split", x, self.shape(half, half), at=at, outputs=2, axis=-1)
+        swapped = self.node("Concat", f"{first}/1", first, at=at, axis=-1)
+        return self.node("Add", self.node("Mul", x, cos, at=at), self.node("Mul", swapped, signed_sin, at=at), at=at)
+
+    def gated_mlp(self, x: str, at: str) -> str:
+        """down_proj(silu(gate_proj(x)) * up_proj(x))."""
+        gate = self.linear(x, f"{at}.gate_proj")
+        active = self.node("Mul", gate, self.node("Sigmoid", gate, at=at), at=at)
+        return self.linear(self.node("Mul", active, self.linear(x, f"{at}.up_proj"), at=at), f"{at}.down_proj")
+
+    def model(self) -> onnx.ModelProto:
+        """The finished model, checked and with inferred shapes verified."""
+        graph = helper.make_graph(
+            self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._constants.values())
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name=PRODUCER)
+        model.ir_version = IR_VERSION
+        onnx.checker.check_model(model)
+        return model
+
+    def save(self, path: Path) -> None:
+        """Write the finished model to a file."""
+        path.write_bytes(self.model().SerializeToString(deterministic=True))
+
+    def _unique(self, name: str) -> str:
+        count = self._used.get(name, 0)
+        self._used[name] = count + 1
+        return name if count == 0 else f"{name}_{count}"

@@ -1,0 +1,116 @@
+"""The language model as one ONNX graph for prefill and decode.
+
+Embedding lookup, vision merge, mRoPE angles and masks are the host's work. The key-value cache is read as
+(P, kv_heads, head_dim) inputs; only the S new entries leave the graph, so the host binds them straight to their place.
+The last layer computes queries, MLP and head for the wanted `rows` alone: of the others only keys and values matter.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from onboard_vla.core.bundle_manifest import TextDimensions
+from onboard_vla.export.graph import GraphWriter
+from onboard_vla.export.linear_layers import LinearWriter
+from onboard_vla.export.weights import Weights
+
+FILE_NAME = "language.onnx"
+NEW, PAST, TOTAL, ROWS = "new_tokens", "past_tokens", "total_tokens", "wanted_rows"
+
+
+def language_graph(text: TextDimensions, weights: Weights, linears: LinearWriter) -> onnx.ModelProto:
+    """Write the graph; `weights` gives the norms, `linears` writes the linear layers."""
+    graph = GraphWriter("language", linears)
+    x = graph.input("embeds", (NEW, text.hidden_size))
+    cos = graph.input("cos", (NEW, text.head_dim))
+    sin = graph.input("sin", (NEW, text.head_dim))
+    bias = graph.input("bias", (NEW, TOTAL))
+    rows = graph.input("rows", (ROWS,), TensorProto.INT64)
+    rotation = _Rotation(graph, text.head_dim, cos, sin)
+    for i in range(text.layers):
+        wanted = rows if i == text.layers - 1 else None
+        x = _layer(graph, text, weights, i, x, rotation, bias, wanted)
+    x = graph.rms_norm(x, weights.vector("text.norm"), text.rms_norm_eps, "text.norm")
+    graph.output(graph.linear(x, "head"), "logits", (ROWS, text.vocabulary_size))
+    return graph.model()
+
+
+class _Rotation:
+    """cos and sin as the layers need them: one head axis, sin signed, and for queries scaled by 1 / sqrt(head_dim)."""
+
+    def __init__(self, graph: GraphWriter, head_dim: int, cos: str, sin: str) -> None:
+        at, scale = "rotary", graph.scalar(head_dim**-0.5)
+        signs = np.repeat(np.array([-1, 1], np.float32), head_dim // 2)
+        sin = graph.node("Mul", sin, graph.constant("rotary_signs", signs), at=at)
+        cos, sin = (graph.node("Unsqueeze", value, graph.shape(1), at=at) for value in (cos, sin))
+        self.key = cos, sin
+        self.query = graph.node("Mul", cos, scale, at=at), graph.node("Mul", sin, scale, at=at)
+
+
+def _layer(
+    graph: GraphWriter,
+    text: TextDimensions,
+    weights: Weights,
+    index: int,
+    x: str,
+    rotation: _Rotation,
+    bias: str,
+    rows: str | None,
+) -> str:
+    """One decoder layer; with `rows`, only those rows of x come out."""
+    at = f"text.layers.{index}"
+    normed = graph.rms_norm(x, weights.vector(f"{at}.input_layernorm"), text.rms_norm_eps, f"{at}.input_layernorm")
+    keys, values = _cached_keys_and_values(graph, text, index, normed, rotation)
+    cos, sin = rotation.query
+    if rows is not None:
+        x, normed, cos, sin, bias = (
+            graph.node("Gather", value, rows, at=f"{at}.wanted", axis=0) for value in (x, normed, cos, sin, bias)
+        )
+    mixed = _attention(graph, text, f"{at}.self_attn", normed, keys, values, (cos, sin), bias)
+    x = graph.node("Add", x, graph.linear(mixed, f"{at}.self_attn.o_proj"), at=at)
+    gain = weights.vector(f"{at}.post_attention_layernorm")
+    normed = graph.rms_norm(x, gain, text.rms_norm_eps, f"{at}.post_attention_layernorm")
+    return graph.node("Add", x, graph.gated_mlp(normed, f"{at}.mlp"), at=at)
+
+
+def _cached_keys_and_values(
+    graph: GraphWriter, text: TextDimensions, index: int, normed: str, rotation: _Rotation
+) -> tuple[str, str]:
+    """Keys (after rotary) and values (T, kv_heads, head_dim): the cache's P entries, then the S new ones."""
+    at, per_head = f"text.layers.{index}.self_attn", (text.kv_heads, text.head_dim)
+    split = graph.shape(0, *per_head)
+    k = graph.node("Reshape", graph.linear(normed, f"{at}.k_proj"), split, at=at)
+    v = graph.node("Reshape", graph.linear(normed, f"{at}.v_proj"), split, at=at)
+    k = graph.rotate(k, *rotation.key, text.head_dim // 2, f"{at}.k_rotary")
+    joined = []
+    for kind, new in (("key", k), ("value", v)):
+        past = graph.input(f"past_{kind}_{index}", (PAST, *per_head))
+        graph.output(new, f"new_{kind}_{index}", (NEW, *per_head))
+        joined.append(graph.node("Concat", past, new, at=at, axis=0))
+    return joined[0], joined[1]
+
+
+def _attention(
+    graph: GraphWriter,
+    text: TextDimensions,
+    at: str,
+    normed: str,
+    keys: str,
+    values: str,
+    rotation: tuple[str, str],
+    bias: str,
+) -> str:
+    """Grouped-query attention, (kv_heads, group, S, T) inside; returns (S, heads * head_dim)."""
+    group = text.heads // text.kv_heads
+    q = graph.node("Reshape", graph.linear(normed, f"{at}.q_proj"), graph.shape(0, text.heads, text.head_dim), at=at)
+    q = graph.rotate(q, *rotation, text.head_dim // 2, f"{at}.q_rotary")
+    q = graph.node("Reshape", q, graph.shape(0, text.kv_heads, group, text.head_dim), at=at)
+    q = graph.node("Transpose", q, at=at, perm=[1, 2, 0, 3])
+    k = graph.node("Unsqueeze", graph.node("Transpose", keys, at=at, perm=[1, 2, 0]), graph.shape(1), at=at)
+    v = graph.node("Unsqueeze", graph.node("Transpose", values, at=at, perm=[1, 0, 2]), graph.shape(1), at=at)
+    scores = graph.node("Add", graph.node("MatMul", q, k, at=at), bias, at=at)
+    mixed = graph.node("MatMul", graph.node("Softmax", scores, at=at, axis=-1), v, at=at)
+    mixed = graph.node("Transpose", mixed, at=at, perm=[2, 0, 1, 3])
+    return graph.node("Reshape", mixed, graph.shape(0, text.heads * text.head_dim), at=at)
