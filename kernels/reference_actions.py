@@ -1,0 +1,80 @@
+"""Reference of the action-token kernel: what one decoding step's logits say about the motion, in float64.
+
+Reference: safety sheet section 3.2. All figures come from raw logits, before any temperature, penalty or truncation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEAR_M = 0.3
+"""Radius in metres within which tokens count as the same motion (reference: safety sheet section 3.2, signal 4)."""
+
+
+@dataclass(frozen=True)
+class ActionStatistics:
+    """One decoding step.
+
+    `best`: codebook index with the highest allowed logit. `log_sum_exp`: over the allowed action tokens.
+    `outside_mass`: probability of everything else in the vocabulary. `spread_m`: root-mean-square distance of the
+    allowed tokens' end points from their mean. `chosen_mass`: probability, among allowed tokens, of end points within
+    `NEAR_M` of the chosen one. `chosen_log_probability`: of the chosen token among allowed ones, nats.
+    `finite`: no logit is NaN or infinite; when false every other figure is NaN and `best` is -1.
+    """
+
+    best: int
+    log_sum_exp: float
+    outside_mass: float
+    spread_m: float
+    chosen_mass: float
+    chosen_log_probability: float
+    finite: bool
+
+
+def action_statistics(
+    logits: NDArray[np.floating],
+    first_id: int,
+    ends: NDArray[np.float64],
+    chosen: int | None = None,
+    allowed: NDArray[np.bool_] | None = None,
+) -> ActionStatistics:
+    """Statistics of one row of logits.
+
+    Args:
+        logits: (V,) raw logits over the whole vocabulary.
+        first_id: vocabulary id of codebook token 0.
+        ends: (K, 2) end points of the codebook's tokens, metres.
+        chosen: codebook index that was decoded; the best allowed one if not given.
+        allowed: (K,) which tokens may be chosen at all; every one if not given.
+    """
+    row = np.asarray(logits, np.float64)
+    if not np.isfinite(row).all():
+        nan = float("nan")
+        return ActionStatistics(-1, nan, nan, nan, nan, nan, False)
+    actions = row[first_id : first_id + len(ends)]
+    if allowed is not None:
+        actions = np.where(allowed, actions, -np.inf)
+    best = int(np.argmax(actions))
+    pick = best if chosen is None else chosen
+    peak = actions[best]
+    weights = np.exp(actions - peak)
+    total = weights.sum()
+    probabilities = weights / total
+    centre = probabilities @ ends
+    spread = np.sqrt(probabilities @ ((ends - centre) ** 2).sum(axis=1))
+    near = ((ends - ends[pick]) ** 2).sum(axis=1) <= NEAR_M**2
+    log_sum_exp = peak + np.log(total)
+    top = row.max()
+    everything = top + np.log(np.exp(row - top).sum())
+    return ActionStatistics(
+        best=best,
+        log_sum_exp=float(log_sum_exp),
+        outside_mass=float(max(0.0, -np.expm1(log_sum_exp - everything))),
+        spread_m=float(spread),
+        chosen_mass=float(probabilities[near].sum()),
+        chosen_log_probability=float(actions[pick] - log_sum_exp),
+        finite=True,
+    )

@@ -1,0 +1,56 @@
+"""Keys and values of the tokens so far, in memory that is allocated once."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.errors import EngineError
+
+
+class KvCache:
+    """Per layer one (capacity, kv_heads, head_dim) float32 array of keys and one of values; `length` slots are valid.
+
+    A pass reads the slots before `length` and writes the slots after it, both as plain views, so nothing is copied.
+    """
+
+    def __init__(self, layers: int, capacity: int, kv_heads: int, head_dim: int) -> None:
+        self.keys = [np.zeros((capacity, kv_heads, head_dim), np.float32) for _ in range(layers)]
+        self.values = [np.zeros((capacity, kv_heads, head_dim), np.float32) for _ in range(layers)]
+        self.capacity = capacity
+        self.length = 0
+
+    def past(self) -> dict[str, NDArray[np.float32]]:
+        """Views of the valid slots under the graph's input names."""
+        views = {}
+        for i, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
+            views[f"past_key_{i}"], views[f"past_value_{i}"] = keys[: self.length], values[: self.length]
+        return views
+
+    def room(self, count: int) -> dict[str, NDArray[np.float32]]:
+        """Views of the next `count` slots under the graph's output names; they become valid with `advance`.
+
+        Raises:
+            EngineError: the cache is too small.
+        """
+        if self.length + count > self.capacity:
+            raise EngineError(f"KV cache holds {self.capacity} tokens, {self.length + count} are needed")
+        slots = slice(self.length, self.length + count)
+        views = {}
+        for i, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
+            views[f"new_key_{i}"], views[f"new_value_{i}"] = keys[slots], values[slots]
+        return views
+
+    def advance(self, count: int) -> None:
+        """Declare `count` slots written."""
+        self.length += count
+
+    def truncate(self, length: int) -> None:
+        """Forget everything from slot `length` on.
+
+        Raises:
+            EngineError: the cache is shorter than that.
+        """
+        if not 0 <= length <= self.length:
+            raise EngineError(f"cannot roll the KV cache back to {length} tokens: it holds {self.length}")
+        self.length = length

@@ -1,0 +1,209 @@
+"""From a frame set to a plan: vision, prompt, decoding, trajectory; every pass counted, every stage timed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.cameras import FrameSet
+from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import FrameError, PromptError
+from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection
+from onboard_vla.core.road import KEEP_FORWARD
+from onboard_vla.kernels.reference_trajectory import compose_tokens
+from onboard_vla.runtime.answer_grammar import DecodeError
+from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder, PromptInput
+from onboard_vla.runtime.engine import Engine, OnnxEngine
+from onboard_vla.runtime.language_model import LanguageModel
+from onboard_vla.runtime.prompt import PromptWriter, TokenisedPrompt, Tokenizer, answer_ids
+from onboard_vla.runtime.uncertainty import uncertainty_of
+from onboard_vla.runtime.vision import VisionEncoder
+
+PROMPT_SLACK_TOKENS = 64
+"""Room in the KV cache for prompts longer than the one measured at start (other commands, more digits)."""
+STAGES = ("images", "vision", "prompt", "language", "trajectory")
+"""Stages in `Plan.stage_ms`, in order; "prefill" and "decode" split "language", "total" is all of it."""
+
+
+class Planner:
+    """Plans with one bundle; not thread-safe.
+
+    Args:
+        bundle: an opened bundle.
+        threads: worker threads per engine.
+        depth: what `plan` does unless told otherwise, one of `DEPTHS`.
+        vision_cache: remember embeddings of frame pairs; plans are equal either way.
+        check_end: spend one more pass per plan to see that no action follows the last one.
+        load: makes an engine from a graph file; ONNX Runtime on the CPU if not given.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        threads: int = 1,
+        *,
+        depth: str = FAST,
+        vision_cache: bool = True,
+        check_end: bool = False,
+        load: Callable[[Path], Engine] | None = None,
+    ) -> None:
+        if depth not in DEPTHS:
+            raise ValueError(f"depth {depth!r}: expected one of {', '.join(DEPTHS)}")
+        manifest = bundle.manifest
+        load = load or (lambda path: OnnxEngine(path, threads))
+        self.bundle, self.depth = bundle, depth
+        self.vision = VisionEncoder(manifest, bundle.path, load, cache=vision_cache)
+        tokenizer = Tokenizer(bundle.path / manifest.tokenizer)
+        vision = manifest.model.vision
+        scale = vision.tokens_per_second, vision.second_per_grid
+        self.prompt = PromptWriter(bundle.template, tokenizer, manifest.tokens, bundle.grids(), scale)
+        self._tokenizer = tokenizer
+        answer = answer_ids(bundle.template, tokenizer, manifest.actions)
+        template = bundle.template.answer
+        closing = tokenizer.encode(template.answer_suffix)
+        longest = len(answer.slow_prefix) + template.max_reasoning_tokens + len(answer.reasoning_suffix)
+        longest = max(longest, len(answer.fast_prefix)) + template.action_count + len(closing)
+        sample = self.prompt.write(_standing_ego(), KEEP_FORWARD)
+        capacity = len(sample.ids) + PROMPT_SLACK_TOKENS + longest
+        self.language = LanguageModel(load(bundle.path / manifest.language_graph), manifest.model.text, capacity)
+        self.decoder = GreedyDecoder(
+            self.language,
+            bundle.embeddings,
+            answer,
+            manifest.actions,
+            (*manifest.tokens.end_of_answer, closing[0]),
+            manifest.generation.repetition_penalty,
+            template.max_reasoning_tokens,
+            tokenizer.decode,
+            check_end=check_end,
+        )
+        self._fine_deltas = bundle.codebook.fine_deltas
+        self._ends = np.ascontiguousarray(bundle.codebook.deltas[:, :2])
+
+    def plan(
+        self,
+        frames: FrameSet,
+        ego: EgoState,
+        command: str,
+        plan_id: int,
+        *,
+        depth: str | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Plan | PlanRejection:
+        """One plan for one frame set, or a structured rejection.
+
+        Raises:
+            EngineError: an execution failed.
+        """
+        clock = _StageClock()
+        vision_before, prefills_before, decodes_before = self._counts()
+        try:
+            visual = self._see(frames, clock)
+            prompt = self._prompt_input(self.prompt.write(ego, command), visual)
+            clock.lap("prompt")
+            decoded = self.decoder.decode(prompt, depth or self.depth, cancelled)
+        except FrameError as error:
+            return PlanRejection(plan_id, frames.stamp_ns, "frames_invalid", str(error))
+        except PromptError as error:
+            return PlanRejection(plan_id, frames.stamp_ns, "prompt_invalid", str(error))
+        except DecodeError as error:
+            return PlanRejection(plan_id, frames.stamp_ns, error.code, error.detail)
+        clock.lap("language")
+        poses, fine_poses = compose_tokens(decoded.tokens, self._fine_deltas)
+        manifest = self.bundle.manifest
+        uncertainty = uncertainty_of(decoded.logits, decoded.tokens, manifest.actions.first_id, self._ends)
+        clock.lap("trajectory")
+        vision, prefills, decodes = self._counts()
+        return Plan(
+            plan_id=plan_id,
+            stamp_ns=frames.stamp_ns,
+            oldest_frame_stamp_ns=frames.oldest_stamp_ns,
+            step_s=manifest.actions.step_s,
+            poses=poses.astype(np.float32),
+            fine_poses=fine_poses.astype(np.float32),
+            action_tokens=decoded.tokens,
+            depth=decoded.depth,
+            slow_probability=slow_probability(decoded),
+            text=self._tokenizer.decode(decoded.reasoning) if decoded.reasoning else "",
+            uncertainty=uncertainty,
+            passes=PassCount(vision - vision_before, prefills - prefills_before, decodes - decodes_before),
+            stage_ms=clock.finish(),
+            bundle_hash=self.bundle.core_hash,
+        )
+
+    def warm_up(self) -> None:
+        """Two plans on grey pictures, so that the engines have their memory; the vision cache is emptied afterwards."""
+        manifest = self.bundle.manifest
+        count, spacing = manifest.frames.per_camera, nanoseconds(manifest.frames.spacing_s)
+        stamps = tuple(k * spacing for k in range(count))
+        images = {c.role: (np.full((c.height * 2, c.width * 2, 3), 128, np.uint8),) * count for c in manifest.cameras}
+        frames = FrameSet(stamps[-1], images, dict.fromkeys(images, stamps))
+        for _ in range(2):
+            self.plan(frames, _standing_ego(), KEEP_FORWARD, 0)
+        if self.vision.cache is not None:
+            self.vision.cache.clear()
+
+    def _see(self, frames: FrameSet, clock: _StageClock) -> list[NDArray[np.float32]]:
+        """Visual embeddings (tokens, D) of all pairs in prompt order."""
+        self._check(frames)
+        pairs = self.vision.pairs(frames)
+        known = self.vision.look_up(pairs, frames.stamp_ns)
+        prepared = self.vision.prepare(pairs, [i for i in range(len(pairs)) if i not in known])
+        clock.lap("images")
+        known.update(self.vision.encode(pairs, prepared))
+        clock.lap("vision")
+        return [known[i] for i in range(len(pairs))]
+
+    def _prompt_input(self, prompt: TokenisedPrompt, visual: list[NDArray[np.float32]]) -> PromptInput:
+        embeddings: NDArray[np.float32] = self.bundle.embeddings[prompt.ids].astype(np.float32)
+        per_camera = len(visual) // len(prompt.videos)
+        order = {role: i for i, role in enumerate(self.bundle.cameras)}
+        for camera, where in prompt.videos:
+            first = order[camera] * per_camera
+            embeddings[where] = np.concatenate(visual[first : first + per_camera])
+        return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position)
+
+    def _check(self, frames: FrameSet) -> None:
+        count = self.bundle.manifest.frames.per_camera
+        for role in self.bundle.cameras:
+            images, stamps = frames.images.get(role, ()), frames.stamps_ns.get(role, ())
+            if len(images) != count or len(stamps) != count:
+                raise FrameError(
+                    f"{role}: expected {count} pictures with stamps, found {len(images)} and {len(stamps)}"
+                )
+
+    def _counts(self) -> tuple[int, int, int]:
+        return self.vision.executions, self.language.prefills, self.language.decodes
+
+
+class _StageClock:
+    """Wall time of consecutive stages."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self._stages: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._stages[stage] = (now - self._last) * 1e3
+        self._last = now
+
+    def finish(self) -> dict[str, float]:
+        return {**self._stages, "total": (self._last - self._start) * 1e3}
+
+
+def slow_probability(decoded: Decoded) -> float:
+    """Probability of slow thinking among the fork's two tokens, from raw logits."""
+    fast, slow = decoded.fork_logits
+    return 1.0 / (1.0 + math.exp(min(fast - slow, 700.0)))
+
+
+def _standing_ego() -> EgoState:
+    return EgoState(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -1,0 +1,164 @@
+"""The planner process without its transport: newest inputs in, plans and heartbeats out.
+
+`receive` and `heartbeat` may be called from any thread at any time; `plan_once` blocks for one inference and belongs to
+one thread. The lock guards the stored inputs alone and is never held during inference.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Protocol
+
+import numpy as np
+
+from onboard_vla.core.cameras import CameraFrame, FrameSet
+from onboard_vla.core.clock import Now, seconds
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import EngineError, FrameError, GeometryError, OnboardVlaError, PromptError
+from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.road import Route
+from onboard_vla.runtime.ingest import CameraIngest
+
+PROCESS_NAME = "vla_planner"
+"""Name in heartbeats."""
+MAX_EGO_AGE_S = 0.5
+"""Largest distance between the ego state's and the anchor picture's stamp; ego states come at 50 Hz."""
+
+CLOCK_RESTART_S = 1.0
+"""A stamp this much older than the last one is no late message: the data clock was set back."""
+REJECTION_CODES: dict[type[OnboardVlaError], str] = {
+    EngineError: "engine_failed",
+    FrameError: "frames_invalid",
+    GeometryError: "route_invalid",
+    PromptError: "prompt_invalid",
+}
+"""Code of the rejection that stands for an error raised while planning; "planner_failed" for any other of ours."""
+
+
+class PlanMaker(Protocol):
+    """What the body needs of a planner."""
+
+    def plan(self, frames: FrameSet, ego: EgoState, command: str, plan_id: int) -> Plan | PlanRejection:
+        """Make one plan."""
+
+    def warm_up(self) -> None:
+        """Run once on made-up input, so that the first real plan is not slower than the rest."""
+
+
+class PlannerBody:
+    """Newest-wins store of inputs around a planner."""
+
+    def __init__(self, planner: PlanMaker, ingest: CameraIngest, *, process_name: str = PROCESS_NAME) -> None:
+        self._planner = planner
+        self._ingest = ingest
+        self._process_name = process_name
+        self._lock = threading.Lock()
+        self._ego: EgoState | None = None
+        self._route: Route | None = None
+        self._route_line: tuple[Route, Polyline] | None = None
+        self._last_anchor_ns: int | None = None
+        self._plan_id = 0
+        self._sequence = 0
+        self._started = 0
+        self._done = 0
+        self._ready = False
+        self._detail = "warming up"
+        self.refused_frames = 0
+
+    def warm_up(self) -> None:
+        """Prepare the planner; heartbeats say ready afterwards. `plan_once` does it on its first call if need be."""
+        self._planner.warm_up()
+        with self._lock:
+            self._ready = True
+            self._detail = "waiting for frames"
+
+    def receive(self, message: CameraFrame | EgoState | Route, now: Now) -> None:
+        """Store a message; a malformed picture is counted and shows in the heartbeat, nothing is raised."""
+        with self._lock:
+            if isinstance(message, CameraFrame):
+                try:
+                    self._ingest.add(message)
+                except FrameError as error:
+                    self.refused_frames += 1
+                    self._detail = str(error)
+            elif isinstance(message, EgoState):
+                if self._ego is None or message.stamp_ns >= self._ego.stamp_ns or self._clock_restarted(message):
+                    self._ego = message
+            elif isinstance(message, Route):
+                self._route = message
+
+    def plan_once(self, now: Now) -> Plan | PlanRejection | None:
+        """Plan on the newest complete frame set; none when there is no new one or another input is missing."""
+        if not self._ready:
+            self.warm_up()
+        with self._lock:
+            chosen = self._choose()
+            if chosen is None:
+                return None
+            frames, ego, route = chosen
+            self._last_anchor_ns = frames.stamp_ns
+            self._plan_id += 1
+            plan_id = self._plan_id
+            self._started += 1
+        try:
+            result = self._plan(frames, ego, route, plan_id)
+        except OnboardVlaError as error:
+            result = PlanRejection(
+                plan_id, frames.stamp_ns, REJECTION_CODES.get(type(error), "planner_failed"), str(error)
+            )
+        with self._lock:
+            self._done += 1
+            self._detail = f"plan {plan_id}" if isinstance(result, Plan) else f"plan {plan_id} rejected: {result.code}"
+        return result
+
+    def heartbeat(self, now: Now) -> Heartbeat:
+        """Progress so far."""
+        with self._lock:
+            self._sequence += 1
+            return Heartbeat(
+                process=self._process_name,
+                process_id=os.getpid(),
+                sequence=self._sequence,
+                stamp_ns=now.stamp_ns,
+                work_started=self._started,
+                work_done=self._done,
+                ready=self._ready,
+                detail=self._detail,
+            )
+
+    def _choose(self) -> tuple[FrameSet, EgoState, Route] | None:
+        frames = self._ingest.frame_set()
+        if frames is None:
+            missing = self._ingest.missing
+            if missing is not None:
+                self._detail = f"{missing.code} {missing.camera}: {missing.detail}"
+            return None
+        if self._already_planned(frames.stamp_ns):
+            return None
+        if self._ego is None or self._route is None:
+            self._detail = "no ego state yet" if self._ego is None else "no route yet"
+            return None
+        return frames, self._ego, self._route
+
+    def _plan(self, frames: FrameSet, ego: EgoState, route: Route, plan_id: int) -> Plan | PlanRejection:
+        age_s = abs(seconds(frames.stamp_ns - ego.stamp_ns))
+        if age_s > MAX_EGO_AGE_S:
+            detail = f"ego state is {age_s:.3f} s away from the anchor picture, the limit is {MAX_EGO_AGE_S} s"
+            return PlanRejection(plan_id, frames.stamp_ns, "ego_stale", detail)
+        return self._planner.plan(frames, ego, self._command(route, ego), plan_id)
+
+    def _command(self, route: Route, ego: EgoState) -> str:
+        if self._route_line is None or self._route_line[0] is not route:
+            self._route_line = route, Polyline(route.points)
+        if not (abs(ego.x_m) < float("inf") and abs(ego.y_m) < float("inf")):
+            raise GeometryError(f"ego position ({ego.x_m}, {ego.y_m}) is not finite")
+        along, _ = self._route_line[1].project(np.array([[ego.x_m, ego.y_m]]))
+        return route.command_at(float(along[0]))
+
+    def _already_planned(self, anchor_ns: int) -> bool:
+        return self._last_anchor_ns is not None and 0 <= seconds(self._last_anchor_ns - anchor_ns) < CLOCK_RESTART_S
+
+    def _clock_restarted(self, ego: EgoState) -> bool:
+        return self._ego is not None and seconds(self._ego.stamp_ns - ego.stamp_ns) >= CLOCK_RESTART_S

@@ -1,0 +1,106 @@
+"""Pictures to visual embeddings: crop, resize, patches, one encoder run per picture size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.bundle_manifest import BundleManifest, CameraInput
+from onboard_vla.core.cameras import FrameSet
+from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.errors import BundleError
+from onboard_vla.kernels.reference_images import crop_and_resize, normalisation_table, patches_of_pair
+from onboard_vla.runtime.engine import Engine
+from onboard_vla.runtime.vision_cache import FramePair, VisionCache
+
+PAIR = 2
+"""Frames per pair; the vision encoder's temporal patch size."""
+CACHE_SLACK_S = 0.5
+"""How much longer than the frames' span the cache remembers; covers stamp tolerance and a late plan."""
+
+
+class VisionEncoder:
+    """Encodes frame pairs; keeps patch buffers and, if wanted, a cache of embeddings."""
+
+    def __init__(self, manifest: BundleManifest, path: Path, load: Callable[[Path], Engine], *, cache: bool) -> None:
+        """`load` makes an engine from a graph file; graphs of equal size are loaded once."""
+        self._vision, self._hidden = manifest.model.vision, manifest.model.text.hidden_size
+        if self._vision.temporal_patch_size != PAIR:
+            raise BundleError(
+                f"{path}: model.vision.temporal_patch_size is {self._vision.temporal_patch_size}, expected {PAIR}"
+            )
+        self._cameras = {camera.role: camera for camera in manifest.cameras}
+        graphs = sorted({camera.vision_graph for camera in manifest.cameras})
+        self._engines = {graph: load(path / graph) for graph in graphs}
+        self._table = normalisation_table(self._vision.image_mean, self._vision.image_std)
+        frames = manifest.frames
+        span_s = frames.spacing_s * (frames.per_camera - 1)
+        self.cache = VisionCache(nanoseconds(span_s + CACHE_SLACK_S)) if cache else None
+        self._patches: dict[tuple[str, int], NDArray[np.float32]] = {}
+
+    @property
+    def executions(self) -> int:
+        """Encoder runs so far, counted by the engines."""
+        return sum(engine.executions for engine in self._engines.values())
+
+    def pairs(self, frames: FrameSet) -> list[FramePair]:
+        """All frame pairs in prompt order: camera by camera, older pair first."""
+        return [
+            FramePair(role, slot, (stamps[i], stamps[i + 1]), (images[i], images[i + 1]))
+            for role in self._cameras
+            for stamps, images in [(frames.stamps_ns[role], frames.images[role])]
+            for slot, i in enumerate(range(0, len(images), PAIR))
+        ]
+
+    def look_up(self, pairs: list[FramePair], anchor_ns: int) -> dict[int, NDArray[np.float32]]:
+        """Embeddings of pairs that the cache knows, by index in `pairs`."""
+        if self.cache is None:
+            return {}
+        self.cache.expire(anchor_ns)
+        found = {index: self.cache.get(pair) for index, pair in enumerate(pairs)}
+        return {index: embeddings for index, embeddings in found.items() if embeddings is not None}
+
+    def prepare(self, pairs: list[FramePair], wanted: list[int]) -> dict[str, tuple[list[int], NDArray[np.float32]]]:
+        """Per graph the indices of the wanted pairs and their patches (B, P, 1176), valid until the next call."""
+        by_graph: dict[str, list[int]] = {}
+        for index in wanted:
+            by_graph.setdefault(self._cameras[pairs[index].camera].vision_graph, []).append(index)
+        prepared = {}
+        for graph, indices in by_graph.items():
+            patches = self._buffer(graph, len(indices), self._cameras[pairs[indices[0]].camera])
+            for row, index in enumerate(indices):
+                camera = self._cameras[pairs[index].camera]
+                older, newer = (
+                    crop_and_resize(image, camera.crop, camera.width, camera.height) for image in pairs[index].images
+                )
+                patches_of_pair(
+                    older, newer, self._table, self._vision.patch_size, self._vision.merge_size, patches[row]
+                )
+            prepared[graph] = indices, patches
+        return prepared
+
+    def encode(
+        self, pairs: list[FramePair], prepared: dict[str, tuple[list[int], NDArray[np.float32]]]
+    ) -> dict[int, NDArray[np.float32]]:
+        """Run the encoder on prepared patches: embeddings (tokens, D) by index in `pairs`."""
+        results: dict[int, NDArray[np.float32]] = {}
+        for graph, (indices, patches) in prepared.items():
+            tokens = patches.shape[1] // self._vision.merge_size**2
+            embeddings = np.empty((len(indices), tokens, self._hidden), np.float32)
+            self._engines[graph].run({"patches": patches}, {"embeddings": embeddings})
+            for row, index in enumerate(indices):
+                # A copy, so that a cached pair does not keep the whole batch alive.
+                results[index] = embeddings[row].copy()
+                if self.cache is not None:
+                    self.cache.put(pairs[index], results[index])
+        return results
+
+    def _buffer(self, graph: str, count: int, camera: CameraInput) -> NDArray[np.float32]:
+        key = graph, count
+        if key not in self._patches:
+            width = self._vision.channels * PAIR * self._vision.patch_size**2
+            self._patches[key] = np.empty((count, camera.grid_h * camera.grid_w, width), np.float32)
+        return self._patches[key]

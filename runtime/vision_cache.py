@@ -1,0 +1,72 @@
+"""Exact cache of visual embeddings per camera and frame pair.
+
+Qwen2.5-VL's vision encoder attends inside one frame pair only, so the newer pair of a plan is the older pair of the
+plan one second later. A hit needs the same camera, the same two stamps and the same pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class FramePair:
+    """Two pictures of one camera; `slot` counts pairs from the oldest."""
+
+    camera: str
+    slot: int
+    stamps_ns: tuple[int, int]
+    images: tuple[Image, Image]
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    images: tuple[Image, Image]
+    embeddings: NDArray[np.float32]
+
+
+class VisionCache:
+    """Remembers embeddings of pairs whose newer picture is at most `horizon_ns` older than the newest one stored."""
+
+    def __init__(self, horizon_ns: int) -> None:
+        self._horizon_ns = horizon_ns
+        self._entries: dict[tuple[str, tuple[int, int]], _Entry] = {}
+        self.hits = 0
+        self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, pair: FramePair) -> NDArray[np.float32] | None:
+        """The embeddings (tokens, D) of exactly this pair, or none."""
+        entry = self._entries.get((pair.camera, pair.stamps_ns))
+        if entry is None or not all(_same(a, b) for a, b in zip(entry.images, pair.images, strict=True)):
+            self.misses += 1
+            return None
+        self.hits += 1
+        return entry.embeddings
+
+    def put(self, pair: FramePair, embeddings: NDArray[np.float32]) -> None:
+        """Remember the embeddings of a pair; the array must not be written to afterwards."""
+        self._entries[pair.camera, pair.stamps_ns] = _Entry(pair.images, embeddings)
+
+    def expire(self, anchor_ns: int) -> None:
+        """Forget pairs that no plan at or after `anchor_ns` can ask for, and pairs from a clock that was set back."""
+        for key in [k for k in self._entries if not anchor_ns - self._horizon_ns <= k[1][1] <= anchor_ns]:
+            del self._entries[key]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
+
+def _same(first: Image, second: Image) -> bool:
+    """The same read-only array, or equal pixels; a writeable array may have changed, so its pixels are not trusted."""
+    if first.flags.writeable or second.flags.writeable:
+        return False
+    return first is second or np.array_equal(first, second)
