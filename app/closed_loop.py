@@ -20,6 +20,7 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat
+from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import ENGAGE, Engagement, OperatorCommand, SafeTrajectory
 from onboard_vla.core.vehicle_link import VehicleLink
@@ -163,7 +164,7 @@ class ClosedLoop:
                 self._latest = message
                 self._scene.gate.follow(message, received)
                 self._handed_over = self._handed_over or message.engagement is not Engagement.STANDBY
-            elif isinstance(message, Heartbeat) and "planner" in message.process:
+            elif isinstance(message, Heartbeat) and message.process == PLANNER:
                 self._planner_ready = message.ready
             self._recorder.message(message, received)
 

@@ -20,6 +20,7 @@ from onboard_vla.app.closed_loop_record import (
 from onboard_vla.app.faults import BLACK_CAMERA, KILL_PROCESS, MILLISECOND_NS, SECOND_NS, Fault
 from onboard_vla.core.clock import Now
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
 from onboard_vla.core.wire import Message
@@ -59,7 +60,7 @@ class RunRecorder:
             stamp_ns = self._stamp(message.stamp_ns)
             rejection = RejectionRecord(message.plan_id, stamp_ns, received_ns, message.code, message.detail)
             self._record.rejections.append(rejection)
-        elif isinstance(message, Heartbeat) and self._planner_lost and "planner" in message.process and message.ready:
+        elif isinstance(message, Heartbeat) and self._planner_lost and message.process == PLANNER and message.ready:
             self._planner_lost = False
             self._record.restarts.append((received_ns, message.process))
 

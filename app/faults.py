@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onboard_vla.core.cameras import FRONT
+from onboard_vla.core.process_graph import PLANNER
 
 MILLISECOND_NS = 1_000_000
 SECOND_NS = 1_000 * MILLISECOND_NS
 
 BLACK_CAMERA, KILL_PROCESS = "black_camera", "kill_process"
-PLANNER_PROCESS = "vla_planner"
+PLANNER_PROCESS = PLANNER
 
 BLACK_REACTION_LIMIT_NS = 200 * MILLISECOND_NS
 """First black frame's stamp to first published mode L2 or above: two camera periods of 100 ms (demo's acceptance)."""

@@ -22,6 +22,7 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.process_graph import CAMERA_GUARD
 from onboard_vla.core.road import Route
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.camera_guard import CameraGuard
@@ -149,7 +150,7 @@ class LockstepProcesses:
                 planner.next_start_ns = now.monotonic_ns + PLAN_PERIOD_NS
 
     def _beat(self, now: Now) -> None:
-        beats = [Heartbeat("camera_guard", 0, self._steps, now.stamp_ns, self._guard_work, self._guard_work, True, "")]
+        beats = [Heartbeat(CAMERA_GUARD, 0, self._steps, now.stamp_ns, self._guard_work, self._guard_work, True, "")]
         if self._planner is not None:
             beats.append(self._planner.body.heartbeat(now))
         for beat in beats:

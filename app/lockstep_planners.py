@@ -12,6 +12,7 @@ from onboard_vla.core.cameras import CAMERAS, CameraFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, PlanRejection, Uncertainty
+from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.road import Route
 
 STEP_S, STEPS, FINE_PER_STEP = 0.5, 10, 5
@@ -78,7 +79,7 @@ class GeometricBody:
     def heartbeat(self, now: Now) -> Heartbeat:
         """Count plans as work."""
         self._beats += 1
-        return Heartbeat("vla_planner", 0, self._beats, now.stamp_ns, self._count, self._count, self._ready, "")
+        return Heartbeat(PLANNER, 0, self._beats, now.stamp_ns, self._count, self._count, self._ready, "")
 
     @property
     def _ready(self) -> bool:

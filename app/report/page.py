@@ -1,0 +1,162 @@
+"""The HTML page: one file, nothing to fetch, fit for print."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from onboard_vla.app.closed_loop_figures import figures_of
+from onboard_vla.app.closed_loop_record import RunRecord, Snapshot
+from onboard_vla.app.demo_tables import FAULT_COLUMNS, MODE_NAMES, fault_rows, figure_rows, verdict_line
+from onboard_vla.app.demo_verdict import PASS, RunVerdict
+from onboard_vla.app.faults import SECOND_NS
+from onboard_vla.app.report.birdseye import draw_detail, draw_strip
+from onboard_vla.app.report.cameras import draw_cameras, snapshot_caption
+from onboard_vla.app.report.style import MODE_COLOURS, PLAN_COLOUR, inline_png, inline_svg, new_figure
+from onboard_vla.app.report.timelines import draw_age, draw_latency, draw_modes, draw_probe, draw_speed
+from onboard_vla.core.cameras import CameraCalibration
+from onboard_vla.core.safe_trajectory import Mode
+
+STYLE = """
+body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #222; max-width: 62rem; margin: 2rem auto;
+       padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0.2rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+p.verdict { font-size: 1.05rem; padding: 0.6rem 0.9rem; border-left: 0.4rem solid; background: #f6f6f4; }
+p.pass { border-color: #0072B2; } p.other { border-color: #B00020; }
+table { border-collapse: collapse; margin: 0.6rem 0; font-size: 0.85rem; }
+td, th { text-align: left; padding: 0.2rem 0.9rem 0.2rem 0; border-bottom: 1px solid #ddd; vertical-align: top; }
+figure { margin: 0.8rem 0; } figcaption { font-size: 0.85rem; color: #555; }
+img, svg { max-width: 100%; height: auto; }
+td.missed { color: #B00020; font-weight: bold; }
+@media print { body { max-width: none; margin: 0; font-size: 11px; } figure, table { break-inside: avoid; } }
+"""
+
+
+def write_report(
+    path: Path,
+    record: RunRecord,
+    verdict: RunVerdict,
+    provenance: dict[str, Any],
+    rig: dict[str, CameraCalibration],
+) -> None:
+    """Write the report of one run.
+
+    Args:
+        path: the HTML file; its folder is made.
+        record: the run.
+        verdict: its verdict.
+        provenance: what the run was made of; nested tables are shown as rows.
+        rig: calibration of the six cameras, for drawing trajectories into their pictures.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page(record, verdict, provenance, rig), encoding="utf-8")
+
+
+def page(record: RunRecord, verdict: RunVerdict, provenance: dict[str, Any], rig: dict[str, CameraCalibration]) -> str:
+    """The report's HTML text."""
+    settings = record.settings
+    title = f"Onboard VLA: {settings.run_ns / SECOND_NS:g} s on {settings.profile}, seed {settings.seed}"
+    kind = "pass" if verdict.outcome == PASS else "other"
+    clock = "virtual time, one process" if settings.transport == "lockstep" else f"real time, {settings.transport}"
+    parts = [
+        f"<h1>{_text(title)}</h1>",
+        f"<p>{_text(clock)}; sensors {_text(settings.sensor)}; planner {_text(settings.planner)}.</p>",
+        f'<p class="verdict {kind}">{_text(verdict_line(verdict))}</p>',
+        _strip(record),
+        _moments(record, rig),
+        _curves(record),
+        "<h2>Faults</h2>",
+        _table(fault_rows(verdict.reactions), FAULT_COLUMNS) if verdict.reactions else "<p>No fault in this run.</p>",
+        "<p>Times count from the first black picture's stamp, or from the kill, to the arrival of the published "
+        "trajectory at the vehicle.</p>",
+        "<h2>Figures</h2>",
+        _table(figure_rows(record, figures_of(record))),
+        "<h2>Verdict, check by check</h2>",
+        _checks(verdict),
+        "<h2>What this was made of</h2>",
+        _table(list(_flat(provenance))),
+        "<p>Not shown here: figures of vehicle hardware. They belong to the machine named above.</p>",
+    ]
+    head = f'<head><meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style></head>'
+    return f'<!DOCTYPE html>\n<html lang="en">{head}<body>\n' + "\n".join(parts) + "\n</body></html>\n"
+
+
+def _strip(record: RunRecord) -> str:
+    if len(record.steps) < 2:
+        return ""
+    figure = new_figure(10.5, 3.6)
+    draw_strip(figure.subplots(), record)
+    return _figure(inline_svg(figure), "The whole run from above; the path is coloured by the mode in force.")
+
+
+def _moments(record: RunRecord, rig: dict[str, CameraCalibration]) -> str:
+    if not record.snapshots:
+        return ""
+    legend = (
+        "<h2>Moments</h2><p>Ribbon: the published trajectory, in its mode's colour ("
+        + ", ".join(f'<span style="color:{MODE_COLOURS[m.value]}">&#9632;</span> {MODE_NAMES[m]}' for m in Mode)
+        + f'). Dots: the model\'s newest plan (<span style="color:{PLAN_COLOUR}">&#9679;</span>).</p>'
+    )
+    return legend + "".join(_moment(record, snapshot, rig) for snapshot in record.snapshots)
+
+
+def _moment(record: RunRecord, snapshot: Snapshot, rig: dict[str, CameraCalibration]) -> str:
+    figure = new_figure(10.5, 6.4)
+    above, below = figure.subfigures(2, 1, height_ratios=[3.9, 2.5])
+    draw_cameras(above, record, snapshot, rig)
+    draw_detail(below.subplots(), record, snapshot)
+    return _figure(inline_png(figure), snapshot_caption(snapshot))
+
+
+def _curves(record: RunRecord) -> str:
+    if not record.published:
+        return ""
+    rows = 4 if record.probe else 3
+    heights = [1.5, 1.1, 1.1, 1.1][:rows]
+    figure = new_figure(10.5, 1.6 * rows + 0.6)
+    panels = figure.subplots(rows, 1, gridspec_kw={"height_ratios": heights}, sharex=True)
+    draw_modes(panels[0], record)
+    draw_speed(panels[1], record)
+    draw_age(panels[2], record)
+    if record.probe:
+        draw_probe(panels[3], record)
+    latency = new_figure(10.5, 2.4)
+    draw_latency(latency.subplots(), record)
+    shaded = "Shaded: the camera is black. Red line: the process is killed."
+    return _figure(inline_svg(figure), shaded) + _figure(inline_svg(latency), "All stages of one plan together.")
+
+
+def _checks(verdict: RunVerdict) -> str:
+    rows = []
+    for check in verdict.checks:
+        mark = "<td>held</td>" if check.held else f'<td class="missed">missed: {_text(check.outcome_if_missed)}</td>'
+        cells = "".join(f"<td>{_text(value)}</td>" for value in (check.name, check.found, check.asked))
+        rows.append(f"<tr>{cells}{mark}</tr>")
+    head = "".join(f"<th>{name}</th>" for name in ("check", "found", "asked", ""))
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _table(rows: Sequence[Sequence[str]], columns: Sequence[str] = ()) -> str:
+    head = f"<tr>{''.join(f'<th>{_text(column)}</th>' for column in columns)}</tr>" if columns else ""
+    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table>{head}{body}</table>"
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in content.items():
+        if isinstance(value, dict):
+            rows.extend(_flat(value, f"{prefix}{name}, "))
+        else:
+            rows.append((f"{prefix}{name}".replace("_", " "), str(value)))
+    return rows
+
+
+def _figure(content: str, caption: str) -> str:
+    return f"<figure>{content}<figcaption>{_text(caption)}</figcaption></figure>"
+
+
+def _text(value: str) -> str:
+    return html.escape(str(value))
