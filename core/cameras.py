@@ -26,7 +26,8 @@ class CameraFrame:
 class FrameSet:
     """What one plan sees: for each camera the same number of pictures, oldest first.
 
-    `stamp_ns` is the newest front picture's stamp (the anchor); `images[camera][i]` was taken at `stamps_ns[camera][i]`.
+    `stamp_ns` is the newest front picture's stamp (the anchor); `images[camera][i]` was taken at
+    `stamps_ns[camera][i]`.
     """
 
     stamp_ns: int

