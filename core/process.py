@@ -1,0 +1,106 @@
+"""What a transport needs to know of a process body to run it: options, a builder, timers, and where messages go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from onboard_vla.core.clock import Now
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.wire import Message
+
+EXIT_CONFIGURATION = 2
+"""Exit status of a process that was started wrongly: starting it again the same way is pointless."""
+EXIT_FAILURE = 70
+"""Exit status of a process whose work has died (EX_SOFTWARE of sysexits.h): a launcher starts it again."""
+
+Publish = Callable[[Message], None]
+Clock = Callable[[], Now]
+OptionValue = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Timer:
+    """Work at a fixed rate on the process's main thread."""
+
+    period_s: float
+    tick: Callable[[], None]
+
+
+class ProcessHost(Protocol):
+    """A process body with its threads, ready to be run by any transport."""
+
+    @property
+    def timers(self) -> tuple[Timer, ...]:
+        """What has to run at a fixed rate."""
+
+    def start(self, publish: Publish, clock: Clock) -> None:
+        """Begin. `publish` may be called from any thread of the host."""
+
+    def receive(self, message: Message, now: Now) -> None:
+        """Take one message; called on the main thread, returns at once."""
+
+    def failure(self) -> str | None:
+        """Why the process has to end and be started again; None while it works."""
+
+    def stop(self) -> bool:
+        """End all threads; false if one is stuck."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One start-up value of a process: a command-line option over ZeroMQ, a parameter over ROS.
+
+    `default` None: must be given. `minimum`, `maximum`: inclusive, for numbers.
+    """
+
+    name: str
+    kind: type[OptionValue]
+    default: OptionValue | None
+    description: str
+    minimum: float = -math.inf
+    maximum: float = math.inf
+
+    def checked(self, value: object) -> OptionValue:
+        """The value in the option's type; whole numbers pass for float.
+
+        Raises:
+            ConfigurationError: missing, of another type, or out of range.
+        """
+        if value is None:
+            raise ConfigurationError(f"{self.name} is not set: expected {self.description}")
+        if self.kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not self.kind:
+            found = f"{type(value).__name__} {value!r}"
+            raise ConfigurationError(f"{self.name}: expected {self.kind.__name__} ({self.description}), found {found}")
+        if isinstance(value, (int, float)) and not self.minimum <= value <= self.maximum:
+            raise ConfigurationError(f"{self.name}: expected {self.minimum:g} to {self.maximum:g}, found {value:g}")
+        assert isinstance(value, (str, int, float, bool))
+        return value
+
+
+@dataclass(frozen=True)
+class Role:
+    """One process of the graph: its name there, its options, and how to build its host from their values.
+
+    `build` raises OnboardVlaError when the values cannot work (a damaged bundle, say).
+    """
+
+    name: str
+    options: tuple[Option, ...]
+    build: Callable[[Mapping[str, OptionValue]], ProcessHost]
+
+    def values(self, given: Mapping[str, object]) -> dict[str, OptionValue]:
+        """All options checked, defaults filled in.
+
+        Raises:
+            ConfigurationError: an option is unknown, missing, of another type, or out of range.
+        """
+        names = [option.name for option in self.options]
+        for name in given:
+            if name not in names:
+                raise ConfigurationError(f"{self.name} has no option {name!r}: expected one of {', '.join(names)}")
+        return {option.name: option.checked(given.get(option.name, option.default)) for option in self.options}

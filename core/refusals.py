@@ -1,0 +1,32 @@
+"""Counting what was refused at a process's door, and structured log lines about it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+LOG_EVERY = 100
+"""After the first refusal on a topic, one log line per this many: garbage at a high rate must not fill a disk."""
+
+
+def log_event(process: str, event: str, **fields: Any) -> None:  # noqa: ANN401 - whatever JSON can say
+    """Write one JSON line to standard error."""
+    line = {"time_ns": time.time_ns(), "process": process, "event": event, **fields}
+    sys.stderr.write(json.dumps(line, default=str) + "\n")
+    sys.stderr.flush()
+
+
+class Refusals:
+    """How many messages were refused on each topic."""
+
+    def __init__(self, process: str) -> None:
+        self._process = process
+        self.count: dict[str, int] = {}
+
+    def add(self, topic: str, error: Exception) -> None:
+        """Count one refused message and now and then say why."""
+        count = self.count[topic] = self.count.get(topic, 0) + 1
+        if count == 1 or count % LOG_EVERY == 0:
+            log_event(self._process, "refused", topic=topic, count=count, error=f"{type(error).__name__}: {error}")

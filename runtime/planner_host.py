@@ -1,0 +1,134 @@
+"""The planner process: one worker thread infers and publishes, the main thread only stores messages."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.clock import Now, nanoseconds, system_now
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
+from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.core.road import Route
+from onboard_vla.core.wire import Message
+
+HEARTBEAT_PERIOD_S = 0.05
+"""20 Hz: the supervisor misses the planner after three periods."""
+STUCK_AFTER_S = 10.0
+"""A pass this long never ends: the process gives up and is started again. Far above a slow plan's few seconds."""
+WAKE_LIMIT_S = 0.5
+"""Longest wait of an idle worker before it looks whether it should end."""
+STOP_LIMIT_S = 2.0
+"""How long a stopping process waits for a running inference."""
+
+PLANNER_OPTIONS = (
+    Option("bundle", str, None, "path of the bundle folder"),
+    Option("threads", int, 1, "inference threads, 1 to 64", 1, 64),
+    Option("plan_period_s", float, 0.2, "shortest time between the starts of two plans in s, 0 to 5", 0.0, 5.0),
+)
+
+
+class PlannerBodyLike(Protocol):
+    """What the host needs of `planner_body.PlannerBody`."""
+
+    def receive(self, message: CameraFrame | EgoState | Route, now: Now) -> None:
+        """Store the newest; thread-safe."""
+
+    def plan_once(self, now: Now) -> Plan | PlanRejection | None:
+        """One blocking inference on the newest complete frame set; None when there is no new one."""
+
+    def heartbeat(self, now: Now) -> Heartbeat:
+        """Progress so far; thread-safe."""
+
+
+class PlannerHost:
+    """Runs a planner body: `receive` and heartbeats on the transport's thread, plans on a worker thread."""
+
+    def __init__(self, body: PlannerBodyLike, plan_period_s: float = 0.0, stuck_after_s: float = STUCK_AFTER_S) -> None:
+        self._body = body
+        self._period_s, self._stuck_ns = plan_period_s, nanoseconds(stuck_after_s)
+        self._publish: Publish | None = None
+        self._clock: Clock = system_now
+        self._news, self._ending = threading.Event(), threading.Event()
+        self._busy_since_ns: int | None = None
+        self._died: str | None = None
+        self._worker = threading.Thread(target=self._work, name="planner-worker", daemon=True)
+
+    @property
+    def timers(self) -> tuple[Timer, ...]:
+        """The heartbeat; it comes from the main thread, so that it proves that messages are still taken in."""
+        return (Timer(HEARTBEAT_PERIOD_S, self._beat),)
+
+    def start(self, publish: Publish, clock: Clock) -> None:
+        """Start the worker."""
+        self._publish, self._clock = publish, clock
+        self._worker.start()
+
+    def receive(self, message: Message, now: Now) -> None:
+        """Store a message and wake the worker."""
+        if isinstance(message, (CameraFrame, EgoState, Route)):
+            self._body.receive(message, now)
+            if isinstance(message, CameraFrame):
+                self._news.set()
+
+    def failure(self) -> str | None:
+        """Why the worker is of no use any more."""
+        since_ns = self._busy_since_ns
+        if self._died is None and since_ns is not None and time.monotonic_ns() - since_ns > self._stuck_ns:
+            return f"the worker has been in one pass for more than {self._stuck_ns / 1e9:g} s"
+        return self._died
+
+    def stop(self) -> bool:
+        """Ask the worker to end after its current pass and wait for it."""
+        self._ending.set()
+        self._news.set()
+        if self._worker.is_alive():
+            self._worker.join(STOP_LIMIT_S)
+        return not self._worker.is_alive()
+
+    def _beat(self) -> None:
+        if self._publish is not None:
+            self._publish(self._body.heartbeat(self._clock()))
+
+    def _work(self) -> None:
+        try:
+            while not self._ending.is_set():
+                self._news.wait(WAKE_LIMIT_S)
+                self._news.clear()
+                started_ns = self._busy_since_ns = time.monotonic_ns()
+                result = self._body.plan_once(self._clock())
+                self._busy_since_ns = None
+                if result is not None and self._publish is not None:
+                    self._publish(result)
+                    self._news.set()
+                    self._ending.wait(max(0.0, self._period_s - (time.monotonic_ns() - started_ns) / 1e9))
+        except BaseException:  # whatever killed the worker must not leave a process that only looks alive
+            self._died = f"the worker died: {traceback.format_exc()}"
+
+
+def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
+    """Open the bundle and make the planner.
+
+    Raises:
+        OnboardVlaError: the bundle is missing or damaged, or its engines do not run here.
+    """
+    from onboard_vla.runtime.bundle import Bundle
+    from onboard_vla.runtime.ingest import CameraIngest
+    from onboard_vla.runtime.planner import Planner
+    from onboard_vla.runtime.planner_body import PlannerBody
+
+    bundle = Bundle.open(Path(str(options["bundle"])))
+    frames = bundle.manifest.frames
+    roles = [camera.role for camera in bundle.manifest.cameras]
+    ingest = CameraIngest(roles, frames.per_camera, frames.spacing_s)
+    body = PlannerBody(Planner(bundle, threads=int(options["threads"])), ingest)
+    return PlannerHost(body, float(options["plan_period_s"]))
+
+
+PLANNER_ROLE = Role(PLANNER, PLANNER_OPTIONS, build_planner_host)

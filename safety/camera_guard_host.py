@@ -1,0 +1,93 @@
+"""The camera-guard process: every picture gets one verdict, and heartbeats count both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Protocol
+
+from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.clock import Now, system_now
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.plan import Heartbeat
+from onboard_vla.core.process import Clock, OptionValue, Publish, Role, Timer
+from onboard_vla.core.process_graph import CAMERA_GUARD
+from onboard_vla.core.verdict import Verdict
+from onboard_vla.core.wire import Message
+
+HEARTBEAT_PERIOD_S = 0.05
+"""20 Hz, as the planner's."""
+
+
+class CameraGuardLike(Protocol):
+    """What the host needs of `camera_guard.CameraGuard`."""
+
+    def check(self, frame: CameraFrame, speed_mps: float) -> Verdict:
+        """Judge one picture."""
+
+
+class CameraGuardHost:
+    """Runs a camera guard on one thread: pictures in, verdicts out."""
+
+    def __init__(self, guard: CameraGuardLike) -> None:
+        self._guard = guard
+        self._publish: Publish | None = None
+        self._clock: Clock = system_now
+        self._speed_mps = 0.0
+        self._sequence = self._started = self._done = 0
+
+    @property
+    def timers(self) -> tuple[Timer, ...]:
+        """The heartbeat."""
+        return (Timer(HEARTBEAT_PERIOD_S, self._beat),)
+
+    def start(self, publish: Publish, clock: Clock) -> None:
+        """Take the way out."""
+        self._publish, self._clock = publish, clock
+
+    def receive(self, message: Message, now: Now) -> None:
+        """Judge a picture, or keep the speed. An exception ends the process: no verdicts is a fault that is noticed."""
+        if isinstance(message, EgoState):
+            self._speed_mps = message.speed_mps
+        elif isinstance(message, CameraFrame) and self._publish is not None:
+            self._started += 1
+            verdict = self._guard.check(message, self._speed_mps)
+            self._done += 1
+            self._publish(verdict)
+
+    def failure(self) -> str | None:
+        """There is no thread that could die alone."""
+        return None
+
+    def stop(self) -> bool:
+        """There is no thread to end."""
+        return True
+
+    def _beat(self) -> None:
+        if self._publish is None:
+            return
+        self._sequence += 1
+        now = self._clock()
+        self._publish(
+            Heartbeat(
+                process=CAMERA_GUARD,
+                process_id=os.getpid(),
+                sequence=self._sequence,
+                stamp_ns=now.stamp_ns,
+                work_started=self._started,
+                work_done=self._done,
+                ready=True,
+                detail=f"{self._done} pictures judged",
+            )
+        )
+
+
+def build_camera_guard_host(options: Mapping[str, OptionValue]) -> CameraGuardHost:
+    """Make the guard with its standard limits."""
+    from onboard_vla.safety.camera_guard import CameraGuard
+    from onboard_vla.safety.camera_guard_config import CameraGuardConfig
+
+    return CameraGuardHost(CameraGuard(CameraGuardConfig()))
+
+
+CAMERA_GUARD_ROLE = Role(CAMERA_GUARD, (), build_camera_guard_host)
