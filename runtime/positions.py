@@ -58,7 +58,8 @@ class RotaryTable:
 
     def __init__(self, head_dim: int, theta: float, section: Sequence[int], limit: int) -> None:
         exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-        frequencies = (1.0 / np.power(np.float32(theta), exponents)).astype(np.float32)
+        powers = np.power(float(theta), exponents.astype(np.float64)).astype(np.float32)
+        frequencies = np.float32(1.0) / powers
         angles = np.arange(limit, dtype=np.float32)[:, None] * frequencies[None, :]
         self._cos, self._sin = _doubled(np.cos(angles)), _doubled(np.sin(angles))
         self._axis_of_column = np.tile(np.repeat(np.arange(AXES), section), 2)
@@ -70,7 +71,7 @@ class RotaryTable:
         if positions.shape[1] == 1 and positions[0, 0] == positions[1, 0] == positions[2, 0]:
             row = int(positions[0, 0])
             return self._cos[row : row + 1], self._sin[row : row + 1]
-        rows = positions.T[:, self._axis_of_column]
+        rows = np.ascontiguousarray(positions[self._axis_of_column].T)
         return self._cos[rows, self._columns], self._sin[rows, self._columns]
 
 
