@@ -1,0 +1,166 @@
+"""The model drives: several worlds in step, one batched plan each 0.2 s that acts 0.2 s later, followed by the gate."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from onboard_vla.core.clock import Now
+from onboard_vla.core.geometry import compose
+from onboard_vla.core.road import COMMANDS
+from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.world.dataset_images import ModelPictures
+from onboard_vla.world.model_assets import CAMERAS
+from onboard_vla.world.train_decode import decode_fast
+from onboard_vla.world.train_learner import Learner
+from onboard_vla.world.train_samples import Batch
+
+if TYPE_CHECKING:
+    from onboard_vla.world.world import World
+
+STEP_S = 0.02
+PICTURE_STEPS = 5
+"""Pictures every 0.1 s."""
+PLAN_STEPS = 10
+"""A plan every 0.2 s; it acts one period after its newest picture."""
+PICTURES_KEPT = 16
+"""1.5 s at 10 Hz and the present one."""
+
+
+@dataclass
+class Drive:
+    """What happened in one episode."""
+
+    seed: int
+    seconds: float = 0.0
+    progress_m: float = 0.0
+    offset_m: float = 0.0
+    largest_offset_m: float = 0.0
+    collisions: int = 0
+    off_road: int = 0
+    stopped: int = 0
+
+    @property
+    def clean(self) -> bool:
+        """No collision at fault, never off the road, no needless stop."""
+        return self.collisions == self.off_road == self.stopped == 0
+
+
+class _Car:
+    """One world with its pictures, its gate, and the plan on its way."""
+
+    def __init__(self, world: World, pictures: ModelPictures, seed: int) -> None:
+        from onboard_vla.world.vehicle_gate import VehicleGate
+
+        self.world, self.gate, self.drive = world, VehicleGate(), Drive(seed)
+        self._pictures = pictures
+        self.kept: deque[dict[str, NDArray[np.uint8]]] = deque(maxlen=PICTURES_KEPT)
+        self.acting: SafeTrajectory | None = None
+        self.coming: SafeTrajectory | None = None
+        self.offsets: list[float] = []
+
+    def look(self, images: dict[str, NDArray[np.uint8]]) -> None:
+        self.kept.append({camera: self._pictures(camera, images[camera]) for camera in self._pictures.cameras})
+
+    def frames(self) -> list[dict[str, NDArray[np.uint8]]]:
+        """Four frame sets 0.5 s apart, oldest first; early on the first picture stands for missing ones."""
+        return [self.kept[max(len(self.kept) - 1 - back, 0)] for back in (15, 10, 5, 0)]
+
+    def now(self) -> Now:
+        return Now(self.world.time_ns, self.world.time_ns)
+
+
+def drive(
+    learner: Learner,
+    profile: str,
+    seeds: Sequence[int],
+    seconds: float,
+    progress: Callable[[float], None] | None = None,
+) -> list[Drive]:
+    """Drive each seed's world for `seconds`, or until the vehicle has left the road or hit something by its own fault."""
+    from onboard_vla.world.render import Renderer
+    from onboard_vla.world.rig import default_rig
+    from onboard_vla.world.world import World
+
+    renderer, pictures = Renderer(default_rig()), ModelPictures(CAMERAS)
+    cars = [_Car(World(seed, profile), pictures, seed) for seed in seeds]
+    active = list(cars)
+    for step in range(round(seconds / STEP_S)):
+        if step % PICTURE_STEPS == 0:
+            for car in active:
+                car.look(renderer.render(car.world))
+        if step % PLAN_STEPS == 0:
+            plans = _plan(learner, active)
+            for car, plan in zip(active, plans, strict=True):
+                car.acting, car.coming = car.coming or plan, plan
+        for car in active:
+            if car.acting is not None:
+                car.gate.follow(car.acting, car.now())
+            car.world.step(car.gate.control(car.world.ego, car.now()), STEP_S)
+            car.offsets.append(abs(car.world.ego_d_m))
+        active = [car for car in active if not _over(car)]
+        if progress is not None:
+            progress((step + 1) * STEP_S / seconds)
+        if not active:
+            break
+    return [_summary(car) for car in cars]
+
+
+@torch.no_grad()
+def _plan(learner: Learner, cars: list[_Car]) -> list[SafeTrajectory]:
+    layout, codebook = learner.layout, learner.samples.codebook
+    ids = []
+    for car in cars:
+        speed = round(min(max(car.world.ego.speed_mps, 0.0), 99.9), 1)
+        ids.append(layout.prompt_ids(speed, COMMANDS.index(car.world.command)))
+    sets = [car.frames() for car in cars]
+    front = np.stack([[[s[i]["front"] for i in pair] for pair in ((0, 1), (2, 3))] for s in sets])
+    cameras = [camera for camera in layout.prompt.cameras if camera != "front"]
+    sides = np.stack([[[[s[i][c] for i in pair] for pair in ((0, 1), (2, 3))] for c in cameras] for s in sets])
+    batch = Batch(
+        torch.from_numpy(front),
+        torch.from_numpy(sides),
+        torch.from_numpy(np.stack(ids)),
+        torch.zeros(0, dtype=torch.int8),
+        np.arange(len(cars)),
+    )
+    decoded = decode_fast(learner, batch)
+    result = []
+    for car, actions in zip(cars, decoded.actions, strict=True):
+        _, fine = codebook.decode(actions)
+        result.append(_trajectory(car, fine.astype(np.float64)))
+    return result
+
+
+def _trajectory(car: _Car, fine: NDArray[np.float64]) -> SafeTrajectory:
+    ego = car.world.ego
+    poses = np.concatenate([[[0.0, 0.0, 0.0]], fine])
+    world_poses = compose(np.array([ego.x_m, ego.y_m, ego.heading_rad]), poses)
+    times = 0.1 * np.arange(len(poses))
+    length = np.hypot(*np.diff(poses[:, :2], axis=0).T)
+    smooth = np.convolve(np.concatenate([length[:2][::-1], length, length[-2:][::-1]]), np.ones(5) / 5, "valid") / 0.1
+    speed = np.concatenate([[smooth[0]], smooth])
+    points = np.stack([times, *world_poses.T, speed, np.gradient(speed, times)], axis=1)
+    return SafeTrajectory(
+        car.world.time_ns, 0, Engagement.ENGAGED, Mode.NOMINAL, "model", 0, (), points, False, False, 0
+    )
+
+
+def _over(car: _Car) -> bool:
+    return any(v.kind in ("collision", "off_road") and v.at_fault for v in car.world.violations)
+
+
+def _summary(car: _Car) -> Drive:
+    result, found = car.drive, car.world.violations
+    result.seconds, result.progress_m = car.world.time_s, car.world.progress_m
+    result.offset_m, result.largest_offset_m = float(np.mean(car.offsets)), float(np.max(car.offsets))
+    result.collisions = sum(v.kind == "collision" and v.at_fault for v in found)
+    result.off_road = sum(v.kind == "off_road" for v in found)
+    result.stopped = sum(v.kind == "stopped_without_cause" for v in found)
+    return result

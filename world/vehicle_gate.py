@@ -1,0 +1,98 @@
+"""The vehicle's own gate: follows the newest safe trajectory, and stops by itself when none arrives."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.clock import Now, nanoseconds, seconds
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.safe_trajectory import Engagement, SafeTrajectory
+from onboard_vla.world.control import Control
+
+SILENCE_LIMIT_NS = nanoseconds(0.2)
+"""Without a safe trajectory for this long the gate stops the vehicle (ten missed 50 Hz messages)."""
+GATE_BRAKING_MPS2 = 4.0
+"""Braking of the gate's own stop (UN R157's upper bound of a minimum risk manoeuvre's deceleration)."""
+HOLD_BRAKING_MPS2 = 2.0
+"""Braking that brings a vehicle in standby to rest and holds it there."""
+ACTUATOR_LEAD_S = 0.2
+"""The trajectory is read this much ahead, for the drive's lag."""
+LOOKAHEAD_S, LOOKAHEAD_MIN_M, LOOKAHEAD_MAX_M = 0.6, 3.0, 20.0
+"""Pure pursuit: look-ahead distance as travel time, and its bounds."""
+SPEED_GAIN_PER_S = 1.2
+"""Proportional speed feedback."""
+STOP_SPEED_MPS = 0.15
+"""A reference slower than this means: stand."""
+
+
+class VehicleGate:
+    """Tracker (pure pursuit and speed feedback) behind a watchdog on the safe trajectory's arrival."""
+
+    def __init__(self) -> None:
+        self._trajectory: SafeTrajectory | None = None
+        self._path: NDArray[np.float64] = np.empty((0, 6))
+        self._received_ns = 0
+        self._curvature = 0.0
+
+    def follow(self, trajectory: SafeTrajectory, received: Now) -> None:
+        """Take the newest trajectory. One that is not finite, misshapen or older than the last does not count."""
+        points = np.asarray(trajectory.points, np.float64)
+        if points.ndim != 2 or points.shape[1] != 6 or not np.isfinite(points).all():
+            return
+        if len(points) == 0 and trajectory.engagement is not Engagement.STANDBY:
+            return
+        if self._trajectory is not None and trajectory.stamp_ns < self._trajectory.stamp_ns:
+            return
+        self._trajectory, self._path, self._received_ns = trajectory, points, received.monotonic_ns
+
+    def silent(self, now: Now) -> bool:
+        """Whether the last good trajectory is older than the gate accepts."""
+        return self._trajectory is None or now.monotonic_ns - self._received_ns > SILENCE_LIMIT_NS
+
+    def control(self, ego: EgoState, now: Now) -> Control:
+        """The command for this instant; call at 50 Hz or faster."""
+        trajectory = self._trajectory
+        if trajectory is None or trajectory.engagement in (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE):
+            return Control(-HOLD_BRAKING_MPS2, 0.0 if trajectory is None else self._curvature)
+        self._curvature = self._pursue(ego)
+        if self.silent(now):
+            return Control(-GATE_BRAKING_MPS2, self._curvature)
+        age_s = seconds(now.stamp_ns - trajectory.stamp_ns)
+        return Control(self._accelerate(ego, age_s), self._curvature)
+
+    def _pursue(self, ego: EgoState) -> float:
+        """Curvature of the arc from the rear axle to the point one look-ahead along the path."""
+        xy = self._path[:, 1:3]
+        gaps = np.hypot(xy[:, 0] - ego.x_m, xy[:, 1] - ego.y_m)
+        nearest = int(np.argmin(gaps))
+        reach = min(max(LOOKAHEAD_S * ego.speed_mps, LOOKAHEAD_MIN_M), LOOKAHEAD_MAX_M)
+        beyond = np.flatnonzero(gaps[nearest:] >= reach)
+        if len(beyond):
+            outer = nearest + int(beyond[0])
+            target = xy[outer]
+            if outer > 0 and gaps[outer - 1] < reach:
+                share = (reach - gaps[outer - 1]) / max(gaps[outer] - gaps[outer - 1], 1e-9)
+                target = xy[outer - 1] + share * (xy[outer] - xy[outer - 1])
+        else:
+            heading = self._path[-1, 3]
+            missing = max(reach - gaps[-1], 0.0)
+            target = xy[-1] + missing * np.array([math.cos(heading), math.sin(heading)])
+        dx, dy = float(target[0]) - ego.x_m, float(target[1]) - ego.y_m
+        left = -math.sin(ego.heading_rad) * dx + math.cos(ego.heading_rad) * dy
+        distance_2 = dx * dx + dy * dy
+        if distance_2 < 1.0:
+            return self._curvature
+        return 2.0 * left / distance_2
+
+    def _accelerate(self, ego: EgoState, age_s: float) -> float:
+        times, speeds, accelerations = self._path[:, 0], self._path[:, 4], self._path[:, 5]
+        ahead = age_s + ACTUATOR_LEAD_S
+        speed = float(np.interp(ahead, times, speeds))
+        if speed < STOP_SPEED_MPS and ego.speed_mps < 3 * STOP_SPEED_MPS:
+            return -1.0
+        feed_forward = float(np.interp(ahead, times, accelerations)) if ahead <= times[-1] else 0.0
+        expected = ego.speed_mps + ego.acceleration_mps2 * ACTUATOR_LEAD_S
+        return feed_forward + SPEED_GAIN_PER_S * (speed - expected)
