@@ -24,7 +24,7 @@ from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import ENGAGE, Engagement, OperatorCommand, SafeTrajectory
 from onboard_vla.core.vehicle_link import VehicleLink
-from onboard_vla.world.expert import Expert
+from onboard_vla.world.expert import Expert, expert_progress
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
 from onboard_vla.world.sensors import SensorModel
@@ -225,3 +225,12 @@ class ClosedLoop:
     def _restamped(self, message: Sensed) -> Sensed:
         """The world's stamps count from its own zero; the processes' clock may not."""
         return dataclasses.replace(message, stamp_ns=self._clock.base.stamp_ns + message.stamp_ns)
+
+
+def fill_in_expert(record: RunRecord, loop: ClosedLoop) -> None:
+    """The expert's progress over the same stretch of time: it drove until engagement in both cases."""
+    if record.steps:
+        settings = record.settings
+        until_s = (loop.world_ns - (loop.run_ns or 0) + settings.run_ns) / SECOND_NS
+        whole_m = expert_progress(settings.seed, settings.profile, until_s)
+        record.expert_progress_m = whole_m - record.steps[0].progress_m

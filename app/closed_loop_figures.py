@@ -12,6 +12,7 @@ from onboard_vla.app.closed_loop_record import RunRecord
 from onboard_vla.app.demo_verdict import at_fault_collisions
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
 from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.world.violations import COLLISION, OFF_ROAD, RED_LIGHT, STOPPED_WITHOUT_CAUSE
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class RunFigures:
     collisions_other: int
     off_road: int
     red_lights: int
+    needless_stops: int
     progress_m: float
     expert_progress_m: float
     progress_share: float
@@ -84,9 +86,10 @@ def figures_of(record: RunRecord) -> RunFigures:
         interventions=len(reasons),
         intervention_reasons=dict(Counter(reasons)),
         collisions_at_fault=at_fault,
-        collisions_other=kinds["collision"] - at_fault,
-        off_road=kinds["off_road"],
-        red_lights=kinds["red_light"],
+        collisions_other=kinds[COLLISION] - at_fault,
+        off_road=kinds[OFF_ROAD],
+        red_lights=kinds[RED_LIGHT],
+        needless_stops=kinds[STOPPED_WITHOUT_CAUSE],
         progress_m=record.progress_m,
         expert_progress_m=expert,
         progress_share=_share(record.progress_m, expert),

@@ -51,7 +51,7 @@ def figure_rows(record: RunRecord, figures: RunFigures) -> list[tuple[str, str]]
         ("age of the oldest picture at arrival", spread(figures.age)),
         ("collisions", f"{figures.collisions_at_fault} of its own making, {figures.collisions_other} other"),
         ("left the drivable area", f"{figures.off_road} times"),
-        ("red lights", f"{figures.red_lights}"),
+        ("red lights, needless stops", f"{figures.red_lights}, {figures.needless_stops}"),
         (
             "progress",
             f"{figures.progress_m:.0f} m, expert {figures.expert_progress_m:.0f} m ({figures.progress_share:.0%})",

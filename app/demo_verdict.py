@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from onboard_vla.app.closed_loop_record import FaultRecord, PublishedRecord, RunRecord, ViolationRecord
 from onboard_vla.app.faults import BLACK_CAMERA, MILLISECOND_NS, SECOND_NS, demo_faults
 from onboard_vla.core.safe_trajectory import Engagement, Mode
+from onboard_vla.world.violations import COLLISION, OFF_ROAD
 
 PASS, FAIL, INCONCLUSIVE, PRECONDITION_MISSED = "PASS", "FAIL", "INCONCLUSIVE", "PRECONDITION MISSED"
 EXIT_STATUS = {PASS: 0, FAIL: 1, INCONCLUSIVE: 2, PRECONDITION_MISSED: 3}
@@ -20,8 +21,6 @@ PROBE_BEFORE_NS, PROBE_AFTER_NS = 1 * SECOND_NS, 1 * SECOND_NS
 """The window around a fault in which the probe counts: covers both reaction limits with margin."""
 RECOVERY_NS = 15 * SECOND_NS
 """A run that goes on this long after a fault's cause has gone must show L0 or L1 again; a shorter one cannot tell."""
-
-COLLISION, OFF_ROAD, STOPPED_WITHOUT_CAUSE = "collision", "off_road", "stopped_without_cause"
 
 
 @dataclass(frozen=True)
@@ -219,7 +218,6 @@ def _driving_checks(record: RunRecord) -> list[Check]:
     share = record.progress_m / expert if expert > 0 else 0.0
     off_road = [v for v in record.violations if v.kind == OFF_ROAD]
     collisions = at_fault_collisions(record.violations)
-    idle = [v for v in record.violations if v.kind == STOPPED_WITHOUT_CAUSE]
     return [
         Check(
             "progress against the expert",
@@ -230,7 +228,6 @@ def _driving_checks(record: RunRecord) -> list[Check]:
         ),
         Check("left the drivable area", not off_road, _first(off_road), "never", FAIL),
         Check("collisions of its own making", not collisions, _first(collisions), "none", FAIL),
-        Check("stopped without cause", not idle, _first(idle), "never", FAIL),
     ]
 
 

@@ -13,14 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from onboard_vla.app.closed_loop import STEP_NS, ClosedLoop, Scene, TimeBase
+from onboard_vla.app.closed_loop import STEP_NS, ClosedLoop, Scene, TimeBase, fill_in_expert
 from onboard_vla.app.closed_loop_record import RunRecord, RunSettings
 from onboard_vla.app.closed_loop_recorder import RunRecorder
+from onboard_vla.app.closed_loop_warmup import warm_up
 from onboard_vla.app.faults import MILLISECOND_NS, PLANNER_PROCESS, SECOND_NS, Fault
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process_graph import CAMERA_GUARD
 from onboard_vla.core.road import Route
@@ -34,8 +35,6 @@ DEFAULT_PLAN_LATENCY_NS = 100 * MILLISECOND_NS
 """Declared virtual time from a plan's start to its delivery; near what the INT8 bundle takes on one desktop core."""
 HEARTBEAT_STEPS = 3
 """Steps between heartbeats: 60 ms, the multiple of a step next to the processes' 50 ms."""
-WARMUP_LIMIT_NS = 20 * SECOND_NS
-"""A planner that is not ready after this much driving by the expert never will be."""
 
 
 class PlannerBodyLike(Protocol):
@@ -212,20 +211,6 @@ def run_lockstep(
         loop.step()
         if progress is not None and index % (SECOND_NS // STEP_NS) == 0:
             progress(index / steps)
-    return dataclasses.replace(record, route_points=built.world.route.points)
-
-
-def warm_up(loop: ClosedLoop, least_ns: int, each_step: Callable[[], None] | None = None) -> None:
-    """Drive under the expert until the planner is ready, but at least this long.
-
-    Raises:
-        EnvironmentLacksError: the planner did not become ready in time.
-    """
-    while loop.world_ns < least_ns or not loop.planner_ready:
-        if loop.world_ns > WARMUP_LIMIT_NS:
-            raise EnvironmentLacksError(
-                f"the planner did not become ready within {WARMUP_LIMIT_NS / SECOND_NS:g} s of driving; see its log"
-            )
-        loop.step()
-        if each_step is not None:
-            each_step()
+    record.route_points = built.world.route.points
+    fill_in_expert(record, loop)
+    return record

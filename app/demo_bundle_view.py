@@ -1,0 +1,52 @@
+"""The bundle on the terminal: a progress bar while it is exported, then what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, PreparedBundle, prepare_bundle
+
+
+def prepare_with_progress(checkpoint: Path | None, out: Path, console: Console) -> PreparedBundle:
+    """Export with a progress bar, then show what came of it."""
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("bundle", total=1.0)
+        prepared = prepare_bundle(
+            checkpoint or REFERENCE_CHECKPOINT,
+            out / "bundles",
+            lambda words, share: bar.update(task, description=words, completed=share),
+        )
+    console.print(bundle_table(prepared))
+    return prepared
+
+
+def bundle_table(prepared: PreparedBundle) -> Table:
+    """Precision, sizes and parity of a bundle."""
+    how = "made before" if prepared.export_s is None else f"exported in {prepared.export_s:.1f} s, without torch"
+    table = Table(title=f"bundle {prepared.core_hash[:12]}: {prepared.precision}, {how}", title_justify="left")
+    table.add_column("what")
+    table.add_column("value")
+    table.add_row("precision", ", ".join(f"{part} {kind}" for part, kind in prepared.precision_by_part.items()))
+    for name, size in sorted(prepared.bytes_by_file.items(), key=lambda item: -item[1]):
+        table.add_row(name, f"{size / 1e6:.2f} MB")
+    for name, value in _flat(prepared.parity):
+        table.add_row(f"parity, {name}", value)
+    table.add_row("thresholds", "provisional: accepted by the simulation profile alone")
+    return table
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in content.items():
+        if isinstance(value, dict):
+            rows.extend(_flat(value, f"{prefix}{name} "))
+        else:
+            rows.append(
+                (f"{prefix}{name}".replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
+            )
+    return rows

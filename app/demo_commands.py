@@ -1,0 +1,109 @@
+"""`onboard-vla demo` and `onboard-vla evaluate`: arguments in, exit status out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+DEFAULT_SEED = 7
+DEFAULT_PROFILE = "quiet_road"
+DEFAULT_OUT = Path("out")
+SENSOR_KINDS = ("perfect", "modelled")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program's command line."""
+    app.command("demo")(demo)
+    app.command("evaluate")(evaluate)
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(help="Length of the drive after engagement, s.", min=1, max=600)] = 60.0,
+    seed: Annotated[int, typer.Option(help="The world's seed.", min=0)] = DEFAULT_SEED,
+    profile: Annotated[str, typer.Option(help="Road profile: quiet_road, urban, rural, motorway.")] = DEFAULT_PROFILE,
+    sensor: Annotated[str, typer.Option(help="The supervisor's inputs: perfect or modelled.")] = "modelled",
+    transport: Annotated[str, typer.Option(help="ros, zmq, or auto: ROS 2 where it is installed.")] = "auto",
+    lockstep: Annotated[bool, typer.Option("--lockstep", help="One process, virtual time, repeatable.")] = False,
+    planner: Annotated[str, typer.Option(help="model; in lock-step also constant_velocity or expert.")] = "model",
+    latency_ms: Annotated[float, typer.Option(help="Lock-step: declared time of a plan, ms.", min=0, max=1000)] = 100.0,
+    faults: Annotated[bool, typer.Option(help="Inject the two faults.")] = True,
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; the reference one.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for bundle, logs, report.")] = DEFAULT_OUT,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Also write the run as JSON.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also write the README's picture (PNG).")] = None,
+    report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
+) -> None:
+    """Drive a simulated vehicle in closed loop from six cameras, with a black camera and a killed planner on the way.
+
+    Exit status: 0 pass, 1 fail, 2 inconclusive (this machine was too busy), 3 precondition missed.
+    """
+    from onboard_vla.app.demo import DemoRequest, run_demo
+
+    request = DemoRequest(
+        seconds=seconds,
+        seed=seed,
+        profile=profile,
+        sensor=sensor,
+        transport=transport,
+        lockstep=lockstep,
+        planner=planner,
+        latency_ms=latency_ms,
+        faults=faults,
+        checkpoint=checkpoint,
+        out=out,
+        json_path=json_path,
+        picture=picture,
+        report=report,
+    )
+    raise typer.Exit(run_demo(request, Console()))
+
+
+def evaluate(
+    episodes: Annotated[int, typer.Option(help="Number of seeds, counted from --first-seed.", min=1, max=1000)] = 10,
+    first_seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 100,
+    seeds: Annotated[str, typer.Option(help="Seeds by name, separated by commas, instead.")] = "",
+    seconds: Annotated[float, typer.Option(help="Length of an episode, s.", min=1, max=600)] = 20.0,
+    sensor: Annotated[str, typer.Option(help="perfect, modelled or both.")] = "both",
+    profile: Annotated[str, typer.Option(help="Road profile.")] = DEFAULT_PROFILE,
+    planner: Annotated[str, typer.Option(help="model, constant_velocity or expert.")] = "model",
+    latency_ms: Annotated[float, typer.Option(help="Declared time of a plan, ms.", min=0, max=1000)] = 100.0,
+    demo_seeds: Annotated[
+        bool, typer.Option("--demo-seeds", help="The demo's drive with its faults and verdict on each seed.")
+    ] = False,
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; the reference one.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = DEFAULT_OUT,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
+) -> None:
+    """Drive episodes in lock-step and compare progress, interventions and collisions under both sensor kinds."""
+    from onboard_vla.app.evaluate import EvaluateRequest, run_evaluation
+
+    request = EvaluateRequest(
+        seeds=parse_seeds(seeds) if seeds else tuple(range(first_seed, first_seed + episodes)),
+        seconds=seconds,
+        sensors=SENSOR_KINDS if sensor == "both" else (sensor,),
+        profile=profile,
+        planner=planner,
+        latency_ms=latency_ms,
+        demo=demo_seeds,
+        checkpoint=checkpoint,
+        out=out,
+        json_path=json_path,
+    )
+    raise typer.Exit(run_evaluation(request, Console()))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds from "1,2,5".
+
+    Raises:
+        ConfigurationError: not a list of whole numbers >= 0.
+    """
+    from onboard_vla.core.errors import ConfigurationError
+
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise ConfigurationError(f"--seeds {text!r}: expected whole numbers separated by commas, such as 1,2,5")
+    return tuple(int(word) for word in words)

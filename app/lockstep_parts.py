@@ -1,0 +1,62 @@
+"""Planner, camera guard and supervisor for a lock-step run, as fresh as their processes would be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onboard_vla.app.closed_loop import Scene
+from onboard_vla.app.demo_bundle import PreparedBundle
+from onboard_vla.app.lockstep import BodyFactory
+from onboard_vla.app.lockstep_planners import constant_velocity_body, expert_body
+from onboard_vla.calibration.provisional import provisional_thresholds
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.core.thresholds import Thresholds
+from onboard_vla.safety.camera_guard import CameraGuard
+from onboard_vla.safety.camera_guard_config import CameraGuardConfig
+from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
+from onboard_vla.safety.supervisor import Supervisor
+
+MODEL, CONSTANT_VELOCITY, EXPERT = "model", "constant_velocity", "expert"
+PLANNERS = (MODEL, CONSTANT_VELOCITY, EXPERT)
+NO_BUNDLE, NO_PRECISION = "without-bundle", "none"
+"""What plans and thresholds are bound to when no bundle makes the plans."""
+
+
+def make_supervisor(thresholds: Thresholds) -> Supervisor:
+    """As the supervisor process of the demo makes it."""
+    return Supervisor(SupervisorConfig(profile=SIMULATION_PROFILE, thresholds=thresholds, planner_process=PLANNER))
+
+
+def make_guard() -> CameraGuard:
+    """As the camera-guard process makes it."""
+    return CameraGuard(CameraGuardConfig())
+
+
+def planner_without_model(name: str) -> tuple[BodyFactory, Thresholds]:
+    """A geometric planner and thresholds that fit it.
+
+    Raises:
+        ConfigurationError: no such planner.
+    """
+    factories = {CONSTANT_VELOCITY: constant_velocity_body, EXPERT: expert_body}
+    if name not in factories:
+        raise ConfigurationError(f"planner {name!r}: expected one of {', '.join(PLANNERS)}")
+    return factories[name](NO_BUNDLE), provisional_thresholds(NO_BUNDLE, NO_PRECISION)
+
+
+def planner_with_model(prepared: PreparedBundle) -> tuple[BodyFactory, Thresholds]:
+    """The bundle's planner and its thresholds; each call of the factory loads the engines again."""
+    from onboard_vla.runtime.bundle import Bundle
+    from onboard_vla.runtime.ingest import CameraIngest
+    from onboard_vla.runtime.planner import Planner
+    from onboard_vla.runtime.planner_body import PlannerBody
+
+    bundle = Bundle.open(prepared.path)
+    frames = bundle.manifest.frames
+
+    def make(scene: Scene) -> PlannerBody:
+        ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s)
+        return PlannerBody(Planner(bundle), ingest)
+
+    return make, Thresholds.load(Path(prepared.thresholds))
