@@ -2,7 +2,9 @@
 
 Embedding lookup, vision merge, mRoPE angles and masks are the host's work. The key-value cache is read as
 (P, kv_heads, head_dim) inputs; only the S new entries leave the graph, so the host binds them straight to their place.
-The last layer computes queries, MLP and head for the wanted `rows` alone: of the others only keys and values matter.
+Inside, activations are (1, S, D): ONNX Runtime turns MatMul + Add of plain matrices into Gemm, which it then does not
+fuse with INT8 operands. The last layer computes queries, MLP and head for the wanted `rows` alone: of the others only
+keys and values matter.
 """
 
 from __future__ import annotations
@@ -23,17 +25,19 @@ NEW, PAST, TOTAL, ROWS = "new_tokens", "past_tokens", "total_tokens", "wanted_ro
 def language_graph(text: TextDimensions, weights: Weights, linears: LinearWriter) -> onnx.ModelProto:
     """Write the graph; `weights` gives the norms, `linears` writes the linear layers."""
     graph = GraphWriter("language", linears)
-    x = graph.input("embeds", (NEW, text.hidden_size))
+    embeds = graph.input("embeds", (NEW, text.hidden_size))
     cos = graph.input("cos", (NEW, text.head_dim))
     sin = graph.input("sin", (NEW, text.head_dim))
     bias = graph.input("bias", (NEW, TOTAL))
     rows = graph.input("rows", (ROWS,), TensorProto.INT64)
     rotation = _Rotation(graph, text.head_dim, cos, sin)
+    x = graph.node("Unsqueeze", embeds, graph.shape(0), at="embeds")
     for i in range(text.layers):
         wanted = rows if i == text.layers - 1 else None
         x = _layer(graph, text, weights, i, x, rotation, bias, wanted)
     x = graph.rms_norm(x, weights.vector("text.norm"), text.rms_norm_eps, "text.norm")
-    graph.output(graph.linear(x, "head"), "logits", (ROWS, text.vocabulary_size))
+    logits = graph.node("Squeeze", graph.linear(x, "head"), graph.shape(0), at="head")
+    graph.output(logits, "logits", (ROWS, text.vocabulary_size))
     return graph.model()
 
 
@@ -65,9 +69,8 @@ def _layer(
     keys, values = _cached_keys_and_values(graph, text, index, normed, rotation)
     cos, sin = rotation.query
     if rows is not None:
-        x, normed, cos, sin, bias = (
-            graph.node("Gather", value, rows, at=f"{at}.wanted", axis=0) for value in (x, normed, cos, sin, bias)
-        )
+        x, normed = (graph.node("Gather", value, rows, at=f"{at}.wanted", axis=1) for value in (x, normed))
+        cos, sin, bias = (graph.node("Gather", value, rows, at=f"{at}.wanted", axis=0) for value in (cos, sin, bias))
     mixed = _attention(graph, text, f"{at}.self_attn", normed, keys, values, (cos, sin), bias)
     x = graph.node("Add", x, graph.linear(mixed, f"{at}.self_attn.o_proj"), at=at)
     gain = weights.vector(f"{at}.post_attention_layernorm")
@@ -80,7 +83,7 @@ def _cached_keys_and_values(
 ) -> tuple[str, str]:
     """Keys (after rotary) and values (T, kv_heads, head_dim): the cache's P entries, then the S new ones."""
     at, per_head = f"text.layers.{index}.self_attn", (text.kv_heads, text.head_dim)
-    split = graph.shape(0, *per_head)
+    split = graph.shape(-1, *per_head)
     k = graph.node("Reshape", graph.linear(normed, f"{at}.k_proj"), split, at=at)
     v = graph.node("Reshape", graph.linear(normed, f"{at}.v_proj"), split, at=at)
     k = graph.rotate(k, *rotation.key, text.head_dim // 2, f"{at}.k_rotary")
@@ -102,15 +105,15 @@ def _attention(
     rotation: tuple[str, str],
     bias: str,
 ) -> str:
-    """Grouped-query attention, (kv_heads, group, S, T) inside; returns (S, heads * head_dim)."""
+    """Grouped-query attention, (kv_heads, group, S, T) inside; returns (1, S, heads * head_dim)."""
     group = text.heads // text.kv_heads
-    q = graph.node("Reshape", graph.linear(normed, f"{at}.q_proj"), graph.shape(0, text.heads, text.head_dim), at=at)
+    q = graph.node("Reshape", graph.linear(normed, f"{at}.q_proj"), graph.shape(-1, text.heads, text.head_dim), at=at)
     q = graph.rotate(q, *rotation, text.head_dim // 2, f"{at}.q_rotary")
-    q = graph.node("Reshape", q, graph.shape(0, text.kv_heads, group, text.head_dim), at=at)
+    q = graph.node("Reshape", q, graph.shape(-1, text.kv_heads, group, text.head_dim), at=at)
     q = graph.node("Transpose", q, at=at, perm=[1, 2, 0, 3])
     k = graph.node("Unsqueeze", graph.node("Transpose", keys, at=at, perm=[1, 2, 0]), graph.shape(1), at=at)
     v = graph.node("Unsqueeze", graph.node("Transpose", values, at=at, perm=[1, 0, 2]), graph.shape(1), at=at)
     scores = graph.node("Add", graph.node("MatMul", q, k, at=at), bias, at=at)
     mixed = graph.node("MatMul", graph.node("Softmax", scores, at=at, axis=-1), v, at=at)
     mixed = graph.node("Transpose", mixed, at=at, perm=[2, 0, 1, 3])
-    return graph.node("Reshape", mixed, graph.shape(0, text.heads * text.head_dim), at=at)
+    return graph.node("Reshape", mixed, graph.shape(1, -1, text.heads * text.head_dim), at=at)

@@ -41,7 +41,12 @@ class VisionGrid:
     @property
     def name(self) -> str:
         """File name of this grid's graph."""
-        return f"vision_{self.height}x{self.width}.onnx"
+        return graph_name(self.height, self.width)
+
+
+def graph_name(height: int, width: int) -> str:
+    """File name of the vision graph for a grid of `height` x `width` patches."""
+    return f"vision_{height}x{width}.onnx"
 
 
 def vision_grid(height: int, width: int, vision: VisionDimensions) -> VisionGrid:

@@ -1,0 +1,106 @@
+"""Scenes that a model is calibrated and held to account on: pictures at the model's size and a tokenised prompt.
+
+A file of scenes (`golden_scenes.npz`, `calibration_scenes.npz` of a checkpoint folder) holds for N scenes:
+
+    images_{camera}   (N, frames, height, width, 3) uint8 RGB, cropped and resized for the model, oldest first
+    prompt_ids        (N, S) int64, the prompt up to where the answer begins, padded with -1
+    action_tokens     (N, T) int64 codebook indices of the expert (optional)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.bundle_manifest import CameraInput, FrameSelection
+from onboard_vla.core.errors import CheckpointError
+from onboard_vla.core.prompt import Value
+from onboard_vla.export.assets import PROMPT_FILE, Assets
+from onboard_vla.export.checkpoint_config import read_json
+
+PADDING = -1
+COARSE_CELLS = 6
+"""Random pictures vary over about this many cells a side, so that they have structure and compress."""
+RANDOM_ACTIONS = 4
+"""Length of a random action history, two seconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """`images[camera]`: (frames, height, width, 3) uint8; `prompt_ids`: (S,) int64; `expert_tokens`: (T,) or None."""
+
+    images: dict[str, NDArray[np.uint8]]
+    prompt_ids: NDArray[np.int64]
+    expert_tokens: NDArray[np.int64] | None
+
+
+def load_scenes(path: Path, cameras: Sequence[CameraInput], frames: FrameSelection) -> list[Scene]:
+    """Read a file of scenes.
+
+    Raises:
+        CheckpointError: the file cannot be read, lacks an array, or an array does not fit the cameras.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
+    except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
+        raise CheckpointError(f"{path} cannot be read as a file of scenes: {error}") from error
+    if "prompt_ids" not in arrays or arrays["prompt_ids"].ndim != 2 or not len(arrays["prompt_ids"]):
+        raise CheckpointError(f"{path}: expected prompt_ids of shape (N, S), found arrays {sorted(arrays)}")
+    count = len(arrays["prompt_ids"])
+    for camera in cameras:
+        key, shape = f"images_{camera.role}", (count, frames.per_camera, camera.height, camera.width, 3)
+        found = arrays[key].shape if key in arrays else None
+        if found != shape or arrays[key].dtype != np.uint8:
+            raise CheckpointError(f"{path}: {key} must be uint8 of shape {shape}, found {found}")
+    expert = arrays.get("action_tokens")
+    return [
+        Scene(
+            images={camera.role: arrays[f"images_{camera.role}"][i] for camera in cameras},
+            prompt_ids=ids[ids != PADDING].astype(np.int64),
+            expert_tokens=None if expert is None else expert[i].astype(np.int64),
+        )
+        for i, ids in enumerate(arrays["prompt_ids"])
+    ]
+
+
+def random_scenes(assets: Assets, count: int, rng: np.random.Generator) -> list[Scene]:
+    """Scenes for checkpoints that bring none: smooth random pictures, random admissible prompt fields."""
+    writer = assets.prompt_writer()
+    return [
+        Scene(
+            images={camera.role: _random_images(camera, assets.frames.per_camera, rng) for camera in assets.cameras},
+            prompt_ids=writer.write_fields(_random_fields(assets, rng)).ids,
+            expert_tokens=None,
+        )
+        for _ in range(count)
+    ]
+
+
+def _random_images(camera: CameraInput, frames: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """(frames, height, width, 3) smooth random pictures with full contrast."""
+    coarse = rng.uniform(0, 255, (frames, COARSE_CELLS, COARSE_CELLS, 3))
+    rows = np.arange(camera.height) * COARSE_CELLS // camera.height
+    columns = np.arange(camera.width) * COARSE_CELLS // camera.width
+    images: NDArray[np.uint8] = coarse[:, rows][:, :, columns].astype(np.uint8)
+    return images
+
+
+def _random_fields(assets: Assets, rng: np.random.Generator) -> dict[str, Value]:
+    """A random admissible value for every field that the prompt requires."""
+    values: dict[str, Value] = {}
+    for name, field in read_json(assets.folder / PROMPT_FILE)["fields"].items():
+        if field.get("optional"):
+            continue
+        if field["kind"] == "number":
+            values[name] = float(rng.uniform(field["minimum"], field["maximum"]))
+        elif field["kind"] == "choice":
+            values[name] = str(rng.choice(sorted(field["values"])))
+        else:
+            values[name] = tuple(int(index) for index in rng.integers(0, assets.actions.count, RANDOM_ACTIONS))
+    return values

@@ -1,0 +1,159 @@
+"""Holds a bundle's graphs against the float32 references in its golden scenes; every figure comes with its n."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.codebook import Codebook
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export.golden import GoldenScene, load_golden
+from onboard_vla.export.scene_runner import SceneRunner, Sizes
+from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.prompt import Tokenizer, answer_ids
+from onboard_vla.runtime.uncertainty import uncertainty_of
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Agreement between a bundle and its float32 references.
+
+    Over `steps` action steps, each after the reference's own tokens: cosine between mean-centred action logits, share
+    of steps with the same best action, largest difference of a logit, and the reference's median distance between its
+    best two logits (agreement means little where that is small). `spread_m` is the root-mean-square distance of the
+    action distribution from its mean in the reference, `spread_shift_m` its mean change.
+    Over `scenes` scenes: share with the same fork decision, largest change of the fork's logit difference, and the
+    average displacement between both greedy trajectories, mean and worst.
+    `outside_share`: share of reference steps at which a token that is no action had the largest logit.
+    """
+
+    scenes: int
+    steps: int
+    cosine_mean: float
+    cosine_min: float
+    token_agreement: float
+    logit_difference_max: float
+    reference_margin_median: float
+    spread_m: float
+    spread_shift_m: float
+    fork_agreement: float
+    fork_shift_max: float
+    ade_mean_m: float
+    ade_max_m: float
+    outside_share: float
+
+    def as_table(self) -> dict[str, float | int]:
+        """Names and values, for JSON and reports."""
+        return dataclasses.asdict(self)
+
+
+def verify_bundle(path: Path, *, threads: int = 1, progress: Callable[[float], None] | None = None) -> Figures:
+    """Open a bundle (all hashes are checked) and run its graphs on its golden scenes.
+
+    Raises:
+        BundleError: the bundle is damaged or has no golden scenes.
+    """
+    bundle = Bundle.open(path)
+    manifest = bundle.manifest
+    if not manifest.golden:
+        raise BundleError(f"{path} holds no golden scenes: export it again")
+    answer = answer_ids(bundle.template, Tokenizer(path / manifest.tokenizer), manifest.actions)
+    sizes = Sizes(manifest.model, manifest.cameras, manifest.tokens, manifest.actions, manifest.generation, answer)
+    vision = {camera.vision_graph: path / camera.vision_graph for camera in manifest.cameras}
+    runner = SceneRunner(sizes, vision, path / manifest.language_graph, bundle.embeddings, threads=threads)
+    golden = [load_golden(path / name) for name in manifest.golden]
+    return compare(runner, golden, bundle.codebook, progress or (lambda _: None))
+
+
+def compare(
+    runner: SceneRunner, golden: Sequence[GoldenScene], codebook: Codebook, progress: Callable[[float], None]
+) -> Figures:
+    """Run all scenes and put the differences from their references in figures."""
+    ends = np.ascontiguousarray(codebook.deltas[:, :2])
+    measured = []
+    for done, item in enumerate(golden, start=1):
+        measured.append(_measure(runner, item, codebook, ends))
+        progress(done / len(golden))
+    steps = {name: np.concatenate([getattr(m, name) for m in measured]) for name in _Measured.STEPS}
+    scenes = {name: np.array([getattr(m, name) for m in measured]) for name in _Measured.SCENES}
+    return Figures(
+        scenes=len(measured),
+        steps=len(steps["cosine"]),
+        cosine_mean=float(steps["cosine"].mean()),
+        cosine_min=float(steps["cosine"].min()),
+        token_agreement=float(steps["same"].mean()),
+        logit_difference_max=float(steps["difference"].max()),
+        reference_margin_median=float(np.median(steps["margin"])),
+        spread_m=float(steps["spread_m"].mean()),
+        spread_shift_m=float(steps["spread_shift_m"].mean()),
+        fork_agreement=float(scenes["fork_same"].mean()),
+        fork_shift_max=float(scenes["fork_shift"].max()),
+        ade_mean_m=float(scenes["ade_m"].mean()),
+        ade_max_m=float(scenes["ade_m"].max()),
+        outside_share=float(steps["outside"].mean()),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """One scene: arrays (T,) over its steps, and single values."""
+
+    STEPS = ("cosine", "same", "difference", "margin", "spread_m", "spread_shift_m", "outside")
+    SCENES = ("fork_same", "fork_shift", "ade_m")
+
+    cosine: NDArray[np.float64]
+    same: NDArray[np.bool_]
+    difference: Floats
+    margin: Floats
+    spread_m: NDArray[np.float64]
+    spread_shift_m: NDArray[np.float64]
+    outside: NDArray[np.bool_]
+    fork_same: bool
+    fork_shift: float
+    ade_m: float
+
+
+def _measure(runner: SceneRunner, golden: GoldenScene, codebook: Codebook, ends: NDArray[np.float64]) -> _Measured:
+    reference = golden.reference
+    found = runner.teacher_forced(golden.scene, reference.tokens.tolist())
+    best = np.sort(reference.actions, axis=1)
+    spread, spread_found = (_spread(logits, reference.tokens, ends) for logits in (reference.actions, found.actions))
+    fork, fork_found = float(reference.fork[0] - reference.fork[1]), float(found.fork[0] - found.fork[1])
+    return _Measured(
+        cosine=_cosines(found.actions, reference.actions),
+        same=found.actions.argmax(axis=1) == reference.actions.argmax(axis=1),
+        difference=np.abs(found.actions - reference.actions).max(axis=1),
+        margin=best[:, -1] - best[:, -2],
+        spread_m=spread,
+        spread_shift_m=spread_found - spread,
+        outside=~reference.inside,
+        fork_same=(fork > 0) == (fork_found > 0),
+        fork_shift=abs(fork_found - fork),
+        ade_m=_displacement(codebook, runner.greedy(golden.scene).tokens, reference.tokens),
+    )
+
+
+def _cosines(found: Floats, reference: Floats) -> NDArray[np.float64]:
+    """Cosine of each row, both centred: softmax does not see a common offset, and an offset must not flatter."""
+    a = found.astype(np.float64) - found.mean(axis=1, keepdims=True)
+    b = reference.astype(np.float64) - reference.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines: NDArray[np.float64] = np.einsum("tk,tk->t", a, b) / np.maximum(norms, np.finfo(np.float64).tiny)
+    return cosines
+
+
+def _spread(logits: Floats, tokens: NDArray[np.int64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
+    return uncertainty_of(logits, tokens.tolist(), 0, ends).spread_m.astype(np.float64)
+
+
+def _displacement(codebook: Codebook, found: NDArray[np.int64], reference: NDArray[np.int64]) -> float:
+    """Average displacement error in metres between two token sequences' trajectories."""
+    a, b = (codebook.decode(tokens)[0][:, :2].astype(np.float64) for tokens in (found, reference))
+    return float(np.linalg.norm(a - b, axis=1).mean())
