@@ -17,6 +17,8 @@ from onboard_vla.core.road import Route
 
 STEP_S, STEPS, FINE_PER_STEP = 0.5, 10, 5
 """Horizon of 5 s in the reference checkpoint's steps and the codebook's sub-steps."""
+NO_TOKENS = (0,) * STEPS
+"""Stand in for the tokens of a codebook that these planners do not have; the structure guard counts them."""
 CAMERA_PERIOD_NS = 100_000_000
 WARMUP_FRAMES = 16
 """Pictures of each camera before such a planner calls itself ready: 1.5 s at 10 Hz, the model's look-back."""
@@ -66,7 +68,7 @@ class GeometricBody:
             step_s=STEP_S,
             poses=fine[FINE_PER_STEP - 1 :: FINE_PER_STEP],
             fine_poses=fine,
-            action_tokens=(),
+            action_tokens=NO_TOKENS,
             depth=FAST,
             slow_probability=0.0,
             text="",

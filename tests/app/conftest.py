@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from onboard_vla.app.closed_loop_record import (
     FaultRecord,
@@ -96,3 +97,9 @@ def snapshot(record: RunRecord, at_s: int, title: str, mode: int) -> Snapshot:
         driven_points=points,
         mode=mode,
     )
+
+
+@pytest.fixture(scope="session")
+def record() -> RunRecord:
+    """A run of 60 s with both faults; tests must not change it."""
+    return curve_run()
