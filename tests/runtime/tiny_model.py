@@ -98,16 +98,13 @@ def visual_tokens(camera: str, pairs: int = 2) -> int:
     return pairs * (width // 28) * (height // 28)
 
 
-def train(folder: Path, steps: int = 220):
-    """Train, save the checkpoint (float32) into `folder` and return the model."""
-    import torch
-    from transformers import GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+def configuration(tied: bool = True):
+    """A very small Qwen2.5-VL for the tokenizer above."""
+    from transformers import Qwen2_5_VLConfig
 
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
     text_tokenizer = tokenizer()
     token = text_tokenizer.token_to_id
-    config = Qwen2_5_VLConfig(
+    return Qwen2_5_VLConfig(
         text_config={
             "vocab_size": text_tokenizer.get_vocab_size(),
             "hidden_size": 64,
@@ -119,7 +116,7 @@ def train(folder: Path, steps: int = 220):
             "bos_token_id": None,
             "eos_token_id": token("<|im_end|>"),
             "pad_token_id": token("<|endoftext|>"),
-            "tie_word_embeddings": True,
+            "tie_word_embeddings": tied,
         },
         vision_config={
             "depth": 2,
@@ -130,12 +127,23 @@ def train(folder: Path, steps: int = 220):
             "fullatt_block_indexes": [1],
             "tokens_per_second": 2,
         },
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         video_token_id=token("<|video_pad|>"),
         image_token_id=token("<|endoftext|>"),
         vision_start_token_id=token("<|vision_start|>"),
         vision_end_token_id=token("<|vision_end|>"),
     )
+
+
+def train(folder: Path, steps: int = 220):
+    """Train, save the checkpoint (float32) into `folder` and return the model."""
+    import torch
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    text_tokenizer = tokenizer()
+    config = configuration()
     model = Qwen2_5_VLForConditionalGeneration(config)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     rng = np.random.default_rng(0)
@@ -149,13 +157,21 @@ def train(folder: Path, steps: int = 220):
             model(**batch, labels=labels).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
+    save(folder, model)
+    return model
+
+
+def save(folder: Path, model) -> None:
+    """Write the checkpoint folder (float32)."""
+    from transformers import GenerationConfig
+
+    token = tokenizer().token_to_id
     ends = [token("<|im_end|>"), token("<|endoftext|>")]
     model.generation_config = GenerationConfig(do_sample=False, eos_token_id=ends, pad_token_id=ends[1])
     model.eval().save_pretrained(folder)
-    text_tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer().save(str(folder / "tokenizer.json"))
     (folder / "prompt.json").write_text(json.dumps(PROMPT))
     codebook().save(folder / "codebook.npz")
-    return model
 
 
 def answer(text_tokenizer, command: str) -> list[int]:
@@ -217,7 +233,9 @@ def write_bundle(checkpoint: Path, out: Path, repetition_penalty: float = 1.0) -
     for role, (width, height) in CAMERAS.items():
         grid = vision_grid(height // 14, width // 14, model.vision)
         (out / grid.name).write_bytes(vision_graph(model, grid, weights, linears).SerializeToString())
-        cameras.append(CameraInput(role, width, height, (0.0, 0.0, 1.0, 1.0), *(height // 14, width // 14), grid.name, None))
+        cameras.append(
+            CameraInput(role, width, height, (0.0, 0.0, 1.0, 1.0), *(height // 14, width // 14), grid.name, None)
+        )
     for name in ("tokenizer.json", "prompt.json", "codebook.npz"):
         (out / name).write_bytes((checkpoint / name).read_bytes())
     np.save(out / "embeddings.npy", source.embedding.astype(np.float32))

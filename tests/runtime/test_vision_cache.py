@@ -1,0 +1,66 @@
+"""The vision cache hits for identical pictures of identical stamps, and for nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onboard_vla.runtime.vision_cache import FramePair, VisionCache
+
+EMBEDDINGS = np.ones((4, 8), np.float32)
+
+
+def picture(value, writeable=False):
+    array = np.full((6, 8, 3), value, np.uint8)
+    array.flags.writeable = writeable
+    return array
+
+
+def pair(camera="front", stamps=(0, 500), images=None):
+    return FramePair(camera, 0, stamps, images or (picture(1), picture(2)))
+
+
+@pytest.fixture
+def cache():
+    filled = VisionCache(2000)
+    filled.put(pair(), EMBEDDINGS)
+    return filled
+
+
+def test_the_same_pair_hits_in_another_slot(cache):
+    assert cache.get(FramePair("front", 1, (0, 500), pair().images)) is EMBEDDINGS
+    assert (cache.hits, cache.misses) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pair(camera="back"),
+        pair(stamps=(0, 501)),
+        pair(stamps=(1, 500)),
+        pair(images=(picture(1), picture(3))),
+        pair(images=(picture(2), picture(1))),
+    ],
+)
+def test_anything_that_differs_misses(cache, other):
+    assert cache.get(other) is None
+    assert cache.misses == 1
+
+
+def test_a_writeable_picture_is_never_trusted():
+    cache = VisionCache(2000)
+    images = picture(1, writeable=True), picture(2)
+    cache.put(pair(images=images), EMBEDDINGS)
+    assert cache.get(pair(images=images)) is None
+
+
+def test_pairs_older_than_the_horizon_are_forgotten(cache):
+    cache.expire(2500)
+    assert len(cache) == 1
+    cache.expire(2501)
+    assert len(cache) == 0
+
+
+def test_pairs_from_a_clock_that_was_set_back_are_forgotten(cache):
+    cache.expire(100)
+    assert len(cache) == 0
