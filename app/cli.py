@@ -1,0 +1,180 @@
+"""The command `onboard-vla`. Each command loads its rooms when it runs: `doctor` works where little is installed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import traceback
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onboard_vla import __version__
+from onboard_vla.app.demo_commands import register
+from onboard_vla.core.errors import EnvironmentLacksError, OnboardVlaError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+EXIT_ERROR = 1
+"""Exit status of an error that this project raises on purpose; `demo` documents its own beside it."""
+EXIT_INTERNAL = 70
+"""Exit status of a fault of ours (EX_SOFTWARE of sysexits.h)."""
+DEBUG = "--debug"
+BYTES_PER_MIB = 1024 * 1024
+
+app = typer.Typer(
+    name="onboard-vla",
+    help="From a trained driving vision-language-action checkpoint to a trajectory that a vehicle may follow.",
+    epilog="Start with `onboard-vla doctor`, then `onboard-vla demo`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Precision(str, Enum):
+    """Number format of the exported graphs' large matrices."""
+
+    INT8 = "int8"
+    FP32 = "fp32"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"onboard-vla {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    """From a trained driving vision-language-action checkpoint to a trajectory that a vehicle may follow."""
+
+
+@app.command(epilog="Example: `onboard-vla doctor --json > machine.json`")
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
+    free_shared_memory: Annotated[
+        bool, typer.Option("--free-shared-memory", help="First free what killed ROS 2 processes left in /dev/shm.")
+    ] = False,
+) -> None:
+    """List what this machine has and lacks, and what follows. Exit 1 if the default configuration cannot run."""
+    if free_shared_memory:
+        from onboard_vla.ros_nodes.shared_memory import free_stale_segments
+
+        typer.echo(f"freed {free_stale_segments() / BYTES_PER_MIB:.0f} MiB of shared memory", err=True)
+    from onboard_vla.app.doctor import Machine, as_document, as_table, examine, is_fit
+
+    findings = examine(Machine())
+    if as_json:
+        typer.echo(json.dumps(as_document(findings), indent=2))
+    else:
+        from rich.console import Console
+
+        Console().print(as_table(findings))
+    raise typer.Exit(0 if is_fit(findings) else EXIT_ERROR)
+
+
+@app.command(epilog="Example: `onboard-vla export world/reference_checkpoint --out out/bundle --precision int8`")
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder with config.json, model.safetensors and the assets.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle; must not exist yet.")],
+    precision: Annotated[Precision, typer.Option(help="int8 for speed, fp32 as the reference.")] = Precision.INT8,
+) -> None:
+    """Export a checkpoint to a bundle: graphs, codebook, prompt, tokenizer, golden scenes, each with its hash."""
+    writer = _room("onboard_vla.export.bundle_writer", extra="export")
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("export", total=1.0)
+        written: Path = writer.export_bundle(
+            checkpoint,
+            out,
+            precision=precision.value,
+            progress=lambda stage, share: bar.update(task, description=stage, completed=share),
+        )
+    Console().print(_bundle_table(written))
+
+
+def _bundle_table(bundle: Path) -> object:
+    """A rich table of the bundle's files and their sizes."""
+    from rich.table import Table
+
+    table = Table("file", "MiB", title=str(bundle))
+    table.columns[1].justify = "right"
+    files = sorted(path for path in bundle.rglob("*") if path.is_file())
+    for path in files:
+        table.add_row(str(path.relative_to(bundle)), f"{path.stat().st_size / BYTES_PER_MIB:.2f}")
+    table.add_section()
+    table.add_row("all", f"{sum(path.stat().st_size for path in files) / BYTES_PER_MIB:.2f}")
+    return table
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    epilog="Example: `onboard-vla train --help`",
+)
+def train(context: typer.Context) -> None:
+    """Train the reference checkpoint (extra `train`); options are those of `onboard_vla.world.train`."""
+    status = _room("onboard_vla.world.train", extra="train").main(context.args)
+    raise typer.Exit(status or 0)
+
+
+def _room(module: str, extra: str) -> ModuleType:
+    """Import a module, naming the extra to install if a package of another project is missing."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        missing = error.name or "a package"
+        if missing.startswith("onboard_vla"):
+            raise
+        message = f"this command needs {missing}, which is not installed: pip install 'onboard-vla[{extra}]'"
+        raise EnvironmentLacksError(message) from error
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit status; errors become one line on standard error."""
+    debug = DEBUG in arguments
+    try:
+        app(args=[a for a in arguments if a != DEBUG], prog_name="onboard-vla")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else EXIT_ERROR if stop.code else 0
+    except (OnboardVlaError, OSError) as error:
+        return _fail(error, str(error), EXIT_ERROR, debug)
+    except Exception as error:  # the last resort of the command line: one line instead of a traceback
+        message = f"internal error, {type(error).__name__}: {error}; run again with {DEBUG} and report it"
+        return _fail(error, message, EXIT_INTERNAL, debug)
+    return 0
+
+
+def _fail(error: BaseException, message: str, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    else:
+        typer.echo("onboard-vla: " + " ".join(message.split()), err=True)
+    return status
+
+
+def main() -> None:
+    """Entry point of the command `onboard-vla`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+register(app)
+
+
+if __name__ == "__main__":
+    main()
