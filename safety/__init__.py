@@ -1,0 +1,1 @@
+"""The supervisor's side: camera guard, plan guards, ladder, fallback planner, `Supervisor`. NumPy only."""

@@ -1,0 +1,30 @@
+"""Limits of the camera guard, with unit, range and source (safety sheet 3.3 unless said otherwise)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onboard_vla.safety.validated import Validated, limit
+
+
+@dataclass(frozen=True)
+class CameraGuardConfig(Validated):
+    """When a picture is unfit for use. Grey levels are 0 to 255."""
+
+    width_px: int = limit(320, "px", "3.3: figures were measured at 320x180", 64, 1920)
+    mean_min: float = limit(8.0, "grey level", "3.3 error", 0.0, 255.0)
+    mean_max: float = limit(235.0, "grey level", "3.3 error", 0.0, 255.0)
+    dark_level: int = limit(5, "grey level", "3.3", 0, 255)
+    dark_fraction_max: float = limit(0.90, "1", "3.3 error", 0.0, 1.0)
+    bright_level: int = limit(250, "grey level", "3.3", 0, 255)
+    bright_fraction_max: float = limit(0.60, "1", "3.3 error", 0.0, 1.0)
+    block_px: int = limit(16, "px", "3.3", 4, 64)
+    flat_std: float = limit(2.0, "grey level", "3.3", 0.0, 50.0)
+    flat_fraction_max: float = limit(0.60, "1", "3.3 error", 0.0, 1.0)
+    flat_frames: int = limit(3, "pictures", "3.3", 1, 30)
+    laplacian_min: float = limit(25.0, "grey level^2", "3.3 error", 0.0, 10000.0)
+    blur_frames: int = limit(3, "pictures", "10.2 F3: 450 ms at 10 Hz", 1, 30)
+    frozen_frames: int = limit(3, "pictures", "3.3", 2, 100)
+    frozen_speed_mps: float = limit(1.0, "m/s", "3.3", 0.0, 10.0)
+    frozen_standstill_s: float = limit(1.0, "s", "3.3", 0.1, 3600.0)
+    row_step: int = limit(16, "rows", "3.3: CRC32 of every 16th row", 1, 64)

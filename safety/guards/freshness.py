@@ -1,0 +1,137 @@
+"""Are the inputs there and fresh? Every answer is a request to the ladder with its reason (safety sheet 6.1, 10.2)."""
+
+from __future__ import annotations
+
+from onboard_vla.core.cameras import FRONT
+from onboard_vla.core.clock import Now, seconds
+from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.inputs import EGO, GUARD, LANES, OBJECTS, OPERATOR, PLANNER, ROUTE, Inputs
+from onboard_vla.safety.ladder import Request
+
+FAULT_LEVELS = {
+    EGO: Mode.IN_LANE_STOP,
+    OBJECTS: Mode.IN_LANE_STOP,
+    LANES: Mode.FALLBACK,
+    ROUTE: Mode.IN_LANE_STOP,
+    PLANNER: Mode.FALLBACK,
+    GUARD: Mode.FALLBACK,
+    OPERATOR: Mode.FALLBACK,
+}
+"""What an unusable newest message asks for. Without a fresh lane the fallback drives on the last good one until that is
+stale, so a bad lane message alone is L2."""
+
+
+def input_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[Request]:
+    """Requests over the fallback's own inputs: ego, objects, lanes, route, and messages that were refused."""
+    limits = config.freshness
+    requests = [Request(FAULT_LEVELS[topic], reason) for topic, reason in inputs.faults.items()]
+    requests += ego_requests(inputs, now, config)
+    for topic, reception_s, data_s in (
+        (OBJECTS, limits.objects_reception_s, limits.objects_data_s),
+        (LANES, limits.lanes_reception_s, limits.lanes_data_s),
+    ):
+        arrival = inputs.arrivals.get(topic)
+        code = topic.upper()
+        if arrival is None:
+            requests.append(_stop(f"{code}_MISSING", 0.0, 1.0, f"no {topic} received"))
+            continue
+        silent, age = seconds(now.monotonic_ns - arrival.received_ns), seconds(now.stamp_ns - arrival.stamp_ns)
+        if silent > reception_s:
+            requests.append(_stop(f"{code}_SILENT", silent, reception_s, f"since {topic} were received, s"))
+        elif age > data_s:
+            requests.append(_stop(f"{code}_STALE", age, data_s, f"age of {topic}, s"))
+    if inputs.route is None:
+        requests.append(_stop("ROUTE_MISSING", 0.0, 1.0, "no route received"))
+    return requests
+
+
+def ego_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[Request]:
+    """Ego state: L3 when stale, L4 when lost; the older of reception and data age counts."""
+    limits = config.freshness
+    arrival = inputs.arrivals.get(EGO)
+    if arrival is None:
+        return [Request(Mode.EMERGENCY_STOP, Reason("EGO_MISSING", 0.0, 1.0, "no ego state received"))]
+    age = ego_age_s(inputs, now)
+    if age > limits.ego_emergency_s:
+        return [Request(Mode.EMERGENCY_STOP, Reason("EGO_LOST", age, limits.ego_emergency_s, "age of ego state, s"))]
+    if age > limits.ego_stop_s:
+        return [_stop("EGO_STALE", age, limits.ego_stop_s, "age of ego state, s")]
+    if age > limits.ego_warn_s:
+        return [Request(Mode.NOMINAL, Reason("EGO_LATE", age, limits.ego_warn_s, "age of ego state, s"))]
+    return []
+
+
+def ego_age_s(inputs: Inputs, now: Now) -> float:
+    """The larger of the ego state's reception age and data age; infinite before the first."""
+    arrival = inputs.arrivals.get(EGO)
+    if arrival is None:
+        return float("inf")
+    return max(seconds(now.monotonic_ns - arrival.received_ns), seconds(now.stamp_ns - arrival.stamp_ns))
+
+
+def process_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[Request]:
+    """Requests over the two other processes: heartbeats, progress, readiness."""
+    limits = config.freshness
+    requests = []
+    for process, code, timeout_s in (
+        (config.planner_process, "PLANNER", limits.planner_heartbeat_s),
+        (config.guard_process, "CAMERA_GUARD", limits.guard_heartbeat_s),
+    ):
+        pulse = inputs.pulses.get(process)
+        if pulse is None:
+            requests.append(_fallback(f"{code}_MISSING", 0.0, 1.0, f"no heartbeat of {process} received"))
+            continue
+        silent = seconds(now.monotonic_ns - pulse.received_ns)
+        if silent > timeout_s:
+            requests.append(_fallback(f"{code}_SILENT", silent, timeout_s, f"since the last heartbeat of {process}, s"))
+        if not pulse.heartbeat.ready:
+            requests.append(_fallback(f"{code}_NOT_READY", 0.0, 1.0, pulse.heartbeat.detail))
+        stuck = seconds(now.monotonic_ns - pulse.progress_ns)
+        if stuck > limits.planner_hang_s and pulse.heartbeat.work_started > pulse.heartbeat.work_done:
+            requests.append(_fallback(f"{code}_HANGS", stuck, limits.planner_hang_s, f"{process} finishes nothing, s"))
+    return requests
+
+
+def camera_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[Request]:
+    """Requests over the camera guard's verdicts: front to L2, one other to L1, two others to L2."""
+    limits = config.freshness
+    front: list[Request] = []
+    others: dict[str, Reason] = {}
+    for camera in config.cameras:
+        health = inputs.cameras.get(camera)
+        if health is None:
+            reason = Reason("CAMERA_MISSING", 0.0, 1.0, f"{camera}: no verdict received")
+        else:
+            silent = seconds(now.monotonic_ns - health.received_ns)
+            age = seconds(now.stamp_ns - health.verdict.stamp_ns)
+            if silent > limits.verdict_s:
+                reason = Reason("CAMERA_SILENT", silent, limits.verdict_s, f"{camera}: since the last verdict, s")
+            elif age > limits.verdict_s + limits.guard_heartbeat_s:
+                limit = limits.verdict_s + limits.guard_heartbeat_s
+                reason = Reason("CAMERA_STALE", age, limit, f"{camera}: age of the judged picture, s")
+            elif not health.verdict.usable:
+                first = health.verdict.reasons[0] if health.verdict.reasons else Reason("CAMERA_UNUSABLE", 1.0, 0.0, "")
+                reason = Reason(first.code, first.measured, first.limit, f"{camera}: {first.detail}")
+            elif camera == FRONT and health.bad_received_ns is not None:
+                clean = seconds(now.monotonic_ns - health.bad_received_ns)
+                if clean >= config.ladder.front_clean_s:
+                    continue
+                reason = Reason("CAMERA_RECOVERING", clean, config.ladder.front_clean_s, f"{camera}: clean for, s")
+            else:
+                continue
+        if camera == FRONT:
+            front.append(Request(Mode.FALLBACK, reason))
+        else:
+            others[camera] = reason
+    level = Mode.REDUCED if len(others) <= 1 else Mode.FALLBACK
+    return front + [Request(level, reason) for reason in others.values()]
+
+
+def _stop(code: str, measured: float, limit: float, detail: str) -> Request:
+    return Request(Mode.IN_LANE_STOP, Reason(code, measured, limit, detail))
+
+
+def _fallback(code: str, measured: float, limit: float, detail: str) -> Request:
+    return Request(Mode.FALLBACK, Reason(code, measured, limit, detail))

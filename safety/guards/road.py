@@ -1,0 +1,64 @@
+"""Does the plan stay on the drivable area, and before red signals?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from onboard_vla.core.clock import seconds
+from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.geometry import Polyline, box_corners
+from onboard_vla.core.road import RED, LaneObservation
+from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.config import RoadLimits
+from onboard_vla.safety.placed_plan import Array, PlacedPlan
+
+SAMPLE_S = 0.2
+"""Time between checked footprints: 2.8 m at 50 km/h, less than a vehicle's length."""
+END_M = 0.05
+"""Corners this close to either end of the observed lane are beyond it and not judged."""
+
+
+def footprints(poses: Array, vehicle: VehicleGeometry) -> Array:
+    """Corners (N, 4, 2) of the vehicle at rear-axle poses (N, 3)."""
+    ahead = np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], axis=1)
+    centres = poses[:, :2] + vehicle.centre_offset_m * ahead
+    return box_corners(centres, poses[:, 2], vehicle.length_m, vehicle.width_m)
+
+
+def check_drivable(
+    placed: PlacedPlan, lanes: LaneObservation, stamp_ns: int, vehicle: VehicleGeometry, limits: RoadLimits
+) -> Reason | None:
+    """Footprint corners over the horizon against the lane's left and right extents."""
+    times = np.arange(0.0, limits.horizon_s + 1e-9, SAMPLE_S)
+    poses = placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns))
+    corners = footprints(poses, vehicle).reshape(-1, 2)
+    line = Polyline(lanes.centreline)
+    s, d = line.project(corners)
+    left, right = np.interp(s, line.arc_lengths, lanes.left_m), np.interp(s, line.arc_lengths, lanes.right_m)
+    outside = np.where(d > 0, d - left, -d - right)
+    outside[(s <= END_M) | (s >= line.length - END_M)] = -np.inf
+    index = int(np.argmax(outside))
+    if outside[index] <= limits.outside_m:
+        return None
+    return Reason("OFF_ROAD", float(outside[index]), limits.outside_m, f"corner outside in {times[index // 4]:.1f} s")
+
+
+def check_signals(
+    placed: PlacedPlan, lanes: LaneObservation, stamp_ns: int, vehicle: VehicleGeometry, limits: RoadLimits
+) -> Reason | None:
+    """The vehicle's front against the stop points of red signals within the horizon."""
+    times = np.arange(0.0, limits.horizon_s + 1e-9, SAMPLE_S)
+    poses = placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns))
+    front = vehicle.length_m - vehicle.rear_overhang_m
+    noses = poses[:, :2] + front * np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], axis=1)
+    line = Polyline(lanes.centreline)
+    s, _ = line.project(noses)
+    for signal in lanes.signals:
+        if signal.state != RED:
+            continue
+        stop, _ = line.project(np.array([[signal.x_m, signal.y_m]]))
+        before = s[0] <= stop[0] + limits.red_overrun_m
+        overrun = float(s.max() - stop[0])
+        if before and overrun > limits.red_overrun_m:
+            return Reason("RED_SIGNAL", overrun, limits.red_overrun_m, f"passes signal {signal.signal_id} at red")
+    return None

@@ -1,0 +1,49 @@
+"""The hazard gate: longitudinal authority at 50 Hz over whoever drives, on fresh independent objects.
+
+Braking itself is in the trajectories (`idm.emergency_brake` on the leads found here); this class decides when the
+required deceleration is so high for so long that the emergency stop takes over.
+"""
+
+from __future__ import annotations
+
+from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
+from onboard_vla.safety.idm import Lead, required_deceleration
+from onboard_vla.safety.joined_path import JoinedPath
+from onboard_vla.safety.ladder import Request
+from onboard_vla.safety.leads import nearest_distinct, object_leads
+from onboard_vla.safety.object_memory import ObjectSet
+
+UNBOUNDED_MPS2 = 99.0
+"""Reported where no room is left at all."""
+
+
+class HazardGate:
+    """Remembers since when the required deceleration is above the emergency limit."""
+
+    def __init__(self, collision: CollisionLimits, fallback: FallbackSettings, stop: StopSettings) -> None:
+        self._collision, self._fallback, self._stop = collision, fallback, stop
+        self._since_ns: int | None = None
+
+    def leads(self, path: JoinedPath, objects: ObjectSet, speed_mps: float, vehicle: VehicleGeometry) -> list[Lead]:
+        """What the trajectory on `path` must brake for; `objects` at the present instant."""
+        margin = self._fallback.corridor_margin_m
+        return nearest_distinct(object_leads(path, objects, speed_mps, vehicle, self._collision, margin))
+
+    def watch(self, leads: tuple[Lead, ...], speed_mps: float, now_ns: int) -> Request | None:
+        """L4 when more than the emergency limit has been required for the confirmation time."""
+        idm = self._fallback.idm
+        closing = [lead for lead in leads if speed_mps > lead.speed_mps]
+        required = max((required_deceleration(speed_mps, lead, idm) for lead in closing), default=0.0)
+        if required <= self._stop.emergency_a_req_mps2 or speed_mps < 0.5:
+            self._since_ns = None
+            return None
+        if self._since_ns is None:
+            self._since_ns = now_ns
+        if now_ns - self._since_ns < nanoseconds(self._stop.emergency_confirm_s):
+            return None
+        measured, limit = min(required, UNBOUNDED_MPS2), self._stop.emergency_a_req_mps2
+        return Request(Mode.EMERGENCY_STOP, Reason("A_REQ", measured, limit, "deceleration required behind a lead"))

@@ -1,0 +1,101 @@
+"""A path from where the vehicle is onto a given line, sampled evenly: the shape of every published trajectory."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.geometry import Polyline, wrap_angle
+from onboard_vla.safety.ego_history import Motion
+
+Array = NDArray[np.float64]
+
+SPACING_M = 0.5
+HEADING_ERROR_MAX_RAD = 1.0
+"""Larger heading errors are joined as if they were this large; a forward path cannot undo them sooner."""
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedPath:
+    """Points every `SPACING_M` of the followed line, starting at the vehicle.
+
+    `s_m` (M,): arc length of the joined path from the vehicle; `x_m`, `y_m`, `heading_rad` (unwrapped),
+    `curvature_per_m`: (M,). `known_m`: arc length up to which the line was given; beyond it the path goes straight on.
+    """
+
+    s_m: Array
+    x_m: Array
+    y_m: Array
+    heading_rad: Array
+    curvature_per_m: Array
+    known_m: float
+
+    @property
+    def line(self) -> Polyline:
+        """The path as a polyline."""
+        return Polyline(np.stack([self.x_m, self.y_m], axis=1))
+
+    def poses(self, s_m: Array) -> Array:
+        """(N, 3) poses at these arc lengths."""
+        x, y = np.interp(s_m, self.s_m, self.x_m), np.interp(s_m, self.s_m, self.y_m)
+        return np.stack([x, y, wrap_angle(np.interp(s_m, self.s_m, self.heading_rad))], axis=1)
+
+
+def join(line: Polyline, motion: Motion, join_m: float, length_m: float) -> JoinedPath:
+    """Follow `line` for `length_m` from the vehicle's pose.
+
+    The vehicle's offset from the line and its heading error decay over `join_m` as a cubic; the line's ends are
+    extended straight.
+    """
+    start, offset = _project(line, motion)
+    direction = _heading(line, start)
+    error = float(wrap_angle(motion.heading_rad - direction))
+    slope = math.tan(max(-HEADING_ERROR_MAX_RAD, min(HEADING_ERROR_MAX_RAD, error)))
+    along = np.arange(0.0, max(length_m, 2 * SPACING_M) + SPACING_M, SPACING_M)
+    u = np.minimum(along / join_m, 1.0)
+    shift = offset * (2 * u**3 - 3 * u**2 + 1) + slope * join_m * (u**3 - 2 * u**2 + u)
+    base, heading = _points(line, start + along), _headings(line, start + along)
+    x = base[:, 0] - np.sin(heading) * shift
+    y = base[:, 1] + np.cos(heading) * shift
+    x[0], y[0] = motion.x_m, motion.y_m
+    steps = np.maximum(np.hypot(np.diff(x), np.diff(y)), 1e-6)
+    s = np.concatenate([[0.0], np.cumsum(steps)])
+    chords = np.unwrap(np.arctan2(np.diff(y), np.diff(x)))
+    headings = np.interp(s, (s[:-1] + s[1:]) / 2, chords)
+    first = motion.heading_rad + 2 * math.pi * round((chords[0] - motion.heading_rad) / (2 * math.pi))
+    headings[0] = first
+    known = float(np.interp(max(line.length - start, 0.0), along, s))
+    return JoinedPath(s, x, y, headings, np.gradient(headings, s), known)
+
+
+def _project(line: Polyline, motion: Motion) -> tuple[float, float]:
+    """Arc length (beyond the ends too) and signed offset of the vehicle from the line."""
+    point = np.array([[motion.x_m, motion.y_m]])
+    s, d = line.project(point)
+    arc, offset = float(s[0]), float(d[0])
+    if 0.0 < arc < line.length:
+        return arc, offset
+    end = line.points[-1] if arc > 0 else line.points[0]
+    heading = float(line.heading_at(arc))
+    dx, dy = motion.x_m - end[0], motion.y_m - end[1]
+    return arc + dx * math.cos(heading) + dy * math.sin(heading), dy * math.cos(heading) - dx * math.sin(heading)
+
+
+def _heading(line: Polyline, arc: float) -> float:
+    return float(line.heading_at(arc))
+
+
+def _headings(line: Polyline, arcs: Array) -> Array:
+    return np.asarray(line.heading_at(arcs), np.float64)
+
+
+def _points(line: Polyline, arcs: Array) -> Array:
+    """Points (N, 2) on the line, extended straight beyond its ends."""
+    points = line.at(arcs)
+    for beyond, end in ((np.minimum(arcs, 0.0), 0.0), (np.maximum(arcs - line.length, 0.0), line.length)):
+        heading = float(line.heading_at(end))
+        points = points + beyond[:, None] * np.array([math.cos(heading), math.sin(heading)])
+    return points

@@ -1,0 +1,96 @@
+"""What lies ahead on a path: objects in or entering the vehicle's corridor, and signals that forbid to pass."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.geometry import wrap_angle
+from onboard_vla.core.road import AMBER, RED, LaneObservation
+from onboard_vla.safety.config import CollisionLimits, FallbackSettings
+from onboard_vla.safety.idm import Lead
+from onboard_vla.safety.joined_path import JoinedPath
+from onboard_vla.safety.object_memory import ObjectSet
+
+Array = NDArray[np.float64]
+
+ENTRY_TIMES_S = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+"""Instants at which a moving object may be found in the corridor."""
+ENTRY_TOLERANCE_S = 1.5
+"""An object that will be in the corridor counts if the vehicle arrives within this of it."""
+LOOKAHEAD_S = 8.0
+"""Objects farther than this at the present speed (plus 30 m) are left out: beyond any braking distance."""
+PASSED_M = 1.0
+"""A stop point this far behind the front has been passed."""
+
+
+def object_leads(
+    path: JoinedPath,
+    objects: ObjectSet,
+    speed_mps: float,
+    vehicle: VehicleGeometry,
+    margins: CollisionLimits,
+    corridor_margin_m: float,
+) -> list[Lead]:
+    """Leads on the path, nearest first. `objects` at the present instant; the path starts at the vehicle."""
+    front = vehicle.length_m - vehicle.rear_overhang_m
+    reach = speed_mps * LOOKAHEAD_S + 30.0
+    if not len(objects.states):
+        return []
+    near = np.hypot(objects.states[:, 0] - path.x_m[0], objects.states[:, 1] - path.y_m[0]) <= reach
+    objects = objects.select(near)
+    if not len(objects.states):
+        return []
+    states = objects.states
+    moving = np.hypot(states[:, 3], states[:, 4]) > 0.3
+    margin = np.where(objects.vulnerable, margins.vulnerable_margin_m, corridor_margin_m)
+    half_width = vehicle.width_m / 2 + margin
+    line, leads = path.line, []
+    for time_s in ENTRY_TIMES_S:
+        rows = np.arange(len(states)) if time_s == 0.0 else np.flatnonzero(moving)
+        if not len(rows):
+            break
+        s, d = line.project(states[rows, :2] + time_s * states[rows, 3:5])
+        heading = np.interp(s, path.s_m, path.heading_rad)
+        turn = wrap_angle(states[rows, 2] - heading)
+        along = np.abs(np.cos(turn)) * states[rows, 5] / 2 + np.abs(np.sin(turn)) * states[rows, 6] / 2
+        across = np.abs(np.sin(turn)) * states[rows, 5] / 2 + np.abs(np.cos(turn)) * states[rows, 6] / 2
+        along_speed = states[rows, 3] * np.cos(heading) + states[rows, 4] * np.sin(heading)
+        inside = (np.abs(d) - across <= half_width[rows]) & (s > 0.0) & (s < line.length)
+        gap = s - along_speed * time_s - along - front
+        if time_s > 0.0:
+            arrival = np.maximum(gap, 0.0) / max(speed_mps, 1.0)
+            inside &= (np.abs(arrival - time_s) <= ENTRY_TOLERANCE_S) & (gap > 0.0)
+        leads += [Lead(float(gap[i]), float(along_speed[i])) for i in np.flatnonzero(inside)]
+    return sorted(leads, key=lambda lead: lead.gap_m)
+
+
+def signal_leads(
+    path: JoinedPath, lanes: LaneObservation, speed_mps: float, vehicle: VehicleGeometry, settings: FallbackSettings
+) -> list[Lead]:
+    """Stop points of red signals, and of amber ones that a comfortable stop still reaches, as standing leads."""
+    front = vehicle.length_m - vehicle.rear_overhang_m
+    leads = []
+    for signal in lanes.signals:
+        if signal.state not in (RED, AMBER):
+            continue
+        s, d = path.line.project(np.array([[signal.x_m, signal.y_m]]))
+        gap = float(s[0]) - front
+        if gap < -PASSED_M or abs(float(d[0])) > lanes.lane_width_m:
+            continue
+        room = max(gap, 0.01)
+        required = speed_mps**2 / (2 * room)
+        highest = settings.amber_deceleration_mps2 if signal.state == AMBER else settings.idm.clip_mps2
+        if required <= highest:
+            leads.append(Lead(room, 0.0))
+    return leads
+
+
+def nearest_distinct(leads: list[Lead], count: int = 6) -> list[Lead]:
+    """The leads that can matter: of those at like speed only the nearest, and no more than `count`."""
+    kept: list[Lead] = []
+    for lead in sorted(leads, key=lambda item: item.gap_m):
+        if all(lead.speed_mps < other.speed_mps - 0.5 for other in kept):
+            kept.append(lead)
+    return kept[:count]

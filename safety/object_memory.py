@@ -1,0 +1,103 @@
+"""Objects over a few messages: which are confirmed, and which were only missed in the newest list.
+
+Ghosts live for a list or two, real objects are missed now and then. An object counts as confirmed when a list before
+the newest one held it where its velocity says; a confirmed object that a list lacks is kept for a short while. Matching
+is by predicted position, so a changed identity or kind changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.clock import seconds
+from onboard_vla.core.objects import CYCLIST, PEDESTRIAN, ObjectList
+from onboard_vla.safety.config import CollisionLimits
+
+Array = NDArray[np.float64]
+
+MATCH_M = 2.0
+"""A new measurement belongs to a known object if it lies this close to the prediction, plus `MATCH_PER_S`."""
+MATCH_PER_S = 4.0
+"""m/s: what 4 m/s^2 may change in the prediction over the 1 s that no list gap reaches."""
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectSet:
+    """Objects as rows. `states` (N, 7): x, y, heading, vx, vy, length, width, each measured at `stamps_ns` (N,).
+
+    `vulnerable` (N,): pedestrians and cyclists. `hits` (N,): object lists in which it was seen.
+    """
+
+    states: Array
+    stamps_ns: NDArray[np.int64]
+    vulnerable: NDArray[np.bool_]
+    hits: NDArray[np.int64]
+
+    @staticmethod
+    def empty() -> ObjectSet:
+        """No objects."""
+        return ObjectSet(np.zeros((0, 7)), np.zeros(0, np.int64), np.zeros(0, bool), np.zeros(0, np.int64))
+
+    def select(self, rows: NDArray[np.bool_]) -> ObjectSet:
+        """The objects where `rows` (N,) is true."""
+        return ObjectSet(self.states[rows], self.stamps_ns[rows], self.vulnerable[rows], self.hits[rows])
+
+    def positions_at(self, stamp_ns: int) -> Array:
+        """Centres (N, 2) at `stamp_ns`, moving with constant velocity."""
+        elapsed = (stamp_ns - self.stamps_ns) / 1e9
+        return np.asarray(self.states[:, :2] + elapsed[:, None] * self.states[:, 3:5], np.float64)
+
+    def at(self, stamp_ns: int) -> ObjectSet:
+        """The same objects moved to `stamp_ns`."""
+        states = self.states.copy()
+        states[:, :2] = self.positions_at(stamp_ns)
+        return ObjectSet(states, np.full(len(states), stamp_ns, np.int64), self.vulnerable, self.hits)
+
+
+class ObjectMemory:
+    """Turns object lists into an `ObjectSet`; needs lists of finite numbers in order of their stamps."""
+
+    def __init__(self, limits: CollisionLimits) -> None:
+        self._limits = limits
+        self._known = ObjectSet.empty()
+
+    @property
+    def known(self) -> ObjectSet:
+        """Every object of the newest list, and confirmed ones missed for a short while."""
+        return self._known
+
+    @property
+    def confirmed(self) -> ObjectSet:
+        """The known objects seen in enough lists to be braked for."""
+        return self._known.select(self._known.hits >= self._limits.confirm_lists)
+
+    def add(self, message: ObjectList) -> None:
+        """Take over a newer list."""
+        known, states = self._known, message.states()
+        count = len(states)
+        hits = np.ones(count, np.int64)
+        unseen = np.ones(len(known.states), bool)
+        if count and len(known.states):
+            predicted = known.positions_at(message.stamp_ns)
+            gaps = np.linalg.norm(states[:, None, :2] - predicted[None], axis=2)
+            age_s = (message.stamp_ns - known.stamps_ns) / 1e9
+            gaps = np.where(gaps <= MATCH_M + MATCH_PER_S * age_s[None], gaps, np.inf)
+            for _ in range(min(count, len(known.states))):
+                row, column = divmod(int(np.argmin(gaps)), gaps.shape[1])
+                if not np.isfinite(gaps[row, column]):
+                    break
+                hits[row] = known.hits[column] + 1
+                unseen[column] = False
+                gaps[row], gaps[:, column] = np.inf, np.inf
+        recent = np.array([seconds(message.stamp_ns - int(s)) <= self._limits.coast_s for s in known.stamps_ns], bool)
+        kept = known.select(unseen & recent & (known.hits >= self._limits.confirm_lists))
+        soft = np.array([o.kind in (PEDESTRIAN, CYCLIST) for o in message.objects], bool)
+        self._known = ObjectSet(
+            np.concatenate([states, kept.states]),
+            np.concatenate([np.full(count, message.stamp_ns, np.int64), kept.stamps_ns]),
+            np.concatenate([soft, kept.vulnerable]),
+            np.concatenate([hits, kept.hits]),
+        )

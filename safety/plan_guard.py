@@ -1,0 +1,120 @@
+"""All guards over one plan, in order: structure, age and place, kinematics, consistency, road, collision, doubt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onboard_vla.core.clock import Now, nanoseconds, seconds
+from onboard_vla.core.plan import Plan, PlanRejection
+from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.ego_history import Motion
+from onboard_vla.safety.fallback import join_length
+from onboard_vla.safety.guards.collision import check_collision, check_room
+from onboard_vla.safety.guards.consistency import check_consistency, check_steadiness
+from onboard_vla.safety.guards.kinematics import check_kinematics
+from onboard_vla.safety.guards.road import check_drivable, check_signals
+from onboard_vla.safety.guards.staleness import check_age
+from onboard_vla.safety.guards.structure import check_structure
+from onboard_vla.safety.guards.uncertainty import Doubt, judge_doubt
+from onboard_vla.safety.inputs import Inputs
+from onboard_vla.safety.joined_path import join
+from onboard_vla.safety.leads import object_leads
+from onboard_vla.safety.placed_plan import PlacedPlan, place
+
+CALM = Doubt((), (), True)
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """The guards' word on one plan. `placed` only where it passed. `hard`: refused for its structure.
+
+    `unsteady`: where it differs too much from the plan before it to hand back to. `shadow`: counts for handback.
+    """
+
+    plan_id: int
+    passed: bool
+    hard: bool
+    reasons: tuple[Reason, ...]
+    doubt: Doubt
+    placed: PlacedPlan | None
+    unsteady: tuple[Reason, ...]
+    shadow: bool
+
+
+class PlanGuard:
+    """Judges plans in order of their stamps; remembers the newest stamp and the last plan that could be placed."""
+
+    def __init__(self, config: SupervisorConfig, core_hash: str | None) -> None:
+        self._config, self._core_hash = config, core_hash
+        self._newest_stamp_ns: int | None = None
+        self._before: PlacedPlan | None = None
+
+    def judge(
+        self, plan: Plan | PlanRejection, inputs: Inputs, motion: Motion | None, bad_front_ns: int | None, now: Now
+    ) -> Judgement | None:
+        """Judge one plan; None where it is no newer than one judged before.
+
+        `motion`: the vehicle now. `bad_front_ns`: stamp of the last unusable front picture.
+        """
+        limits = self._config.freshness
+        ahead_s = seconds(plan.stamp_ns - now.stamp_ns)
+        if ahead_s > limits.future_s:
+            return _refused(plan, [Reason("PLAN_FROM_FUTURE", ahead_s, limits.future_s, "stamp, s ahead")], hard=True)
+        if self._newest_stamp_ns is not None and plan.stamp_ns <= self._newest_stamp_ns:
+            return None
+        self._newest_stamp_ns = plan.stamp_ns
+        if isinstance(plan, PlanRejection):
+            return _refused(plan, [Reason("PLANNER_REJECTION", 1.0, 0.0, f"{plan.code}: {plan.detail}")], hard=False)
+        reasons = check_structure(plan, self._config.structure, self._core_hash)
+        if reasons:
+            return _refused(plan, reasons, hard=True)
+        placed = place(plan, inputs.history)
+        if placed is None or motion is None:
+            age_s = seconds(now.stamp_ns - plan.stamp_ns)
+            limit = self._config.staleness.history_s
+            return _refused(
+                plan, [Reason("PLAN_UNPLACED", age_s, limit, "no ego state at the plan's stamp")], hard=False
+            )
+        reasons = self._check_motion(placed, inputs, motion, now)
+        doubt = judge_doubt(plan.uncertainty, self._config.thresholds, self._config.ladder.exit_fraction)
+        reasons += doubt.reject
+        unsteady: tuple[Reason, ...] = (Reason("UNSTEADY_FIRST", 0.0, 1.0, "no plan before this one"),)
+        if self._before is not None:
+            unsteady = tuple(check_steadiness(placed, self._before, self._config.handback))
+        self._before = placed
+        fresh = self._sees_clean(plan, bad_front_ns)
+        passed = not reasons
+        kept = placed if passed else None
+        return Judgement(plan.plan_id, passed, False, tuple(reasons), doubt, kept, unsteady, fresh)
+
+    def _check_motion(self, placed: PlacedPlan, inputs: Inputs, motion: Motion, now: Now) -> list[Reason]:
+        config, stamp_ns = self._config, now.stamp_ns
+        found = [check_age(placed, motion, stamp_ns, config.staleness, config.stop)]
+        found += check_kinematics(placed, config.kinematics)
+        found += check_consistency(placed, motion, stamp_ns, config.consistency)
+        if any(found):
+            return [reason for reason in found if reason is not None]
+        if inputs.lanes is not None:
+            found.append(check_drivable(placed, inputs.lanes, stamp_ns, config.vehicle, config.road))
+            found.append(check_signals(placed, inputs.lanes, stamp_ns, config.vehicle, config.road))
+        confirmed = inputs.objects.confirmed
+        found.append(check_collision(placed, confirmed, stamp_ns, config.vehicle, config.collision))
+        if len(confirmed.states):
+            join_m = join_length(motion.speed_mps, config.fallback)
+            path = join(placed.path, motion, join_m, max(placed.length_m, 0.0) + config.collision.front_margin_m)
+            margin = config.collision.lateral_margin_m
+            here = confirmed.at(stamp_ns)
+            leads = object_leads(path, here, motion.speed_mps, config.vehicle, config.collision, margin)
+            found.append(check_room(placed, motion, leads, stamp_ns, config.collision))
+        return [reason for reason in found if reason is not None]
+
+    def _sees_clean(self, plan: Plan, bad_front_ns: int | None) -> bool:
+        """Whether all front pictures behind the plan came after the last unusable one."""
+        if bad_front_ns is None:
+            return True
+        return plan.oldest_frame_stamp_ns - nanoseconds(self._config.ladder.front_history_s) > bad_front_ns
+
+
+def _refused(plan: Plan | PlanRejection, reasons: list[Reason], *, hard: bool) -> Judgement:
+    return Judgement(plan.plan_id, False, hard, tuple(reasons), CALM, None, (), False)

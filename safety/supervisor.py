@@ -1,0 +1,347 @@
+"""The supervisor: takes every input as untrusted, decides who drives, and always has a trajectory of its own ready.
+
+One tick, in order: judge new plans, keep the fallback hot, collect requests, step the ladder, build the trajectory of
+the mode, check the own output. No message and no exception inside keeps a tick from publishing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.cameras import FRONT
+from onboard_vla.core.clock import Now, nanoseconds, seconds
+from onboard_vla.core.errors import GeometryError
+from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
+from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
+from onboard_vla.safety.ego_history import Motion, advance
+from onboard_vla.safety.fallback import Trajectory, keep_lane
+from onboard_vla.safety.guards.consistency import check_agreement
+from onboard_vla.safety.guards.freshness import camera_requests, ego_age_s, input_requests, process_requests
+from onboard_vla.safety.guards.staleness import check_age
+from onboard_vla.safety.hazard_gate import HazardGate
+from onboard_vla.safety.inputs import EGO, InputMessage, Inputs
+from onboard_vla.safety.ladder import LadderInputs, LadderState, PlanOutcome, Request, step
+from onboard_vla.safety.longitudinal import POINTS
+from onboard_vla.safety.plan_guard import Judgement, PlanGuard
+from onboard_vla.safety.published import finite_reasons, motion_on, output_fault
+
+Array = NDArray[np.float64]
+
+MODEL, FALLBACK, STOP, NONE = "model", "fallback", "stop", "none"
+NO_PLAN = -1
+"""`plan_id` where the points are not a plan's."""
+LATENCIES = 20
+"""Plans over which the 95th percentile of age on arrival is taken."""
+CONTINUOUS_S = 0.2
+"""A trajectory older than this is no longer what the vehicle follows."""
+NO_POINTS: Array = np.zeros((0, 6))
+
+
+class Supervisor:
+    """The body of the supervisor process: `receive` messages, `tick` at 50 Hz. One thread; no clocks of its own."""
+
+    def __init__(self, config: SupervisorConfig) -> None:
+        self.config = config
+        self.state = LadderState()
+        self._inputs = Inputs(config)
+        thresholds = config.thresholds
+        self._guard = PlanGuard(config, thresholds.core_hash if thresholds else None)
+        self._gate = HazardGate(config.collision, config.fallback, config.stop)
+        self._sequence = 0
+        self._tick_ns: int | None = None
+        self._judged: Judgement | None = None
+        self._accepted: Judgement | None = None
+        self._doubtful: tuple[Reason, ...] = ()
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._fallback: Trajectory | None = None
+        self._fallback_ns: int | None = None
+        self._fallback_fault: Reason | None = None
+        self._emergency: Request | None = None
+        self._internal: Reason | None = None
+        self._line: Polyline | None = None
+        self._last: SafeTrajectory | None = None
+        self._malformed = 0
+
+    def receive(self, message: InputMessage, now: Now) -> None:
+        """Take one message; whatever it holds, this never raises."""
+        try:
+            self._inputs.receive(message, now)
+        except Exception as error:
+            self._internal = Reason("INTERNAL_ERROR", 1.0, 0.0, f"receive {type(message).__name__}: {error!r}"[:300])
+
+    def tick(self, now: Now) -> SafeTrajectory:
+        """Decide and build the trajectory for this instant; never raises."""
+        try:
+            published = self._tick(now)
+        except Exception as error:
+            self._internal = Reason("INTERNAL_ERROR", 1.0, 0.0, f"tick: {error!r}"[:300])
+            published = self._after_error(now)
+        self._sequence += 1
+        self._tick_ns = now.monotonic_ns
+        self._last = published
+        return published
+
+    def _tick(self, now: Now) -> SafeTrajectory:
+        motion = self._motion(now)
+        outcomes = self._judge_plans(motion, now)
+        gap = self._tick_gap(now)
+        requests = self._requests(motion, now) + gap
+        commands, restarted = tuple(self._inputs.commands), self._inputs.planner_restarted
+        self._inputs.commands.clear()
+        self._inputs.planner_restarted = False
+        self._refresh_fallback(motion, now)
+        if self._fallback_fault is not None:
+            requests.append(Request(Mode.IN_LANE_STOP, self._fallback_fault))
+        stepped = step(
+            self.state,
+            LadderInputs(
+                requests=tuple(requests),
+                outcomes=outcomes,
+                commands=commands,
+                override=self._inputs.override,
+                speed_mps=None if motion is None else motion.speed_mps,
+                handback=self._handback(motion, now),
+                reset_shadow=restarted,
+            ),
+            now.monotonic_ns,
+            self.config.ladder,
+        )
+        self.state = stepped.state
+        reasons = [request.reason for request in requests] + list(stepped.reasons)
+        if self._judged is not None and not self._judged.passed:
+            reasons += self._judged.reasons
+        return self._publish(motion, reasons, now)
+
+    def _judge_plans(self, motion: Motion | None, now: Now) -> tuple[PlanOutcome, ...]:
+        inputs, outcomes = self._inputs, []
+        front = inputs.cameras.get(FRONT)
+        while inputs.plans:
+            plan, received_ns = inputs.plans.popleft()
+            bad_front_ns = front.bad_stamp_ns if front else None
+            judgement = self._guard.judge(plan, inputs, motion, bad_front_ns, now)
+            if judgement is None:
+                continue
+            self._judged = judgement
+            if judgement.placed is not None:
+                self._accepted = judgement
+                waited_s = seconds(now.monotonic_ns - received_ns)
+                oldest = judgement.placed.plan.oldest_frame_stamp_ns
+                self._latencies.append(seconds(now.stamp_ns - oldest) - waited_s)
+            if judgement.doubt.reduce:
+                self._doubtful = judgement.doubt.reduce
+            elif judgement.doubt.calm:
+                self._doubtful = ()
+            outcomes.append(PlanOutcome(judgement.passed, judgement.hard, judgement.shadow))
+        return tuple(outcomes)
+
+    def _requests(self, motion: Motion | None, now: Now) -> list[Request]:
+        config, inputs = self.config, self._inputs
+        requests = input_requests(inputs, now, config)
+        requests += process_requests(inputs, now, config) + camera_requests(inputs, now, config)
+        requests += self._thresholds_requests() + self._plan_requests(motion, now)
+        requests += [Request(Mode.REDUCED, reason) for reason in self._doubtful]
+        if self._emergency is not None:
+            requests.append(self._emergency)
+        if self._internal is not None:
+            requests.append(Request(Mode.EMERGENCY_STOP, self._internal))
+            self._internal = None
+        return requests
+
+    def _thresholds_requests(self) -> list[Request]:
+        thresholds = self.config.thresholds
+        if thresholds is None:
+            reason = Reason("THRESHOLDS_MISSING", 0.0, 1.0, "no thresholds file: L2 at best")
+        elif thresholds.provisional and self.config.profile != SIMULATION_PROFILE:
+            reason = Reason("THRESHOLDS_PROVISIONAL", 1.0, 0.0, "provisional thresholds on a vehicle: L2 at best")
+        else:
+            return []
+        return [Request(Mode.FALLBACK, reason)]
+
+    def _plan_requests(self, motion: Motion | None, now: Now) -> list[Request]:
+        if self._accepted is None or self._accepted.placed is None or motion is None:
+            return [Request(Mode.FALLBACK, Reason("PLAN_MISSING", 0.0, 1.0, "no plan has passed the guards"))]
+        requests = []
+        stale = check_age(self._accepted.placed, motion, now.stamp_ns, self.config.staleness, self.config.stop)
+        if stale is not None:
+            requests.append(Request(Mode.FALLBACK, stale))
+        if self._latencies:
+            late, budget = float(np.percentile(self._latencies, 95)), self.config.staleness.latency_budget_s
+            if late > budget:
+                requests.append(Request(Mode.REDUCED, Reason("PLAN_LATENCY", late, budget, "p95 of age on arrival, s")))
+        return requests
+
+    def _tick_gap(self, now: Now) -> list[Request]:
+        if self._tick_ns is None:
+            return []
+        gap, limits = seconds(now.monotonic_ns - self._tick_ns), self.config.freshness
+        if gap > limits.tick_gap_stop_s:
+            return [Request(Mode.IN_LANE_STOP, Reason("TICK_STARVED", gap, limits.tick_gap_stop_s, "between ticks, s"))]
+        if gap > limits.tick_gap_s:
+            return [Request(Mode.NOMINAL, Reason("TICK_GAP", gap, limits.tick_gap_s, "between ticks, s"))]
+        return []
+
+    def _motion(self, now: Now) -> Motion | None:
+        """The vehicle now: from its state while fresh, else where the last trajectory should have brought it."""
+        newest = self._inputs.history.newest
+        if newest is not None and ego_age_s(self._inputs, now) <= self.config.freshness.ego_stop_s:
+            return advance(newest, max(seconds(now.stamp_ns - self._inputs.arrivals[EGO].stamp_ns), 0.0))
+        if self._last is None or not len(self._last.points) or self._tick_ns is None:
+            return None
+        return motion_on(self._last.points, seconds(now.monotonic_ns - self._tick_ns))
+
+    def _demand(self, motion: Motion, now: Now) -> float:
+        """The acceleration in force: what was last published for this instant, else what the vehicle measures."""
+        if self._last is not None and len(self._last.points) and self._tick_ns is not None:
+            elapsed = seconds(now.monotonic_ns - self._tick_ns)
+            if elapsed <= CONTINUOUS_S:
+                return float(np.interp(elapsed, self._last.points[:, 0], self._last.points[:, 5]))
+        idm = self.config.fallback.idm
+        return min(max(motion.acceleration_mps2, -idm.clip_mps2), idm.acceleration_mps2)
+
+    def _refresh_fallback(self, motion: Motion | None, now: Now) -> None:
+        """Plan lane keeping when it is due: at 20 Hz in standby, at every tick while it drives."""
+        if motion is None or self._inputs.lanes is None:
+            self._fallback, self._fallback_ns = None, None
+            return
+        due = self._fallback_ns is None or now.monotonic_ns - self._fallback_ns >= nanoseconds(
+            self.config.fallback.period_s
+        )
+        if due or self.state.mode is Mode.FALLBACK:
+            self._plan_fallback(motion, now)
+
+    def _plan_fallback(self, motion: Motion, now: Now) -> None:
+        config, lanes = self.config, self._inputs.lanes
+        assert lanes is not None
+        self._fallback_ns = now.monotonic_ns
+        objects = self._inputs.objects.confirmed.at(now.stamp_ns)
+        demand = self._demand(motion, now)
+        try:
+            self._fallback = keep_lane(
+                motion, demand, lanes, objects, config.vehicle, config.fallback, config.collision
+            )
+            self._fallback_fault = None
+        except GeometryError as error:
+            self._fallback = None
+            self._fallback_fault = Reason("LANE_UNUSABLE", 0.0, 1.0, str(error))
+
+    def _handback(self, motion: Motion | None, now: Now) -> bool:
+        """Whether the model's trajectory agrees with the fallback's well enough to drive again (6.2)."""
+        state, limits = self.state, self.config.handback
+        if motion is None or self._fallback is None or state.mode is not Mode.FALLBACK:
+            return False
+        if state.shadow_passes < self.config.ladder.shadow_passes - 1 or self._accepted is None:
+            return False
+        if self._accepted.unsteady or self._accepted is not self._judged:
+            return False
+        model = self._follow(motion, now)
+        if model is None:
+            return False
+        return not check_agreement(points_of(model, motion), points_of(self._fallback, motion), limits)
+
+    def _follow(self, motion: Motion, now: Now) -> Trajectory | None:
+        config, accepted = self.config, self._accepted
+        if accepted is None or accepted.placed is None:
+            return None
+        path = plan_path(accepted.placed, motion, config.fallback)
+        objects = self._inputs.objects.confirmed.at(now.stamp_ns)
+        leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle)
+        cap = self._reduced_cap(motion) if self.state.mode is Mode.REDUCED else config.ego.speed_max_mps
+        demand = self._demand(motion, now)
+        return follow_plan(accepted.placed, path, motion, demand, now.stamp_ns, leads, cap, config.fallback)
+
+    def _reduced_cap(self, motion: Motion) -> float:
+        lanes = self._inputs.lanes
+        if lanes is None:
+            return self.config.fallback.speed_cap_mps
+        line = Polyline(lanes.centreline)
+        s, _ = line.project(motion.pose[:2])
+        return self.config.ladder.reduced_speed * float(np.interp(s[0], line.arc_lengths, lanes.speed_limit_mps))
+
+    def _stop(self, motion: Motion, now: Now, mode: Mode) -> Trajectory:
+        config = self.config
+        path = stop_path(self._line, motion, config.fallback)
+        demand = self._demand(motion, now)
+        if mode is not Mode.IN_LANE_STOP:
+            return emergency_stop(path, motion, demand, config.stop)
+        objects = self._inputs.objects.confirmed.at(now.stamp_ns)
+        leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle)
+        return in_lane_stop(path, motion, demand, leads, config.fallback, config.stop)
+
+    def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:
+        engaged = self.state.engagement in (Engagement.ENGAGED, Engagement.LATCHED) and not self._inputs.override
+        self._emergency = None
+        if motion is None or not engaged:
+            return self._message(NONE, NO_PLAN, reasons, NO_POINTS, now)
+        source, plan_id, trajectory = self._choose(motion, now)
+        points = points_of(trajectory, motion)
+        fault = output_fault(points, POINTS)
+        if fault is not None:
+            raise ArithmeticError(f"own output: {fault}")
+        if source != STOP:
+            self._line = Polyline(np.stack([trajectory.path.x_m, trajectory.path.y_m], axis=1))
+        self._emergency = self._gate.watch(trajectory.leads, motion.speed_mps, now.monotonic_ns)
+        return self._message(source, plan_id, reasons, points, now)
+
+    def _choose(self, motion: Motion, now: Now) -> tuple[str, int, Trajectory]:
+        """Source, plan id and trajectory of the present mode."""
+        mode = self.state.mode
+        if mode <= Mode.REDUCED:
+            model = self._follow(motion, now)
+            if model is not None and self._accepted is not None:
+                return MODEL, self._accepted.plan_id, model
+        if mode <= Mode.FALLBACK:
+            if self._fallback_ns != now.monotonic_ns:
+                self._refresh_fallback(motion, now)
+            if self._fallback is not None:
+                return FALLBACK, NO_PLAN, self._fallback
+        return STOP, NO_PLAN, self._stop(motion, now, mode)
+
+    def _message(self, source: str, plan_id: int, reasons: list[Reason], points: Array, now: Now) -> SafeTrajectory:
+        state = self.state
+        engaged = state.engagement is not Engagement.STANDBY
+        return SafeTrajectory(
+            stamp_ns=now.stamp_ns,
+            sequence=self._sequence,
+            engagement=state.engagement,
+            mode=state.mode,
+            source=source,
+            plan_id=plan_id,
+            reasons=finite_reasons(reasons),
+            points=points,
+            hazard_lights=engaged and state.mode >= Mode.IN_LANE_STOP,
+            takeover_request=state.engagement is Engagement.ENGAGED and state.mode >= Mode.FALLBACK,
+            shadow_passes=state.shadow_passes,
+        )
+
+    def _after_error(self, now: Now) -> SafeTrajectory:
+        """The outer guard's answer: an emergency stop that needs nothing but the last published trajectory."""
+        reason = self._internal or Reason("INTERNAL_ERROR", 1.0, 0.0, "unknown")
+        mode = max(self.state.mode, Mode.EMERGENCY_STOP)
+        engaged = self.state.engagement is Engagement.ENGAGED
+        points = NO_POINTS
+        if self._last is not None and len(self._last.points) and self._tick_ns is not None:
+            try:
+                motion = motion_on(self._last.points, seconds(now.monotonic_ns - self._tick_ns))
+                path = stop_path(None, motion, self.config.fallback)
+                points = points_of(emergency_stop(path, motion, motion.acceleration_mps2, self.config.stop), motion)
+            except Exception:
+                points = NO_POINTS
+        return SafeTrajectory(
+            now.stamp_ns,
+            self._sequence,
+            self.state.engagement,
+            mode,
+            STOP if len(points) else NONE,
+            NO_PLAN,
+            (reason,),
+            points,
+            engaged,
+            engaged,
+            0,
+        )
