@@ -21,6 +21,8 @@ PROBE_BEFORE_NS, PROBE_AFTER_NS = 1 * SECOND_NS, 1 * SECOND_NS
 """The window around a fault in which the probe counts: covers both reaction limits with margin."""
 RECOVERY_NS = 15 * SECOND_NS
 """A run that goes on this long after a fault's cause has gone must show L0 or L1 again; a shorter one cannot tell."""
+PLANNER_LOST_CODES = ("PLANNER_SILENT", "PLANNER_MISSING", "PLANNER_NOT_READY", "PLANNER_HANGS")
+"""The supervisor's codes for a planner process that is gone; reasons about cameras begin with the camera's name."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,9 @@ def reaction_to(record: RunRecord, fault: FaultRecord) -> Reaction:
 
 def cause_of(fault: FaultRecord, published: PublishedRecord) -> str | None:
     """The first of a SafeTrajectory's reasons that names this fault's cause, if any."""
-    words = ("camera",) if fault.fault.kind == BLACK_CAMERA else ("planner",)
     for code, detail in published.reasons:
-        if any(word in code.lower() for word in words):
+        named = detail.startswith(f"{fault.fault.target}:") if _is_camera(fault) else code in PLANNER_LOST_CODES
+        if named:
             return f"{code}: {detail}" if detail else code
     return None
 
@@ -129,6 +131,10 @@ def cause_of(fault: FaultRecord, published: PublishedRecord) -> str | None:
 def at_fault_collisions(violations: Sequence[ViolationRecord]) -> list[ViolationRecord]:
     """Collisions in which the vehicle drove into something or stood without cause."""
     return [v for v in violations if v.kind == COLLISION and v.at_fault]
+
+
+def _is_camera(fault: FaultRecord) -> bool:
+    return fault.fault.kind == BLACK_CAMERA
 
 
 def _recovery(

@@ -56,9 +56,10 @@ BodyFactory = Callable[[Scene], PlannerBodyLike]
 
 @dataclass
 class _Running:
-    """The planner 'process' while it lives."""
+    """The planner 'process' while it lives; `process_id` tells one life from the next."""
 
     body: PlannerBodyLike
+    process_id: int
     next_start_ns: int
     result: Plan | PlanRejection | None = None
     result_due_ns: int = 0
@@ -70,7 +71,8 @@ class LockstepProcesses:
     def __init__(self, planner: Callable[[], PlannerBodyLike], supervisor: Supervisor, guard: CameraGuard) -> None:
         self._make_planner, self._supervisor, self._guard = planner, supervisor, guard
         self._latency_ns = DEFAULT_PLAN_LATENCY_NS
-        self._planner: _Running | None = _Running(planner(), 0)
+        self._lives = 1
+        self._planner: _Running | None = _Running(planner(), self._lives, 0)
         self._now = Now(0, 0)
         self._outbox: list[tuple[Message, Now]] = []
         self._steps = 0
@@ -132,7 +134,8 @@ class LockstepProcesses:
 
     def restart_due(self, fault: Fault, now: Now) -> None:
         """The launcher has brought the planner back, empty."""
-        self._planner = _Running(self._make_planner(), now.monotonic_ns)
+        self._lives += 1
+        self._planner = _Running(self._make_planner(), self._lives, now.monotonic_ns)
 
     def _run_planner(self, now: Now) -> None:
         planner = self._planner
@@ -151,7 +154,8 @@ class LockstepProcesses:
     def _beat(self, now: Now) -> None:
         beats = [Heartbeat(CAMERA_GUARD, 0, self._steps, now.stamp_ns, self._guard_work, self._guard_work, True, "")]
         if self._planner is not None:
-            beats.append(self._planner.body.heartbeat(now))
+            beat = self._planner.body.heartbeat(now)
+            beats.append(dataclasses.replace(beat, process_id=self._planner.process_id))
         for beat in beats:
             self._supervisor.receive(beat, now)
             self._outbox.append((beat, now))

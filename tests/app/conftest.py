@@ -54,7 +54,9 @@ def curve_run(run_s: int = 60) -> RunRecord:
     record.faults = [FaultRecord(fault, fault.start_ns) for fault in faults]
     for time_ns in range(0, run_ns, STEP):
         fault = next((f for f in faults if 0 <= time_ns - f.start_ns - 120 * MILLISECOND_NS < 8 * SECOND_NS), None)
-        code = ("camera_black", "front") if fault and fault.kind == "black_camera" else ("planner_silent", "150 ms")
+        code = (
+            ("IMAGE_BLACK", "front: mean 0") if fault and fault.kind == "black_camera" else ("PLANNER_SILENT", "150 ms")
+        )
         mode = 2 if fault else 0
         reasons = (code,) if fault else ()
         record.published.append(

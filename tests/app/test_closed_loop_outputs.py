@@ -37,7 +37,7 @@ def test_figures_count_entries_and_passes(record):
     assert figures.plans == 300
     assert figures.passes_per_plan == (6.0, 1.0, 9.0)
     assert figures.interventions == 2
-    assert [code for _, code in interventions(record)] == ["camera_black", "planner_silent"]
+    assert [code for _, code in interventions(record)] == ["IMAGE_BLACK", "PLANNER_SILENT"]
     assert figures.mode_shares["L0"] == pytest.approx(1 - 16 / 60, abs=0.001)
     assert figures.progress_share == pytest.approx(1 / 1.1, abs=0.01)
 
@@ -73,7 +73,7 @@ def test_end_tables_show_both_faults(record):
         console.print(table)
     text = console.export_text()
     assert "front camera black for 3 s" in text
-    assert "planner_silent: 150 ms" in text
+    assert "PLANNER_SILENT: 150 ms" in text
     assert "n = 300" in text
 
 

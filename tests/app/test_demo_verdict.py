@@ -38,7 +38,7 @@ def make_record(
     record = RunRecord(RunSettings(7, "quiet_road", "modelled", "zmq", run_s * SECOND_NS, 0, "test", faults))
     record.faults = [FaultRecord(fault, fault.start_ns) for fault in faults]
     reactions = {BLACK: black_reaction_ms, KILL: kill_reaction_ms}
-    codes = {BLACK: ("camera_black", "front"), KILL: ("planner_silent", "")}
+    codes = {BLACK: ("IMAGE_BLACK", "front: mean 0"), KILL: ("PLANNER_SILENT", "")}
     for time_ns in range(0, run_s * SECOND_NS, STEP):
         item = published(time_ns)
         if BLACK.end_ns + 10 * SECOND_NS <= time_ns < KILL.start_ns:
