@@ -1,0 +1,1 @@
+"""Choosing thresholds and writing them down with where they come from."""
