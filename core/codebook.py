@@ -86,7 +86,7 @@ class Codebook:
         return float(np.median(length)), float(np.median(width))
 
     def distances(self, targets: ArrayLike) -> Floats:
-        """Summed corner distances (N, K), metres, of tokens from `targets` (N, 3), poses relative to the step's start."""
+        """Summed corner distances (N, K) in metres; `targets` (N, 3): poses relative to the step's start."""
         corners = box_contours(np.asarray(targets, np.float64).reshape(-1, 3), *self.box)
         ends = self.contours[:, -1].astype(np.float64)
         total = np.zeros((len(corners), self.size))
@@ -208,8 +208,11 @@ def build_k_disk(
 
 
 def _sides(corners: Floats) -> tuple[Floats, Floats]:
-    left_front, right_front, left_back = corners[..., 0, :], corners[..., 1, :], corners[..., 3, :]
-    return np.linalg.norm(left_front - left_back, axis=-1), np.linalg.norm(left_front - right_front, axis=-1)
+    """Lengths (..., 2) of the left and right side and widths (..., 2) at front and back."""
+    left_front, right_front, right_back, left_back = (corners[..., i, :] for i in range(4))
+    length = np.stack([left_front - left_back, right_front - right_back], axis=-2)
+    width = np.stack([left_front - right_front, left_back - right_back], axis=-2)
+    return np.linalg.norm(length, axis=-1), np.linalg.norm(width, axis=-1)
 
 
 def _check_contours(contours: object) -> None:

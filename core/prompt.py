@@ -3,7 +3,8 @@
 The template is a JSON file of the checkpoint and of the bundle (`prompt.json`):
 
 - `fields`: what the prompt may be told. Kinds: `number` (with `minimum`, `maximum`, `format`), `choice` (with
-  `values`, a table from value to text) and `actions` (a list of action-token indices). `optional` fields may be left out.
+  `values`, a table from value to text) and `actions` (a list of action-token indices). `optional` fields may be left
+  out.
 - `segments`: a list of `{"text": ...}`, with `{field}` placeholders and optionally `"when": field`, and of
   `{"video": camera}`.
 - `answer`: see `AnswerTemplate`.
