@@ -21,7 +21,7 @@ def wrap_angle(angle_rad: Floats) -> NDArray[np.float64]: ...
 
 
 def wrap_angle(angle_rad: float | Floats) -> float | Floats:
-    """Map angles to [-pi, pi)."""
+    """Map angles to [-pi, pi); rounding can give pi itself."""
     return (angle_rad + np.pi) % (2 * np.pi) - np.pi
 
 

@@ -96,7 +96,7 @@ def decode(data: bytes | bytearray | memoryview) -> Message:
     cls = MESSAGE_TYPES.get(kind) if isinstance(kind, str) else None
     if cls is None:
         raise WireError(f"unknown message kind {kind!r}: expected one of {', '.join(sorted(MESSAGE_TYPES))}")
-    reader = _ArrayReader(view, _aligned(8 + header_length))
+    reader = _ArrayReader(view, 8 + header_length)
     message = _load(cls, fields, reader, kind)
     reader.expect_end()
     return typing.cast(Message, message)
@@ -107,6 +107,7 @@ class _ArrayReader:
 
     def __init__(self, view: memoryview, offset: int) -> None:
         self._view, self._offset = view, offset
+        self._skip_padding()
 
     def take(self, dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> np.ndarray:
         nbytes = dtype.itemsize
@@ -115,12 +116,20 @@ class _ArrayReader:
         if self._offset + nbytes > len(self._view):
             raise WireError(f"{where}: array of {nbytes} bytes runs past the end of the message")
         array = np.frombuffer(self._view[self._offset : self._offset + nbytes], dtype).reshape(shape)
-        self._offset = _aligned(self._offset + nbytes)
+        self._offset += nbytes
+        self._skip_padding()
         return array
 
     def expect_end(self) -> None:
-        if self._offset != _aligned(len(self._view)):
+        if self._offset != len(self._view):
             raise WireError(f"{len(self._view) - self._offset} bytes are left over after the last field")
+
+    def _skip_padding(self) -> None:
+        padding = _padding(self._offset)
+        end = self._offset + len(padding)
+        if self._view[self._offset : end] != padding:
+            raise WireError(f"expected {len(padding)} zero bytes of padding at byte {self._offset}")
+        self._offset = end
 
 
 def _aligned(offset: int) -> int:
