@@ -43,9 +43,7 @@ def answer_form(tiny, name):
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_forced_fast_plan_has_the_tokens_of_greedy_decoding_after_the_same_prefix(
-    tiny, trained, bundles, command, penalty
-):
+def test_a_forced_fast_plan_has_the_tokens_of_greedy_after_the_same_prefix(tiny, trained, bundles, command, penalty):
     _, model = trained
     planner = Planner(Bundle.open(bundles(penalty)))
     first = planner.bundle.manifest.actions.first_id
@@ -123,7 +121,7 @@ def random_actor(tiny, folder, seed):
         for name, parameter in model.named_parameters():
             if "norm" not in name and not name.endswith("ln_q.weight"):
                 parameter.normal_(0, 0.15)
-        ids = tiny.prompt_ids(tiny.tokenizer(), "keep forward", "33.3") + [first, first + 9, first + 40]
+        ids = [*tiny.prompt_ids(tiny.tokenizer(), "keep forward", "33.3"), first, first + 9, first + 40]
         inputs = tiny.model_inputs(model, ids, tiny.random_images(np.random.default_rng(seed)))
         usual = model.model(**inputs).last_hidden_state[0, -4:].mean(0)
         model.lm_head.weight.normal_(0, 0.3)

@@ -1,4 +1,4 @@
-"""A tiny Qwen2.5-VL that has learnt one fast and one slow answer by heart, its checkpoint folder, and fp32 bundles of it.
+"""A tiny Qwen2.5-VL that has learnt one fast and one slow answer by heart, its checkpoint folder, and fp32 bundles.
 
 Learning takes a few seconds: random weights would never produce an answer, so only a trained model can show that forced
 prefixes give the tokens of plain greedy decoding. "keep forward" is answered fast, "turn left" slowly; both answers

@@ -1,0 +1,197 @@
+"""The planner on the reference checkpoint's bundles, without torch: passes, caches, refusals, memory, imports."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.cameras import FrameSet
+from onboard_vla.core.plan import Plan, PlanRejection
+from onboard_vla.core.wire import decode, encode
+from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.engine import OnnxEngine
+from onboard_vla.runtime.planner import STAGES, Planner
+
+REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+SPEC = importlib.util.spec_from_file_location("reference_scene", Path(__file__).with_name("reference_scene.py"))
+scene = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(scene)
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def bundle(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param) / "bundle"
+    return Bundle.open(export_bundle(REFERENCE, folder, precision=request.param))
+
+
+@pytest.fixture
+def drive(bundle):
+    return scene.Drive(bundle.cameras)
+
+
+def action_minded(planner):
+    """Let the planner's language engine favour actions, so that plans come out whatever the checkpoint has learnt."""
+    engine, actions = planner.language._engine, planner.bundle.manifest.actions
+
+    class Favouring:
+        @property
+        def executions(self):
+            return engine.executions
+
+        def run(self, inputs, outputs):
+            engine.run(inputs, outputs)
+            outputs["logits"][:, actions.first_id : actions.first_id + actions.count] += 100.0
+
+    planner.language._engine = Favouring()
+    return planner
+
+
+def test_a_fast_plan_counts_one_vision_run_per_picture_size_one_prefill_and_nine_steps(bundle, drive):
+    plan = action_minded(Planner(bundle)).plan(drive.frame_set(20), scene.ego(), "keep forward", 7)
+    assert isinstance(plan, Plan), plan
+    graphs = {camera.vision_graph for camera in bundle.manifest.cameras}
+    assert dataclasses.astuple(plan.passes) == (len(graphs), 1, 9)
+    assert (plan.plan_id, plan.stamp_ns, plan.oldest_frame_stamp_ns) == (7, 2_000_000_000, 2_000_000_000)
+    assert plan.poses.shape == (10, 3)
+    assert plan.fine_poses.shape == (50, 3)
+    assert plan.uncertainty.spread_m.shape == (10,)
+    assert set(plan.stage_ms) == {*STAGES, "total"}
+    assert sum(plan.stage_ms[stage] for stage in STAGES) == pytest.approx(plan.stage_ms["total"])
+    assert plan.bundle_hash == bundle.core_hash
+    assert 0 < plan.slow_probability < 1
+
+
+def test_a_plan_and_a_rejection_pass_through_the_wire(bundle, drive):
+    plan = action_minded(Planner(bundle)).plan(drive.frame_set(20), scene.ego(), "keep forward", 7)
+    again = decode(encode(plan))
+    np.testing.assert_array_equal(again.fine_poses, plan.fine_poses)
+    assert again.stage_ms == plan.stage_ms
+    rejection = Planner(bundle).plan(drive.frame_set(20), scene.ego(), "sideways", 8)
+    assert decode(encode(rejection)) == rejection
+
+
+def test_the_vision_cache_halves_the_work_and_changes_no_bit(bundle, drive):
+    cached, plain = (action_minded(Planner(bundle, vision_cache=on)) for on in (True, False))
+    pairs = 2 * len(bundle.cameras)
+    for tick in range(20, 42, 2):
+        with_cache = cached.plan(drive.frame_set(tick), scene.ego(), "keep forward", tick)
+        without = plain.plan(drive.frame_set(tick), scene.ego(), "keep forward", tick)
+        assert with_cache.action_tokens == without.action_tokens
+        np.testing.assert_array_equal(with_cache.uncertainty.spread_m, without.uncertainty.spread_m)
+        np.testing.assert_array_equal(with_cache.poses, without.poses)
+    # Plans at 2.0 to 2.8 s find nothing; those from 3.0 s on find their older pair.
+    assert cached.vision.cache.hits == 6 * pairs // 2
+    assert plain.vision.cache is None
+
+
+def test_the_same_input_twice_needs_no_vision_at_all(bundle, drive):
+    planner = action_minded(Planner(bundle))
+    first, second = (planner.plan(drive.frame_set(30), scene.ego(), "keep forward", i) for i in (1, 2))
+    assert second.passes.vision == 0
+    assert second.action_tokens == first.action_tokens
+
+
+def test_other_pictures_under_old_stamps_are_not_taken_from_the_cache(bundle, drive):
+    planner = action_minded(Planner(bundle))
+    planner.plan(drive.frame_set(30), scene.ego(), "keep forward", 1)
+    other = scene.Drive(bundle.cameras, seed=9).frame_set(30)
+    again = planner.plan(other, scene.ego(), "keep forward", 2)
+    fresh = action_minded(Planner(bundle)).plan(other, scene.ego(), "keep forward", 2)
+    assert again.passes.vision > 0
+    np.testing.assert_array_equal(again.uncertainty.spread_m, fresh.uncertainty.spread_m)
+
+
+@pytest.mark.parametrize(
+    ("speed", "command", "code"),
+    [
+        (8.0, "sideways", "prompt_invalid"),
+        (float("nan"), "keep forward", "prompt_invalid"),
+        (-5.0, "keep forward", "prompt_invalid"),
+    ],
+)
+def test_values_that_the_prompt_does_not_know_are_a_rejection(bundle, drive, speed, command, code):
+    result = Planner(bundle).plan(drive.frame_set(20), scene.ego(speed), command, 3)
+    assert isinstance(result, PlanRejection)
+    assert (result.plan_id, result.code) == (3, code)
+
+
+def test_a_standing_vehicles_noise_below_zero_is_zero_speed(bundle, drive):
+    planner = Planner(bundle)
+    ids = [planner.prompt.write(scene.ego(speed), "keep forward").ids.tolist() for speed in (-0.02, 0.0)]
+    assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize("spoil", ["camera", "frame"])
+def test_an_incomplete_frame_set_is_a_rejection(bundle, drive, spoil):
+    frames = drive.frame_set(20)
+    images, stamps = dict(frames.images), dict(frames.stamps_ns)
+    if spoil == "camera":
+        del images["back"], stamps["back"]
+    else:
+        images["back"], stamps["back"] = images["back"][1:], stamps["back"][1:]
+    result = Planner(bundle).plan(FrameSet(frames.stamp_ns, images, stamps), scene.ego(), "keep forward", 3)
+    assert result.code == "frames_invalid"
+    assert "back" in result.detail
+
+
+def test_bad_logits_from_the_engine_are_a_rejection(bundle, drive):
+    planner = action_minded(Planner(bundle))
+    favouring = planner.language._engine
+
+    class Broken:
+        executions = 0
+
+        def run(self, inputs, outputs):
+            favouring.run(inputs, outputs)
+            outputs["logits"][:] = np.nan
+
+    planner.language._engine = Broken()
+    assert planner.plan(drive.frame_set(20), scene.ego(), "keep forward", 3).code == "nan_logits"
+
+
+def test_engines_count_executions_and_nothing_else_does(bundle, drive):
+    engines = []
+
+    def load(path):
+        engines.append(OnnxEngine(path, 1))
+        return engines[-1]
+
+    planner = action_minded(Planner(bundle, load=load))
+    plans = [planner.plan(drive.frame_set(tick), scene.ego(), "keep forward", tick) for tick in (20, 22, 30)]
+    counted = sum(sum(dataclasses.astuple(plan.passes)) for plan in plans)
+    assert counted == sum(engine.executions for engine in engines)
+
+
+@pytest.mark.slow
+def test_five_hundred_plans_do_not_grow_memory(bundle):
+    psutil = pytest.importorskip("psutil")
+    planner = action_minded(Planner(bundle))
+    drive = scene.Drive(bundle.cameras)
+    process = psutil.Process()
+
+    def plans(count, start):
+        for i in range(count):
+            planner.plan(drive.frame_set(20 + (start + i) % 10), scene.ego(i % 30), "keep forward", i)
+
+    plans(100, 0)
+    before = process.memory_info().rss
+    plans(500, 100)
+    grown = (process.memory_info().rss - before) / 2**20
+    assert grown < 4, f"{grown:.1f} MiB in 500 plans"
+
+
+def test_importing_the_room_loads_no_inference_library():
+    code = (
+        "import sys, onboard_vla.runtime, onboard_vla.runtime.planner, onboard_vla.runtime.planner_body\n"
+        "heavy = {'torch', 'transformers', 'onnxruntime', 'onnx', 'tokenizers', 'PIL'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {sorted(heavy)}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
