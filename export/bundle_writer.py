@@ -108,7 +108,7 @@ class _Export:
         if given is None and not path.is_file():
             scenes = random_scenes(self._assets, count, np.random.default_rng(seed))
             return f"random, seed {seed}", scenes
-        return path.name, load_scenes(path, self._assets.cameras, self._assets.frames)
+        return path.name, load_scenes(path, self._assets)
 
     def write(self, staging: Staging, golden: tuple[str, list[Scene]], calibration: tuple[str, list[Scene]]) -> None:
         """Fill the staging folder and describe it."""

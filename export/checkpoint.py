@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export.checkpoint_config import read_dimensions
-from onboard_vla.export.tensor_names import EMBEDDING, HEAD, canonical_names, expected_shapes
+from onboard_vla.export.tensor_names import EMBEDDING, HEAD, canonical_names, expected_shapes, file_names
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -75,7 +75,8 @@ class Checkpoint:
         expected = expected_shapes(self.model.text, self.model.vision, self.tied)
         found = set(self._keys)
         if missing := sorted(set(expected) - found):
-            raise CheckpointError(f"{self.folder}: {len(missing)} tensors are missing: {_listed(missing)}")
+            names = file_names(missing, self._files)
+            raise CheckpointError(f"{self.folder} lacks {len(missing)} of {len(expected)} tensors: {_listed(names)}")
         allowed = {*expected, HEAD} if self.tied else set(expected)
         if unknown := sorted(found - allowed):
             names = [self._keys[name] for name in unknown]

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.scene_runner import ActionLogits
-from onboard_vla.export.scenes import Scene
-
-IMAGES = "images_"
+from onboard_vla.export.scenes import IMAGES, Scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +38,7 @@ def save_golden(path: Path, golden: GoldenScene, answer_ids: Sequence[int]) -> N
     if scene.expert_tokens is not None:
         arrays["expert_tokens"] = scene.expert_tokens
     with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
 def load_golden(path: Path) -> GoldenScene:

@@ -9,7 +9,6 @@ A file of scenes (`golden_scenes.npz`, `calibration_scenes.npz` of a checkpoint 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.bundle_manifest import CameraInput, FrameSelection
+from onboard_vla.core.bundle_manifest import CameraInput
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.core.prompt import Value
 from onboard_vla.export.assets import PROMPT_FILE, Assets
 from onboard_vla.export.checkpoint_config import read_json
 
+IMAGES = "images_"
 PADDING = -1
 COARSE_CELLS = 6
 """Random pictures vary over about this many cells a side, so that they have structure and compress."""
@@ -39,11 +39,11 @@ class Scene:
     expert_tokens: NDArray[np.int64] | None
 
 
-def load_scenes(path: Path, cameras: Sequence[CameraInput], frames: FrameSelection) -> list[Scene]:
+def load_scenes(path: Path, assets: Assets) -> list[Scene]:
     """Read a file of scenes.
 
     Raises:
-        CheckpointError: the file cannot be read, lacks an array, or an array does not fit the cameras.
+        CheckpointError: the file cannot be read, lacks an array, or an array does not fit the cameras or the prompt.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -53,20 +53,35 @@ def load_scenes(path: Path, cameras: Sequence[CameraInput], frames: FrameSelecti
     if "prompt_ids" not in arrays or arrays["prompt_ids"].ndim != 2 or not len(arrays["prompt_ids"]):
         raise CheckpointError(f"{path}: expected prompt_ids of shape (N, S), found arrays {sorted(arrays)}")
     count = len(arrays["prompt_ids"])
-    for camera in cameras:
-        key, shape = f"images_{camera.role}", (count, frames.per_camera, camera.height, camera.width, 3)
-        found = arrays[key].shape if key in arrays else None
-        if found != shape or arrays[key].dtype != np.uint8:
-            raise CheckpointError(f"{path}: {key} must be uint8 of shape {shape}, found {found}")
-    expert = arrays.get("action_tokens")
-    return [
-        Scene(
-            images={camera.role: arrays[f"images_{camera.role}"][i] for camera in cameras},
-            prompt_ids=ids[ids != PADDING].astype(np.int64),
-            expert_tokens=None if expert is None else expert[i].astype(np.int64),
+    for camera in assets.cameras:
+        pictures = (count, assets.frames.per_camera, camera.height, camera.width, 3)
+        _expect(path, arrays, f"{IMAGES}{camera.role}", np.dtype(np.uint8), pictures)
+    if "action_tokens" in arrays:
+        _expect(path, arrays, "action_tokens", np.dtype(np.int64), (count, assets.actions.per_answer))
+        if arrays["action_tokens"].min() < 0 or arrays["action_tokens"].max() >= assets.actions.count:
+            raise CheckpointError(f"{path}: action_tokens must be codebook indices 0 to {assets.actions.count - 1}")
+    return [_scene(path, arrays, i, assets) for i in range(count)]
+
+
+def _scene(path: Path, arrays: dict[str, NDArray[Any]], index: int, assets: Assets) -> Scene:
+    ids = arrays["prompt_ids"][index]
+    ids = ids[ids != PADDING].astype(np.int64)
+    found, expected = int((ids == assets.tokens.video_pad).sum()), sum(grid.tokens for grid in assets.grids.values())
+    if found != expected:
+        raise CheckpointError(
+            f"{path}: prompt {index} has {found} visual tokens, the cameras give {expected}; was it written for others?"
         )
-        for i, ids in enumerate(arrays["prompt_ids"])
-    ]
+    return Scene(
+        images={camera.role: arrays[f"{IMAGES}{camera.role}"][index] for camera in assets.cameras},
+        prompt_ids=ids,
+        expert_tokens=arrays["action_tokens"][index] if "action_tokens" in arrays else None,
+    )
+
+
+def _expect(path: Path, arrays: dict[str, NDArray[Any]], key: str, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    found = (arrays[key].dtype, arrays[key].shape) if key in arrays else None
+    if found != (kind, shape):
+        raise CheckpointError(f"{path}: {key} must be {kind} of shape {shape}, found {found}")
 
 
 def random_scenes(assets: Assets, count: int, rng: np.random.Generator) -> list[Scene]:

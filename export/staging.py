@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from onboard_vla.core.bundle_manifest import (
     with_core_hash,
 )
 from onboard_vla.core.errors import BundleError
+from onboard_vla.export.manifest_schema import validate
 
 
 class Staging:
@@ -58,7 +60,9 @@ class Staging:
             file.relative_to(self.folder).as_posix(): FileRecord(sha256_of(file), file.stat().st_size) for file in files
         }
         complete = with_core_hash(replace(manifest, files=records))
-        (self.folder / MANIFEST_NAME).write_text(to_json(complete), encoding="utf-8")
+        text = to_json(complete)
+        validate(json.loads(text))
+        (self.folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
 
     def commit(self) -> None:
         """Sync everything and move the bundle to its place; an older bundle there is removed afterwards."""

@@ -27,12 +27,22 @@ Shape = tuple[int, ...]
 def canonical_names(keys: Iterable[str]) -> dict[str, str]:
     """Map canonical names to the file's names; a key of neither style keeps its own name."""
     keys = list(keys)
+    style = _style_of(keys)
+    return {_replaced(key, style): key for key in keys if not key.endswith(DERIVED_SUFFIXES)}
+
+
+def file_names(names: Iterable[str], keys: Iterable[str]) -> list[str]:
+    """Canonical names as a file with the keys `keys` would call them."""
+    back = tuple((canonical, prefix) for prefix, canonical in _style_of(keys))
+    return [_replaced(name, back) for name in names]
+
+
+def _style_of(keys: Iterable[str]) -> tuple[tuple[str, str], ...]:
     new_style = any(key.startswith(("model.visual.", "model.language_model.")) for key in keys)
-    prefixes = NEW_STYLE if new_style else OLD_STYLE
-    return {_canonical(key, prefixes): key for key in keys if not key.endswith(DERIVED_SUFFIXES)}
+    return NEW_STYLE if new_style else OLD_STYLE
 
 
-def _canonical(key: str, prefixes: tuple[tuple[str, str], ...]) -> str:
+def _replaced(key: str, prefixes: tuple[tuple[str, str], ...]) -> str:
     for prefix, replacement in prefixes:
         if key.startswith(prefix):
             return replacement + key[len(prefix) :]
