@@ -125,8 +125,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
 
     bundle = Bundle.open(Path(str(options["bundle"])))
     frames = bundle.manifest.frames
-    roles = [camera.role for camera in bundle.manifest.cameras]
-    ingest = CameraIngest(roles, frames.per_camera, frames.spacing_s)
+    ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s)
     body = PlannerBody(Planner(bundle, threads=int(options["threads"])), ingest)
     return PlannerHost(body, float(options["plan_period_s"]))
 

@@ -1,0 +1,103 @@
+"""A planner process without a model, on either transport: python stand_in_planner.py zmq|ros [arguments].
+
+It drives straight on at the ego's speed, so that transports, guard and supervisor are tested without a bundle.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import numpy as np
+
+from onboard_vla.core.cameras import FRONT, CameraFrame
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, Uncertainty
+from onboard_vla.core.process import Option, Role
+from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.runtime.planner_host import PlannerHost
+
+STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
+
+
+class ConstantVelocityBody:
+    """A planner body that makes a straight plan of every new front picture, until it dies if so asked."""
+
+    def __init__(self, dies_after: int) -> None:
+        self._lock = threading.Lock()
+        self._ego: EgoState | None = None
+        self._front: CameraFrame | None = None
+        self._planned = -1
+        self._count = self._beats = 0
+        self._dies_after = dies_after
+
+    def receive(self, message, now) -> None:
+        with self._lock:
+            if isinstance(message, EgoState):
+                self._ego = message
+            elif isinstance(message, CameraFrame) and message.camera == FRONT:
+                self._front = message
+
+    def plan_once(self, now):
+        with self._lock:
+            front, ego = self._front, self._ego
+        if front is None or ego is None or front.stamp_ns == self._planned:
+            return None
+        self._planned = front.stamp_ns
+        self._count += 1
+        if self._dies_after and self._count > self._dies_after:
+            raise RuntimeError("the engine broke")
+        times = np.arange(1, STEPS * SUB_STEPS + 1) * STEP_S / SUB_STEPS
+        fine = np.zeros((STEPS * SUB_STEPS, 3), np.float32)
+        fine[:, 0] = ego.speed_mps * times
+        ones = np.ones(STEPS, np.float32)
+        return Plan(
+            plan_id=self._count,
+            stamp_ns=front.stamp_ns,
+            oldest_frame_stamp_ns=front.stamp_ns,
+            step_s=STEP_S,
+            poses=np.ascontiguousarray(fine[SUB_STEPS - 1 :: SUB_STEPS]),
+            fine_poses=fine,
+            action_tokens=tuple(range(STEPS)),
+            depth=FAST,
+            slow_probability=0.0,
+            text="straight on",
+            uncertainty=Uncertainty(0.1 * ones, 0 * ones, ones, 0.0),
+            passes=PassCount(1, 1, STEPS),
+            stage_ms={"all": 0.1},
+            bundle_hash="stand-in",
+        )
+
+    def heartbeat(self, now) -> Heartbeat:
+        self._beats += 1
+        return Heartbeat(PLANNER, os.getpid(), self._beats, now.stamp_ns, self._count, self._count, True, "stand-in")
+
+
+def planner_host(options) -> PlannerHost:
+    return PlannerHost(ConstantVelocityBody(options["dies_after"]), options["plan_period_s"])
+
+
+ROLE = Role(
+    PLANNER,
+    (
+        Option("dies_after", int, 0, "plans before the worker breaks, 0: never"),
+        Option("plan_period_s", float, 0.05, "seconds between plans", 0.0, 5.0),
+    ),
+    planner_host,
+)
+
+
+def main() -> int:
+    transport, *arguments = sys.argv[1:]
+    if transport == "zmq":
+        from onboard_vla.hil.process import run
+
+        return run(ROLE, arguments)
+    from onboard_vla.ros_nodes.node_main import run_node
+
+    return run_node(ROLE, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
