@@ -11,7 +11,7 @@ import numpy as np
 from onboard_vla.app.closed_loop_record import RunRecord
 from onboard_vla.app.demo_verdict import at_fault_collisions
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
-from onboard_vla.core.safe_trajectory import Engagement, Mode
+from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.world.violations import COLLISION, OFF_ROAD, RED_LIGHT, STOPPED_WITHOUT_CAUSE
 
 
@@ -101,9 +101,9 @@ def figures_of(record: RunRecord) -> RunFigures:
 
 def interventions(record: RunRecord) -> list[tuple[int, str]]:
     """Entries into L2 or above while engaged: (time_ns, first reason's code). The mode at engagement is no entry."""
-    engaged = [item for item in record.driving() if item.engagement != Engagement.STANDBY.value]
-    entries, before = [], engaged[0].mode if engaged else Mode.NOMINAL.value
-    for item in engaged:
+    driving = record.driving()
+    entries, before = [], driving[0].mode if driving else Mode.NOMINAL.value
+    for item in driving:
         if item.mode >= Mode.FALLBACK > before:
             entries.append((item.stamp_ns, item.reasons[0][0] if item.reasons else "no reason given"))
         before = item.mode

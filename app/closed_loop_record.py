@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from onboard_vla.app.faults import Fault
 from onboard_vla.core.objects import ObjectList
+from onboard_vla.core.safe_trajectory import Engagement
 
 NO_MODE = -1
-"""Stands in a step for: no SafeTrajectory has arrived yet."""
+"""Stands in a step for: the supervisor does not drive yet."""
 
 
 @dataclass(frozen=True)
@@ -167,5 +168,7 @@ class RunRecord:
         return engaged[-1].progress_m - engaged[0].progress_m if engaged else 0.0
 
     def driving(self) -> list[PublishedRecord]:
-        """What was published from engagement on."""
-        return [item for item in self.published if item.stamp_ns >= 0]
+        """What was published from the first answer to the engage command on; empty if there was none."""
+        standby = Engagement.STANDBY.value
+        first = next((i for i, item in enumerate(self.published) if item.engagement != standby), len(self.published))
+        return self.published[first:]

@@ -77,7 +77,8 @@ class RunRecorder:
             return
         time_ns = due.monotonic_ns - self._origin.monotonic_ns
         ego = world.ego
-        mode = int(latest.mode) if latest is not None else NO_MODE
+        driven = latest is not None and latest.engagement is not Engagement.STANDBY
+        mode = int(latest.mode) if latest is not None and driven else NO_MODE
         engaged = latest is not None and latest.engagement is Engagement.ENGAGED
         self._record.steps.append(
             StepRecord(time_ns, ego.x_m, ego.y_m, ego.heading_rad, ego.speed_mps, world.progress_m, mode, engaged)

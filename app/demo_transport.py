@@ -78,15 +78,14 @@ def start_processes(transport: str, bundle: Path, thresholds: Path, logs: Path) 
         SUPERVISOR: {"thresholds": str(thresholds), "profile": SIMULATION_PROFILE},
     }
     directory = tempfile.TemporaryDirectory(prefix="onboard-vla-")
-    environment = {**os.environ, **SINGLE_THREAD}
-    commands = _ros_commands(options) if transport == ROS else _zmq_commands(options, Path(directory.name))
-    specs = [ProcessSpec(name, command, environment) for name, command in commands.items()]
-    processes = ProcessSet(specs, logs)
     try:
         link = _ros_link() if transport == ROS else _zmq_link(Path(directory.name))
     except BaseException:
         directory.cleanup()
         raise
+    commands = _ros_commands(options) if transport == ROS else _zmq_commands(options, Path(directory.name))
+    environment = {**os.environ, **SINGLE_THREAD}  # after the link: it sets the DDS domain for who comes after it
+    processes = ProcessSet([ProcessSpec(name, command, environment) for name, command in commands.items()], logs)
     running = RunningProcesses(transport, link, processes, directory)
     try:
         processes.start()

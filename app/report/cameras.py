@@ -32,7 +32,7 @@ def draw_cameras(
     where: Figure | SubFigure, record: RunRecord, snapshot: Snapshot, rig: dict[str, CameraCalibration]
 ) -> None:
     """Draw the six pictures; the ribbon is what the vehicle was given, the dots are the model's newest plan."""
-    axes = where.subplots(2, 3, gridspec_kw={"wspace": 0.02, "hspace": 0.02})
+    axes = where.subplots(2, 3)
     given = in_ego_frame(snapshot.pose, snapshot.driven_points[:, 1:3])
     planned = None
     if snapshot.plan is not None:

@@ -14,7 +14,7 @@ from onboard_vla.app.demo_verdict import PASS, RunVerdict
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.app.report.birdseye import draw_detail, draw_strip
 from onboard_vla.app.report.cameras import draw_cameras, snapshot_caption
-from onboard_vla.app.report.style import MODE_COLOURS, PLAN_COLOUR, inline_png, inline_svg, new_figure
+from onboard_vla.app.report.style import MODE_COLOURS, PLAN_COLOUR, inline_png, inline_svg, new_figure, rows_of
 from onboard_vla.app.report.timelines import draw_age, draw_latency, draw_modes, draw_probe, draw_speed
 from onboard_vla.core.cameras import CameraCalibration
 from onboard_vla.core.safe_trajectory import Mode
@@ -104,7 +104,7 @@ def _moments(record: RunRecord, rig: dict[str, CameraCalibration]) -> str:
 
 def _moment(record: RunRecord, snapshot: Snapshot, rig: dict[str, CameraCalibration]) -> str:
     figure = new_figure(10.5, 6.4)
-    above, below = figure.subfigures(2, 1, height_ratios=[3.9, 2.5])
+    above, below = rows_of(figure, [3.9, 2.5])
     draw_cameras(above, record, snapshot, rig)
     draw_detail(below.subplots(), record, snapshot)
     return _figure(inline_png(figure), snapshot_caption(snapshot))

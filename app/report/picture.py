@@ -7,7 +7,7 @@ from pathlib import Path
 from onboard_vla.app.closed_loop_record import RunRecord, Snapshot
 from onboard_vla.app.report.birdseye import draw_strip
 from onboard_vla.app.report.cameras import draw_cameras, snapshot_caption
-from onboard_vla.app.report.style import new_figure
+from onboard_vla.app.report.style import new_figure, rows_of
 from onboard_vla.app.report.timelines import draw_modes
 from onboard_vla.core.cameras import CameraCalibration
 from onboard_vla.core.errors import OnboardVlaError
@@ -24,7 +24,7 @@ def write_picture(path: Path, record: RunRecord, rig: dict[str, CameraCalibratio
     if not record.snapshots:
         raise OnboardVlaError("picture: the run kept no camera pictures; let it run past its first snapshot")
     figure = new_figure(10.0, 7.4)
-    cameras, strip, modes = figure.subfigures(3, 1, height_ratios=[4.0, 2.2, 1.5])
+    cameras, strip, modes = rows_of(figure, [4.0, 1.9, 1.4])
     snapshot = _telling(record)
     cameras.suptitle(snapshot_caption(snapshot), x=0.01, ha="left", fontsize=9)
     draw_cameras(cameras, record, snapshot, rig)

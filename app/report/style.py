@@ -6,7 +6,8 @@ import base64
 import io
 
 import matplotlib
-from matplotlib.figure import Figure
+import numpy as np
+from matplotlib.figure import Figure, SubFigure
 
 MODE_COLOURS = {0: "#0072B2", 1: "#56B4E9", 2: "#E69F00", 3: "#D55E00", 4: "#B00020", 5: "#5B5B5B"}
 """By mode's value; blue drives, orange falls back, red stops (after Okabe and Ito)."""
@@ -42,7 +43,16 @@ def use_style() -> None:
 def new_figure(width: float, height: float) -> Figure:
     """A figure of this size in inches, without pyplot's global state."""
     use_style()
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+    return figure
+
+
+def rows_of(figure: Figure, heights: list[float]) -> list[SubFigure]:
+    """Split a figure into rows of these relative heights."""
+    return list(np.ravel(np.asarray(figure.subfigures(len(heights), 1, height_ratios=heights), dtype=object)))
 
 
 def inline_svg(figure: Figure) -> str:

@@ -102,7 +102,9 @@ def test_report_of_a_run_that_ended_at_once_can_be_written():
 
 
 def test_report_escapes_what_comes_from_outside(record):
-    hostile = dataclasses.replace(record, settings=dataclasses.replace(record.settings, planner="<script>"))
+    hostile = dataclasses.replace(
+        record, settings=dataclasses.replace(record.settings, planner="<script>"), snapshots=[], published=[], steps=[]
+    )
     assert "<script>" not in page(hostile, judge(hostile), {}, default_rig())
 
 

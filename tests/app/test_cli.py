@@ -1,0 +1,129 @@
+"""The command line: one clear line for bad input, a traceback on demand, help that loads nothing heavy."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import onboard_vla
+from onboard_vla.app import cli
+from onboard_vla.core.errors import BundleError
+
+HEAVY = "{'torch', 'transformers', 'onnx', 'onnxruntime', 'rclpy', 'numba', 'matplotlib', 'psutil', 'zmq'}"
+
+
+@pytest.fixture
+def failing_room(monkeypatch):
+    """Makes `export` meet an error of the test's choice."""
+
+    def choose(error):
+        def room(module, extra):
+            raise error
+
+        monkeypatch.setattr(cli, "_room", room)
+
+    return choose
+
+
+def export(*more):
+    return cli.run(["export", "somewhere", "--out", "elsewhere", *more])
+
+
+def test_version(capsys):
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"onboard-vla {onboard_vla.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["-h"], ["doctor", "--help"], ["export", "--help"], ["demo", "--help"]]
+)
+def test_help(arguments, capsys):
+    assert cli.run(arguments) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["export"], ["export", "x", "--out", "y", "--precision", "int3"], ["doctor", "--nonsense"]],
+)
+def test_wrong_arguments_are_explained(arguments, capsys):
+    assert cli.run(arguments) == 2
+    output = capsys.readouterr()
+    assert "Usage" in output.err
+    assert "Traceback" not in output.err
+
+
+def test_our_errors_end_in_one_line(failing_room, capsys):
+    failing_room(BundleError("manifest.json: sha256 of vision.onnx\nexpected aa, found bb"))
+
+    assert export() == 1
+    assert capsys.readouterr().err == ("onboard-vla: manifest.json: sha256 of vision.onnx expected aa, found bb\n")
+
+
+def test_errors_of_the_operating_system_end_in_one_line(failing_room, capsys):
+    failing_room(PermissionError(13, "Permission denied", "/root/bundle"))
+
+    assert export() == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_fault_of_ours_says_so_and_has_its_own_status(failing_room, capsys):
+    failing_room(ZeroDivisionError("division by zero"))
+
+    assert export() == 70
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "internal error, ZeroDivisionError" in error
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_debug_shows_the_traceback_wherever_it_stands(failing_room, capsys, place):
+    failing_room(BundleError("damaged"))
+
+    status = export("--debug") if place == "after" else cli.run(["--debug", "export", "a", "--out", "b"])
+
+    assert status == 1
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert "BundleError: damaged" in error
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(cli.importlib, "import_module", _without("onnx"))
+
+    assert export() == 1
+    assert "needs onnx, which is not installed: pip install 'onboard-vla[export]'" in capsys.readouterr().err
+
+
+def _without(package):
+    def load(module):
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    return load
+
+
+def test_a_folder_without_checkpoint_is_refused_in_one_line(tmp_path, capsys):
+    assert cli.run(["export", str(tmp_path / "nothing"), "--out", str(tmp_path / "bundle")]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("onboard-vla: ")
+    assert "config.json" in lines[-1]
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_doctor_prints_one_json_document(capsys):
+    status = cli.run(["doctor", "--json"])
+
+    document = json.loads(capsys.readouterr().out)
+    assert status == (0 if document["fit"] else 1)
+
+
+def test_help_and_errors_load_nothing_heavy():
+    program = (
+        "import sys; from onboard_vla.app import cli; cli.run(['--help']); cli.run(['demo', '--help']);"
+        f"print(sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
+    )
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert result.stderr.strip() == "[]"
