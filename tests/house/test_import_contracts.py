@@ -44,7 +44,9 @@ ROOMS = {
     "runtime": rules("core kernels", "onnxruntime tokenizers PIL", lazy="tensorrt"),
     "safety": rules("core"),
     "export": rules(
-        "core kernels runtime", "onnx onnxruntime safetensors ml_dtypes tokenizers PIL jsonschema", lazy="tensorrt tensorrt_rtx"
+        "core kernels runtime",
+        "onnx onnxruntime safetensors ml_dtypes tokenizers PIL jsonschema",
+        lazy="tensorrt tensorrt_rtx",
     ),
     "calibration": rules("core runtime safety export", "onnxruntime"),
     "ros_nodes": rules("core runtime safety", f"rclpy rpyutils ament_index_python yaml {' '.join(ROS_MESSAGES)}"),
