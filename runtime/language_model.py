@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,11 @@ from onboard_vla.runtime.positions import RotaryTable
 
 
 class LanguageModel:
-    """Runs tokens through the model; the cache remembers them until `rollback`."""
+    """Runs tokens through the model; the cache remembers them until `rollback`.
+
+    `prefills`, `decodes`: passes so far with several tokens and with one, as counted by the engine. `prefill_s`:
+    seconds spent in the former.
+    """
 
     def __init__(self, engine: Engine, dimensions: TextDimensions, capacity: int) -> None:
         self._engine = engine
@@ -25,6 +30,7 @@ class LanguageModel:
         self.cache = KvCache(dimensions.layers, capacity, dimensions.kv_heads, dimensions.head_dim)
         self.prefills = 0
         self.decodes = 0
+        self.prefill_s = 0.0
 
     @property
     def vocabulary_size(self) -> int:
@@ -62,13 +68,14 @@ class LanguageModel:
             "rows": rows,
             **self.cache.past(),
         }
-        before = self._engine.executions
+        before, start = self._engine.executions, time.perf_counter()
         self._engine.run(inputs, {"logits": logits, **self.cache.room(count)})
         self.cache.advance(count)
         if count == 1:
             self.decodes += self._engine.executions - before
         else:
             self.prefills += self._engine.executions - before
+            self.prefill_s += time.perf_counter() - start
 
     def rollback(self, length: int) -> None:
         """Forget all tokens from cache slot `length` on."""

@@ -63,12 +63,12 @@ def test_a_missing_and_an_unlisted_file_are_refused(folder):
         Bundle.open(folder)
     (folder / "extra").unlink()
     (folder / "language.onnx").unlink()
-    with pytest.raises(BundleError, match="language.onnx is missing"):
+    with pytest.raises(BundleError, match=r"language\.onnx is missing"):
         Bundle.open(folder)
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
-    with pytest.raises(BundleError, match="manifest.json"):
+    with pytest.raises(BundleError, match=r"manifest\.json"):
         Bundle.open(tmp_path)
 
 
@@ -93,7 +93,7 @@ def test_embeddings_of_another_shape_are_refused_with_both_shapes(folder):
 def test_embeddings_that_are_pickled_or_no_array_are_refused(folder):
     np.save(folder / "embeddings.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     rewrite(folder)
-    with pytest.raises(BundleError, match="embeddings.npy"):
+    with pytest.raises(BundleError, match=r"embeddings\.npy"):
         Bundle.open(folder)
 
 
@@ -136,7 +136,7 @@ def test_a_fork_that_is_not_one_token_is_refused(folder):
 def test_a_graph_that_is_no_graph_is_one_clear_error(folder):
     (folder / "language.onnx").write_bytes(b"not a graph")
     rewrite(folder)
-    with pytest.raises(OnboardVlaError, match="language.onnx"):
+    with pytest.raises(OnboardVlaError, match=r"language\.onnx"):
         Planner(Bundle.open(folder))
 
 
