@@ -68,9 +68,15 @@ class Staging:
         """Sync everything and move the bundle to its place; an older bundle there is removed afterwards."""
         for path in [*self.folder.rglob("*"), self.folder]:
             _sync(path)
+        replaced = self._root / "replaced"
         if self._out.exists():
-            os.rename(self._out, self._root / "replaced")
-        os.rename(self.folder, self._out)
+            os.rename(self._out, replaced)
+        try:
+            os.rename(self.folder, self._out)
+        except OSError:
+            if replaced.exists():
+                os.rename(replaced, self._out)
+            raise
         _sync(self._out.absolute().parent)
 
 

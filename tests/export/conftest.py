@@ -83,11 +83,23 @@ def reference_checkpoint():
     return REFERENCE
 
 
-@pytest.fixture(scope="session", params=["fp32", "int8"])
-def bundle(request, tmp_path_factory):
-    return export_bundle(REFERENCE, tmp_path_factory.mktemp("bundles") / request.param, precision=request.param)
+@pytest.fixture(scope="session")
+def int8_progress():
+    """What the INT8 export reported, in order: (stage, share)."""
+    return []
 
 
 @pytest.fixture(scope="session")
-def int8_bundle(tmp_path_factory):
-    return export_bundle(REFERENCE, tmp_path_factory.mktemp("bundles") / "int8_only")
+def int8_bundle(tmp_path_factory, int8_progress):
+    out = tmp_path_factory.mktemp("bundles") / "int8"
+    return export_bundle(REFERENCE, out, progress=lambda stage, share: int8_progress.append((stage, share)))
+
+
+@pytest.fixture(scope="session")
+def fp32_bundle(tmp_path_factory):
+    return export_bundle(REFERENCE, tmp_path_factory.mktemp("bundles") / "fp32", precision="fp32")
+
+
+@pytest.fixture(params=["fp32", "int8"])
+def bundle(request):
+    return request.getfixturevalue(f"{request.param}_bundle")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -21,6 +23,7 @@ from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.golden import load_golden
 from onboard_vla.export.manifest_schema import manifest_schema, validate
 from onboard_vla.export.scenes import load_scenes, random_scenes
+from onboard_vla.export.staging import Staging
 from onboard_vla.export.verify import verify_bundle
 from onboard_vla.runtime.bundle import Bundle
 
@@ -155,11 +158,13 @@ def test_failure_in_the_middle_leaves_no_folder(reference_checkpoint, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_older_bundle_is_replaced_and_other_folders_are_refused(reference_checkpoint, tmp_path):
-    out = export_bundle(reference_checkpoint, tmp_path / "bundle", precision="fp32")
-    first = load_manifest(out).core_hash
-    export_bundle(reference_checkpoint, out, precision="int8")
-    assert load_manifest(out).core_hash != first
+def test_older_bundle_is_replaced_and_other_folders_are_refused(reference_checkpoint, tmp_path, fp32_bundle):
+    out = tmp_path / "bundle"
+    out.mkdir()
+    (out / "manifest.json").write_text("{}")
+    (out / "old.onnx").write_bytes(b"old")
+    export_bundle(reference_checkpoint, out, precision="fp32")
+    assert load_manifest(out).core_hash == load_manifest(fp32_bundle).core_hash
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     other = tmp_path / "photos"
     other.mkdir()
@@ -169,10 +174,27 @@ def test_older_bundle_is_replaced_and_other_folders_are_refused(reference_checkp
     assert (other / "cat.jpg").exists()
 
 
-def test_progress_goes_through_the_stages_in_order(reference_checkpoint, tmp_path):
-    seen = []
-    export_bundle(reference_checkpoint, tmp_path / "bundle", progress=lambda stage, share: seen.append((stage, share)))
-    stages = list(dict.fromkeys(stage for stage, _ in seen))
+def test_older_bundle_survives_when_the_new_one_cannot_be_moved_into_place(tmp_path, monkeypatch):
+    out = tmp_path / "bundle"
+    out.mkdir()
+    (out / "manifest.json").write_text("{}")
+    rename = os.rename
+
+    def refuse_new(source, target):
+        if Path(source).name == "bundle" and Path(source) != out:
+            raise OSError("no space")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse_new)
+    with pytest.raises(OSError, match="no space"), Staging(out) as staging:
+        staging.commit()
+    assert (out / "manifest.json").read_text() == "{}"
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.usefixtures("int8_bundle")
+def test_progress_goes_through_the_stages_in_order(int8_progress):
+    stages = list(dict.fromkeys(stage for stage, _ in int8_progress))
     assert stages == [
         "read checkpoint",
         "fp32 graphs",
@@ -182,16 +204,19 @@ def test_progress_goes_through_the_stages_in_order(reference_checkpoint, tmp_pat
         "check integer arithmetic",
         "verify",
     ]
-    assert all(0 <= share <= 1 for _, share in seen)
-    assert seen[-1] == ("verify", 1.0)
+    assert all(0 <= share <= 1 for _, share in int8_progress)
+    assert int8_progress[-1] == ("verify", 1.0)
 
 
-def test_scenes_of_the_checkpoint_are_used_and_kept(reference_checkpoint, tmp_path, assets):
+def test_given_scenes_are_kept_and_fallback_layers_recorded(reference_checkpoint, tmp_path, assets):
     scenes = random_scenes(assets, LONG_SCENES, np.random.default_rng(7))
     file = save_scenes(tmp_path / "scenes.npz", scenes)
-    bundle = export_bundle(reference_checkpoint, tmp_path / "bundle", golden_scenes=file, calibration_scenes=file)
+    layer = "text.layers.0.mlp.down_proj"
+    out = tmp_path / "bundle"
+    bundle = export_bundle(reference_checkpoint, out, golden_scenes=file, calibration_scenes=file, fallbacks=[layer])
     manifest = load_manifest(bundle)
     assert manifest.parity["scenes_from"] == manifest.calibration["scenes_from"] == "scenes.npz"
+    assert manifest.calibration["fallbacks"] == [layer]
     assert len(manifest.golden) == manifest.calibration["scenes"] == LONG_SCENES
     golden = load_golden(bundle / manifest.golden[1])
     np.testing.assert_array_equal(golden.scene.prompt_ids, scenes[1].prompt_ids)
@@ -222,12 +247,6 @@ def test_unknown_precision_and_unknown_fallback_are_refused(reference_checkpoint
         export_bundle(reference_checkpoint, tmp_path / "bundle", precision="int4")
     with pytest.raises(BundleError, match="unknown layers: nothing"):
         export_bundle(reference_checkpoint, tmp_path / "bundle", fallbacks=["nothing"])
-
-
-def test_fallback_layers_are_recorded(reference_checkpoint, tmp_path):
-    layer = "text.layers.0.mlp.down_proj"
-    manifest = load_manifest(export_bundle(reference_checkpoint, tmp_path / "bundle", fallbacks=[layer]))
-    assert manifest.calibration["fallbacks"] == [layer]
 
 
 def test_schema_file_says_what_the_dataclasses_say():
