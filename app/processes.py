@@ -93,12 +93,16 @@ class ProcessSet:
         """Start all processes.
 
         Raises:
-            EnvironmentLacksError: a command cannot be executed.
+            EnvironmentLacksError: a command cannot be executed; then none is left running.
         """
         self._thread.start()
         with self._lock:
             self._lock.wait_for(lambda: all(child.starts for child in self._children.values()) or self._ending)
-        self.check()
+        try:
+            self.check()
+        except EnvironmentLacksError:
+            self.close()
+            raise
 
     def log_path(self, process: str) -> Path:
         """Where a process's output goes."""

@@ -45,6 +45,7 @@ def measure(transport: str, cycles: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="ovla-") as name:
         directory = Path(name)
         link: VehicleLink
+        words: tuple[str, ...] = ()
         if transport == "zmq":
             from onboard_vla.hil.vehicle_link import ZmqVehicleLink
 
@@ -52,7 +53,7 @@ def measure(transport: str, cycles: int) -> dict[str, Any]:
         else:
             from onboard_vla.ros_nodes.vehicle_link import RosVehicleLink
 
-            link, words = RosVehicleLink(), ()
+            link = RosVehicleLink()
         command = (sys.executable, str(PROBE), transport, *words)
         processes = ProcessSet([ProcessSpec(CAMERA_GUARD, command, dict(os.environ), restart=False)], directory)
         try:

@@ -1,0 +1,135 @@
+"""The planner's worker thread: wakes, publishes, keeps its period, and is missed when it dies or hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+
+from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.clock import Now, system_now
+from onboard_vla.core.plan import Heartbeat, PlanRejection
+from onboard_vla.core.safe_trajectory import DriverState
+from onboard_vla.runtime.planner_host import PlannerHost
+
+LIMIT_S = 10.0
+FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
+
+
+class Body:
+    """One rejection per picture."""
+
+    def __init__(self) -> None:
+        self.received, self.pending, self.starts = [], threading.Semaphore(0), []
+        self.fault: BaseException | None = None
+        self.release = threading.Event()
+        self.release.set()
+        self.entered = threading.Event()
+
+    def receive(self, message, now) -> None:
+        self.received.append(message)
+        self.pending.release()
+
+    def plan_once(self, now):
+        if not self.pending.acquire(blocking=False):
+            return None
+        self.starts.append(time.monotonic())
+        self.entered.set()
+        self.release.wait(LIMIT_S)
+        if self.fault is not None:
+            raise self.fault
+        return PlanRejection(len(self.starts), 1, "test", "")
+
+    def heartbeat(self, now: Now) -> Heartbeat:
+        return Heartbeat("vla_planner", 1, 0, now.stamp_ns, 0, 0, True, "")
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self.messages, self._news = [], threading.Condition()
+
+    def __call__(self, message) -> None:
+        with self._news:
+            self.messages.append(message)
+            self._news.notify_all()
+
+    def wait_for(self, count: int) -> None:
+        with self._news:
+            assert self._news.wait_for(lambda: len(self.messages) >= count, LIMIT_S)
+
+
+def test_each_picture_is_planned_on_and_published_from_the_worker() -> None:
+    body, outbox = Body(), Outbox()
+    host = PlannerHost(body)
+    host.start(outbox, system_now)
+
+    for _ in range(3):
+        host.receive(FRAME, system_now())
+    outbox.wait_for(3)
+
+    assert host.failure() is None
+    assert host.stop()
+
+
+def test_messages_of_other_kinds_are_left_alone() -> None:
+    body = Body()
+
+    PlannerHost(body).receive(DriverState(1, True), system_now())
+
+    assert body.received == []
+
+
+def test_plans_keep_their_period() -> None:
+    body, outbox = Body(), Outbox()
+    host = PlannerHost(body, plan_period_s=0.1)
+    host.start(outbox, system_now)
+    for _ in range(3):
+        host.receive(FRAME, system_now())
+    outbox.wait_for(3)
+    host.stop()
+
+    assert np.diff(body.starts).min() >= 0.095
+
+
+def test_heartbeats_go_on_while_the_worker_works() -> None:
+    body, outbox = Body(), Outbox()
+    body.release.clear()
+    host = PlannerHost(body)
+    host.start(outbox, system_now)
+    host.receive(FRAME, system_now())
+    assert body.entered.wait(LIMIT_S)
+
+    host.timers[0].tick()
+
+    assert isinstance(outbox.messages[0], Heartbeat)
+    assert host.timers[0].period_s == 0.05
+    body.release.set()
+    host.stop()
+
+
+def test_dead_worker_is_a_failure_with_its_reason() -> None:
+    body = Body()
+    body.fault = RuntimeError("the engine broke")
+    host = PlannerHost(body)
+    host.start(Outbox(), system_now)
+    host.receive(FRAME, system_now())
+    assert body.entered.wait(LIMIT_S)
+    assert host.stop()
+
+    assert "the engine broke" in (host.failure() or "")
+
+
+def test_stuck_worker_is_a_failure_and_does_not_stop(monkeypatch) -> None:
+    monkeypatch.setattr("onboard_vla.runtime.planner_host.STOP_LIMIT_S", 0.05)
+    body = Body()
+    body.release.clear()
+    host = PlannerHost(body, stuck_after_s=0.0)
+    host.start(Outbox(), system_now)
+    host.receive(FRAME, system_now())
+    assert body.entered.wait(LIMIT_S)
+
+    assert "in one pass for more than 0 s" in (host.failure() or "")
+    assert not host.stop()
+    body.release.set()
+    assert host.stop()

@@ -1,0 +1,94 @@
+"""The hosts round camera guard and supervisor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.clock import system_now
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import BundleError, ConfigurationError
+from onboard_vla.core.plan import Heartbeat
+from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
+from onboard_vla.core.verdict import Verdict
+from onboard_vla.safety.camera_guard_host import CameraGuardHost
+from onboard_vla.safety.supervisor_host import SUPERVISOR_ROLE, SupervisorHost, build_supervisor_host
+
+FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
+EGO = EgoState(1, 0.0, 0.0, 0.0, 7.5, 0.0, 0.0)
+
+
+class Guard:
+    def check(self, frame: CameraFrame, speed_mps: float) -> Verdict:
+        self.speed_mps = speed_mps
+        return Verdict(frame.camera, frame.stamp_ns, frame.sequence, True, ())
+
+
+def test_guard_host_gives_one_verdict_per_picture_with_the_newest_speed() -> None:
+    guard, sent = Guard(), []
+    host = CameraGuardHost(guard)
+    host.start(sent.append, system_now)
+
+    host.receive(EGO, system_now())
+    host.receive(FRAME, system_now())
+    host.timers[0].tick()
+
+    verdict, beat = sent
+    assert isinstance(verdict, Verdict)
+    assert guard.speed_mps == 7.5
+    assert isinstance(beat, Heartbeat)
+    assert (beat.process, beat.work_started, beat.work_done) == ("camera_guard", 1, 1)
+
+
+def test_guard_host_shows_work_that_was_not_finished() -> None:
+    class Broken:
+        def check(self, frame, speed_mps):
+            raise RuntimeError("no")
+
+    sent = []
+    host = CameraGuardHost(Broken())
+    host.start(sent.append, system_now)
+    with pytest.raises(RuntimeError):
+        host.receive(FRAME, system_now())
+    host.timers[0].tick()
+
+    assert (sent[0].work_started, sent[0].work_done) == (1, 0)
+
+
+def test_supervisor_host_survives_any_message_and_publishes_at_50_hz(capsys) -> None:
+    class Fragile:
+        def receive(self, message, now):
+            raise ValueError("poison")
+
+        def tick(self, now):
+            return "trajectory"
+
+    sent = []
+    host = SupervisorHost(Fragile())
+    host.start(sent.append, system_now)
+    host.receive(EGO, system_now())
+    host.receive(EGO, system_now())
+    host.timers[0].tick()
+
+    assert host.refused == 2
+    assert capsys.readouterr().err.count('"input_error"') == 1
+    assert host.timers[0].period_s == 0.02
+    assert sent == ["trajectory"]
+
+
+def test_supervisor_without_thresholds_goes_no_further_than_fallback() -> None:
+    sent: list[SafeTrajectory] = []
+    host = build_supervisor_host(SUPERVISOR_ROLE.values({}))
+    host.start(sent.append, system_now)
+    host.timers[0].tick()
+
+    assert sent[0].mode >= Mode.FALLBACK
+
+
+@pytest.mark.parametrize(
+    ("values", "error"), [({"profile": "race"}, ConfigurationError), ({"thresholds": "/no/file"}, BundleError)]
+)
+def test_supervisor_is_not_built_on_wrong_settings(values, error) -> None:
+    with pytest.raises(error):
+        build_supervisor_host(SUPERVISOR_ROLE.values(values))
