@@ -73,6 +73,12 @@ class Actor:
         vx, vy = self.speed_mps * math.cos(self.heading_rad), self.speed_mps * math.sin(self.heading_rad)
         return vx, vy
 
+    def on_route(self, road: Road) -> tuple[float, float]:
+        """Road coordinates (s, d), whatever the actor's own path is."""
+        if self.path is None:
+            return self.s_m, self.d_m
+        return road.project(self.x_m, self.y_m, self.path.route_s_m)
+
     def place(self, road: Road) -> None:
         """Compute the pose in the plane from path coordinates."""
         x, y, heading = self.path.pose_at(self.s_m, self.d_m) if self.path else road.pose_at(self.s_m, self.d_m)
@@ -91,11 +97,12 @@ class Actor:
 
 @dataclass(frozen=True)
 class StraightPath:
-    """A straight line to travel on: a crossing road's lane or a pedestrian's way."""
+    """A straight line to travel on: a crossing road's lane or a pedestrian's way. `route_s_m`: where it meets the route."""
 
     x_m: float
     y_m: float
     heading_rad: float
+    route_s_m: float
 
     def pose_at(self, s: float, d: float) -> tuple[float, float, float]:
         """x, y and heading at path coordinates."""

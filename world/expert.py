@@ -144,7 +144,7 @@ class Expert:
     def _crossing_obstacle(self, actor: Actor) -> _Obstacle | None:
         """A pedestrian or vehicle on a path of its own that will be in the way when the ego vehicle comes."""
         world = self._world
-        s, d = world.road.project(actor.x_m, actor.y_m, world.ego_s_m + 20.0)
+        s, d = actor.on_route(world.road)
         pedestrian = actor.kind == PEDESTRIAN
         half = actor.width_m / 2 if pedestrian else actor.length_m / 2
         gap = s - half - world.ego_s_m - self._front

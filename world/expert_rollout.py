@@ -18,6 +18,8 @@ from onboard_vla.world.road import project_point
 HORIZON_S, FINE_STEP_S, TICK_S = 5.0, 0.1, 0.02
 FOLLOW_TIME_S, ACCELERATION_MPS2, BRAKING_MPS2 = 1.5, 1.2, 2.0
 """Car following of the expert: time gap, acceleration, comfortable braking."""
+COOLNESS, KEEP_M = 0.97, 1.0
+"""Share of the constant-acceleration heuristic (Kesting, Treiber and Helbing 2010: 0.99), and the gap it never spends."""
 HARDEST_BRAKING_MPS2 = 6.0
 RETURN_TIME_S, RETURN_MIN_M = 1.2, 5.0
 """Length constant of the return to the lane's centre: travel time, and its least length."""
@@ -61,11 +63,16 @@ def command(s, d, heading_error, speed, acceleration, time, front, curvatures, p
             speed * FOLLOW_TIME_S + speed * (speed - there) / (2 * np.sqrt(ACCELERATION_MPS2 * BRAKING_MPS2)),
         )
         follow = ACCELERATION_MPS2 * (1.0 - (wish / max(gap, 0.3)) ** 2)
-        if gap > 0.5 and speed > there:
-            # Kinematic need, in case the model's braking would come too late or too early.
-            room = max(gap - 0.5 * stand, 0.3)
-            need = -((speed - there) ** 2) / (2 * room)
-            follow = max(follow, min(1.6 * need, -0.3)) if need > -HARDEST_BRAKING_MPS2 and gap > stand else follow
+        # Constant-acceleration heuristic: what it takes if the one in front goes on as it does.
+        lead_brakes = min(obstacles[k, 2], ACCELERATION_MPS2) if time < 1.5 else 0.0
+        room = max(gap - KEEP_M, 0.1)
+        if lead_brakes < 0.0 and there * (speed - there) <= -2.0 * room * lead_brakes:
+            heuristic = speed * speed * lead_brakes / (there * there - 2.0 * room * lead_brakes)
+        else:
+            heuristic = lead_brakes - max(speed - there, 0.0) ** 2 / (2.0 * room)
+        if follow < heuristic:
+            eased = heuristic + BRAKING_MPS2 * np.tanh((follow - heuristic) / BRAKING_MPS2)
+            follow = (1.0 - COOLNESS) * follow + COOLNESS * eased
         demand = min(demand, follow)
     demand = max(demand, -HARDEST_BRAKING_MPS2)
     down = JERK_EMERGENCY if demand < EMERGENCY_MPS2 else JERK_DOWN

@@ -148,7 +148,7 @@ class Referee:
                 if world.programmes[junction.signal_id].state(world.time_s) != GREEN:
                     return True
         for actor in world.traffic.actors_near(world.ego_s_m, 60.0):
-            s, d = world.road.project(actor.x_m, actor.y_m, world.ego_s_m)
+            s, d = actor.on_route(world.road)
             reach = world.geometry.width_m / 2 + actor.width_m / 2 + (2.5 if actor.kind == PEDESTRIAN else 0.4)
             if abs(d) < reach and 0.0 < s - front < CAUSE_GAP_M + actor.length_m / 2:
                 return True

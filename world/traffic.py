@@ -212,10 +212,10 @@ class Traffic:
                 start_d = -(self._profile.lane_width_m / 2 + self._profile.shoulder_m + self._rng.uniform(0.3, 1.2))
                 x, y, heading = self._road.pose_at(s, start_d)
                 length = 2 * abs(start_d) + 2 * self._road.axis_offset_m
-                path = StraightPath(x, y, heading + math.pi / 2)
+                path = StraightPath(x, y, heading + math.pi / 2, s)
                 if self._rng.uniform() < 0.5:
                     x, y, heading = self._road.pose_at(s, start_d + length)
-                    path = StraightPath(x, y, heading - math.pi / 2)
+                    path = StraightPath(x, y, heading - math.pi / 2, s)
                 self.moving.append(self._pedestrian(path, 0.0, Crosser(float(self._rng.uniform(1.0, 1.7)), s, length)))
             s += spacing * self._rng.uniform(0.6, 1.4)
 
@@ -251,7 +251,7 @@ class Traffic:
             cos, sin = math.cos(heading), math.sin(heading)
             x = junction.x_m - CROSSING_REACH_M * cos - lane * sin
             y = junction.y_m - CROSSING_REACH_M * sin + lane * cos
-            path = StraightPath(x, y, heading)
+            path = StraightPath(x, y, heading, (junction.enter_s_m + junction.exit_s_m) / 2)
             stop = CROSSING_REACH_M - junction.half_width_m - 4.5
             s = self._rng.uniform(0.0, stop - 10.0)
             for _ in range(int(self._rng.integers(0, 3))):

@@ -24,8 +24,8 @@ LOOKAHEAD_S, LOOKAHEAD_MIN_M, LOOKAHEAD_MAX_M = 0.6, 3.0, 20.0
 """Pure pursuit: look-ahead distance as travel time, and its bounds."""
 SPEED_GAIN_PER_S = 1.2
 """Proportional speed feedback."""
-STOP_SPEED_MPS = 0.15
-"""A reference slower than this means: stand."""
+STOP_SPEED_MPS, START_LOOKAHEAD_S = 0.15, 1.0
+"""A reference slower than this, now and this much later, means: stand."""
 
 
 class VehicleGate:
@@ -91,7 +91,8 @@ class VehicleGate:
         times, speeds, accelerations = self._path[:, 0], self._path[:, 4], self._path[:, 5]
         ahead = age_s + ACTUATOR_LEAD_S
         speed = float(np.interp(ahead, times, speeds))
-        if speed < STOP_SPEED_MPS and ego.speed_mps < 3 * STOP_SPEED_MPS:
+        soon = float(np.interp(ahead + START_LOOKAHEAD_S, times, speeds))
+        if max(speed, soon) < STOP_SPEED_MPS and ego.speed_mps < 3 * STOP_SPEED_MPS:
             return -1.0
         feed_forward = float(np.interp(ahead, times, accelerations)) if ahead <= times[-1] else 0.0
         expected = ego.speed_mps + ego.acceleration_mps2 * ACTUATOR_LEAD_S

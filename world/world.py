@@ -195,10 +195,7 @@ class World:
         front = self.ego_s_m + self.geometry.length_m - self.geometry.rear_overhang_m
         gap, speed = math.inf, 0.0
         for actor in self.traffic.actors_near(self.ego_s_m, self.profile.sight_m):
-            if actor.path is not None:
-                s, d = self.road.project(actor.x_m, actor.y_m, self.ego_s_m)
-            else:
-                s, d = actor.s_m, actor.d_m
+            s, d = actor.on_route(self.road)
             between = s - actor.length_m / 2 - front
             if abs(d) < self.geometry.width_m / 2 + actor.width_m / 2 and -2.0 < between < gap:
                 gap, speed = between, actor.direction * actor.speed_mps if actor.path is None else 0.0
