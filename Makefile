@@ -42,9 +42,9 @@ typecheck: $(VENV)/.test-installed
 unit: $(VENV)/.test-installed  ## Only the tests
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-benchmark: $(VENV)/.test-installed  ## Timings, one JSON beside each table
-	@set -e; found=; for file in benchmarks/bench_*.py; do [ -e "$$file" ] || continue; found=1; $(BIN)/python "$$file" $(ARGS); done; \
-	 [ -n "$$found" ] || { echo "make: no benchmark in benchmarks/ yet"; exit 1; }
+benchmark: $(VENV)/.test-installed  ## Timings of planner and transports, a JSON beside each table
+	$(BIN)/python benchmarks/planner.py --json out/benchmark_planner.json
+	$(BIN)/python benchmarks/transport.py --json out/benchmark_transport.json
 
 clean:  ## Remove the environment, caches and outputs
 	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis onboard_vla.egg-info
