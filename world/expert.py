@@ -31,7 +31,7 @@ STAND_BEHIND_M, STAND_AT_LINE_M, STAND_BEFORE_PEDESTRIAN_M = 2.5, 1.0, 3.5
 """Gaps left at standstill: behind a vehicle, before a stop line, before a pedestrian's way."""
 AMBER_BRAKING_MPS2 = 2.5
 """At amber the expert stops if that takes no harder braking than this."""
-DEMANDING_BRAKING_MPS2 = -1.2
+DEMANDING_BRAKING_MPS2 = -0.9
 """A forecast braking harder than this makes a scene demanding."""
 DEMANDING_OFFSET_M = 0.6
 """So does being this far from the lane's centre."""

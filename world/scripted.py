@@ -7,11 +7,18 @@ and lateral position, interpolated.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
 from onboard_vla.world.actors import Actor, View
+
+
+TRIGGER_WINDOW = 0.75
+"""A motion triggered by the ego vehicle's approach starts between this share of its gap and the whole gap, or never."""
+LANE_HALF_M, ROOM_BEHIND_M, ROOM_BEHIND_S, ROOM_AHEAD_M = 1.6, 8.0, 1.2, 22.0
+"""Nobody pulls out or cuts in if the ego lane holds others this close: metres behind plus their travel, metres ahead."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,9 @@ class Replay:
     def step(self, actor: Actor, view: View, others: list[Actor], dt_s: float) -> None:
         """Advance the motion's clock and put the actor where the motion says."""
         if not self.playing:
-            self.playing = self._triggered(actor, view)
+            self.playing = self._triggered(actor, view) and _room_in_lane(actor, others)
         if not self.playing:
+            actor.speed_mps = min([actor.speed_mps, *_speeds_close_ahead(actor, others)])
             actor.s_m += actor.direction * actor.speed_mps * dt_s
             actor.acceleration_mps2 = 0.0
             return
@@ -69,8 +77,31 @@ class Replay:
     def _triggered(self, actor: Actor, view: View) -> bool:
         gap = actor.s_m - actor.length_m / 2 - (view.ego_s_m + view.ego_front_m)
         if self._trigger_gap is not None:
-            return 0.0 < gap < self._trigger_gap
+            return TRIGGER_WINDOW * self._trigger_gap < gap < self._trigger_gap
         return self._overtake_gap is not None and gap > self._overtake_gap
+
+
+def _room_in_lane(actor: Actor, others: list[Actor]) -> bool:
+    """Whether the ego lane beside the actor is free of others; checked once, before the motion starts."""
+    return not any(
+        other is not actor
+        and other.path is None
+        and abs(other.d_m) < LANE_HALF_M
+        and -ROOM_BEHIND_M - ROOM_BEHIND_S * other.speed_mps < other.s_m - actor.s_m < ROOM_AHEAD_M
+        for other in others
+    )
+
+
+def _speeds_close_ahead(actor: Actor, others: list[Actor]) -> list[float]:
+    """Speeds of vehicles so close ahead in the actor's lane that it would run into them before its motion starts."""
+    return [
+        other.speed_mps
+        for other in others
+        if other is not actor
+        and other.path is None
+        and abs(other.d_m - actor.d_m) < LANE_HALF_M
+        and 0.0 < actor.direction * (other.s_m - actor.s_m) < ROOM_AHEAD_M
+    ]
 
 
 def slow_lead(limit_mps: float, start_speed_mps: float, rng: np.random.Generator, kerb_d_m: float) -> Motion:
@@ -131,7 +162,7 @@ def weaving(speed_mps: float, d_m: float, rng: np.random.Generator) -> Motion:
 def _between(knots: tuple[tuple[float, float], ...], time_s: float, *, eased: bool) -> float:
     if time_s <= knots[0][0]:
         return knots[0][1]
-    for (t0, v0), (t1, v1) in zip(knots, knots[1:], strict=False):
+    for (t0, v0), (t1, v1) in itertools.pairwise(knots):
         if time_s < t1:
             share = (time_s - t0) / (t1 - t0)
             if eased:

@@ -38,6 +38,7 @@ class Traffic:
         self.moving: list[Actor] = []
         self.parked: list[Actor] = []
         self._crossing: list[tuple[Junction, Actor]] = []
+        self._cut_in_at: list[float] = []
         self.kerb_d_m = -(self._profile.lane_width_m / 2 + PARKED_GAP_M + CAR[1] / 2)
         self._keep_clear = [(j.stop_s_m - 12.0, j.exit_s_m + 14.0) for j in road.junctions]
         self._add_leads(ego_s_m)
@@ -165,18 +166,12 @@ class Traffic:
         s = 140.0 + self._rng.uniform(0.0, spacing / 2)
         while s < self._road.length_m - 250.0:
             if self._profile.lanes == 1 and self._clear_of_junctions(s, before_m=110.0):
-                gap = 12.0 + self._limit * self._rng.uniform(1.6, 2.6)
+                gap = 8.0 + 0.7 * self._limit + self._limit**2 / (2 * self._rng.uniform(2.2, 3.2))
                 replay = Replay(pull_out(self._limit, self.kerb_d_m, self._rng), trigger_gap_m=gap)
                 self.moving.append(self._vehicle("scripted", s, self.kerb_d_m, 0.0, replay, CAR))
             elif self._profile.lanes > 1:
                 self._cut_in_at.append(s)
             s += spacing * self._rng.uniform(0.6, 1.4)
-
-    @property
-    def _cut_in_at(self) -> list[float]:
-        if not hasattr(self, "_pending_cut_ins"):
-            self._pending_cut_ins: list[float] = []
-        return self._pending_cut_ins
 
     def _clear_of_junctions(self, s: float, before_m: float = 0.0) -> bool:
         return all(not low - before_m < s < high for low, high in self._keep_clear)
