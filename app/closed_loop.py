@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 
@@ -41,7 +41,7 @@ ROUTE_STEPS = 50
 ENGAGE_STEPS = 5
 """World steps between repetitions of the engage command until it is answered: every 100 ms."""
 
-Sensed = TypeVar("Sensed", EgoState, ObjectList, LaneObservation)
+Sensed = EgoState | ObjectList | LaneObservation
 
 
 @dataclass(frozen=True)

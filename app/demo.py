@@ -19,7 +19,7 @@ from onboard_vla.app.demo_bundle_view import prepare_with_progress
 from onboard_vla.app.demo_run import run_realtime
 from onboard_vla.app.demo_tables import end_tables, verdict_line
 from onboard_vla.app.demo_transport import choose_transport, start_processes
-from onboard_vla.app.demo_verdict import judge
+from onboard_vla.app.demo_verdict import EXIT_STATUS, PRECONDITION_MISSED, judge
 from onboard_vla.app.demo_view import LiveView
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS, demo_faults
 from onboard_vla.app.lockstep import run_lockstep
@@ -27,11 +27,15 @@ from onboard_vla.app.lockstep_parts import MODEL, make_guard, make_supervisor, p
 from onboard_vla.app.report.page import write_report
 from onboard_vla.app.report.picture import write_picture
 from onboard_vla.app.report.provenance import provenance_of
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.world.profiles import PROFILES
 from onboard_vla.world.rig import default_rig
 
 LOCKSTEP = "lockstep"
+
+
+class NotDrivenError(EnvironmentLacksError):
+    """The drive never began: a process did not come up, or the planner was never ready."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,16 @@ def run_demo(request: DemoRequest, console: Console) -> int:
     """Run the demo and return the exit status.
 
     Raises:
-        OnboardVlaError: no checkpoint, no transport, a process that does not start: one line that says what to do.
+        OnboardVlaError: no checkpoint, no such transport or profile: one line that says what to do.
     """
     _check(request)
     prepared = prepare_with_progress(request.checkpoint, request.out, console) if request.planner == MODEL else None
     drive = _in_lockstep if request.lockstep else _in_real_time
-    record = drive(request, prepared, console)
+    try:
+        record = drive(request, prepared, console)
+    except NotDrivenError as error:
+        console.print(f"{PRECONDITION_MISSED} (exit {EXIT_STATUS[PRECONDITION_MISSED]}): {error}", soft_wrap=True)
+        return EXIT_STATUS[PRECONDITION_MISSED]
     verdict = judge(record, complete=not request.lockstep)
     for table in end_tables(record, figures_of(record), verdict):
         console.print(table)
@@ -130,12 +138,15 @@ def _in_real_time(request: DemoRequest, prepared: PreparedBundle | None, console
     scene = Scene.build(request.seed, request.profile, request.sensor)
     scene.renderer.render(scene.world)
     console.print(f"starting planner, camera guard and supervisor over {transport}")
-    running = start_processes(transport, prepared.path, prepared.thresholds, request.out / "logs")
     try:
-        with LiveView(console, settings.run_ns) as view:
-            return run_realtime(settings, scene, running, view, console.print)
-    finally:
-        running.close()
+        running = start_processes(transport, prepared.path, prepared.thresholds, request.out / "logs")
+        try:
+            with LiveView(console, settings.run_ns) as view:
+                return run_realtime(settings, scene, running, view, console.print)
+        finally:
+            running.close()
+    except EnvironmentLacksError as error:
+        raise NotDrivenError(str(error)) from None
 
 
 def _run_summary(request: DemoRequest, record: RunRecord) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import importlib.util
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from onboard_vla.app.processes import ProcessSet, ProcessSpec
+from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, PROCESSES, SUPERVISOR
 from onboard_vla.core.vehicle_link import VehicleLink
@@ -22,6 +24,8 @@ SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_T
 """Small matrices on few cores: worker threads of the numerical libraries would only take turns."""
 READY_TIMEOUT_S = 60.0
 """From start to connected: interpreter, imports, bundle check, engine loading, discovery, on a loaded machine."""
+READY_SLICE_S = 1.0
+"""How often to look whether a process has ended instead; twenty heartbeats."""
 
 Options = dict[str, dict[str, str]]
 
@@ -89,8 +93,7 @@ def start_processes(transport: str, bundle: Path, thresholds: Path, logs: Path) 
     running = RunningProcesses(transport, link, processes, directory)
     try:
         processes.start()
-        link.wait_ready(READY_TIMEOUT_S, PROCESSES)
-        processes.check()
+        _wait_ready(link, processes)
     except EnvironmentLacksError as error:
         running.close()
         raise _with_logs(error, processes) from None
@@ -105,6 +108,18 @@ def log_tail(path: Path, lines: int = 3) -> str:
     if not path.exists():
         return ""
     return " | ".join(path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-lines:])
+
+
+def _wait_ready(link: VehicleLink, processes: ProcessSet) -> None:
+    """Wait for all three, but no longer than the first that has ended for good."""
+    deadline_ns = time.monotonic_ns() + nanoseconds(READY_TIMEOUT_S)
+    while True:
+        processes.check()
+        try:
+            return link.wait_ready(READY_SLICE_S, PROCESSES)
+        except EnvironmentLacksError:
+            if time.monotonic_ns() > deadline_ns:
+                raise
 
 
 def _with_logs(error: EnvironmentLacksError, processes: ProcessSet) -> EnvironmentLacksError:

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from onboard_vla.app import closed_loop_warmup
 from onboard_vla.app.closed_loop import Scene
 from onboard_vla.app.closed_loop_figures import figures_of
 from onboard_vla.app.closed_loop_json import compared_part, digest_of
@@ -82,9 +83,9 @@ def test_expert_drives_from_the_first_answer_and_keeps_up_with_itself(undisturbe
 
 def test_same_seed_gives_the_same_run_and_another_seed_another(undisturbed):
     again = drive(settings(6.0))
-    other = drive(settings(6.0, seed=4))
+    other = drive(settings(1.0, seed=4))
     assert digest_of(compared_part(again)) == digest_of(compared_part(undisturbed))
-    assert digest_of(compared_part(other)) != digest_of(compared_part(undisturbed))
+    assert other.plans[0].poses.tobytes() != undisturbed.plans[0].poses.tobytes()
 
 
 def test_plans_arrive_at_5_hz_and_as_old_as_declared(undisturbed):
@@ -102,7 +103,7 @@ def test_declared_latency_shows_in_the_age_of_plans():
 
 
 def test_black_front_camera_is_noticed_named_and_recovered_from():
-    record = drive(settings(12.0, BLACK))
+    record = drive(settings(10.0, BLACK))
     (fault,) = record.faults
     assert 0 <= fault.start_ns - BLACK.start_ns < 100 * MILLISECOND_NS
     reaction = reaction_to(record, fault)
@@ -114,7 +115,7 @@ def test_black_front_camera_is_noticed_named_and_recovered_from():
 
 
 def test_killed_planner_is_noticed_and_comes_back_empty():
-    record = drive(settings(12.0, KILL))
+    record = drive(settings(10.0, KILL))
     (fault,) = record.faults
     reaction = reaction_to(record, fault)
     assert reaction.reaction_ms is not None
@@ -135,11 +136,13 @@ def test_only_the_planner_can_be_killed_in_virtual_time():
 
 
 def test_constant_velocity_leaves_the_lane_and_the_fallback_takes_over():
-    record = drive(settings(20.0), planner="constant_velocity")
+    record = drive(settings(12.0), planner="constant_velocity")
     assert figures_of(record).interventions > 0
 
 
-def test_planner_that_never_gets_ready_is_reported():
+def test_planner_that_never_gets_ready_is_reported(monkeypatch):
+    monkeypatch.setattr(closed_loop_warmup, "READY_LIMIT_NS", 5 * SECOND_NS)
+
     class Dead:
         def receive(self, message, now: Now) -> None:
             pass

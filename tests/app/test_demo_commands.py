@@ -1,0 +1,146 @@
+"""What the demo says when something is missing or asked for wrongly, and the small parts of a real-time run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from onboard_vla.app import demo_transport
+from onboard_vla.app.cli import run
+from onboard_vla.app.closed_loop_record import RunRecord
+from onboard_vla.app.demo_bundle import checkpoint_hash
+from onboard_vla.app.demo_commands import parse_seeds
+from onboard_vla.app.demo_probe import CpuGauge, LatenessProbe
+from onboard_vla.app.demo_run import RealClock
+from onboard_vla.app.demo_transport import choose_transport, log_tail, start_processes
+from onboard_vla.app.demo_view import LiveView, live_row
+from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
+from onboard_vla.core.errors import CheckpointError, ConfigurationError, EnvironmentLacksError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["demo", "--profile", "moon"], "quiet_road"),
+        (["demo", "--sensor", "none"], "perfect or modelled"),
+        (["demo", "--planner", "expert"], "--lockstep"),
+        (["demo", "--lockstep", "--planner", "teacher"], "constant_velocity"),
+        (["demo", "--checkpoint", "nowhere"], "no checkpoint in nowhere"),
+        (["evaluate", "--seeds", "1,x"], "whole numbers"),
+        (["evaluate", "--planner", "teacher"], "expected one of"),
+        (["evaluate", "--sensor", "none"], "perfect"),
+    ],
+)
+def test_wrong_wish_is_answered_in_one_line(arguments, words, capsys, tmp_path):
+    assert run([*arguments, "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("onboard-vla: ")
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_transport_auto_falls_to_zmq_and_says_so(monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(demo_transport, "_has", lambda module: False)
+    assert choose_transport("auto", said.append) == "zmq"
+    assert "ZeroMQ" in said[0]
+    with pytest.raises(EnvironmentLacksError, match="rclpy is not installed"):
+        choose_transport("ros", said.append)
+    with pytest.raises(ConfigurationError, match="expected one of ros, zmq, auto"):
+        choose_transport("pigeon", said.append)
+
+
+def test_transport_auto_takes_ros_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr(demo_transport, "_has", lambda module: True)
+    assert choose_transport("auto", pytest.fail) == "ros"
+    assert choose_transport("zmq", pytest.fail) == "zmq"
+
+
+def test_process_that_dies_at_start_is_named_with_its_last_words(tmp_path):
+    with pytest.raises(EnvironmentLacksError, match="vla_planner") as caught:
+        start_processes("zmq", tmp_path / "no-bundle", tmp_path / "no-thresholds", tmp_path / "logs")
+    assert "manifest.json" in str(caught.value) or "cannot be read" in str(caught.value)
+
+
+def test_log_tail_joins_the_last_lines(tmp_path):
+    log = tmp_path / "x.log"
+    assert log_tail(log) == ""
+    log.write_text("one\ntwo\nthree\nfour\n")
+    assert log_tail(log, 2) == "three | four"
+
+
+def test_checkpoint_hash_changes_with_content_and_name(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        checkpoint_hash(tmp_path)
+    (tmp_path / "a").write_text("1")
+    first = checkpoint_hash(tmp_path)
+    (tmp_path / "a").write_text("2")
+    second = checkpoint_hash(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert len({first, second, checkpoint_hash(tmp_path)}) == 3
+
+
+def test_seeds_by_name():
+    assert parse_seeds("1, 2,30") == (1, 2, 30)
+
+
+def test_real_clock_waits_for_what_is_due_and_not_for_what_is_late():
+    clock = RealClock()
+    begin = time.monotonic_ns()
+    now = clock.wait(30 * MILLISECOND_NS)
+    assert now.monotonic_ns - clock.base.monotonic_ns >= 30 * MILLISECOND_NS
+    assert clock.wait(-SECOND_NS).monotonic_ns >= begin
+
+
+def test_probe_notes_how_late_each_firing_was():
+    probe = LatenessProbe()
+    begin = time.monotonic_ns()
+    probe.start()
+    while len(probe.since(begin)) < 5:
+        time.sleep(0.005)
+    probe.stop()
+    samples = probe.since(begin)
+    assert all(lateness >= 0.0 for _, lateness in samples)
+    assert {b[0] - a[0] for a, b in itertools.pairwise(samples)} == {20 * MILLISECOND_NS}
+    assert probe.since(time.monotonic_ns() + SECOND_NS) == []
+
+
+def test_gauge_counts_a_replaced_process_under_its_name():
+    gauge = CpuGauge({"own": os.getpid(), "gone": 2**22 + 1})
+    deadline = time.process_time() + 0.05
+    while time.process_time() < deadline:
+        pass
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        gauge.sample({"own": os.getpid(), "gone": other.pid})
+        share = gauge.percent()
+    assert share["own"] > 0.0
+    assert set(share) == {"own", "gone"}
+
+
+def test_live_view_without_a_terminal_prints_plain_lines(record: RunRecord):
+    class Loop:
+        run_ns = 3 * SECOND_NS
+
+    console = Console(record=True, width=200, force_terminal=False, file=open(os.devnull, "w"))  # noqa: SIM115
+    with LiveView(console, 60 * SECOND_NS) as view:
+        view.update(Loop(), record)
+        view.update(Loop(), record)
+    text = console.export_text()
+    assert text.count("time 3.0 s") == 1
+    assert live_row(3 * SECOND_NS, record)["passes"] == "6/1/9"
+
+
+def test_live_view_draws_a_bar_on_a_terminal(record: RunRecord):
+    class Loop:
+        run_ns = 30 * SECOND_NS
+
+    console = Console(record=True, width=120, force_terminal=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    with LiveView(console, 60 * SECOND_NS) as view:
+        view.update(Loop(), record)
+    assert "driving" in console.export_text()
