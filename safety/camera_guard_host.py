@@ -14,6 +14,7 @@ from onboard_vla.core.process import Clock, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import CAMERA_GUARD
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.core.wire import Message
+from onboard_vla.safety.realtime import REALTIME_OPTION, request_realtime
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz, as the planner's."""
@@ -29,8 +30,8 @@ class CameraGuardLike(Protocol):
 class CameraGuardHost:
     """Runs a camera guard on one thread: pictures in, verdicts out."""
 
-    def __init__(self, guard: CameraGuardLike) -> None:
-        self._guard = guard
+    def __init__(self, guard: CameraGuardLike, realtime_priority: int = 0) -> None:
+        self._guard, self._priority = guard, realtime_priority
         self._publish: Publish | None = None
         self._clock: Clock = system_now
         self._speed_mps = 0.0
@@ -42,8 +43,9 @@ class CameraGuardHost:
         return (Timer(HEARTBEAT_PERIOD_S, self._beat),)
 
     def start(self, publish: Publish, clock: Clock) -> None:
-        """Take the way out."""
+        """Take the way out and the priority."""
         self._publish, self._clock = publish, clock
+        request_realtime(CAMERA_GUARD, self._priority)
 
     def receive(self, message: Message, now: Now) -> None:
         """Judge a picture, or keep the speed. An exception ends the process: no verdicts is a fault that is noticed."""
@@ -87,7 +89,7 @@ def build_camera_guard_host(options: Mapping[str, OptionValue]) -> CameraGuardHo
     from onboard_vla.safety.camera_guard import CameraGuard
     from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 
-    return CameraGuardHost(CameraGuard(CameraGuardConfig()))
+    return CameraGuardHost(CameraGuard(CameraGuardConfig()), int(options["realtime_priority"]))
 
 
-CAMERA_GUARD_ROLE = Role(CAMERA_GUARD, (), build_camera_guard_host)
+CAMERA_GUARD_ROLE = Role(CAMERA_GUARD, (REALTIME_OPTION,), build_camera_guard_host)

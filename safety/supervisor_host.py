@@ -16,6 +16,7 @@ from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.config import VEHICLE_PROFILE, SupervisorConfig
+from onboard_vla.safety.realtime import REALTIME_OPTION, request_realtime
 
 TICK_PERIOD_S = 0.02
 """50 Hz: the vehicle gate stops the vehicle when ten of these stay out."""
@@ -23,6 +24,7 @@ TICK_PERIOD_S = 0.02
 SUPERVISOR_OPTIONS = (
     Option("profile", str, VEHICLE_PROFILE, "`vehicle` or `simulation`; the latter accepts provisional thresholds"),
     Option("thresholds", str, "", "path of the thresholds file; without it the ladder stays at FALLBACK or below"),
+    REALTIME_OPTION,
 )
 
 
@@ -39,8 +41,8 @@ class SupervisorLike(Protocol):
 class SupervisorHost:
     """Runs a supervisor on one thread. The planner and all inputs are untrusted: no message can end this process."""
 
-    def __init__(self, supervisor: SupervisorLike) -> None:
-        self._supervisor = supervisor
+    def __init__(self, supervisor: SupervisorLike, realtime_priority: int = 0) -> None:
+        self._supervisor, self._priority = supervisor, realtime_priority
         self._publish: Publish | None = None
         self._clock: Clock = system_now
         self.refused = 0
@@ -51,8 +53,9 @@ class SupervisorHost:
         return (Timer(TICK_PERIOD_S, self._tick),)
 
     def start(self, publish: Publish, clock: Clock) -> None:
-        """Take the way out, and spare the collector everything that was made until now."""
+        """Take the way out and the priority, and spare the collector everything that was made until now."""
         self._publish, self._clock = publish, clock
+        request_realtime(SUPERVISOR, self._priority)
         gc.collect()
         gc.freeze()
 
@@ -89,7 +92,7 @@ def build_supervisor_host(options: Mapping[str, OptionValue]) -> SupervisorHost:
     path = str(options["thresholds"])
     thresholds = Thresholds.load(Path(path)) if path else None
     config = SupervisorConfig(profile=str(options["profile"]), thresholds=thresholds, planner_process=PLANNER)
-    return SupervisorHost(Supervisor(config))
+    return SupervisorHost(Supervisor(config), int(options["realtime_priority"]))
 
 
 SUPERVISOR_ROLE = Role(SUPERVISOR, SUPERVISOR_OPTIONS, build_supervisor_host)

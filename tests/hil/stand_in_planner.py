@@ -17,6 +17,7 @@ from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, Uncertainty
 from onboard_vla.core.process import Option, Role
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.runtime.planner_host import PlannerHost
+from onboard_vla.safety.realtime import REALTIME_OPTION, request_realtime
 
 STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
 
@@ -75,6 +76,7 @@ class ConstantVelocityBody:
 
 
 def planner_host(options) -> PlannerHost:
+    request_realtime(PLANNER, options["realtime_priority"])
     return PlannerHost(ConstantVelocityBody(options["dies_after"]), options["plan_period_s"])
 
 
@@ -83,6 +85,7 @@ ROLE = Role(
     (
         Option("dies_after", int, 0, "plans before the worker breaks, 0: never"),
         Option("plan_period_s", float, 0.05, "seconds between plans", 0.0, 5.0),
+        REALTIME_OPTION,
     ),
     planner_host,
 )

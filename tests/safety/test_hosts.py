@@ -13,6 +13,7 @@ from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.safety.camera_guard_host import CameraGuardHost
+from onboard_vla.safety.realtime import request_realtime
 from onboard_vla.safety.supervisor_host import SUPERVISOR_ROLE, SupervisorHost, build_supervisor_host
 
 FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
@@ -92,3 +93,19 @@ def test_supervisor_without_thresholds_goes_no_further_than_fallback() -> None:
 def test_supervisor_is_not_built_on_wrong_settings(values, error) -> None:
     with pytest.raises(error):
         build_supervisor_host(SUPERVISOR_ROLE.values(values))
+
+
+def test_realtime_that_is_not_permitted_leaves_the_process_running(monkeypatch, capsys) -> None:
+    def refuse(*arguments) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.sched_setscheduler", refuse)
+
+    assert request_realtime("camera_guard", 10) is False
+    assert '"no_realtime"' in capsys.readouterr().err
+
+
+def test_realtime_priority_zero_asks_for_nothing(monkeypatch) -> None:
+    monkeypatch.setattr("os.sched_setscheduler", lambda *arguments: pytest.fail("asked"))
+
+    assert request_realtime("camera_guard", 0) is False
