@@ -100,6 +100,7 @@ class SceneRunner:
         self._sizes, self._embedding, self._observations = sizes, embedding, observations
         self._vision = {name: GraphSession(graph, threads) for name, graph in vision.items()}
         self._language = GraphSession(language, threads)
+        self._seen: tuple[Scene, _Prompt] | None = None
         self._table = normalisation_table(sizes.model.vision.image_mean, sizes.model.vision.image_std)
 
     def teacher_forced(self, scene: Scene, tokens: Sequence[int]) -> ActionLogits:
@@ -145,7 +146,12 @@ class SceneRunner:
         )
 
     def _see(self, scene: Scene) -> _Prompt:
-        """Embeddings and positions of a scene's prompt, visual tokens filled in."""
+        """Embeddings and positions of a scene's prompt, visual tokens filled in; the latest scene is remembered."""
+        if self._seen is None or self._seen[0] is not scene:
+            self._seen = scene, self._encode_prompt(scene)
+        return self._seen[1]
+
+    def _encode_prompt(self, scene: Scene) -> _Prompt:
         sizes, vision = self._sizes, self._sizes.model.vision
         visual = [self._encode(camera, scene.images[camera.role]) for camera in sizes.cameras]
         embeddings = self._embedding[scene.prompt_ids].astype(np.float32)
@@ -187,22 +193,24 @@ class _Pass:
     """A growing sequence over one prompt with its own key-value cache."""
 
     def __init__(self, runner: SceneRunner, prompt: _Prompt) -> None:
-        text = runner._sizes.model.text
+        text, sizes = runner._sizes.model.text, runner._sizes
         self._runner, self._prompt, self._length = runner, prompt, 0
+        limit = max(int(prompt.positions.max()) + 1, prompt.next_position)
+        limit += len(sizes.answer.fast_prefix) + sizes.actions.per_answer
+        self._rotary = RotaryTable(text.head_dim, text.rope_theta, text.mrope_section, limit)
         names = [f"past_{kind}_{i}" for i in range(text.layers) for kind in ("key", "value")]
         self._cache: Arrays = {name: np.zeros((0, text.kv_heads, text.head_dim), np.float32) for name in names}
 
     def run(self, ids: Sequence[int], rows: Sequence[int]) -> Floats:
         """Append `ids` (the first time after the prompt) and return raw logits (R, vocabulary) of `rows`."""
-        runner, prompt, text = self._runner, self._prompt, self._runner._sizes.model.text
+        runner, prompt = self._runner, self._prompt
         embeds = runner._embedding[list(ids)].astype(np.float32)
         positions = text_positions(prompt.next_position + max(0, self._length - len(prompt.ids)), len(ids))
         if self._length == 0:
             embeds = np.concatenate([prompt.embeddings, embeds])
             positions = np.concatenate([prompt.positions, positions], axis=1)
         new, past = len(embeds), self._length
-        table = RotaryTable(text.head_dim, text.rope_theta, text.mrope_section, int(positions.max()) + 1)
-        cos, sin = table.look_up(positions)
+        cos, sin = self._rotary.look_up(positions)
         bias = np.triu(np.full((new, past + new), MASKED_BIAS, np.float32), past + 1)
         feed: Arrays = {"embeds": embeds, "cos": cos, "sin": sin, "bias": bias, "rows": np.array(rows, np.int64)}
         outputs = runner._language.run({**feed, **self._cache})

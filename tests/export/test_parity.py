@@ -13,9 +13,12 @@ from onboard_vla.core.bundle_manifest import MASKED_BIAS
 from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.language_graph import language_graph
 from onboard_vla.export.linear_layers import FloatLinears
+from onboard_vla.export.scenes import random_scenes
+from onboard_vla.export.source import Source
 from onboard_vla.export.vision_graph import vision_graph
 from onboard_vla.export.vision_grid import vision_grid
 from onboard_vla.export.weights import CheckpointWeights
+from onboard_vla.kernels.reference_images import normalisation_table, patches_of_pair
 from onboard_vla.runtime.positions import RotaryTable, VideoGrid, prompt_positions
 
 torch = pytest.importorskip("torch")
@@ -163,3 +166,33 @@ def test_prompt_in_two_pieces_equals_one_prefill(pair):
     first = pieces.run(embeds[:12], positions[:, :12], [11])
     second = pieces.run(embeds[12:], positions[:, 12:], [10])
     np.testing.assert_allclose(np.concatenate([second, first]), whole, atol=TOLERANCE, rtol=0)
+
+
+def test_golden_references_equal_transformers(tmp_path):
+    source = Source.open(REFERENCE)
+    model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(REFERENCE, dtype=torch.float32).eval()
+    source.write_float_graphs(tmp_path, lambda _: None)
+    (golden,) = source.references(tmp_path, random_scenes(source.assets, 1, np.random.default_rng(9)), lambda _: None)
+    assets, scene, reference = source.assets, golden.scene, golden.reference
+    table = normalisation_table(assets.vision.image_mean, assets.vision.image_std)
+    patches = [
+        patches_of_pair(scene.images[camera.role][i], scene.images[camera.role][i + 1], table)
+        for camera in assets.cameras
+        for i in (0, 2)
+    ]
+    actions = assets.actions
+    answer = [*assets.answer.fast_prefix, *(actions.first_id + reference.tokens)]
+    tokens = torch.tensor([[*scene.prompt_ids.tolist(), *map(int, answer)]])
+    with torch.no_grad():
+        logits = model(
+            input_ids=tokens,
+            pixel_values_videos=torch.from_numpy(np.concatenate(patches)),
+            video_grid_thw=torch.tensor([[2, camera.grid_h, camera.grid_w] for camera in assets.cameras]),
+            mm_token_type_ids=(tokens == assets.tokens.video_pad).int() * 2,
+        ).logits[0]
+    start = len(scene.prompt_ids)
+    fork = logits[start + assets.answer.fork_index - 1, [assets.answer.fast_fork, assets.answer.slow_fork]]
+    np.testing.assert_allclose(reference.fork, fork.numpy(), atol=TOLERANCE, rtol=0)
+    first = start + len(assets.answer.fast_prefix) - 1
+    expected = logits[first : first + actions.per_answer, actions.first_id : actions.first_id + actions.count]
+    np.testing.assert_allclose(reference.actions, expected.numpy(), atol=TOLERANCE, rtol=0)
