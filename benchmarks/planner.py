@@ -3,8 +3,8 @@
 Compared: forced fast prefix and plain greedy decoding of the whole answer; fp32 and INT8; vision cache on and off.
 Protocol: six pictures of a driven world at 10 Hz, one plan every 0.2 s of that drive; at each instant every variant
 plans once on the same frame set, in turn, so that all see the same load. Times are wall times inside `Planner.plan`,
-warm, from the pictures in memory to the finished plan; transport is not part of it. Only valid plans are timed; how many
-were valid is printed. Passes are counted by the engines.
+warm, from the pictures in memory to the finished plan; transport is not part of it. Only valid plans are timed; how
+many were valid is printed. Passes are counted by the engines.
 """
 
 from __future__ import annotations

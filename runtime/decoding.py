@@ -73,7 +73,8 @@ class GreedyDecoder:
         embeddings: (V, D) one row per token id.
         answer: the answer's fixed parts.
         actions: where the action tokens are and how many an answer has.
-        end_ids: ids that end an answer, the closing tag's first id included.
+        end_ids: ids that end an answer wherever they stand.
+        suffix_id: what follows the last action; inside the action run it means that actions are missing.
         repetition_penalty: see `penalise`.
         max_reasoning: reasoning tokens after which a slow answer is closed by force.
         to_text: ids to text, for messages.
@@ -87,6 +88,7 @@ class GreedyDecoder:
         answer: AnswerIds,
         actions: ActionTokens,
         end_ids: Sequence[int],
+        suffix_id: int,
         repetition_penalty: float,
         max_reasoning: int,
         to_text: Callable[[Sequence[int]], str],
@@ -95,6 +97,7 @@ class GreedyDecoder:
     ) -> None:
         self._model, self._embeddings = model, embeddings
         self._answer, self._actions, self._end_ids = answer, actions, frozenset(end_ids)
+        self._closing = (*end_ids, suffix_id)
         self._penalty, self._max_reasoning, self._to_text = repetition_penalty, max_reasoning, to_text
         self._check_end = check_end
         vocabulary = model.vocabulary_size
@@ -212,7 +215,7 @@ class GreedyDecoder:
                 return tuple(tokens)
             if index is None:
                 text = self._to_text([token])
-                raise refuse_step(token, step, self._actions, tuple(self._end_ids), text)
+                raise refuse_step(token, step, self._actions, self._closing, text)
             tokens.append(index)
             if len(tokens) == wanted and not self._check_end:
                 self._note((token,))
@@ -239,7 +242,7 @@ class GreedyDecoder:
                 self._note((token,))
                 break
             self._push((token,), self._text_logits)
-        tokens = parse_answer(self._generated, self._answer, self._actions, tuple(self._end_ids))
+        tokens = parse_answer(self._generated, self._answer, self._actions, self._closing)
         fast = tuple(self._generated[: len(self._answer.fast_prefix)]) == self._answer.fast_prefix
         return Decoded(
             tokens=tokens,

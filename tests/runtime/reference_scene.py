@@ -25,7 +25,7 @@ class Drive:
             # Coarse noise: enlarged blocks, so that resizing does not average everything to grey.
             height, width, channels = self._source
             small = self._rng.integers(0, 256, (height // 12, width // 12, channels), np.uint8)
-            picture = np.kron(small, np.ones((12, 12, 1), np.uint8))
+            picture = small.repeat(12, axis=0).repeat(12, axis=1)
             picture = np.pad(picture, ((0, height - len(picture)), (0, width - picture.shape[1]), (0, 0)), mode="edge")
             picture.flags.writeable = False
             self._pictures[key] = picture

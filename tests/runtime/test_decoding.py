@@ -62,7 +62,7 @@ def decoder(engine, *, penalty=1.0, check_end=False, max_reasoning=6):
     model = LanguageModel(engine, TEXT, 64)
     embeddings = np.repeat(np.arange(VOCABULARY, dtype=np.float16)[:, None], 8, axis=1)
     return GreedyDecoder(
-        model, embeddings, ANSWER, ACTIONS, (END, CLOSE), penalty, max_reasoning, str, check_end=check_end
+        model, embeddings, ANSWER, ACTIONS, (END,), CLOSE, penalty, max_reasoning, str, check_end=check_end
     )
 
 
@@ -207,10 +207,23 @@ def test_decodes_do_not_see_each_other():
 
 
 def test_free_decoding_takes_the_whole_answer_step_by_step():
-    engine = ScriptedEngine(lambda s: script([*ANSWER.fast_prefix, *TEN], ())(s))
+    engine = ScriptedEngine(script([*ANSWER.fast_prefix, *TEN, CLOSE, END], ()))
     result = run(engine, "free")
     assert result.tokens == tuple(t - FIRST for t in TEN)
-    assert engine.passes == [3] + [1] * (len(ANSWER.fast_prefix) + N)
+    assert engine.passes == [3] + [1] * (len(ANSWER.fast_prefix) + N + 1)
+
+
+def test_the_token_that_begins_an_answers_suffix_may_stand_in_the_reasoning():
+    words = [WORD, CLOSE, WORD, *ANSWER.reasoning_suffix]
+    result = run(ScriptedEngine(script(words + TEN, ANSWER.slow_prefix)), "slow")
+    assert result.reasoning == (WORD, CLOSE, WORD)
+
+
+def test_reasoning_that_ends_the_answer_is_closed_by_force():
+    def says(sequence):
+        return FIRST if ANSWER.reasoning_suffix[-1] in sequence else END
+
+    assert run(ScriptedEngine(says), "slow").tokens == (0,) * N
 
 
 def test_the_repetition_penalty_counts_prompt_forced_and_generated_ids():

@@ -1,8 +1,7 @@
 """A tiny Qwen2.5-VL that has learnt one fast and one slow answer by heart, its checkpoint folder, and fp32 bundles.
 
-Learning takes a few seconds: random weights would never produce an answer, so only a trained model can show that forced
-prefixes give the tokens of plain greedy decoding. "keep forward" is answered fast, "turn left" slowly; both answers
-repeat actions, so that the repetition penalty matters.
+Learning takes a second or two: random weights would never produce an answer, so only a trained model can show that
+forced prefixes give the tokens of plain greedy decoding. "keep forward" is answered fast, "turn left" slowly.
 """
 
 from __future__ import annotations
@@ -33,7 +32,8 @@ CAMERAS = {"front": (84, 56), "front_left": (56, 56)}
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|video_pad|>")
 FAST_ACTIONS = (7, 7, 7, 7, 12, 12, 7, 7, 30, 30)
 SLOW_ACTIONS = (40, 41, 41, 41, 3, 3, 3, 50, 50, 50)
-REASONING = "a car is ahead so wait"
+REASONING = "a car is ahead . so wait"
+"""Holds the token that an answer's suffix begins with: it must not be taken for the answer's end."""
 PROMPT = {
     "format": 1,
     "video_token": "<|video_pad|>",
@@ -55,7 +55,7 @@ PROMPT = {
         "slow_fork": " hard",
         "slow_rest": " .",
         "reasoning_suffix": " </think> <answer>",
-        "answer_suffix": " </answer><|im_end|>",
+        "answer_suffix": " . </answer><|im_end|>",
         "action_token": "<action_{index}>",
         "action_count": PER_ANSWER,
         "step_s": 0.5,
@@ -135,8 +135,12 @@ def configuration(tied: bool = True):
     )
 
 
-def train(folder: Path, steps: int = 220):
-    """Train, save the checkpoint (float32) into `folder` and return the model."""
+LEARNT = 0.01
+"""Mean loss per answer token, nats, at which both answers are known by heart."""
+
+
+def train(folder: Path, steps: int = 400):
+    """Train until both answers are known, save the checkpoint (float32) into `folder` and return the model."""
     import torch
     from transformers import Qwen2_5_VLForConditionalGeneration
 
@@ -145,18 +149,23 @@ def train(folder: Path, steps: int = 220):
     text_tokenizer = tokenizer()
     config = configuration()
     model = Qwen2_5_VLForConditionalGeneration(config)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=6e-3, betas=(0.9, 0.95))
     rng = np.random.default_rng(0)
     for _ in range(steps):
         optimiser.zero_grad()
+        worst = 0.0
         for command in ("keep forward", "turn left"):
             prompt = prompt_ids(text_tokenizer, command, f"{rng.uniform(0, 60):04.1f}")
             target = answer(text_tokenizer, command)
             batch = model_inputs(model, [*prompt, *target], random_images(rng))
             labels = torch.tensor([[-100] * len(prompt) + target])
-            model(**batch, labels=labels).loss.backward()
+            loss = model(**batch, labels=labels).loss
+            loss.backward()
+            worst = max(worst, float(loss.detach()))
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
+        if worst < LEARNT:
+            break
     save(folder, model)
     return model
 
