@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from onboard_vla.core.bundle_manifest import ActionTokens
 from onboard_vla.core.errors import OnboardVlaError
@@ -44,9 +44,13 @@ def refuse_step(token: int, position: int, actions: ActionTokens, closing: Seque
 
 
 def parse_answer(
-    generated: Sequence[int], answer: AnswerIds, actions: ActionTokens, closing: Sequence[int]
+    generated: Sequence[int],
+    answer: AnswerIds,
+    actions: ActionTokens,
+    closing: Sequence[int],
+    to_text: Callable[[Sequence[int]], str],
 ) -> tuple[int, ...]:
-    """Codebook indices of a whole generated answer.
+    """Codebook indices of a whole generated answer; `closing` as in `refuse_step`, `to_text` turns ids into text.
 
     Raises:
         DecodeError: there are not exactly N actions, they are not one run, or they do not follow an answer's opening.
@@ -56,7 +60,7 @@ def parse_answer(
         raise DecodeError(NO_ACTIONS, f"expected {actions.per_answer} action tokens, found none")
     start = places[0]
     opening = tuple(generated[:start])
-    if opening != answer.fast_prefix and opening[-len(answer.reasoning_suffix) :] != answer.reasoning_suffix:
+    if opening != answer.fast_prefix and not to_text(opening).endswith(answer.reasoning_suffix):
         raise DecodeError(ACTION_OUTSIDE_ANSWER, f"an action token stands at {start}, before the answer is opened")
     run = 0
     while start + run < len(generated) and action_index(generated[start + run], actions) is not None:

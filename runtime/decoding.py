@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,16 @@ from onboard_vla.runtime.prompt import AnswerIds
 MODEL, FREE = "model", "free"
 DEPTHS = (FAST, SLOW, MODEL, FREE)
 """fast: act at once. slow: reason first. model: as the fork's logits say. free: plain greedy, no forced prefixes."""
+
+
+class TextCodec(Protocol):
+    """A tokenizer."""
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids, special tokens included."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +71,7 @@ class Decoded:
     logits: NDArray[np.float32]
     fork_logits: tuple[float, float]
     depth: str
-    reasoning: tuple[int, ...]
+    reasoning: str
     generated: tuple[int, ...]
 
 
@@ -77,7 +87,7 @@ class GreedyDecoder:
         suffix_id: what follows the last action; inside the action run it means that actions are missing.
         repetition_penalty: see `penalise`.
         max_reasoning: reasoning tokens after which a slow answer is closed by force.
-        to_text: ids to text, for messages.
+        tokenizer: ids to text and back.
         check_end: spend one more pass to see that no further action follows the N-th.
     """
 
@@ -91,14 +101,14 @@ class GreedyDecoder:
         suffix_id: int,
         repetition_penalty: float,
         max_reasoning: int,
-        to_text: Callable[[Sequence[int]], str],
+        tokenizer: TextCodec,
         *,
         check_end: bool = False,
     ) -> None:
         self._model, self._embeddings = model, embeddings
         self._answer, self._actions, self._end_ids = answer, actions, frozenset(end_ids)
         self._closing = (*end_ids, suffix_id)
-        self._penalty, self._max_reasoning, self._to_text = repetition_penalty, max_reasoning, to_text
+        self._penalty, self._max_reasoning, self._tokenizer = repetition_penalty, max_reasoning, tokenizer
         self._check_end = check_end
         vocabulary = model.vocabulary_size
         self._action_logits = np.empty((actions.per_answer + 1, vocabulary), np.float32)
@@ -127,7 +137,7 @@ class GreedyDecoder:
         self._prefill(prompt, forced)
         fork = self._fork_logits[self._answer.fast_fork], self._fork_logits[self._answer.slow_fork]
         fork_logits = float(fork[0]), float(fork[1])
-        reasoning: tuple[int, ...] = ()
+        reasoning = ""
         if depth == MODEL and self._fork_says_slow(prompt.ids):
             self._take_slow_branch(prompt)
             depth = SLOW
@@ -183,24 +193,25 @@ class GreedyDecoder:
         self._seen[self._generated] = True
         self._push(self._answer.slow_prefix[fork:], self._text_logits)
 
-    def _reason(self, cancelled: Callable[[], bool]) -> tuple[int, ...]:
-        """Free text until it ends with the reasoning suffix; the budget's end forces what is missing of the suffix."""
+    def _reason(self, cancelled: Callable[[], bool]) -> str:
+        """Free text until it ends with the reasoning suffix; the budget's end forces what is missing of the suffix.
+
+        The suffix is sought in the text, because its first token may have merged with the reasoning's last one.
+        """
         suffix = self._answer.reasoning_suffix
-        text: list[int] = []
-        while tuple(text[-len(suffix) :]) != suffix:
+        ids: list[int] = []
+        while not (text := self._tokenizer.decode(ids)).endswith(suffix):
             if cancelled():
-                raise DecodeError(CANCELLED, f"cancelled after {len(text)} reasoning tokens")
-            token = self._choose(self._text_logits[0], f"reasoning token {len(text)}")
+                raise DecodeError(CANCELLED, f"cancelled after {len(ids)} reasoning tokens")
+            token = self._choose(self._text_logits[0], f"reasoning token {len(ids)}")
             if action_index(token, self._actions) is not None:
-                raise DecodeError(ACTION_OUTSIDE_ANSWER, f"an action token stands at {len(text)} in the reasoning")
-            if token in self._end_ids or len(text) >= self._max_reasoning:
-                missing = suffix[_overlap(text, suffix) :]
-                self._push(missing, self._text_logits)
-                text.extend(missing)
-            else:
-                self._push((token,), self._text_logits)
-                text.append(token)
-        return tuple(text[: -len(suffix)])
+                raise DecodeError(ACTION_OUTSIDE_ANSWER, f"an action token stands at {len(ids)} in the reasoning")
+            if token in self._end_ids or len(ids) >= self._max_reasoning:
+                self._push(self._tokenizer.encode(suffix[_overlap(text, suffix) :]), self._text_logits)
+                return text[: len(text) - _overlap(text, suffix)]
+            self._push((token,), self._text_logits)
+            ids.append(token)
+        return text.removesuffix(suffix)
 
     def _actions_from_first_logits(self, cancelled: Callable[[], bool]) -> tuple[int, ...]:
         tokens: list[int] = []
@@ -214,7 +225,7 @@ class GreedyDecoder:
                     raise DecodeError(TOO_MANY_ACTIONS, f"an action token follows the {wanted} actions")
                 return tuple(tokens)
             if index is None:
-                text = self._to_text([token])
+                text = self._tokenizer.decode([token])
                 raise refuse_step(token, step, self._actions, self._closing, text)
             tokens.append(index)
             if len(tokens) == wanted and not self._check_end:
@@ -242,14 +253,14 @@ class GreedyDecoder:
                 self._note((token,))
                 break
             self._push((token,), self._text_logits)
-        tokens = parse_answer(self._generated, self._answer, self._actions, self._closing)
+        tokens = parse_answer(self._generated, self._answer, self._actions, self._closing, self._tokenizer.decode)
         fast = tuple(self._generated[: len(self._answer.fast_prefix)]) == self._answer.fast_prefix
         return Decoded(
             tokens=tokens,
             logits=self._action_logits[:steps],
             fork_logits=fork_logits,
             depth=FAST if fast else SLOW,
-            reasoning=(),
+            reasoning="",
             generated=tuple(self._generated),
         )
 
@@ -289,9 +300,6 @@ def penalise(logits: NDArray[np.float32], seen: NDArray[np.bool_], penalty: floa
     return scores
 
 
-def _overlap(text: Sequence[int], suffix: Sequence[int]) -> int:
+def _overlap(text: str, suffix: str) -> int:
     """Length of the longest beginning of `suffix` that `text` ends with."""
-    for length in range(min(len(text), len(suffix)), 0, -1):
-        if tuple(text[-length:]) == tuple(suffix[:length]):
-            return length
-    return 0
+    return next(length for length in range(len(suffix), -1, -1) if text.endswith(suffix[:length]))

@@ -68,7 +68,9 @@ class Planner:
         answer = answer_ids(bundle.template, tokenizer, manifest.actions)
         template = bundle.template.answer
         closing = tokenizer.encode(template.answer_suffix)
-        longest = len(answer.slow_prefix) + template.max_reasoning_tokens + len(answer.reasoning_suffix)
+        longest = (
+            len(answer.slow_prefix) + template.max_reasoning_tokens + len(tokenizer.encode(answer.reasoning_suffix))
+        )
         longest = max(longest, len(answer.fast_prefix)) + template.action_count + len(closing)
         sample = self.prompt.write(_standing_ego(), KEEP_FORWARD)
         capacity = len(sample.ids) + PROMPT_SLACK_TOKENS + longest
@@ -82,7 +84,7 @@ class Planner:
             closing[0],
             manifest.generation.repetition_penalty,
             template.max_reasoning_tokens,
-            tokenizer.decode,
+            tokenizer,
             check_end=check_end,
         )
         self._fine_deltas = bundle.codebook.fine_deltas
@@ -134,7 +136,7 @@ class Planner:
             action_tokens=decoded.tokens,
             depth=decoded.depth,
             slow_probability=slow_probability(decoded),
-            text=self._tokenizer.decode(decoded.reasoning) if decoded.reasoning else "",
+            text=decoded.reasoning,
             uncertainty=uncertainty,
             passes=PassCount(vision - vision_before, prefills - prefills_before, decodes - decodes_before),
             stage_ms=clock.finish(),

@@ -38,13 +38,13 @@ class AnswerIds:
     """The answer's fixed parts as ids.
 
     `fast_prefix` and `slow_prefix` share their first `fork_index` ids and differ in the next one, the fork.
-    `reasoning_suffix` leads from the reasoning to the first action.
+    `reasoning_suffix` is the text that leads from the reasoning to the first action.
     """
 
     fast_prefix: tuple[int, ...]
     slow_prefix: tuple[int, ...]
     fork_index: int
-    reasoning_suffix: tuple[int, ...]
+    reasoning_suffix: str
 
     @property
     def fast_fork(self) -> int:
@@ -168,4 +168,4 @@ def answer_ids(template: PromptTemplate, tokenizer: Tokenizer, actions: ActionTo
         raise PromptError(
             f"the prompt's answer has {answer.action_count} actions, the manifest says {actions.per_answer}"
         )
-    return AnswerIds(fast, slow, fork, tokenizer.encode(answer.reasoning_suffix))
+    return AnswerIds(fast, slow, fork, answer.reasoning_suffix)

@@ -13,12 +13,26 @@ from onboard_vla.runtime.prompt import AnswerIds
 
 VOCABULARY, FIRST, COUNT, N = 40, 20, 16, 10
 TEXT = TextDimensions(8, 1, 2, 1, 4, 8, VOCABULARY, 1e4, (1, 1, 0), 1e-6)
-ANSWER = AnswerIds(fast_prefix=(1, 2, 5, 7, 8), slow_prefix=(1, 2, 6, 9), fork_index=2, reasoning_suffix=(7, 8))
+ANSWER = AnswerIds(fast_prefix=(1, 2, 5, 7, 8), slow_prefix=(1, 2, 6, 9), fork_index=2, reasoning_suffix="HI")
+SUFFIX = (7, 8)
 ACTIONS = ActionTokens(FIRST, COUNT, N, 0.5, "")
 CLOSE, END = 11, 12
 FAST_FORK, SLOW_FORK = 5, 6
 WORD = 15
 PROMPT = (3, 4, 3)
+
+
+class Letters:
+    """A tokenizer in which id i is the i-th letter, and one id stands for two letters."""
+
+    MERGED = 14
+    """Reads "PH": a word's end and the suffix's beginning in one token."""
+
+    def encode(self, text):
+        return tuple(ord(letter) - ord("A") for letter in text)
+
+    def decode(self, ids):
+        return "".join("PH" if i == self.MERGED else chr(ord("A") + i) for i in ids)
 
 
 class ScriptedEngine:
@@ -62,7 +76,7 @@ def decoder(engine, *, penalty=1.0, check_end=False, max_reasoning=6):
     model = LanguageModel(engine, TEXT, 64)
     embeddings = np.repeat(np.arange(VOCABULARY, dtype=np.float16)[:, None], 8, axis=1)
     return GreedyDecoder(
-        model, embeddings, ANSWER, ACTIONS, (END,), CLOSE, penalty, max_reasoning, str, check_end=check_end
+        model, embeddings, ANSWER, ACTIONS, (END,), CLOSE, penalty, max_reasoning, Letters(), check_end=check_end
     )
 
 
@@ -102,42 +116,50 @@ def test_the_model_depth_takes_the_fast_branch_without_a_further_pass():
 
 
 def test_the_slow_branch_rolls_back_to_the_fork_and_reasons():
-    words = [WORD, WORD, *ANSWER.reasoning_suffix]
+    words = [WORD, WORD, *SUFFIX]
     engine = ScriptedEngine(script(words + TEN, ANSWER.slow_prefix), SLOW_FORK)
     result = run(engine, "model")
     assert result.depth == "slow"
-    assert result.reasoning == (WORD, WORD)
+    assert result.reasoning == "PP"
     assert result.generated == (*ANSWER.slow_prefix, *words, *TEN)
     # prefill, the slow prefix after the fork, four words one by one, nine actions
     assert engine.passes == [8, 2, 1, 1, 1, 1] + [1] * 9
 
 
 def test_a_requested_slow_plan_prefills_the_slow_prefix():
-    engine = ScriptedEngine(script([*ANSWER.reasoning_suffix, *TEN], ANSWER.slow_prefix))
-    assert run(engine, "slow").reasoning == ()
+    engine = ScriptedEngine(script([*SUFFIX, *TEN], ANSWER.slow_prefix))
+    assert run(engine, "slow").reasoning == ""
     assert engine.passes[0] == len(PROMPT) + len(ANSWER.slow_prefix)
 
 
 def test_reasoning_past_its_budget_is_closed_by_force():
     def says(sequence):
-        closed = sequence[-2:] == list(ANSWER.reasoning_suffix) or any(t >= FIRST for t in sequence)
+        closed = sequence[-2:] == list(SUFFIX) or any(t >= FIRST for t in sequence)
         return FIRST + 2 if closed else WORD
 
     engine = ScriptedEngine(says)
     result = run(engine, "slow", max_reasoning=3)
-    assert result.reasoning == (WORD,) * 3
+    assert result.reasoning == "PPP"
     assert result.tokens == (2,) * N
     assert engine.passes == [7, 1, 1, 1, 2] + [1] * 9
 
 
+def test_a_suffix_whose_beginning_merged_with_the_reasoning_is_found_and_completed():
+    engine = ScriptedEngine(script([WORD, Letters.MERGED, SUFFIX[1], *TEN], ANSWER.slow_prefix))
+    assert run(engine, "slow").reasoning == "PP"
+    engine = ScriptedEngine(lambda s: FIRST if s[-1] == SUFFIX[1] or s[-1] >= FIRST else Letters.MERGED)
+    result = run(engine, "slow", max_reasoning=1)
+    assert result.generated[4:6] == (Letters.MERGED, SUFFIX[1])
+
+
 def test_a_half_written_suffix_is_completed_and_not_doubled():
     def says(sequence):
-        if sequence[-1] == ANSWER.reasoning_suffix[-1] or sequence[-1] >= FIRST:
+        if sequence[-1] == SUFFIX[-1] or sequence[-1] >= FIRST:
             return FIRST + 1
-        return ANSWER.reasoning_suffix[0]
+        return SUFFIX[0]
 
     result = run(ScriptedEngine(says), "slow", max_reasoning=1)
-    assert result.generated[4:6] == ANSWER.reasoning_suffix
+    assert result.generated[4:6] == SUFFIX
     assert result.tokens == (1,) * N
 
 
@@ -214,14 +236,14 @@ def test_free_decoding_takes_the_whole_answer_step_by_step():
 
 
 def test_the_token_that_begins_an_answers_suffix_may_stand_in_the_reasoning():
-    words = [WORD, CLOSE, WORD, *ANSWER.reasoning_suffix]
+    words = [WORD, CLOSE, WORD, *SUFFIX]
     result = run(ScriptedEngine(script(words + TEN, ANSWER.slow_prefix)), "slow")
-    assert result.reasoning == (WORD, CLOSE, WORD)
+    assert result.reasoning == "PLP"
 
 
 def test_reasoning_that_ends_the_answer_is_closed_by_force():
     def says(sequence):
-        return FIRST if ANSWER.reasoning_suffix[-1] in sequence else END
+        return FIRST if SUFFIX[-1] in sequence else END
 
     assert run(ScriptedEngine(says), "slow").tokens == (0,) * N
 
@@ -263,9 +285,9 @@ GOOD = (*ANSWER.fast_prefix, *TEN, CLOSE, END)
 
 
 def test_a_whole_answer_is_parsed():
-    assert parse_answer(GOOD, ANSWER, ACTIONS, (CLOSE, END)) == tuple(t - FIRST for t in TEN)
-    slow = (*ANSWER.slow_prefix, WORD, *ANSWER.reasoning_suffix, *TEN, CLOSE)
-    assert parse_answer(slow, ANSWER, ACTIONS, (CLOSE, END)) == tuple(t - FIRST for t in TEN)
+    assert parse_answer(GOOD, ANSWER, ACTIONS, (CLOSE, END), Letters().decode) == tuple(t - FIRST for t in TEN)
+    slow = (*ANSWER.slow_prefix, WORD, *SUFFIX, *TEN, CLOSE)
+    assert parse_answer(slow, ANSWER, ACTIONS, (CLOSE, END), Letters().decode) == tuple(t - FIRST for t in TEN)
 
 
 @pytest.mark.parametrize(
@@ -286,5 +308,5 @@ def test_a_whole_answer_is_parsed():
 )
 def test_a_wrong_answer_is_rejected_with_its_code(generated, code):
     with pytest.raises(DecodeError) as error:
-        parse_answer(generated, ANSWER, ACTIONS, (CLOSE, END))
+        parse_answer(generated, ANSWER, ACTIONS, (CLOSE, END), Letters().decode)
     assert error.value.code == code
