@@ -25,7 +25,11 @@ def free_acceleration(speed_mps: float, wanted_mps: float, idm: IdmSettings, ove
 
 
 def following_acceleration(speed_mps: float, wanted_mps: float, lead: Lead, idm: IdmSettings) -> float:
-    """IDM behind one lead, clipped to [-clip, a]. A gap of zero or less is contact, never a small gap: full braking."""
+    """IDM behind one lead, clipped to [-clip, a]. A gap of zero or less is contact, never a small gap: full braking.
+
+    Behind a lead that appears late, IDM first brakes harder than the distance asks for; so it brakes no harder than
+    comfort, or than it takes to stop at the standstill gap behind a lead that brakes hard itself.
+    """
     if lead.gap_m <= 0.0:
         return -idm.clip_mps2
     closing = speed_mps - lead.speed_mps
@@ -35,15 +39,20 @@ def following_acceleration(speed_mps: float, wanted_mps: float, lead: Lead, idm:
     ratio = min((idm.standstill_gap_m + max(dynamic, 0.0)) / lead.gap_m, 100.0)
     free = min(speed_mps / wanted_mps, 1.0) ** idm.exponent if wanted_mps > 0.0 else 1.0
     wanted = float(idm.acceleration_mps2 * (1.0 - free - ratio**2))
-    return min(max(wanted, -idm.clip_mps2), idm.acceleration_mps2)
+    enough = max(idm.comfort_mps2, stop_behind(speed_mps, lead, idm.standstill_gap_m, idm.lead_brake_mps2))
+    return min(max(wanted, -enough, -idm.clip_mps2), idm.acceleration_mps2)
 
 
 def required_deceleration(speed_mps: float, lead: Lead, idm: IdmSettings) -> float:
-    """What it takes to stop behind a lead that brakes hard itself: a_req of 2.4; infinite where no room is left."""
-    lead_speed = max(lead.speed_mps, 0.0)
-    room = lead.gap_m - idm.brake_gap_m + lead_speed**2 / (2 * idm.lead_brake_mps2)
+    """a_req of 2.4: what it takes to stop just behind a lead that brakes hard itself."""
+    return stop_behind(speed_mps, lead, idm.brake_gap_m, idm.lead_brake_mps2)
+
+
+def stop_behind(speed_mps: float, lead: Lead, margin_m: float, lead_brake_mps2: float) -> float:
+    """Constant deceleration that stops `margin_m` behind a lead that brakes now; infinite where no room is left."""
     if speed_mps <= 0.0:
         return 0.0
+    room = lead.gap_m - margin_m + max(lead.speed_mps, 0.0) ** 2 / (2 * lead_brake_mps2)
     return speed_mps**2 / (2 * room) if room > 0.0 else math.inf
 
 

@@ -10,6 +10,8 @@ from onboard_vla.core.verdict import Reason
 
 OUTSIDE_MASS_MAX = 0.05
 """Probability outside the action tokens that no thresholds file may raise (3.2 item 1)."""
+ROUNDING = 1e-3
+"""What half precision may add to a probability of 1, or take from 0."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ def judge_doubt(uncertainty: Uncertainty, thresholds: Thresholds | None, exit_fr
     chosen = float(uncertainty.chosen_mass.min())
     highest = OUTSIDE_MASS_MAX if thresholds is None else min(OUTSIDE_MASS_MAX, thresholds.value(OUTSIDE_MASS))
     reject, reduce = [], []
+    masses = (float(uncertainty.outside_mass.min()), outside, chosen, float(uncertainty.chosen_mass.max()))
+    worst = max(-float(uncertainty.spread_m.min()), -min(masses), max(masses) - 1.0)
+    if not worst <= ROUNDING:
+        reject.append(Reason("DOUBT_RANGE", worst, ROUNDING, "a spread below 0 or a mass outside [0, 1]"))
     if not outside <= highest:
         reject.append(Reason("OUTSIDE_MASS", outside, highest, "probability outside the action tokens"))
     if thresholds is None:
