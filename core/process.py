@@ -69,7 +69,7 @@ class Option:
         Raises:
             ConfigurationError: missing, of another type, or out of range.
         """
-        if value is None:
+        if value is None or (self.default is None and value == ""):
             raise ConfigurationError(f"{self.name} is not set: expected {self.description}")
         if self.kind is float and type(value) is int:
             value = float(value)

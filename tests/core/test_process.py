@@ -55,6 +55,7 @@ def test_limits_belong_to_the_range(period) -> None:
     ("given", "words"),
     [
         ({}, "name is not set: expected a name"),
+        ({"name": ""}, "name is not set: expected a name"),
         ({"name": 3}, "name: expected str"),
         ({"name": "x", "period_s": -0.01}, "period_s: expected 0 to 5, found -0.01"),
         ({"name": "x", "period_s": 5.01}, "found 5.01"),

@@ -150,11 +150,12 @@ def schedule_this_rig(policy: int, priority: int) -> None:
 class Graph:
     """Link, processes and road on one transport."""
 
-    def __init__(self, transport: str, directory: Path) -> None:
-        self.transport, self.directory = transport, directory
+    def __init__(self, transport: str, directory: Path, bundle: Path | None = None) -> None:
+        self.transport, self.directory, self.bundle = transport, directory, bundle
         thresholds = directory / "thresholds.json"
         stand_in_thresholds().save(thresholds)
-        options = {PLANNER: {}, CAMERA_GUARD: {}, SUPERVISOR: {"profile": "simulation", "thresholds": thresholds}}
+        planner = {} if bundle is None else {"bundle": bundle}
+        options = {PLANNER: planner, CAMERA_GUARD: {}, SUPERVISOR: {"profile": "simulation", "thresholds": thresholds}}
         self.link = self._make_link()
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         specs = [ProcessSpec(name, self.command(name, options[name]), environment) for name in PROCESSES]
@@ -169,7 +170,7 @@ class Graph:
         """The command line of a process."""
         room = "hil" if self.transport == "zmq" else "ros_nodes"
         program = ("-m", f"onboard_vla.{room}.{name}")
-        if name == PLANNER:
+        if name == PLANNER and self.bundle is None:
             program = (str(STAND_IN_PLANNER), self.transport)
         if self.transport == "zmq":
             words = ["--endpoints", str(self.directory)]
@@ -192,6 +193,12 @@ class Graph:
         schedule_this_rig(os.SCHED_OTHER, 0)
         self.processes.close()
         self.link.close()
+
+
+@pytest.fixture
+def make_graph() -> Callable[..., Graph]:
+    """For tests that need a graph of their own."""
+    return Graph
 
 
 @pytest.fixture(scope="module", params=["zmq", pytest.param("ros", marks=pytest.mark.ros)])

@@ -1,0 +1,64 @@
+"""Writes what is derived from the tables: parameter files and the tables of the room's README.
+
+`python -m onboard_vla.ros_nodes.documents` rewrites them; a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from onboard_vla.core.process import Option, Role
+from onboard_vla.ros_nodes.topics import markdown_table
+from onboard_vla.runtime.planner_host import PLANNER_ROLE
+from onboard_vla.safety.camera_guard_host import CAMERA_GUARD_ROLE
+from onboard_vla.safety.supervisor_host import SUPERVISOR_ROLE
+
+ROLES = (PLANNER_ROLE, CAMERA_GUARD_ROLE, SUPERVISOR_ROLE)
+ROOM = Path(__file__).parent
+README = ROOM / "README.md"
+
+
+def parameter_file(role: Role) -> str:
+    """The YAML of one node with its defaults."""
+    lines = [f"# Start-up parameters of {role.name}; all are read-only while it runs.", "/**:", "  ros__parameters:"]
+    for option in role.options:
+        lines += [f"    # {option.description}", f"    {option.name}: {_default(option)}"]
+    return "\n".join(lines) + "\n"
+
+
+def option_table() -> str:
+    """All options of all processes, for both transports."""
+    lines = ["| process | option | type | default | meaning |", "|---|---|---|---|---|"]
+    for role in ROLES:
+        for option in role.options:
+            default = "must be set" if option.default is None else f"`{_default(option)}`"
+            cells = (role.name, f"`{option.name}`", option.kind.__name__, default, option.description)
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_tables(text: str) -> str:
+    """A README's text with its marked tables brought up to date."""
+    for name, table in (("topics", markdown_table()), ("options", option_table())):
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
+        text = pattern.sub(lambda found, table=table: found[1] + table + found[2], text)
+    return text
+
+
+def _default(option: Option) -> str:
+    return json.dumps("" if option.default is None else option.default)
+
+
+def main() -> int:
+    """Rewrite all derived files."""
+    for role in ROLES:
+        (ROOM / "config" / f"{role.name}.param.yaml").write_text(parameter_file(role), encoding="utf-8")
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
