@@ -11,7 +11,8 @@ class Profile:
 
     `shoulder_m`: drivable strip right of the lane. `centre_gap_m`: painted flush median between the ego lane and the
     next one, drivable, used by nobody. `lanes`: lanes in driving direction (the ego lane is the rightmost).
-    Radii bound the curves between junctions. Densities are numbers of actors kept around the ego vehicle.
+    Radii bound the curves between junctions. `leads` and `oncoming` are numbers of vehicles kept around the ego vehicle; each lead is there with probability
+    `lead_share`.
     `junction_spacing_m`: 0 for a road without junctions. `sight_m`: how far lanes, signals and objects are perceived.
     """
 
@@ -33,6 +34,7 @@ class Profile:
     kerb: bool
     sight_m: float
     leads: int
+    lead_share: float
     slower_lead_share: float
     oncoming: int
     parked_spacing_m: float
@@ -66,6 +68,7 @@ PROFILES: dict[str, Profile] = {
             kerb=False,
             sight_m=100.0,
             leads=1,
+            lead_share=0.5,
             slower_lead_share=0.5,
             oncoming=3,
             parked_spacing_m=90.0,
@@ -95,10 +98,11 @@ PROFILES: dict[str, Profile] = {
             kerb=True,
             sight_m=100.0,
             leads=2,
+            lead_share=0.6,
             slower_lead_share=0.6,
             oncoming=4,
             parked_spacing_m=28.0,
-            cut_in_spacing_m=240.0,
+            cut_in_spacing_m=130.0,
             pedestrian_spacing_m=60.0,
             crossing_pedestrian_share=0.3,
             tree_spacing_m=26.0,
@@ -124,10 +128,11 @@ PROFILES: dict[str, Profile] = {
             kerb=False,
             sight_m=160.0,
             leads=2,
+            lead_share=0.6,
             slower_lead_share=0.7,
             oncoming=4,
             parked_spacing_m=300.0,
-            cut_in_spacing_m=700.0,
+            cut_in_spacing_m=500.0,
             pedestrian_spacing_m=0.0,
             crossing_pedestrian_share=0.0,
             tree_spacing_m=16.0,
@@ -153,10 +158,11 @@ PROFILES: dict[str, Profile] = {
             kerb=False,
             sight_m=200.0,
             leads=3,
+            lead_share=0.5,
             slower_lead_share=0.6,
             oncoming=4,
             parked_spacing_m=900.0,
-            cut_in_spacing_m=500.0,
+            cut_in_spacing_m=350.0,
             pedestrian_spacing_m=0.0,
             crossing_pedestrian_share=0.0,
             tree_spacing_m=22.0,

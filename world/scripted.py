@@ -17,8 +17,9 @@ from onboard_vla.world.actors import Actor, View
 
 TRIGGER_WINDOW = 0.75
 """A motion triggered by the ego vehicle's approach starts between this share of its gap and the whole gap, or never."""
-LANE_HALF_M, ROOM_BEHIND_M, ROOM_BEHIND_S, ROOM_AHEAD_M = 1.6, 8.0, 1.2, 22.0
-"""Nobody pulls out or cuts in if the ego lane holds others this close: metres behind plus their travel, metres ahead."""
+LANE_HALF_M, ROOM_BEHIND_M, ROOM_BEHIND_S, ROOM_AHEAD_M, ROOM_AHEAD_S = 1.6, 8.0, 3.0, 22.0, 5.0
+"""Nobody pulls out or cuts in if the ego lane holds others this close: metres behind plus their travel, metres ahead plus
+what is gained on them."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,9 @@ def _room_in_lane(actor: Actor, others: list[Actor]) -> bool:
         other is not actor
         and other.path is None
         and abs(other.d_m) < LANE_HALF_M
-        and -ROOM_BEHIND_M - ROOM_BEHIND_S * other.speed_mps < other.s_m - actor.s_m < ROOM_AHEAD_M
+        and -ROOM_BEHIND_M - ROOM_BEHIND_S * other.speed_mps
+        < other.s_m - actor.s_m
+        < ROOM_AHEAD_M + ROOM_AHEAD_S * max(0.0, actor.speed_mps - other.speed_mps)
         for other in others
     )
 
@@ -132,22 +135,22 @@ def slow_lead(limit_mps: float, start_speed_mps: float, rng: np.random.Generator
 
 
 def pull_out(limit_mps: float, kerb_d_m: float, rng: np.random.Generator) -> Motion:
-    """A parked vehicle pulls out in front, dawdles, then speeds away."""
+    """A parked vehicle pulls out in front and dawdles; afterwards the traffic takes it over."""
     cruise = float(rng.uniform(0.45, 0.7)) * limit_mps
     ramp = cruise / float(rng.uniform(1.2, 1.8))
     hold = ramp + float(rng.uniform(4.0, 9.0))
-    away = 1.15 * limit_mps
-    speed = ((0.0, 0.0), (ramp, cruise), (hold, cruise), (hold + (away - cruise) / 1.2, away))
+    speed = ((0.0, 0.0), (ramp, cruise), (hold, cruise))
     return Motion(speed, ((0.0, kerb_d_m), (0.6, kerb_d_m), (0.6 + float(rng.uniform(2.6, 3.6)), 0.0)))
 
 
 def lane_cut_in(speed_mps: float, from_d_m: float, rng: np.random.Generator) -> Motion:
-    """A vehicle that has overtaken moves into the ego lane, slows a little, and later speeds away."""
+    """A vehicle that has overtaken moves into the ego lane, and slows a little; afterwards the
+    traffic takes it over."""
     slow = speed_mps * float(rng.uniform(0.72, 0.85))
     duration = float(rng.uniform(3.0, 4.5))
     brake_until = duration + (speed_mps - slow) / float(rng.uniform(0.8, 1.6))
     hold = brake_until + float(rng.uniform(3.0, 8.0))
-    speed = ((0.0, speed_mps), (duration, speed_mps), (brake_until, slow), (hold, slow), (hold + 10.0, 1.2 * speed_mps))
+    speed = ((0.0, speed_mps), (duration, speed_mps), (brake_until, slow), (hold, slow))
     return Motion(speed, ((0.0, from_d_m), (duration, 0.0)))
 
 

@@ -107,6 +107,8 @@ class Traffic:
     def _add_leads(self, ego_s_m: float) -> None:
         s = ego_s_m + self._rng.uniform(25.0, 70.0) * max(1.0, self._limit / 14.0)
         for _ in range(self._profile.leads):
+            if self._rng.uniform() > self._profile.lead_share:
+                continue
             lead = self._vehicle("idm", s, 0.0, 0.0, None, self._size())
             self._give_lead_motion(lead)
             self.moving.append(lead)
@@ -125,6 +127,7 @@ class Traffic:
         share = self._rng.uniform(0.55, 0.85) if slower else self._rng.uniform(0.95, 1.1)
         lead.speed_mps = share * self._limit
         scripted = not self._programmes and slower and self._profile.lanes == 1 and self._rng.uniform() < 0.5
+        scripted = scripted and not any(a.direction > 0 and a.s_m > lead.s_m and abs(a.d_m) < 1.5 for a in self.moving)
         if scripted:
             lead.family = "scripted"
             lead.behaviour = Replay(slow_lead(self._limit, lead.speed_mps, self._rng, self.kerb_d_m - 0.3))
@@ -142,9 +145,12 @@ class Traffic:
             self.moving.append(car)
 
     def _give_oncoming_motion(self, car: Actor) -> None:
-        speed = self._limit * self._rng.uniform(0.75, 1.05)
+        """One of the oncoming vehicles may replay a motion; it is slower than the rest, so that it runs into nobody."""
+        blind = self._rng.uniform() < 0.5 and not self._programmes
+        blind = blind and not any(a is not car and a.direction < 0 and a.family == "scripted" for a in self.moving)
+        speed = self._limit * (self._rng.uniform(0.55, 0.74) if blind else self._rng.uniform(0.88, 1.05))
         car.speed_mps, car.d_m = speed, self._road.oncoming_m
-        if not self._programmes and self._rng.uniform() < 0.4:
+        if blind:
             car.family, car.behaviour = "scripted", Replay(weaving(speed, self._road.oncoming_m, self._rng))
         else:
             car.family, car.behaviour = "idm", IdmDriver(IdmParameters(speed))
@@ -165,7 +171,7 @@ class Traffic:
             return
         s = 140.0 + self._rng.uniform(0.0, spacing / 2)
         while s < self._road.length_m - 250.0:
-            if self._profile.lanes == 1 and self._clear_of_junctions(s, before_m=110.0):
+            if self._profile.lanes == 1 and self._clear_of_junctions(s, before_m=60.0):
                 gap = 8.0 + 0.7 * self._limit + self._limit**2 / (2 * self._rng.uniform(2.2, 3.2))
                 replay = Replay(pull_out(self._limit, self.kerb_d_m, self._rng), trigger_gap_m=gap)
                 self.moving.append(self._vehicle("scripted", s, self.kerb_d_m, 0.0, replay, CAR))
@@ -302,6 +308,6 @@ class Traffic:
 
     def _occupied(self, actor: Actor, s: float) -> bool:
         return any(
-            a is not actor and a.path is None and abs(a.s_m - s) < 25.0 and abs(a.d_m - actor.d_m) < 2.5
+            a is not actor and a.path is None and abs(a.s_m - s) < 40.0 and abs(a.d_m - actor.d_m) < 2.5
             for a in self.moving
         )
