@@ -1,4 +1,4 @@
-"""Record one episode: the expert drives, disturbances push it off its way, every label is the expert's plan from there."""
+"""Record one episode: the expert drives, disturbances push it off its way, labels are the expert's plans from there."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from onboard_vla.world.control import Control
 from onboard_vla.world.dataset_images import ModelPictures
 
 if TYPE_CHECKING:
+    from onboard_vla.world.expert import Expert
     from onboard_vla.world.render import Renderer
-    from onboard_vla.world.world import World
+    from onboard_vla.world.scene import SceneDescription
+    from onboard_vla.world.world import StartOffset, World
 
 STEP_S = 0.02
 SAMPLE_STEPS = 25
@@ -39,11 +41,25 @@ AUXILIARY = (
 class Disturbance:
     """How often and how hard the driven path is pushed. Shares and rates per second."""
 
-    steering_rate: float = 0.16
-    steering_heading_rad: tuple[float, float] = (0.03, 0.22)
-    speed_rate: float = 0.10
-    stop_share: float = 0.2
-    largest_offset_m: float = 1.4
+    steering_rate: float = 0.4
+    steering_heading_rad: tuple[float, float] = (0.03, 0.25)
+    speed_rate: float = 0.12
+    stop_share: float = 0.25
+    largest_offset_m: float = 1.2
+    start_lateral_m: float = 1.2
+    start_heading_rad: float = 0.1
+    start_standing_share: float = 0.15
+    start_speed_factor: tuple[float, float] = (0.3, 1.2)
+
+
+def disturbed_start(seed: int, how: Disturbance) -> StartOffset:
+    """Where a disturbed episode starts relative to the lane."""
+    from onboard_vla.world.world import StartOffset
+
+    rng = np.random.default_rng((seed, 1))
+    factor = 0.0 if rng.random() < how.start_standing_share else rng.uniform(*how.start_speed_factor)
+    lateral = rng.uniform(-how.start_lateral_m, how.start_lateral_m)
+    return StartOffset(lateral, rng.uniform(-how.start_heading_rad, how.start_heading_rad), float(factor))
 
 
 class _Pushes:
@@ -95,14 +111,17 @@ def record_episode(
     pushes = _Pushes(rng, how) if how is not None else None
     for step in range(round(seconds / STEP_S)):
         if step % SAMPLE_STEPS == 0:
-            rows.append(_sample(world, expert, renderer, pictures))
+            images = renderer.render(world)
+            rows.append(
+                sample(world, expert, {camera: pictures(camera, images[camera]) for camera in pictures.cameras})
+            )
         control = expert.control()
         if pushes is not None:
-            control = pushes.apply(control, world.ego.speed_mps, world.ego_d_m, world.lead()[0])
+            control = pushes.apply(control, world.ego.speed_mps, _offset_ahead(world), world.lead()[0])
         world.step(control, STEP_S)
         if any(v.kind in ("collision", "off_road") for v in world.violations):
             break
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    return stack(rows)
 
 
 def auxiliary_truth(world: World) -> NDArray[np.float32]:
@@ -116,23 +135,36 @@ def auxiliary_truth(world: World) -> NDArray[np.float32]:
     return np.array([*values, near, float(np.clip(closing, -10.0, 10.0)), red, signal_near], np.float32)
 
 
-def _sample(world: World, expert: Any, renderer: Renderer, pictures: ModelPictures) -> dict[str, Any]:  # noqa: ANN401
+def _offset_ahead(world: World) -> float:
+    """Lateral offset that the present heading leads to within the time that recovery takes to bite."""
+    return world.ego_d_m + world.heading_error_rad * world.ego.speed_mps * RECOVERY_S
+
+
+RECOVERY_S = 0.7
+
+
+def stack(rows: list[dict[str, Any]]) -> dict[str, NDArray[Any]]:
+    """An episode's arrays from its rows."""
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def sample(world: World, expert: Expert, sized: dict[str, NDArray[np.uint8]]) -> dict[str, Any]:
+    """One row of an episode, with pictures already at the model's size."""
     plan = expert.plan()
-    images = renderer.render(world)
-    sized = {camera: pictures(camera, images[camera]) for camera in pictures.cameras}
     return {
         "front": sized["front"],
-        "sides": np.stack([sized[camera] for camera in pictures.cameras if camera != "front"]),
+        "sides": np.stack([image for camera, image in sized.items() if camera != "front"]),
         "poses": np.asarray(plan.poses, np.float32),
         "speed": np.float32(world.ego.speed_mps),
         "command": np.int8(COMMANDS.index(world.command)),
         "demanding": np.bool_(plan.demanding),
         "auxiliary": auxiliary_truth(world),
-        "reasoning": np.array(reasoning_text(plan), dtype="U96"),
+        "reasoning": np.array(reasoning_text(plan.scene), dtype="U120"),
         "ego": np.array([world.ego.x_m, world.ego.y_m, world.ego.heading_rad]),
     }
 
 
-def reasoning_text(plan: Any) -> str:  # noqa: ANN401
-    """The expert's scene description as one short sentence."""
-    return str(plan.scene)[:96]
+def reasoning_text(scene: SceneDescription) -> str:
+    """The expert's scene description as one line in small words."""
+    seen = "".join(f"{found.kind} at {max(0, round(found.distance_m))} m. " for found in scene.critical[:1])
+    return f"{scene.scene}. {seen}{scene.intent}: {scene.lateral}, {scene.longitudinal}."

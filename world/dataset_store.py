@@ -1,4 +1,4 @@
-"""Episodes on disk, one .npz each, and all of them in memory as one table of frames with the samples that can be formed."""
+"""Episodes on disk, one .npz each; in memory one table of frames with the samples that can be formed."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def load_frames(paths: Sequence[Path]) -> Frames:
 
 
 def build_episodes(folder: Path, jobs: Sequence[tuple[str, int, float, bool]], cameras: dict[str, Any]) -> int:
-    """Record the episodes among `jobs` (profile, seed, seconds, disturbed) that are not on disk yet; returns how many."""
-    from onboard_vla.world.dataset_episode import Disturbance, record_episode
+    """Record those of `jobs` (profile, seed, seconds, disturbed) that are not on disk yet; returns how many."""
+    from onboard_vla.world.dataset_episode import Disturbance, disturbed_start, record_episode
     from onboard_vla.world.dataset_images import ModelPictures
     from onboard_vla.world.render import Renderer
     from onboard_vla.world.rig import default_rig
@@ -85,8 +85,9 @@ def build_episodes(folder: Path, jobs: Sequence[tuple[str, int, float, bool]], c
         return 0
     renderer, pictures = Renderer(default_rig()), ModelPictures(cameras)
     for profile, seed, seconds, disturbed in missing:
-        world = World(seed, profile)
-        arrays = record_episode(world, renderer, pictures, seconds, seed, Disturbance() if disturbed else None)
+        how = Disturbance() if disturbed else None
+        world = World(seed, profile, disturbed_start(seed, how) if how is not None else None)
+        arrays = record_episode(world, renderer, pictures, seconds, seed, how)
         save_episode(episode_path(folder, profile, seed), arrays)
     return len(missing)
 

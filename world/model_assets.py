@@ -29,7 +29,7 @@ CAMERAS: dict[str, Any] = {
         for camera in PROMPT_CAMERAS
     ],
 }
-"""Crop boxes are fractions of the source picture, cut before resizing. Mean and std are Qwen2.5-VL's (autovla sheet)."""
+"""Crop boxes are fractions of the source picture, cut before resizing. Mean and std: Qwen2.5-VL (autovla sheet)."""
 
 
 def _segments() -> list[dict[str, str]]:

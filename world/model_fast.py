@@ -1,6 +1,6 @@
-"""The same computation as transformers' Qwen2.5-VL, batched for training on a CPU: equal grids together, no patch permutation.
+"""The same computation as transformers' Qwen2.5-VL, batched for training on a CPU: equal grids together.
 
-Works on the parameters of a `Qwen2_5_VLForConditionalGeneration` in place; a test holds both forwards against each other.
+Works on the parameters of a `Qwen2_5_VLForConditionalGeneration` in place; a test holds both against each other.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class FastVision:
             hidden = hidden + _vision_attention(block.attn, rms_norm(hidden, block.norm1), cos, sin, mask)
             hidden = hidden + swiglu(block.mlp, rms_norm(hidden, block.norm2))
         merger = self.visual.merger
-        batch, count, width = hidden.shape
+        batch, count, _ = hidden.shape
         merged = rms_norm(hidden, merger.ln_q).reshape(batch, count // self.config.spatial_merge_size**2, -1)
         result: Tensor = merger.mlp(merged)
         return result
@@ -162,7 +162,7 @@ def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention (B, H, S, D) with an additive mask; as two batched products it trains twice as fast on a CPU as SDPA."""
+    """Attention (B, H, S, D) with an additive mask; two batched products train faster on a CPU than SDPA does."""
     batch, heads, length, width = query.shape
     query, key, value = query.flatten(0, 1) * width**-0.5, key.flatten(0, 1), value.flatten(0, 1)
     if mask is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.geometry import compose
 from onboard_vla.core.road import COMMANDS
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.world.dataset_episode import SAMPLE_STEPS, sample, stack
 from onboard_vla.world.dataset_images import ModelPictures
 from onboard_vla.world.model_assets import CAMERAS
 from onboard_vla.world.train_decode import decode_fast
@@ -64,6 +65,7 @@ class _Car:
         self.acting: SafeTrajectory | None = None
         self.coming: SafeTrajectory | None = None
         self.offsets: list[float] = []
+        self.rows: list[dict[str, Any]] = []
 
     def look(self, images: dict[str, NDArray[np.uint8]]) -> None:
         self.kept.append({camera: self._pictures(camera, images[camera]) for camera in self._pictures.cameras})
@@ -82,8 +84,13 @@ def drive(
     seeds: Sequence[int],
     seconds: float,
     progress: Callable[[float], None] | None = None,
+    keep: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
 ) -> list[Drive]:
-    """Drive each seed's world for `seconds`, or until the vehicle has left the road or hit something by its own fault."""
+    """Drive each seed's world for `seconds`, or until the vehicle has left the road or hit something by its own fault.
+
+    `keep` gets each seed's episode with the expert's labels where the model led, as `record_episode` gives them.
+    """
+    from onboard_vla.world.expert import Expert
     from onboard_vla.world.render import Renderer
     from onboard_vla.world.rig import default_rig
     from onboard_vla.world.world import World
@@ -95,6 +102,8 @@ def drive(
         if step % PICTURE_STEPS == 0:
             for car in active:
                 car.look(renderer.render(car.world))
+                if keep is not None and step % SAMPLE_STEPS == 0:
+                    car.rows.append(sample(car.world, Expert(car.world), car.kept[-1]))
         if step % PLAN_STEPS == 0:
             plans = _plan(learner, active)
             for car, plan in zip(active, plans, strict=True):
@@ -109,6 +118,8 @@ def drive(
             progress((step + 1) * STEP_S / seconds)
         if not active:
             break
+    for car in cars if keep is not None else ():
+        keep(car.drive.seed, stack(car.rows))  # type: ignore[misc]
     return [_summary(car) for car in cars]
 
 

@@ -54,7 +54,7 @@ class CachedLanguage:
 
 @torch.no_grad()
 def decode_fast(learner: Learner, batch: Batch, visual: Tensor | None = None) -> Decoded:
-    """Actions after the forced fast prefix, and the fork's own choice. `visual` replaces the batch's own visual tokens."""
+    """Actions after the forced fast prefix, and the fork's own choice; `visual` replaces the batch's visual tokens."""
     layout, language = learner.layout, learner.language
     answer = layout.fast(np.zeros(layout.prompt.answer.action_count, np.int64))
     actions_at = int(np.flatnonzero(answer.kinds == 4)[0])

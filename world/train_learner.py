@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from transformers import Qwen2_5_VLForConditionalGeneration
 
 AUXILIARY_TAP = 2
-"""The auxiliary head reads the token after the front video once two layers have run, so two more can use what it holds."""
+"""The auxiliary head reads the token after the front video once two layers have run: two more can use what it holds."""
 SIDE_GRADIENT_SHARE = 0.25
-"""Share of steps in which the older pair and the side cameras also pass gradients to the vision tower (they are dear)."""
+"""Share of steps in which the older pair and the side cameras, too, pass gradients to the vision tower (dear)."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,7 @@ class Learner:
         return self.vision(patchify(pairs, grid, PATCH, MERGE), grid)
 
     def rotation(self, length: int) -> tuple[Tensor, Tensor]:
+        """Rotary tables (length, head width) of the layout's positions."""
         if length not in self._rotations:
             self._rotations[length] = self.language.rotation(self.layout.positions(self.model, length))
         return self._rotations[length]

@@ -35,7 +35,7 @@ class ActionTargets:
 def action_loss(logits: Tensor, samples: Samples, batch: Batch, targets: ActionTargets, softness_m: float) -> Tensor:
     """Cross entropy of action logits (B * T, V) with labels softened over codebook neighbours, plus the motion's error.
 
-    `softness_m`: a neighbour's label falls with exp(-(d / softness)^2 / 2), d the mean corner distance; 0 = hard labels.
+    `softness_m`: a neighbour's label falls with exp(-(d / softness)^2 / 2), d the mean corner distance; 0: hard labels.
     """
     neighbours = torch.from_numpy(samples.neighbours[batch.rows]).flatten(0, 1)
     scores = functional.log_softmax(logits, -1)

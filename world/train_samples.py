@@ -23,7 +23,9 @@ FRAME_OFFSETS = ((-3, -2), (-1, 0))
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """`front` (B, 2, 2, H, W, 3) uint8: pairs, oldest first; `sides` (B, 5, 2, 2, h, w, 3) uint8; `ids` (B, S) int64;
+    """What one step learns from.
+
+    `front` (B, 2, 2, H, W, 3) uint8: pairs, oldest first; `sides` (B, 5, 2, 2, h, w, 3) uint8; `ids` (B, S) int64;
     `kinds` (B, S) int8 as in train_layout; `rows` (B,): positions among the samples.
     """
 
@@ -96,7 +98,7 @@ OTHER_FORM_SHARE = 0.1
 def encode_with_neighbours(
     codebook: Codebook, poses: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Tokens (N, T), the NEIGHBOURS nearest tokens (N, T, n) of each step, and their mean corner distances in metres."""
+    """Tokens (N, T), the nearest tokens (N, T, NEIGHBOURS) of each step, and their mean corner distances in metres."""
     count, steps = poses.shape[:2]
     near = min(NEIGHBOURS, codebook.size)
     neighbours = np.zeros((count, steps, near), np.int64)
@@ -116,7 +118,7 @@ def encode_with_neighbours(
 
 
 def auxiliary_targets(frames: Frames) -> NDArray[np.float32]:
-    """(N, A) float32, unscaled: the recorded truths, the own speed, and the expert's lateral plan at 1, 2, 3 and 4 s."""
+    """(N, A) float32, unscaled: the recorded truths, own speed, and the expert's lateral plan at 1, 2, 3 and 4 s."""
     table, rows = frames.table, frames.samples
     plan = table["poses"][rows][:, (1, 3, 5, 7), 1]
     return np.concatenate([table["auxiliary"][rows], table["speed"][rows][:, None], plan], axis=1).astype(np.float32)

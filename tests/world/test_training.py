@@ -1,0 +1,183 @@
+"""The training's own parts: the fast forward against transformers, labels, pictures, and the whole command in small."""
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.codebook import Codebook
+from onboard_vla.core.prompt import PromptTemplate
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from onboard_vla.world import train  # noqa: E402
+from onboard_vla.world.dataset_store import Frames  # noqa: E402
+from onboard_vla.world.model_assets import CAMERAS, write_assets  # noqa: E402
+from onboard_vla.world.model_build import build_model  # noqa: E402
+from onboard_vla.world.model_tokenizer import save_tokenizer  # noqa: E402
+from onboard_vla.world.train_codebook import build_codebook, sample_trajectories  # noqa: E402
+from onboard_vla.world.train_decode import decode_fast  # noqa: E402
+from onboard_vla.world.train_layout import ACTION, FORK, Layout  # noqa: E402
+from onboard_vla.world.train_learner import Learner  # noqa: E402
+from onboard_vla.world.train_losses import ActionTargets, action_loss  # noqa: E402
+from onboard_vla.world.train_samples import Samples, batches  # noqa: E402
+from onboard_vla.world.train_stages import softness  # noqa: E402
+
+ROWS = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def codebook() -> Codebook:
+    return build_codebook(0, tokens=256, motions=3000)
+
+
+@pytest.fixture(scope="module")
+def samples(codebook: Codebook, tmp_path_factory) -> Samples:
+    folder = tmp_path_factory.mktemp("assets")
+    tokenizer = save_tokenizer(folder)
+    write_assets(folder)
+    layout = Layout(PromptTemplate.load(folder / "prompt.json"), tokenizer)
+    rng = np.random.default_rng(0)
+    table = {
+        "front": rng.integers(0, 256, (ROWS, 112, 168, 3), dtype=np.uint8),
+        "sides": rng.integers(0, 256, (ROWS, 5, 56, 56, 3), dtype=np.uint8),
+        "poses": sample_trajectories(8.0, ROWS, rng).astype(np.float32),
+        "speed": np.linspace(0, 30, ROWS, dtype=np.float32),
+        "command": np.arange(ROWS, dtype=np.int8) % 3,
+        "demanding": np.arange(ROWS) % 2 == 0,
+        "auxiliary": rng.normal(size=(ROWS, 9)).astype(np.float32),
+        "reasoning": np.full(ROWS, "left curve. lead vehicle at 12 m. follow: bear left, slow down."),
+    }
+    frames = Frames(table, np.zeros(ROWS, np.int32), np.full(ROWS, "quiet_road"), np.arange(3, ROWS))
+    made = Samples(frames, codebook, layout)
+    made.tokenizer = tokenizer
+    return made
+
+
+@pytest.fixture(scope="module")
+def learner(samples: Samples) -> Learner:
+    model = build_model(samples.tokenizer, 0)
+    made = Learner(model, samples, ActionTargets.of(samples.codebook, samples.layout.first_action), blind=False)
+    made.precise = True
+    return made
+
+
+def transformers_inputs(samples: Samples, row: int) -> dict:
+    """Pixels in transformers' order, cut here a second time and in another way."""
+    mean, std = np.array(CAMERAS["mean"], np.float32), np.array(CAMERAS["std"], np.float32)
+    at, table = samples.rows[row], samples.frames.table
+    pixels, grids = [], []
+    videos = [table["front"][at - 3 : at + 1], *(table["sides"][at - 3 : at + 1, c] for c in range(5))]
+    for video in videos:
+        values = ((video.astype(np.float32) / 255 - mean) / std).transpose(0, 3, 1, 2)
+        times, channels, height, width = values.shape
+        grid = (times // 2, height // 14, width // 14)
+        cut = values.reshape(grid[0], 2, channels, grid[1] // 2, 2, 14, grid[2] // 2, 2, 14)
+        pixels.append(cut.transpose(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(-1, channels * 2 * 14 * 14))
+        grids.append(grid)
+    return {"pixel_values_videos": torch.from_numpy(np.concatenate(pixels)), "video_grid_thw": torch.tensor(grids)}
+
+
+def kinds_of(ids, samples: Samples):
+    return torch.where(ids == samples.layout.video_id, 2, 0).int()
+
+
+@torch.no_grad()
+def test_fast_forward_equals_transformers(learner: Learner, samples: Samples) -> None:
+    batch = samples.batch(np.arange(4), None)
+    logits, _ = learner.forward(batch.ids, learner.visual_tokens(batch, deep=True))
+    logits = logits.view(4, -1, logits.shape[-1])
+    for row in range(4):
+        ids = batch.ids[row : row + 1]
+        extra = transformers_inputs(samples, row)
+        reference = learner.model(input_ids=ids, mm_token_type_ids=kinds_of(ids, samples), **extra).logits[0]
+        reference = reference[samples.layout.prompt_length - 1 : -1]
+        assert (logits[row] - reference).abs().max() < 2e-5
+
+
+@torch.no_grad()
+def test_cached_decoding_equals_transformers_generate(learner: Learner, samples: Samples) -> None:
+    layout = samples.layout
+    fast = layout.fast(np.zeros(10, np.int64))
+    prefix = torch.from_numpy(fast.ids[: int(np.flatnonzero(fast.kinds == ACTION)[0])])[None]
+    decoded = decode_fast(learner, samples.batch(np.arange(2), None))
+    only_actions = list(range(layout.first_action, layout.first_action + samples.codebook.size))
+    for row in range(2):
+        ids = torch.cat(
+            [
+                torch.from_numpy(layout.prompt_ids(round(float(samples.speed[row]), 1), int(samples.command[row])))[
+                    None
+                ],
+                prefix,
+            ],
+            1,
+        )
+        found = learner.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            mm_token_type_ids=kinds_of(ids, samples),
+            max_new_tokens=10,
+            do_sample=False,
+            prefix_allowed_tokens_fn=lambda *_: only_actions,
+            **transformers_inputs(samples, row),
+        )
+        assert (found[0, ids.shape[1] :].numpy() - layout.first_action).tolist() == decoded.actions[row].tolist()
+
+
+def test_blind_model_does_not_depend_on_pictures(samples: Samples) -> None:
+    model = build_model(samples.tokenizer, 0)
+    blind = Learner(model, samples, ActionTargets.of(samples.codebook, samples.layout.first_action), blind=True)
+    with_pictures, without = samples.batch(np.arange(3), None), samples.batch(np.arange(3), None, pictures=False)
+    assert (decode_fast(blind, with_pictures).actions == decode_fast(blind, without).actions).all()
+
+
+def test_labels_are_the_expert_s_plan_in_tokens(samples: Samples) -> None:
+    batch = samples.batch(np.arange(2), None)
+    for row in range(2):
+        actions = batch.ids[row][batch.kinds[row] == ACTION].numpy() - samples.layout.first_action
+        decoded = samples.codebook.decode(actions)[0]
+        assert np.hypot(*(decoded - samples.poses[row])[:, :2].T).mean() < 0.5
+        slow = batch.ids[row][batch.kinds[row] == FORK].item() == samples.layout.fork_ids[1]
+        assert slow == samples.demanding[row]
+
+
+def test_hard_labels_are_the_limit_of_soft_ones(samples: Samples) -> None:
+    batch = samples.batch(np.arange(2), None)
+    targets = ActionTargets.of(samples.codebook, samples.layout.first_action)
+    logits = torch.randn(
+        20, samples.layout.first_action + samples.codebook.size, generator=torch.Generator().manual_seed(0)
+    )
+    hard = action_loss(logits, samples, batch, targets, 0.0)
+    assert action_loss(logits, samples, batch, targets, 1e-4).item() == pytest.approx(hard.item(), rel=1e-4)
+    assert softness(0, 100) > softness(50, 100) > 0 == softness(99, 100)
+
+
+def test_interrupted_batches_go_on_where_they_stopped() -> None:
+    whole = [b.tolist() for b in batches(10, 4, 6, seed=3)]
+    assert [b.tolist() for b in batches(10, 4, 6, seed=3, start=4)] == whole[4:]
+    assert all(len(set(b)) == 4 for b in whole)
+
+
+def test_smoke_run_writes_a_checkpoint_and_resumes(tmp_path) -> None:
+    arguments = ["--smoke", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
+    assert train.main(arguments) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"model.safetensors", "codebook.npz", "prompt.json", "cameras.json", "card.json", "card.md"} <= names
+    assert "golden_scenes.npz" in names
+    weights = (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert train.main(arguments) == 0
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
+
+
+def test_bad_options_end_in_one_line(capsys, tmp_path) -> None:
+    assert train.main(["--work", str(tmp_path), "--stages", "fly"]) == 1
+    assert "unknown 'fly'" in capsys.readouterr().err
+    assert train.main(["--work", str(tmp_path), "--stages", "card"]) == 1
+    assert "--out" in capsys.readouterr().err

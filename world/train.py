@@ -1,0 +1,119 @@
+"""Make the reference checkpoint: codebook, episodes, training, measured card."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
+
+if TYPE_CHECKING:
+    from onboard_vla.world.train_plan import Workplace
+    from onboard_vla.world.train_stages import Report
+
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+}
+"""glibc gives big tensors back to the system after every step unless told otherwise; that costs half the speed."""
+STAGES = ("codebook", "data", "vision", "whole", "blind", "card")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the stages asked for; exit status 0 when the checkpoint is written."""
+    parser = argparse.ArgumentParser(prog="python -m onboard_vla.world.train", description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for episodes and progress (about 5 GB)")
+    parser.add_argument("--out", type=Path, help="checkpoint folder to write; needed by the stage 'card'")
+    parser.add_argument("--stages", default=",".join(STAGES), help=f"which of {','.join(STAGES)} to run")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that record episodes")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="threads of the training (1 is best on a shared machine)"
+    )
+    parser.add_argument("--smoke", action="store_true", help="seconds instead of hours: shows that everything runs")
+    options = parser.parse_args(arguments)
+    stages = options.stages.split(",")
+    try:
+        unknown = set(stages) - set(STAGES)
+        if unknown:
+            raise ConfigurationError(f"--stages: unknown {sorted(unknown)[0]!r}, expected some of {', '.join(STAGES)}")
+        if "card" in stages and options.out is None:
+            raise ConfigurationError("--out: the stage 'card' needs the checkpoint folder to write")
+        run(stages, options)
+    except OnboardVlaError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def run(stages: Sequence[str], options: argparse.Namespace) -> None:
+    """Run `stages` in their order."""
+    import torch
+
+    from onboard_vla.world import train_stages as work
+    from onboard_vla.world.train_plan import FULL, SMOKE, Workplace
+
+    torch.set_num_threads(options.threads)
+    plan, place, seed = (SMOKE if options.smoke else FULL), Workplace(options.work), options.seed
+    place.folder.mkdir(parents=True, exist_ok=True)
+    with _stage(place, "codebook") as report:
+        codebook = work.make_codebook(plan, place, seed, report)
+    tokenizer, layout = work.make_assets(place)
+    if "data" in stages:
+        with _stage(place, "data") as report:
+            work.record(plan, place, options.workers, report)
+    if not {"vision", "whole", "blind", "card"} & set(stages):
+        return
+    samples = work.Samples(work.load(plan, place, validation=False), codebook, layout)
+    learner = work.make_learner(place, tokenizer, samples, seed, blind=False)
+    if {"vision", "whole"} & set(stages):
+        with _stage(place, "vision") as report:
+            work.train_vision(learner, plan.vision, place, seed, report)
+    if "whole" in stages:
+        with _stage(place, "whole") as report:
+            checked = work.Samples(work.load(plan, place, validation=True), codebook, layout)
+            work.train_whole(learner, plan.whole, place, seed, report, work.Watch(learner, checked, plan, place, seed))
+    blind = work.make_learner(place, tokenizer, samples, seed, blind=True)
+    if "blind" in stages:
+        with _stage(place, "blind") as report:
+            work.train_whole(blind, plan.whole, place, seed, report, lambda step: None)
+    if "card" in stages:
+        from onboard_vla.world.card import write_checkpoint
+
+        with _stage(place, "card") as report:
+            write_checkpoint(plan, place, options.out, learner, blind, seed, report)
+
+
+@contextmanager
+def _stage(place: Workplace, title: str) -> Iterator[Report]:
+    """A progress bar with the time left; the stage's wall time is added to the run's account."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:9}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    started = time.monotonic()
+    with Progress(*columns) as bar:
+        task = bar.add_task(title, total=1.0, text="")
+        yield lambda done, text: bar.update(task, completed=done, text=text)
+    place.spent(title, time.monotonic() - started)
+
+
+if __name__ == "__main__":
+    if any(name not in os.environ for name in ALLOCATOR):
+        os.execve(  # noqa: S606
+            sys.executable,
+            [sys.executable, "-m", "onboard_vla.world.train", *sys.argv[1:]],
+            {**os.environ, **ALLOCATOR},
+        )
+    sys.exit(main())

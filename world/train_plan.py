@@ -1,0 +1,107 @@
+"""How much of everything a training run does, and where it keeps its work."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from onboard_vla.world.train_learner import Schedule
+
+TRAIN_SEEDS, VALIDATION_SEEDS, DRIVE_SEEDS = 10_000, 500_000, 900_000
+"""First seeds of the worlds for training, validation and closed-loop driving; the ranges never meet."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes of one run. Episodes per profile are (train, validation); seconds are of world time."""
+
+    episodes: dict[str, tuple[int, int]]
+    episode_seconds: float
+    codebook_tokens: int
+    codebook_motions: int
+    vision: Schedule
+    whole: Schedule
+    measured_samples: int
+    drives: int
+    drive_seconds: float
+    golden_scenes: int
+
+
+FULL = Plan(
+    episodes={"quiet_road": (540, 40)},
+    episode_seconds=30.0,
+    codebook_tokens=2048,
+    codebook_motions=40_000,
+    vision=Schedule(steps=1800, batch=64, rate=0.0, vision_rate=1.5e-3),
+    whole=Schedule(steps=1500, batch=64, rate=1.5e-3, vision_rate=5e-4),
+    measured_samples=640,
+    drives=16,
+    drive_seconds=60.0,
+    golden_scenes=8,
+)
+SMOKE = Plan(
+    episodes={"quiet_road": (2, 1)},
+    episode_seconds=3.5,
+    codebook_tokens=2048,
+    codebook_motions=6_000,
+    vision=Schedule(steps=3, batch=4, rate=0.0, vision_rate=1e-3, warmup=1),
+    whole=Schedule(steps=3, batch=4, rate=1e-3, vision_rate=1e-3, warmup=1),
+    measured_samples=4,
+    drives=1,
+    drive_seconds=0.6,
+    golden_scenes=2,
+)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Files of a run in progress."""
+
+    folder: Path
+
+    @property
+    def episodes(self) -> Path:
+        """Recorded episodes."""
+        return self.folder / "episodes"
+
+    @property
+    def assets(self) -> Path:
+        """Tokenizer, prompt and cameras."""
+        return self.folder / "assets"
+
+    @property
+    def codebook(self) -> Path:
+        """The codebook."""
+        return self.folder / "codebook.npz"
+
+    def log(self, line: str) -> None:
+        """Append a line with the time to log.txt."""
+        with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+
+    def spent(self, stage: str, seconds: float) -> None:
+        """Add wall time to a stage."""
+        times = self.stage_seconds()
+        times[stage] = times.get(stage, 0.0) + seconds
+        (self.folder / "seconds.json").write_text(json.dumps(times), encoding="utf-8")
+
+    def stage_seconds(self) -> dict[str, float]:
+        """Wall time spent in each stage over all starts of the run."""
+        path = self.folder / "seconds.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+    def state(self, stage: str) -> Path:
+        """Where a stage's progress is kept."""
+        return self.folder / f"{stage}.pt"
+
+
+def jobs(plan: Plan, validation: bool) -> list[tuple[str, int, float, bool]]:
+    """Episodes to record as (profile, seed, seconds, disturbed): three of four are disturbed."""
+    first = VALIDATION_SEEDS if validation else TRAIN_SEEDS
+    result = []
+    for offset, (profile, counts) in enumerate(plan.episodes.items()):
+        for index in range(counts[1] if validation else counts[0]):
+            result.append((profile, first + 10_000 * offset + index, plan.episode_seconds, index % 4 != 0))
+    return result

@@ -1,0 +1,36 @@
+"""Real validation inputs as files beside the weights, for calibrating an export and for holding it to parity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.world.model_assets import PROMPT_CAMERAS
+from onboard_vla.world.train_samples import Samples
+
+PADDING = -1
+
+
+def save_scenes(path: Path, samples: Samples, rows: NDArray[np.int64]) -> None:
+    """Write N scenes.
+
+    `images_{camera}` (N, 4, H, W, 3) uint8 at the model's size, oldest first; `prompt_ids` (N, S) int64 up to where the
+    answer begins, padded with -1; `action_tokens` (N, T) int64 of the expert; `speed_mps` (N,) float64; `command` (N,).
+    """
+    table, layout = samples.frames.table, samples.layout
+    frames = samples.rows[rows][:, None] + np.arange(-3, 1)
+    arrays = {"images_front": table["front"][frames]}
+    sides = [camera for camera in PROMPT_CAMERAS if camera != "front"]
+    for index, camera in enumerate(sides):
+        arrays[f"images_{camera}"] = table["sides"][frames, index]
+    prompts = [layout.prompt_ids(round(float(samples.speed[i]), 1), int(samples.command[i])) for i in rows]
+    ids = np.full((len(rows), max(len(p) for p in prompts)), PADDING, np.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = prompt
+    arrays["prompt_ids"] = ids
+    arrays["action_tokens"] = samples.tokens[rows]
+    arrays["speed_mps"] = np.round(samples.speed[rows], 1)
+    arrays["command"] = samples.command[rows]
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
