@@ -113,6 +113,7 @@ class ClosedLoop:
         self._scene, self._link, self._clock, self._processes = scene, link, clock, processes
         self._record, self._recorder = record, recorder
         self._tick = 0
+        self._behind_ns = 0
         self._sequence = 0
         self._engage_tick: int | None = None
         self._handed_over = False
@@ -141,6 +142,11 @@ class ClosedLoop:
         """True once the planner's heartbeat says that it is warmed up."""
         return self._planner_ready
 
+    @property
+    def behind_ns(self) -> int:
+        """How late the last step began; never in virtual time."""
+        return self._behind_ns
+
     def engage(self) -> None:
         """Ask the supervisor to take over from the next step on; that step is time zero of the run."""
         if self._engage_tick is None:
@@ -151,6 +157,7 @@ class ClosedLoop:
         """Wait until the next step is due, then carry it out."""
         due_ns = self.world_ns
         now = self._clock.wait(due_ns)
+        self._behind_ns = now.monotonic_ns - self._clock.base.now(due_ns).monotonic_ns
         self._receive()
         self._break_things(now)
         self._sense(self._clock.base.now(due_ns))

@@ -158,6 +158,8 @@ class RunRecord:
     expert_progress_m: float = 0.0
     stopped_early: str = ""
     """Why the run ended before its time; empty for a run of full length."""
+    too_busy: bool = False
+    """The run ended because the world could not keep up with real time on this machine."""
     restarts: list[tuple[int, str]] = field(default_factory=list)
     """Processes that came back: (time_ns at which they reported ready, name)."""
 

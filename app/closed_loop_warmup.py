@@ -14,6 +14,12 @@ SHADOW_PASSES = 10
 """Consecutive plans that must have passed in shadow for the model to drive from the start (supervisor's ladder)."""
 DEFAULT_WARMUP_NS = 4 * SECOND_NS
 """Least warm-up: 1.5 s of pictures, ten plans at 5 Hz, and half a second."""
+BEHIND_LIMIT_NS = 1 * SECOND_NS
+"""A world this late cannot be a vehicle: its stamps would be older than every limit of the supervisor."""
+
+
+class TooBusyError(EnvironmentLacksError):
+    """This machine cannot drive the world in real time now."""
 
 
 def warm_up(loop: ClosedLoop, least_ns: int) -> None:
@@ -21,6 +27,7 @@ def warm_up(loop: ClosedLoop, least_ns: int) -> None:
 
     Raises:
         EnvironmentLacksError: the planner did not become ready in time.
+        TooBusyError: see `keep_pace`.
     """
     while loop.world_ns < least_ns or not _settled(loop):
         if loop.world_ns > READY_LIMIT_NS:
@@ -28,6 +35,20 @@ def warm_up(loop: ClosedLoop, least_ns: int) -> None:
                 f"the planner did not become ready within {READY_LIMIT_NS / SECOND_NS:g} s of driving; see its log"
             )
         loop.step()
+        keep_pace(loop)
+
+
+def keep_pace(loop: ClosedLoop) -> None:
+    """Give up once the world has fallen behind real time.
+
+    Raises:
+        TooBusyError: by more than `BEHIND_LIMIT_NS`.
+    """
+    if loop.behind_ns > BEHIND_LIMIT_NS:
+        raise TooBusyError(
+            f"the world is {loop.behind_ns / SECOND_NS:.1f} s behind real time: this machine is too busy for a run in "
+            "real time; end other work, or use --lockstep"
+        )
 
 
 def _settled(loop: ClosedLoop) -> bool:

@@ -13,13 +13,13 @@ from onboard_vla.app.closed_loop import Scene
 from onboard_vla.app.closed_loop_figures import figures_of
 from onboard_vla.app.closed_loop_json import compared_part, digest_of, run_json, write_json
 from onboard_vla.app.closed_loop_record import RunRecord, RunSettings
-from onboard_vla.app.closed_loop_warmup import DEFAULT_WARMUP_NS
+from onboard_vla.app.closed_loop_warmup import DEFAULT_WARMUP_NS, TooBusyError
 from onboard_vla.app.demo_bundle import PreparedBundle
 from onboard_vla.app.demo_bundle_view import prepare_with_progress
 from onboard_vla.app.demo_run import run_realtime
 from onboard_vla.app.demo_tables import end_tables, verdict_line
 from onboard_vla.app.demo_transport import choose_transport, start_processes
-from onboard_vla.app.demo_verdict import EXIT_STATUS, PRECONDITION_MISSED, judge
+from onboard_vla.app.demo_verdict import EXIT_STATUS, INCONCLUSIVE, PRECONDITION_MISSED, judge
 from onboard_vla.app.demo_view import LiveView
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS, demo_faults
 from onboard_vla.app.lockstep import run_lockstep
@@ -35,7 +35,11 @@ LOCKSTEP = "lockstep"
 
 
 class NotDrivenError(EnvironmentLacksError):
-    """The drive never began: a process did not come up, or the planner was never ready."""
+    """The drive never began: a process did not come up, the planner was never ready, or this machine is too busy."""
+
+    def __init__(self, cause: EnvironmentLacksError) -> None:
+        super().__init__(str(cause))
+        self.too_busy = isinstance(cause, TooBusyError)
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,9 @@ def run_demo(request: DemoRequest, console: Console) -> int:
     try:
         record = drive(request, prepared, console)
     except NotDrivenError as error:
-        console.print(f"{PRECONDITION_MISSED} (exit {EXIT_STATUS[PRECONDITION_MISSED]}): {error}", soft_wrap=True)
-        return EXIT_STATUS[PRECONDITION_MISSED]
+        outcome = INCONCLUSIVE if error.too_busy else PRECONDITION_MISSED
+        console.print(f"{outcome} (exit {EXIT_STATUS[outcome]}): {error}", soft_wrap=True)
+        return EXIT_STATUS[outcome]
     verdict = judge(record, complete=not request.lockstep)
     for table in end_tables(record, figures_of(record), verdict):
         console.print(table)
@@ -146,7 +151,7 @@ def _in_real_time(request: DemoRequest, prepared: PreparedBundle | None, console
         finally:
             running.close()
     except EnvironmentLacksError as error:
-        raise NotDrivenError(str(error)) from None
+        raise NotDrivenError(error) from None
 
 
 def _run_summary(request: DemoRequest, record: RunRecord) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Protocol
 from onboard_vla.app.closed_loop import STEP_NS, ClosedLoop, Scene, TimeBase, fill_in_expert
 from onboard_vla.app.closed_loop_record import RunRecord, RunSettings
 from onboard_vla.app.closed_loop_recorder import RunRecorder
-from onboard_vla.app.closed_loop_warmup import warm_up
+from onboard_vla.app.closed_loop_warmup import TooBusyError, keep_pace, warm_up
 from onboard_vla.app.demo_probe import CpuGauge, LatenessProbe
 from onboard_vla.app.demo_transport import RunningProcesses
 from onboard_vla.app.faults import SECOND_NS, Fault
@@ -73,6 +73,7 @@ def run_realtime(
 
     Raises:
         EnvironmentLacksError: a process ended for good before engagement, or the planner never became ready.
+        TooBusyError: the world fell behind real time before engagement.
     """
     record = RunRecord(settings, route_points=scene.world.route.points)
     scene.renderer.render(scene.world)
@@ -94,7 +95,7 @@ def run_realtime(
     except EnvironmentLacksError as error:
         if loop.run_ns is None:
             raise
-        record.stopped_early = str(error)
+        record.stopped_early, record.too_busy = str(error), isinstance(error, TooBusyError)
     finally:
         probe.stop()
         gc.unfreeze()
@@ -109,6 +110,7 @@ def _drive(loop: ClosedLoop, record: RunRecord, running: RunningProcesses, view:
     try:
         for step in range(record.settings.run_ns // STEP_NS + 1):
             loop.step()
+            keep_pace(loop)
             if step % CHECK_STEPS == 0:
                 running.processes.check()
                 gauge.sample({**own, **running.pids()})

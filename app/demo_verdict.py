@@ -91,6 +91,8 @@ def judge(record: RunRecord, *, complete: bool = True) -> RunVerdict:
     checks = [*_preconditions(record, reactions, complete), *_fault_checks(reactions), *_driving_checks(record)]
     missed = {check.outcome_if_missed for check in checks if not check.held}
     outcome = next((o for o in (PRECONDITION_MISSED, INCONCLUSIVE, FAIL) if o in missed), PASS)
+    if record.too_busy:
+        outcome = INCONCLUSIVE
     return RunVerdict(outcome, EXIT_STATUS[outcome], tuple(checks), reactions)
 
 
@@ -162,6 +164,9 @@ def _preconditions(record: RunRecord, reactions: Sequence[Reaction], complete: b
     checks = [
         Check(
             "run of full length", not record.stopped_early, record.stopped_early or "yes", "yes", PRECONDITION_MISSED
+        ),
+        Check(
+            "world in step with real time", not record.too_busy, "no" if record.too_busy else "yes", "yes", INCONCLUSIVE
         ),
         Check("engaged", bool(record.driving()), f"{len(record.driving())} outputs", "> 0", PRECONDITION_MISSED),
     ]

@@ -26,7 +26,7 @@ from onboard_vla.core.geometry import box_corners
 from onboard_vla.core.safe_trajectory import Mode
 
 STRIP_MARGIN_M = 14.0
-DETAIL_BEHIND_M, DETAIL_AHEAD_M, DETAIL_ASIDE_M = 15.0, 55.0, 14.0
+DETAIL_BEHIND_M, DETAIL_AHEAD_M, DETAIL_ASIDE_M = 15.0, 55.0, 8.5
 
 Array = NDArray[np.float64]
 

@@ -88,7 +88,10 @@ def _strip(record: RunRecord) -> str:
         return ""
     figure = new_figure(10.5, 3.6)
     draw_strip(figure.subplots(), record)
-    return _figure(inline_svg(figure), "The whole run from above; the path is coloured by the mode in force.")
+    return _figure(
+        inline_svg(figure),
+        "The whole run from above. Path: coloured by the mode in force. Grey: the ego lane's drivable area.",
+    )
 
 
 def _moments(record: RunRecord, rig: dict[str, CameraCalibration]) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -127,3 +128,20 @@ def test_help_and_errors_load_nothing_heavy():
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
     assert result.stderr.strip() == "[]"
+
+
+def test_export_writes_a_bundle_and_shows_its_figures(tmp_path, capsys):
+    checkpoint = onboard_vla_folder() / "world" / "reference_checkpoint"
+
+    status = cli.run(["export", str(checkpoint), "--out", str(tmp_path / "bundle")])
+
+    shown = capsys.readouterr().out
+    assert status == 0
+    assert (tmp_path / "bundle" / "manifest.json").is_file()
+    assert "language.onnx" in shown
+    assert "int8" in shown
+    assert "token agreement" in shown
+
+
+def onboard_vla_folder():
+    return Path(onboard_vla.__file__).parent

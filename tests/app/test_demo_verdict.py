@@ -194,6 +194,13 @@ def test_run_that_ended_early_is_a_missed_precondition():
     assert "31.2 s" in judge(record).reasons[0]
 
 
+def test_run_on_a_machine_too_busy_for_real_time_is_inconclusive():
+    record = make_record(run_s=20)
+    record.stopped_early, record.too_busy = "the world is 1.2 s behind real time", True
+    assert judge(record).exit_status == 2
+    assert "real time" in judge(record).reasons[0]
+
+
 def test_short_run_cannot_be_a_complete_one_but_can_be_judged_by_what_it_has():
     record = make_record(run_s=20)
     assert judge(record).exit_status == 3
