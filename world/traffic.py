@@ -11,7 +11,7 @@ from onboard_vla.world.actors import Actor, Behaviour, StraightPath, View
 from onboard_vla.world.idm import CrossingDriver, IdmDriver, IdmParameters
 from onboard_vla.world.pedestrians import Crosser, Walker
 from onboard_vla.world.road import CROSSING_REACH_M, Junction, Road
-from onboard_vla.world.scripted import Motion, Replay, lane_cut_in, pull_out, slow_lead, weaving
+from onboard_vla.world.scripted import Replay, lane_cut_in, pull_out, slow_lead, weaving
 from onboard_vla.world.signals import SignalProgramme
 
 PARKED_GAP_M = 0.3
@@ -20,6 +20,8 @@ RECYCLE_BEHIND_M, RECYCLE_AHEAD_M = 70.0, 90.0
 """Moving vehicles this far behind the ego vehicle, or this far beyond the sight distance, are placed anew."""
 ACTIVE_JUNCTION_M = 160.0
 """Crossing traffic moves only while the ego vehicle is this near."""
+CUT_IN_OVERSPEED_MPS = 1.5
+"""Who cuts in after overtaking is at least this much faster than the ego vehicle."""
 COLOURS = 8
 """Number of vehicle colours the renderer knows."""
 CAR, VAN, TRUCK = (4.5, 1.85, 1.5), (5.6, 2.0, 2.3), (9.5, 2.5, 3.3)
@@ -71,6 +73,7 @@ class Traffic:
                     actor.place(self._road)
         for actor in self.moving:
             self._recycle(actor, view)
+        self._start_cut_in(view)
         for actor in crossing:
             if actor.s_m > 2 * CROSSING_REACH_M:
                 actor.s_m -= 2 * CROSSING_REACH_M + 10.0
@@ -291,17 +294,23 @@ class Traffic:
         actor.place(self._road)
 
     def _give_overtaking_motion(self, actor: Actor, view: View, *, behind: bool) -> None:
-        """The next one to overtake cuts in if the ego vehicle has passed the place of a pending cut-in."""
         speed = self._limit * float(self._rng.uniform(0.95, 1.15))
         if behind:
             speed = max(speed, view.ego_speed_mps + 3.0)
         actor.speed_mps, actor.family, actor.behaviour = speed, "idm", IdmDriver(IdmParameters(speed))
-        if behind and self._cut_in_at and self._cut_in_at[0] < view.ego_s_m:
-            while self._cut_in_at and self._cut_in_at[0] < view.ego_s_m:
+
+    def _start_cut_in(self, view: View) -> None:
+        """Past the place of a pending cut-in, the next vehicle that overtakes on the left gets to do it."""
+        if not self._cut_in_at or self._cut_in_at[0] > view.ego_s_m:
+            return
+        for actor in self.moving:
+            behind = 5.0 < view.ego_s_m - actor.s_m < RECYCLE_BEHIND_M and actor.direction > 0 and actor.d_m > 1.0
+            if behind and actor.family == "idm" and actor.speed_mps > view.ego_speed_mps + CUT_IN_OVERSPEED_MPS:
                 self._cut_in_at.pop(0)
-            gap = float(self._rng.uniform(0.45, 0.8)) * view.ego_speed_mps
-            motion: Motion = lane_cut_in(speed, actor.d_m, self._rng)
-            actor.family, actor.behaviour = "scripted", Replay(motion, overtake_gap_m=gap)
+                gap = float(self._rng.uniform(0.45, 0.8)) * view.ego_speed_mps
+                motion = lane_cut_in(actor.speed_mps, actor.d_m, self._rng)
+                actor.family, actor.behaviour = "scripted", Replay(motion, overtake_gap_m=gap)
+                return
 
     def _finished(self, actor: Actor) -> bool:
         return isinstance(actor.behaviour, Replay) and actor.behaviour.finished and actor.behaviour.playing
