@@ -27,8 +27,8 @@ def first_overlap(
 ) -> tuple[float, int] | None:
     """Time of the first overlap and the object's row, or None. `poses` (T, 3) at `times_s` (T,); `objects` at time 0.
 
-    The footprint grows to the sides (more for vulnerable road users) and, while moving, to the front. Objects that run
-    into the vehicle's rear half from behind are not the plan's fault and are left out.
+    The footprint grows to the sides (more for vulnerable road users) and, while moving, to the front. Objects that first
+    touch the vehicle's rear half, and faster than it, are not the plan's fault and are left out.
     """
     if not len(objects.states):
         return None
@@ -49,15 +49,18 @@ def first_overlap(
     own = box_corners(centres[near_t], poses[near_t, 2], np.full(len(near_t), length), width)
     boxes = box_corners(others[near_t, near_o], states[near_o, 2], states[near_o, 5], states[near_o, 6])
     hit = boxes_overlap(own, boxes)
-    ahead = np.einsum("ij,ij->i", others[near_t, near_o] - (centres[near_t]), heading[near_t])
-    own_speed = np.gradient(np.einsum("ij,ij->i", poses[:, :2] - poses[0, :2], heading), times_s)[near_t]
+    ahead = np.einsum("ij,ij->i", others[near_t, near_o] - centres[near_t], heading[near_t])
+    own_speed = np.einsum("ij,ij->i", np.gradient(poses[:, :2], times_s, axis=0), heading)[near_t]
     their_speed = np.einsum("ij,ij->i", states[near_o, 3:5], heading[near_t])
     from_behind = (ahead < 0.0) & (their_speed > own_speed)
-    hit &= ~from_behind
-    if not hit.any():
+    # Rows are in order of time: an object's first overlap decides whether it ran into the vehicle.
+    first_rows: dict[int, int] = {}
+    for row in np.flatnonzero(hit).tolist():
+        first_rows.setdefault(int(near_o[row]), row)
+    rows = [row for row in first_rows.values() if not from_behind[row]]
+    if not rows:
         return None
-    first = int(np.flatnonzero(hit)[np.argmin(times_s[near_t[hit]])])
-    return float(times_s[near_t[first]]), int(near_o[first])
+    return float(times_s[near_t[rows[0]]]), int(near_o[rows[0]])
 
 
 def check_collision(

@@ -10,10 +10,10 @@ from onboard_vla.core.clock import system_now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import BundleError, ConfigurationError
 from onboard_vla.core.plan import Heartbeat
+from onboard_vla.core.realtime import request_realtime
 from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.safety.camera_guard_host import CameraGuardHost
-from onboard_vla.safety.realtime import request_realtime
 from onboard_vla.safety.supervisor_host import SUPERVISOR_ROLE, SupervisorHost, build_supervisor_host
 
 FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
