@@ -3,6 +3,7 @@
 Protocol: open-loop schedule; all six pictures of a cycle carry the cycle's intended send time as their stamp, so
 latency includes the five pictures sent before. The receiver is the camera-guard process with a probe in the guard's
 place: its time is taken when the body is called with a decoded core message. The transports run one after the other.
+Beside other load, `chrt -f 5 python benchmarks/transport.py` gives both processes priority; the protocol line says so.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ def main() -> int:
         "rclpy": _version("rclpy"),
         "pyzmq": _version("pyzmq"),
         "cpus": os.cpu_count(),
+        "scheduling": "SCHED_FIFO" if os.sched_getscheduler(0) == os.SCHED_FIFO else "ordinary",
         "load_average": os.getloadavg(),
     }
     rows = []

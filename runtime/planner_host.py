@@ -15,6 +15,7 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.core.realtime import request_realtime_thread
 from onboard_vla.core.road import Route
 from onboard_vla.core.wire import Message
 
@@ -31,6 +32,14 @@ PLANNER_OPTIONS = (
     Option("bundle", str, None, "path of the bundle folder"),
     Option("threads", int, 1, "inference threads, 1 to 64", 1, 64),
     Option("plan_period_s", float, 0.2, "shortest time between the starts of two plans in s, 0 to 5", 0.0, 5.0),
+    Option(
+        "realtime_priority",
+        int,
+        5,
+        "SCHED_FIFO priority of the thread that takes messages and beats, where permitted, 0 (ordinary) to 99",
+        0,
+        99,
+    ),
 )
 
 
@@ -48,10 +57,20 @@ class PlannerBodyLike(Protocol):
 
 
 class PlannerHost:
-    """Runs a planner body: `receive` and heartbeats on the transport's thread, plans on a worker thread."""
+    """Runs a planner body: `receive` and heartbeats on the transport's thread, plans on a worker thread.
 
-    def __init__(self, body: PlannerBodyLike, plan_period_s: float = 0.0, stuck_after_s: float = STUCK_AFTER_S) -> None:
-        self._body = body
+    `realtime_priority` is for the transport's thread alone, so that a busy machine does not make a live planner look
+    dead; inference stays ordinary work.
+    """
+
+    def __init__(
+        self,
+        body: PlannerBodyLike,
+        plan_period_s: float = 0.0,
+        stuck_after_s: float = STUCK_AFTER_S,
+        realtime_priority: int = 0,
+    ) -> None:
+        self._body, self._priority = body, realtime_priority
         self._period_s, self._stuck_ns = plan_period_s, nanoseconds(stuck_after_s)
         self._publish: Publish | None = None
         self._clock: Clock = system_now
@@ -66,8 +85,9 @@ class PlannerHost:
         return (Timer(HEARTBEAT_PERIOD_S, self._beat),)
 
     def start(self, publish: Publish, clock: Clock) -> None:
-        """Start the worker."""
+        """Start the worker, and give the calling thread its priority."""
         self._publish, self._clock = publish, clock
+        request_realtime_thread(PLANNER, self._priority)
         self._worker.start()
 
     def receive(self, message: Message, now: Now) -> None:
@@ -127,7 +147,8 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     frames = bundle.manifest.frames
     ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s)
     body = PlannerBody(Planner(bundle, threads=int(options["threads"])), ingest)
-    return PlannerHost(body, float(options["plan_period_s"]))
+    priority = int(options["realtime_priority"])
+    return PlannerHost(body, float(options["plan_period_s"]), realtime_priority=priority)
 
 
 PLANNER_ROLE = Role(PLANNER, PLANNER_OPTIONS, build_planner_host)

@@ -12,9 +12,9 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process import Clock, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import CAMERA_GUARD
+from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.core.wire import Message
-from onboard_vla.safety.realtime import REALTIME_OPTION, request_realtime
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz, as the planner's."""

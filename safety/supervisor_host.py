@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import PLANNER, SUPERVISOR
+from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
 from onboard_vla.core.refusals import log_event
 from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.config import VEHICLE_PROFILE, SupervisorConfig
-from onboard_vla.safety.realtime import REALTIME_OPTION, request_realtime
 
 TICK_PERIOD_S = 0.02
 """50 Hz: the vehicle gate stops the vehicle when ten of these stay out."""

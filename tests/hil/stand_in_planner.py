@@ -16,8 +16,8 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, Uncertainty
 from onboard_vla.core.process import Option, Role
 from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.core.realtime import REALTIME_OPTION
 from onboard_vla.runtime.planner_host import PlannerHost
-from onboard_vla.safety.realtime import REALTIME_OPTION, request_realtime
 
 STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
 
@@ -76,8 +76,8 @@ class ConstantVelocityBody:
 
 
 def planner_host(options) -> PlannerHost:
-    request_realtime(PLANNER, options["realtime_priority"])
-    return PlannerHost(ConstantVelocityBody(options["dies_after"]), options["plan_period_s"])
+    body = ConstantVelocityBody(options["dies_after"])
+    return PlannerHost(body, options["plan_period_s"], realtime_priority=options["realtime_priority"])
 
 
 ROLE = Role(
