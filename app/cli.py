@@ -19,6 +19,8 @@ from onboard_vla.core.errors import EnvironmentLacksError, OnboardVlaError
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from rich.table import Table
+
 EXIT_ERROR = 1
 """Exit status of an error that this project raises on purpose; `demo` documents its own beside it."""
 EXIT_INTERNAL = 70
@@ -88,7 +90,7 @@ def doctor(
 @app.command(epilog="Example: `onboard-vla export world/reference_checkpoint --out out/bundle --precision int8`")
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder with config.json, model.safetensors and the assets.")],
-    out: Annotated[Path, typer.Option(help="Folder of the new bundle; must not exist yet.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; a bundle that stands there is replaced.")],
     precision: Annotated[Precision, typer.Option(help="int8 for speed, fp32 as the reference.")] = Precision.INT8,
 ) -> None:
     """Export a checkpoint to a bundle: graphs, codebook, prompt, tokenizer, golden scenes, each with its hash."""
@@ -108,17 +110,24 @@ def export(
     Console().print(_bundle_table(written))
 
 
-def _bundle_table(bundle: Path) -> object:
-    """A rich table of the bundle's files and their sizes."""
+def _bundle_table(path: Path) -> Table:
+    """What a bundle holds, after every hash in it was checked: precision, sizes, parity with float32."""
     from rich.table import Table
 
-    table = Table("file", "MiB", title=str(bundle))
-    table.columns[1].justify = "right"
-    files = sorted(path for path in bundle.rglob("*") if path.is_file())
-    for path in files:
-        table.add_row(str(path.relative_to(bundle)), f"{path.stat().st_size / BYTES_PER_MIB:.2f}")
+    from onboard_vla.runtime.bundle import Bundle
+
+    manifest = Bundle.open(path).manifest
+    table = Table(title=f"{path}: bundle {manifest.core_hash[:12]}", title_justify="left", show_header=False)
+    for part, kind in manifest.precision.items():
+        table.add_row(f"precision, {part}", kind)
     table.add_section()
-    table.add_row("all", f"{sum(path.stat().st_size for path in files) / BYTES_PER_MIB:.2f}")
+    for name, record in manifest.files.items():
+        table.add_row(name, f"{record.bytes / BYTES_PER_MIB:.2f} MiB")
+    table.add_row("all", f"{sum(record.bytes for record in manifest.files.values()) / BYTES_PER_MIB:.2f} MiB")
+    table.add_section()
+    for name, value in manifest.parity.items():
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        table.add_row(f"parity, {name.replace('_', ' ')}", text)
     return table
 
 
