@@ -18,8 +18,11 @@ from onboard_vla.runtime.vision_cache import FramePair, VisionCache
 
 PAIR = 2
 """Frames per pair; the vision encoder's temporal patch size."""
-CACHE_SLACK_S = 0.5
-"""How much longer than the frames' span the cache remembers; covers stamp tolerance and a late plan."""
+CACHE_SLACK_S = 0.1
+"""How much longer than a newest pair takes to become the oldest one the cache remembers it; covers stamp tolerance.
+
+Short enough that the pictures which an entry keeps for comparison are still in the ingest's ring anyway.
+"""
 
 
 class VisionEncoder:
@@ -37,8 +40,8 @@ class VisionEncoder:
         self._engines = {graph: load(path / graph) for graph in graphs}
         self._table = normalisation_table(self._vision.image_mean, self._vision.image_std)
         frames = manifest.frames
-        span_s = frames.spacing_s * (frames.per_camera - 1)
-        self.cache = VisionCache(nanoseconds(span_s + CACHE_SLACK_S)) if cache else None
+        ageing_s = frames.spacing_s * (frames.per_camera - PAIR)
+        self.cache = VisionCache(nanoseconds(ageing_s + CACHE_SLACK_S)) if cache else None
         self._patches: dict[tuple[str, int], NDArray[np.float32]] = {}
 
     @property
