@@ -54,7 +54,7 @@ ROOMS = {
     "world": rules("core", "numba"),
     "app": rules(EVERY_ROOM, "typer click rich yaml jsonschema PIL matplotlib psutil", lazy="onnxruntime zmq rclpy"),
 }
-TRAINING_MODULES = ("onboard_vla.world.train", "onboard_vla.world.model", "onboard_vla.world.dataset")
+TRAINING_MODULES = tuple(f"onboard_vla.world.{name}" for name in ("train", "model", "dataset", "card"))
 """Module name prefixes: the reference checkpoint's training, an extra of the world."""
 TRAINING_RULES = Rules(
     frozenset({"core", "runtime"}),
