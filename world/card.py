@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,10 +15,10 @@ from onboard_vla.world.card_text import render_card
 from onboard_vla.world.train_closed_loop import Drive, drive
 from onboard_vla.world.train_codebook import quantisation_ade
 from onboard_vla.world.train_measure import constant_velocity, displacement, measure
-from onboard_vla.world.train_plan import DRIVE_SEEDS, Plan, Workplace
+from onboard_vla.world.train_plan import DRIVE_SEEDS, Plan, Workplace, commit
 from onboard_vla.world.train_samples import Samples
 from onboard_vla.world.train_scenes import save_scenes
-from onboard_vla.world.train_stages import Report, export, load, measured_rows
+from onboard_vla.world.train_stages import Report, export, measured_rows
 
 if TYPE_CHECKING:
     from onboard_vla.world.train_learner import Learner
@@ -28,12 +27,18 @@ SIZE_LIMIT_BYTES = 8_000_000
 
 
 def write_checkpoint(
-    plan: Plan, place: Workplace, out: Path, learner: Learner, blind: Learner, seed: int, report: Report
+    plan: Plan,
+    place: Workplace,
+    out: Path,
+    learner: Learner,
+    blind: Learner,
+    checked: Samples,
+    seed: int,
+    report: Report,
 ) -> None:
     """Measure both models, drive, and write checkpoint, scenes and card into `out`."""
     started = time.monotonic()
     samples = learner.samples
-    checked = Samples(load(plan, place, validation=True), samples.codebook, samples.layout)
     chosen = measured_rows(len(checked), plan.measured_samples, seed)
     report(0.05, "open loop")
     seeing = measure(learner, checked, chosen, seed)
@@ -42,7 +47,7 @@ def write_checkpoint(
     seeds = range(DRIVE_SEEDS, DRIVE_SEEDS + plan.drives)
     drives = {
         "model": drive(
-            learner, "quiet_road", seeds, plan.drive_seconds, lambda d: report(0.3 + 0.3 * d, "model drives")
+            learner, "quiet_road", seeds, plan.drive_seconds, progress=lambda d: report(0.3 + 0.6 * d, "model drives")
         ),
         "expert": expert_drives("quiet_road", seeds, plan.drive_seconds),
     }
@@ -68,6 +73,7 @@ def write_checkpoint(
         "data": {
             "episodes": plan.episodes,
             "episode_seconds": plan.episode_seconds,
+            "model_drives": plan.model_drives,
             "training_samples": len(samples),
             "frame_sets": len(samples.frames.episode),
         },
@@ -75,8 +81,9 @@ def write_checkpoint(
             "seed": seed,
             "vision": asdict(plan.vision),
             "whole": asdict(plan.whole),
-            "samples_seen": plan.whole.steps * plan.whole.batch,
-            "stage_seconds": place.stage_seconds(),
+            "samples_seen": plan.whole.steps * plan.whole.batch + plan.finish.steps * plan.finish.batch,
+            "finish": asdict(plan.finish),
+            "stages": place.stages(),
         },
         "commit": commit(),
         "made": time.strftime("%Y-%m-%d"),
@@ -134,20 +141,6 @@ def expert_drives(profile: str, seeds: Sequence[int], seconds: float) -> list[Dr
             )
         )
     return result
-
-
-def commit() -> str:
-    """The repository's commit, with a plus sign if tracked files differ from it; "unknown" outside a repository."""
-    folder = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401

@@ -57,13 +57,17 @@ def render_card(card: dict[str, Any]) -> str:
     lines += ["| m/s | " + " | ".join(errors) + " |", "| --- |" + " --- |" * len(errors)]
     lines += ["| m | " + " | ".join(f"{error:.3f}" for error in errors.values()) + " |", ""]
     data, training = card["data"], card["training"]
-    seconds = ", ".join(f"{stage} {value:.0f} s" for stage, value in training["stage_seconds"].items())
     lines += [
         "## Data and training",
         "",
         f"Episodes (training, validation): {', '.join(f'{k} {v}' for k, v in data['episodes'].items())}; "
-        f"{data['training_samples']:,} training samples, {training['samples_seen']:,} seen by the whole model.",
-        f"Wall time by stage: {seconds or 'not recorded'}; measuring {card['card_seconds']:.0f} s.",
+        f"drives of the model with the expert's labels: {data['model_drives']}; {data['training_samples']:,} training "
+        f"samples; {training['samples_seen']:,} samples seen by the whole model.",
         "",
+        "| stage | wall time (s) | code |",
+        "| --- | --- | --- |",
     ]
+    for stage, done in training["stages"].items():
+        lines.append(f"| {stage} | {done['seconds']:.0f} | {', '.join(done['commits'])} |")
+    lines.append("")
     return "\n".join(lines)

@@ -29,7 +29,8 @@ def patch_positions(grid: Grid, merge: int) -> np.ndarray:
     """(N, 2) row and column of each patch in Qwen's order: merge blocks row by row, inside each block row by row."""
     rows, columns = np.meshgrid(np.arange(grid.rows), np.arange(grid.columns), indexing="ij")
     stacked = np.stack([rows, columns], -1).reshape(grid.rows // merge, merge, grid.columns // merge, merge, 2)
-    return stacked.transpose(0, 2, 1, 3, 4).reshape(-1, 2)
+    ordered: np.ndarray = stacked.transpose(0, 2, 1, 3, 4).reshape(-1, 2)
+    return ordered
 
 
 def patchify(frames: Tensor, grid: Grid, patch: int, merge: int) -> Tensor:

@@ -23,7 +23,7 @@ ALLOCATOR = {
     "MALLOC_TOP_PAD_": str(1 << 28),
 }
 """glibc gives big tensors back to the system after every step unless told otherwise; that costs half the speed."""
-STAGES = ("codebook", "data", "vision", "whole", "blind", "card")
+STAGES = ("codebook", "data", "vision", "whole", "drive", "finish", "blind", "card")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +58,9 @@ def run(stages: Sequence[str], options: argparse.Namespace) -> None:
     import torch
 
     from onboard_vla.world import train_stages as work
+    from onboard_vla.world.card import write_checkpoint
     from onboard_vla.world.train_plan import FULL, SMOKE, Workplace
+    from onboard_vla.world.train_samples import Samples
 
     torch.set_num_threads(options.threads)
     plan, place, seed = (SMOKE if options.smoke else FULL), Workplace(options.work), options.seed
@@ -69,32 +71,48 @@ def run(stages: Sequence[str], options: argparse.Namespace) -> None:
     if "data" in stages:
         with _stage(place, "data") as report:
             work.record(plan, place, options.workers, report)
-    if not {"vision", "whole", "blind", "card"} & set(stages):
+    if not set(stages) - {"codebook", "data"}:
         return
-    samples = work.Samples(work.load(plan, place, validation=False), codebook, layout)
+    checked = Samples(work.load(plan, place, validation=True), codebook, layout)
+    samples = Samples(work.load(plan, place, validation=False), codebook, layout)
     learner = work.make_learner(place, tokenizer, samples, seed, blind=False)
-    if {"vision", "whole"} & set(stages):
+    watch = work.Watch(learner, checked, plan, place, seed)
+    if "vision" in stages:
         with _stage(place, "vision") as report:
             work.train_vision(learner, plan.vision, place, seed, report)
     if "whole" in stages:
+        work.restore(learner, place, "vision")
         with _stage(place, "whole") as report:
-            checked = work.Samples(work.load(plan, place, validation=True), codebook, layout)
-            work.train_whole(learner, plan.whole, place, seed, report, work.Watch(learner, checked, plan, place, seed))
+            work.train_whole(learner, plan.whole, place, "whole", seed, report, watch)
+    if "drive" in stages:
+        work.restore(learner, place, "whole")
+        with _stage(place, "drive") as report:
+            work.record_drives(learner, plan, place, report)
+    if {"finish", "blind", "card"} & set(stages):
+        samples = Samples(work.load(plan, place, validation=False, drives=True), codebook, layout)
+        learner.samples = samples
+    if "finish" in stages:
+        work.restore(learner, place, "whole")
+        with _stage(place, "finish") as report:
+            work.train_whole(learner, plan.finish, place, "finish", seed + 1, report, watch)
     blind = work.make_learner(place, tokenizer, samples, seed, blind=True)
     if "blind" in stages:
         with _stage(place, "blind") as report:
-            work.train_whole(blind, plan.whole, place, seed, report, lambda step: None)
+            work.train_whole(blind, plan.whole, place, "blind", seed, report, None)
+            work.train_whole(blind, plan.finish, place, "blind_finish", seed + 1, report, None)
     if "card" in stages:
-        from onboard_vla.world.card import write_checkpoint
-
+        work.restore(learner, place, "finish")
+        work.restore(blind, place, "blind_finish")
         with _stage(place, "card") as report:
-            write_checkpoint(plan, place, options.out, learner, blind, seed, report)
+            write_checkpoint(plan, place, options.out, learner, blind, checked, seed, report)
 
 
 @contextmanager
 def _stage(place: Workplace, title: str) -> Iterator[Report]:
     """A progress bar with the time left; the stage's wall time is added to the run's account."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from onboard_vla.world.train_plan import commit
 
     columns = (
         TextColumn("{task.description:9}"),
@@ -106,7 +124,7 @@ def _stage(place: Workplace, title: str) -> Iterator[Report]:
     with Progress(*columns) as bar:
         task = bar.add_task(title, total=1.0, text="")
         yield lambda done, text: bar.update(task, completed=done, text=text)
-    place.spent(title, time.monotonic() - started)
+    place.spent(title, time.monotonic() - started, commit())
 
 
 if __name__ == "__main__":

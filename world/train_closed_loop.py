@@ -26,12 +26,22 @@ if TYPE_CHECKING:
     from onboard_vla.world.world import World
 
 STEP_S = 0.02
-PICTURE_STEPS = 5
-"""Pictures every 0.1 s."""
-PLAN_STEPS = 10
-"""A plan every 0.2 s; it acts one period after its newest picture."""
-PICTURES_KEPT = 16
-"""1.5 s at 10 Hz and the present one."""
+FRAME_STEPS = 25
+"""World steps between the frames of one input: 0.5 s."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """World steps between pictures, and between plans; a plan acts one plan period after its newest picture."""
+
+    picture_steps: int
+    plan_steps: int
+
+
+AS_DRIVEN = Pace(5, 10)
+"""Cameras at 10 Hz, plans at 5 Hz, as on the vehicle."""
+CHEAP = Pace(25, 25)
+"""Everything at 2 Hz: drives worse and costs a fifth, which suits recording where the model strays to."""
 
 
 @dataclass
@@ -56,12 +66,13 @@ class Drive:
 class _Car:
     """One world with its pictures, its gate, and the plan on its way."""
 
-    def __init__(self, world: World, pictures: ModelPictures, seed: int) -> None:
+    def __init__(self, world: World, pictures: ModelPictures, seed: int, pace: Pace) -> None:
         from onboard_vla.world.vehicle_gate import VehicleGate
 
         self.world, self.gate, self.drive = world, VehicleGate(), Drive(seed)
         self._pictures = pictures
-        self.kept: deque[dict[str, NDArray[np.uint8]]] = deque(maxlen=PICTURES_KEPT)
+        self._between = FRAME_STEPS // pace.picture_steps
+        self.kept: deque[dict[str, NDArray[np.uint8]]] = deque(maxlen=3 * self._between + 1)
         self.acting: SafeTrajectory | None = None
         self.coming: SafeTrajectory | None = None
         self.offsets: list[float] = []
@@ -72,7 +83,7 @@ class _Car:
 
     def frames(self) -> list[dict[str, NDArray[np.uint8]]]:
         """Four frame sets 0.5 s apart, oldest first; early on the first picture stands for missing ones."""
-        return [self.kept[max(len(self.kept) - 1 - back, 0)] for back in (15, 10, 5, 0)]
+        return [self.kept[max(len(self.kept) - 1 - back * self._between, 0)] for back in (3, 2, 1, 0)]
 
     def now(self) -> Now:
         return Now(self.world.time_ns, self.world.time_ns)
@@ -83,6 +94,7 @@ def drive(
     profile: str,
     seeds: Sequence[int],
     seconds: float,
+    pace: Pace = AS_DRIVEN,
     progress: Callable[[float], None] | None = None,
     keep: Callable[[int, dict[str, NDArray[Any]]], None] | None = None,
 ) -> list[Drive]:
@@ -96,15 +108,15 @@ def drive(
     from onboard_vla.world.world import World
 
     renderer, pictures = Renderer(default_rig()), ModelPictures(CAMERAS)
-    cars = [_Car(World(seed, profile), pictures, seed) for seed in seeds]
+    cars = [_Car(World(seed, profile), pictures, seed, pace) for seed in seeds]
     active = list(cars)
     for step in range(round(seconds / STEP_S)):
-        if step % PICTURE_STEPS == 0:
+        if step % pace.picture_steps == 0:
             for car in active:
                 car.look(renderer.render(car.world))
                 if keep is not None and step % SAMPLE_STEPS == 0:
                     car.rows.append(sample(car.world, Expert(car.world), car.kept[-1]))
-        if step % PLAN_STEPS == 0:
+        if step % pace.plan_steps == 0:
             plans = _plan(learner, active)
             for car, plan in zip(active, plans, strict=True):
                 car.acting, car.coming = car.coming or plan, plan
@@ -123,7 +135,7 @@ def drive(
     return [_summary(car) for car in cars]
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def _plan(learner: Learner, cars: list[_Car]) -> list[SafeTrajectory]:
     layout, codebook = learner.layout, learner.samples.codebook
     ids = []

@@ -27,7 +27,8 @@ class CachedLanguage:
     """Runs the language model on ever more tokens, keeping keys and values."""
 
     def __init__(self, language: FastLanguage) -> None:
-        self._model, self._cache = language, [None] * len(language.language.layers)  # type: list[Tensor | None]
+        self._model = language
+        self._cache: list[Tensor | None] = [None] * len(language.language.layers)
 
     def __call__(self, hidden: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Final hidden state (B, D) of the last of the new tokens (B, S, D)."""
@@ -52,7 +53,7 @@ class CachedLanguage:
         return rms_norm(hidden[:, -1], self._model.language.norm)
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def decode_fast(learner: Learner, batch: Batch, visual: Tensor | None = None) -> Decoded:
     """Actions after the forced fast prefix, and the fork's own choice; `visual` replaces the batch's visual tokens."""
     layout, language = learner.layout, learner.language

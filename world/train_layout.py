@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onboard_vla.core.prompt import PromptTemplate, TextSegment
+from onboard_vla.core.prompt import PromptTemplate, TextSegment, VideoSegment
 from onboard_vla.world.model_build import MERGE, camera_grids
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Layout:
         result: Tensor = positions[:, 0]
         return result
 
-    def _segments(self, speed_mps: float, command: int) -> tuple[object, ...]:
+    def _segments(self, speed_mps: float, command: int) -> tuple[TextSegment | VideoSegment, ...]:
         from onboard_vla.core.road import COMMANDS
 
         return self.prompt.render({"speed": float(speed_mps), "command": COMMANDS[command]})

@@ -30,13 +30,17 @@ SIDE_GRADIENT_SHARE = 0.25
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps and rates of one stage; the rate rises over `warmup` steps, then falls as a cosine to 2 %."""
+    """Steps and rates of one stage; the rate rises over `warmup` steps, then falls as a cosine to 2 %.
+
+    `softness_m`: width of soft labels at the start, and where they end.
+    """
 
     steps: int
     batch: int
     rate: float
     vision_rate: float
     warmup: int = 100
+    softness_m: tuple[float, float] = (0.15, 0.04)
 
     def factor(self, step: int) -> float:
         """Fraction of the full rate at this step."""
@@ -173,7 +177,7 @@ class Learner:
         if self.optimiser is None:
             raise RuntimeError("start a stage before stepping")
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for group in self.optimiser.param_groups:
             group["lr"] = group["base"] * rate_factor
             nn.utils.clip_grad_norm_(group["params"], 1.0)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onboard_vla.world.train_learner import Schedule
 
-TRAIN_SEEDS, VALIDATION_SEEDS, DRIVE_SEEDS = 10_000, 500_000, 900_000
-"""First seeds of the worlds for training, validation and closed-loop driving; the ranges never meet."""
+TRAIN_SEEDS, MODEL_SEEDS, VALIDATION_SEEDS, DRIVE_SEEDS = 10_000, 300_000, 500_000, 900_000
+"""First seeds of worlds for training, for drives of the model to learn from, for validation, for measured drives."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Plan:
     codebook_motions: int
     vision: Schedule
     whole: Schedule
+    model_drives: int
+    finish: Schedule
     measured_samples: int
     drives: int
     drive_seconds: float
@@ -30,12 +34,14 @@ class Plan:
 
 
 FULL = Plan(
-    episodes={"quiet_road": (540, 40)},
+    episodes={"quiet_road": (400, 24)},
     episode_seconds=30.0,
     codebook_tokens=2048,
     codebook_motions=40_000,
     vision=Schedule(steps=1800, batch=64, rate=0.0, vision_rate=1.5e-3),
     whole=Schedule(steps=1500, batch=64, rate=1.5e-3, vision_rate=5e-4),
+    model_drives=96,
+    finish=Schedule(steps=1000, batch=64, rate=1e-3, vision_rate=3e-4, softness_m=(0.05, 0.03)),
     measured_samples=640,
     drives=16,
     drive_seconds=60.0,
@@ -48,6 +54,8 @@ SMOKE = Plan(
     codebook_motions=6_000,
     vision=Schedule(steps=3, batch=4, rate=0.0, vision_rate=1e-3, warmup=1),
     whole=Schedule(steps=3, batch=4, rate=1e-3, vision_rate=1e-3, warmup=1),
+    model_drives=1,
+    finish=Schedule(steps=2, batch=4, rate=1e-3, vision_rate=1e-3, warmup=1),
     measured_samples=4,
     drives=1,
     drive_seconds=0.6,
@@ -81,15 +89,17 @@ class Workplace:
         with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
-    def spent(self, stage: str, seconds: float) -> None:
-        """Add wall time to a stage."""
-        times = self.stage_seconds()
-        times[stage] = times.get(stage, 0.0) + seconds
-        (self.folder / "seconds.json").write_text(json.dumps(times), encoding="utf-8")
+    def spent(self, stage: str, seconds: float, commit: str) -> None:
+        """Add wall time to a stage, done with the code of `commit`."""
+        stages = self.stages()
+        before = stages.get(stage, {"seconds": 0.0, "commits": []})
+        commits = [*before["commits"], *([] if commit in before["commits"] else [commit])]
+        stages[stage] = {"seconds": round(before["seconds"] + seconds, 1), "commits": commits}
+        (self.folder / "stages.json").write_text(json.dumps(stages, indent=2), encoding="utf-8")
 
-    def stage_seconds(self) -> dict[str, float]:
-        """Wall time spent in each stage over all starts of the run."""
-        path = self.folder / "seconds.json"
+    def stages(self) -> dict[str, dict[str, Any]]:
+        """Wall time and commits of each stage over all starts of the run."""
+        path = self.folder / "stages.json"
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
     def state(self, stage: str) -> Path:
@@ -105,3 +115,22 @@ def jobs(plan: Plan, validation: bool) -> list[tuple[str, int, float, bool]]:
         for index in range(counts[1] if validation else counts[0]):
             result.append((profile, first + 10_000 * offset + index, plan.episode_seconds, index % 4 != 0))
     return result
+
+
+def model_jobs(plan: Plan) -> list[tuple[str, int]]:
+    """Worlds (profile, seed) in which the model drives and the expert says what it should have done."""
+    return [("quiet_road", MODEL_SEEDS + index) for index in range(plan.model_drives)]
+
+
+def commit() -> str:
+    """The repository's commit, with a plus sign if tracked files differ from it; "unknown" outside a repository."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

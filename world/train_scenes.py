@@ -33,4 +33,4 @@ def save_scenes(path: Path, samples: Samples, rows: NDArray[np.int64]) -> None:
     arrays["action_tokens"] = samples.tokens[rows]
     arrays["speed_mps"] = np.round(samples.speed[rows], 1)
     arrays["command"] = samples.command[rows]
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(path, **arrays)

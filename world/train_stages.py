@@ -7,24 +7,26 @@ import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from onboard_vla.core.codebook import Codebook
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.prompt import PromptTemplate
-from onboard_vla.world.dataset_store import Frames, build_episodes, episode_path, load_frames
+from onboard_vla.world.dataset_store import Frames, build_episodes, episode_path, load_frames, save_episode
 from onboard_vla.world.model_assets import CAMERAS, write_assets
 from onboard_vla.world.model_build import build_model, initialise_actions, save_checkpoint
 from onboard_vla.world.model_tokenizer import save_tokenizer
+from onboard_vla.world.train_closed_loop import CHEAP, drive
 from onboard_vla.world.train_codebook import build_codebook
 from onboard_vla.world.train_layout import Layout
 from onboard_vla.world.train_learner import Learner, Schedule
 from onboard_vla.world.train_losses import ActionTargets
 from onboard_vla.world.train_measure import measure
-from onboard_vla.world.train_plan import Plan, Workplace, jobs
+from onboard_vla.world.train_plan import Plan, Workplace, jobs, model_jobs
 from onboard_vla.world.train_samples import Samples, batches
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ Report = Callable[[float, str], None]
 """Told the fraction done and a short text."""
 SAVE_EVERY = 200
 LOG_EVERY = 25
-SOFT_SHARE, SOFTNESS_M = 0.6, (0.15, 0.04)
-"""Labels are softened over this first share of the steps, from the first to the second width; then they are hard."""
+SOFT_SHARE = 0.6
+"""Labels are softened over this first share of the steps; then they are hard."""
 
 
 def make_codebook(plan: Plan, place: Workplace, seed: int, report: Report) -> Codebook:
@@ -74,9 +76,27 @@ def record(plan: Plan, place: Workplace, workers: int, report: Report) -> None:
 EPISODES_A_TURN = 4
 
 
-def load(plan: Plan, place: Workplace, validation: bool) -> Frames:
-    """All recorded episodes of one side."""
-    return load_frames([episode_path(place.episodes, job[0], job[1]) for job in jobs(plan, validation)])
+def record_drives(learner: Learner, plan: Plan, place: Workplace, report: Report) -> None:
+    """Let the model drive new worlds; keep its pictures with what the expert would have done."""
+    missing = [job for job in model_jobs(plan) if not episode_path(place.episodes, *job).exists()]
+    for start in range(0, len(missing), DRIVES_AT_ONCE):
+        seeds = [seed for _, seed in missing[start : start + DRIVES_AT_ONCE]]
+
+        def keep(seed: int, arrays: dict[str, NDArray[Any]]) -> None:
+            save_episode(episode_path(place.episodes, "quiet_road", seed), arrays)
+
+        drive(learner, "quiet_road", seeds, plan.episode_seconds, pace=CHEAP, keep=keep)
+        report(min(1.0, (start + DRIVES_AT_ONCE) / len(missing)), f"{len(missing)} drives")
+
+
+DRIVES_AT_ONCE = 8
+
+
+def load(plan: Plan, place: Workplace, validation: bool, drives: bool = False) -> Frames:
+    """All recorded episodes of one side; with `drives` those led by the model, too."""
+    wanted = [(profile, seed) for profile, seed, *_ in jobs(plan, validation)]
+    wanted += model_jobs(plan) if drives else []
+    return load_frames([episode_path(place.episodes, *job) for job in wanted])
 
 
 def make_learner(
@@ -100,10 +120,15 @@ def train_vision(learner: Learner, schedule: Schedule, place: Workplace, seed: i
 
 
 def train_whole(
-    learner: Learner, schedule: Schedule, place: Workplace, seed: int, report: Report, every: Callable[[int], None]
+    learner: Learner,
+    schedule: Schedule,
+    place: Workplace,
+    stage: str,
+    seed: int,
+    report: Report,
+    every: Callable[[str, int], None] | None,
 ) -> None:
-    """The whole model on the expert's tokens. `every` is told each step's number, for measuring on the way."""
-    stage = "blind" if learner.blind else "whole"
+    """The whole model on the expert's tokens; `every` is told the stage and the steps done, to measure on the way."""
     learner.start(schedule, whole=True)
     start = _resume(learner, place.state(stage))
     smooth = Smooth()
@@ -112,15 +137,17 @@ def train_whole(
     ):
         rng = np.random.default_rng((seed, step))
         batch = learner.samples.batch(chosen, rng, pictures=not learner.blind)
-        smooth.add(learner.step(batch, schedule.factor(step), softness(step, schedule.steps), rng))
+        smooth.add(learner.step(batch, schedule.factor(step), softness(step, schedule), rng))
         _after(learner, place, stage, step, schedule, report, smooth)
-        every(step + 1)
+        if every is not None:
+            every(stage, step + 1)
 
 
-def softness(step: int, steps: int) -> float:
+def softness(step: int, schedule: Schedule) -> float:
     """Width of the soft labels in metres at this step; 0 means hard labels."""
-    done = step / max(steps * SOFT_SHARE, 1)
-    return 0.0 if done >= 1 else SOFTNESS_M[0] + (SOFTNESS_M[1] - SOFTNESS_M[0]) * done
+    done = step / max(schedule.steps * SOFT_SHARE, 1)
+    first, last = schedule.softness_m
+    return 0.0 if done >= 1 else first + (last - first) * done
 
 
 def export(learner: Learner, place: Workplace, folder: Path) -> None:
@@ -140,12 +167,14 @@ class Watch:
         self._learner, self._samples, self._place, self._seed = learner, samples, place, seed
         self._chosen = measured_rows(len(samples), plan.measured_samples // 2, seed)
 
-    def __call__(self, step: int) -> None:
+    def __call__(self, stage: str, step: int) -> None:
         """Called after each step with the number of steps done."""
         if step % MEASURE_EVERY == 0:
             figures = measure(self._learner, self._samples, self._chosen, self._seed)
-            self._place.log(f"validation after {step}: {json.dumps({k: round(v, 3) for k, v in figures.items()})}")
-            export(self._learner, self._place, self._place.folder / f"checkpoint_{step}")
+            self._place.log(
+                f"validation after {stage} {step}: {json.dumps({k: round(v, 3) for k, v in figures.items()})}"
+            )
+            export(self._learner, self._place, self._place.folder / f"checkpoint_{stage}_{step}")
 
 
 MEASURE_EVERY = 250
@@ -169,6 +198,18 @@ class Smooth:
 
     def __str__(self) -> str:
         return " ".join(f"{name} {value:.3f}" for name, value in self.values.items())
+
+
+def restore(learner: Learner, place: Workplace, stage: str) -> None:
+    """Take the weights that an earlier stage left.
+
+    Raises:
+        ConfigurationError: that stage has not been run.
+    """
+    path = place.state(stage)
+    if not path.exists():
+        raise ConfigurationError(f"{path} is missing: run the stage '{stage.removesuffix('_finish')}' first")
+    learner.load({**torch.load(path, weights_only=True), "optimiser": None})
 
 
 def _resume(learner: Learner, path: Path) -> int:

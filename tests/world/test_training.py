@@ -17,7 +17,7 @@ from onboard_vla.world.model_tokenizer import save_tokenizer  # noqa: E402
 from onboard_vla.world.train_codebook import build_codebook, sample_trajectories  # noqa: E402
 from onboard_vla.world.train_decode import decode_fast  # noqa: E402
 from onboard_vla.world.train_layout import ACTION, FORK, Layout  # noqa: E402
-from onboard_vla.world.train_learner import Learner  # noqa: E402
+from onboard_vla.world.train_learner import Learner, Schedule  # noqa: E402
 from onboard_vla.world.train_losses import ActionTargets, action_loss  # noqa: E402
 from onboard_vla.world.train_samples import Samples, batches  # noqa: E402
 from onboard_vla.world.train_stages import softness  # noqa: E402
@@ -156,7 +156,8 @@ def test_hard_labels_are_the_limit_of_soft_ones(samples: Samples) -> None:
     )
     hard = action_loss(logits, samples, batch, targets, 0.0)
     assert action_loss(logits, samples, batch, targets, 1e-4).item() == pytest.approx(hard.item(), rel=1e-4)
-    assert softness(0, 100) > softness(50, 100) > 0 == softness(99, 100)
+    schedule = Schedule(steps=100, batch=4, rate=1e-3, vision_rate=1e-3)
+    assert softness(0, schedule) > softness(50, schedule) > 0 == softness(99, schedule)
 
 
 def test_interrupted_batches_go_on_where_they_stopped() -> None:
@@ -165,6 +166,7 @@ def test_interrupted_batches_go_on_where_they_stopped() -> None:
     assert all(len(set(b)) == 4 for b in whole)
 
 
+@pytest.mark.timeout(600)  # about 20 s of work; a busy machine stretches it
 def test_smoke_run_writes_a_checkpoint_and_resumes(tmp_path) -> None:
     arguments = ["--smoke", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
     assert train.main(arguments) == 0
