@@ -8,10 +8,10 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from onboard_vla.core.clock import Now
+from onboard_vla.core.early_exit import end_cleanly_when_told
 from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
 from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE, OptionValue, ProcessHost, Role
 from onboard_vla.core.refusals import Refusals, log_event
@@ -34,7 +34,7 @@ class _HostFailedError(Exception):
 
 def run_node(role: Role, arguments: Sequence[str] | None = None) -> int:
     """Run one node until it is told to end; returns its exit status."""
-    previous = signal.signal(signal.SIGTERM, _end_now)
+    end_cleanly_when_told()
     try:
         require_rclpy()
     except OnboardVlaError as error:
@@ -43,8 +43,9 @@ def run_node(role: Role, arguments: Sequence[str] | None = None) -> int:
     from rclpy.exceptions import InvalidParameterTypeException
     from rclpy.executors import ExternalShutdownException
 
-    # From here on rclpy's own handlers end the executor.
-    signal.signal(signal.SIGTERM, previous)
+    # From here on rclpy's own handlers end the executor; they also call those that they find.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         rclpy.init(args=[role.name, *(sys.argv[1:] if arguments is None else arguments), *default_remaps(role.name)])
     except Exception as error:
@@ -138,7 +139,3 @@ def _parameters(node: Node, role: Role) -> dict[str, OptionValue]:
 def _refuse(role: Role, error: Exception) -> int:
     sys.stderr.write(f"{role.name}: {' '.join(str(error).split())}\n")
     return EXIT_CONFIGURATION
-
-
-def _end_now(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(0)

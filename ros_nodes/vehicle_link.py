@@ -55,7 +55,9 @@ class RosVehicleLink:
         self._news = threading.Condition()
         self._ending = threading.Event()
         self._context = Context()
-        rclpy.init(context=self._context, domain_id=self.domain_id, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(
+            args=[], context=self._context, domain_id=self.domain_id, signal_handler_options=SignalHandlerOptions.NO
+        )
         self._node = rclpy.create_node("onboard_vla_vehicle", context=self._context, use_global_arguments=False)
         self._publishers = Publishers(self._node, VEHICLE)
         self._subscriptions = Subscriptions(self._node, VEHICLE, self._take, self.refusals)

@@ -88,6 +88,8 @@ class PlannerHost:
         """Start the worker, and give the calling thread its priority."""
         self._publish, self._clock = publish, clock
         request_realtime_thread(PLANNER, self._priority)
+        # The first pass finds no pictures, but warms the engines up.
+        self._news.set()
         self._worker.start()
 
     def receive(self, message: Message, now: Now) -> None:
