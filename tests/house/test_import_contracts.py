@@ -123,18 +123,22 @@ def breach(found: Import) -> str | None:
     return f"{where}: allowed packages are {sorted(allowed.packages | allowed.lazy)}"
 
 
-def test_every_room_keeps_to_its_imports():
-    found = [i for name, path in modules() for i in imports(name, path.read_text("utf-8"), path.name == "__init__.py")]
+@pytest.fixture(scope="module")
+def found():
+    """Every import of every module of the package."""
+    every = [i for name, path in modules() for i in imports(name, path.read_text("utf-8"), path.name == "__init__.py")]
+    assert every, "no imports found: is the package installed with its links?"
+    return every
 
-    assert found, "no imports found: is the package installed with its links?"
+
+def test_every_room_keeps_to_its_imports(found):
     assert [reason for i in found if (reason := breach(i))] == []
 
 
-def test_training_alone_imports_torch_and_nothing_else_imports_training():
+def test_training_alone_imports_torch_and_nothing_else_imports_training(found):
     outside = [
         f"{i.module}:{i.line} imports {i.target}"
-        for name, path in modules()
-        for i in imports(name, path.read_text("utf-8"), path.name == "__init__.py")
+        for i in found
         if not i.module.startswith((*TRAINING_MODULES, "onboard_vla.app"))
         and (i.target.split(".")[0] in TRAINING or i.target.startswith("onboard_vla.world.train"))
     ]
