@@ -97,7 +97,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class StraightPath:
-    """A straight line to travel on: a crossing road's lane or a pedestrian's way. `route_s_m`: where it meets the route."""
+    """A straight line to travel on: a crossing lane or a pedestrian's way; it meets the route at `route_s_m`."""
 
     x_m: float
     y_m: float

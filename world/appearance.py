@@ -33,7 +33,8 @@ def solids_of(actor: Actor, time_s: float) -> list[tuple[float, ...]]:
     half_length, half_width, height = actor.length_m / 2, actor.width_m / 2, actor.height_m
     colour = VEHICLE_COLOURS[actor.colour % len(VEHICLE_COLOURS)]
     braking = 1.0 if actor.braking else 0.0
-    rows = [(SHADE, x, y, 0.01, cos, sin, half_length + 0.15, half_width + 0.2, 0.01, 44.0, 44.0, 48.0, 0.0)]
+    rows: list[tuple[float, ...]] = []
+    rows.append((SHADE, x, y, 0.01, cos, sin, half_length + 0.15, half_width + 0.2, 0.01, 44.0, 44.0, 48.0, 0.0))
     if height > TALL_M:
         body = (height - 0.1) / 2
         rows.append((BODY, x, y, 0.1 + body, cos, sin, half_length, half_width, body, *colour, braking))
@@ -58,7 +59,8 @@ def _person(actor: Actor, time_s: float) -> list[tuple[float, ...]]:
     colour = VEHICLE_COLOURS[actor.colour % len(VEHICLE_COLOURS)]
     swing = 0.2 * math.sin(2 * math.pi * STEP_HZ * time_s + actor.actor_id) if actor.speed_mps > 0.1 else 0.03
     legs, hips = 0.24 * height, 0.12
-    rows = [(SHADE, x, y, 0.01, cos, sin, 0.35, 0.35, 0.01, 52.0, 52.0, 54.0, 0.0)]
+    rows: list[tuple[float, ...]] = []
+    rows.append((SHADE, x, y, 0.01, cos, sin, 0.35, 0.35, 0.01, 52.0, 52.0, 54.0, 0.0))
     for side in (1.0, -1.0):
         lx, ly = x + side * (swing * cos - hips * sin), y + side * (swing * sin + hips * cos)
         rows.append((PLAIN, lx, ly, legs, cos, sin, 0.1, 0.09, legs, 44.0, 46.0, 62.0, 0.0))

@@ -1,8 +1,8 @@
 """The expert's control law and its five-second forecast on a copy of the plant, compiled.
 
-An obstacle is a row (rear end s, speed, acceleration, from time, until time, gap wanted at standstill); it counts only in
-its time window. Lateral law: critically damped return to the lane's centre in distance; longitudinal law: curve speed
-with feedback, and car following on the nearest obstacle, both within jerk bounds.
+An obstacle is a row (rear end s, speed, acceleration, from time, until time, gap wanted at standstill); it counts only
+in its time window. Lateral law: critically damped return to the lane's centre in distance; longitudinal law: curve
+speed with feedback, and car following on the nearest obstacle, both within jerk bounds.
 """
 
 # mypy: disable-error-code="no-untyped-def"
@@ -19,7 +19,7 @@ HORIZON_S, FINE_STEP_S, TICK_S = 5.0, 0.1, 0.02
 FOLLOW_TIME_S, ACCELERATION_MPS2, BRAKING_MPS2 = 1.5, 1.2, 2.0
 """Car following of the expert: time gap, acceleration, comfortable braking."""
 COOLNESS, KEEP_M = 0.97, 1.0
-"""Share of the constant-acceleration heuristic (Kesting, Treiber and Helbing 2010: 0.99), and the gap it never spends."""
+"""Share of the constant-acceleration heuristic (Kesting et al. 2010: 0.99), and the gap that it never spends."""
 HARDEST_BRAKING_MPS2 = 6.0
 RETURN_TIME_S, RETURN_MIN_M = 1.2, 5.0
 """Length constant of the return to the lane's centre: travel time, and its least length."""

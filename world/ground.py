@@ -1,4 +1,4 @@
-"""How the ground looks, as arrays: surfaces and lines across the road, junctions, and a grid to find the road quickly."""
+"""How the ground looks, as arrays: surfaces and lines across the road, junctions, and a grid to find the road fast."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LINE_M = 0.18
 class Ground:
     """Arrays for the painter.
 
-    `edges` (E,) and `materials` (E + 1,) int32: surface between consecutive lateral edges, right to left. `lines` (L, 7):
-    d, width, dash, gap, r, g, b. `junctions` (J, 8): x, y, cos, sin of approach, half width, stop s, lane right d, lane
-    left d. `grid` (rows, columns) int32 with `origin` (2,): nearest road sample of each cell or -1.
+    `edges` (E,) and `materials` (E + 1,) int32: surface between consecutive lateral edges, right to left. `lines`
+    (L, 7): d, width, dash, gap, r, g, b. `junctions` (J, 8): x, y, cos, sin of approach, half width, stop s, right and
+    left d of the lane. `grid` (rows, columns) int32 with `origin` (2,): nearest road sample of each cell or -1.
     """
 
     edges: NDArray[np.float64]

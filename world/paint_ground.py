@@ -1,8 +1,10 @@
-"""Paints ground and sky of one camera, compiled. Markings are filtered over the pixel's footprint, so that they neither
-vanish nor flicker at a distance."""
+"""Paints ground and sky of one camera, compiled.
+
+Markings are filtered over the pixel's footprint, so that they neither vanish nor flicker at a distance.
+"""
 
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: ANN001, ANN201, ANN202, D205, D209
+# ruff: noqa: ANN001, ANN201
 from __future__ import annotations
 
 import numba
@@ -44,8 +46,8 @@ def dash_share(s, footprint, dash, gap):
 
 @numba.njit(cache=True)
 def paint_background(
-    image, depth, ground, sky, x0, y0, heading, points, junction_index, edges, materials, lines, junctions, grid, origin,
-    panorama, azimuth_offset, light,
+    image, depth, ground, sky, x0, y0, heading, points, junction_index, edges, materials, lines, junctions, grid,
+    origin, panorama, azimuth_offset, light,
 ):  # fmt: skip
     """Fill `image` (H, W, 3) uint8 and `depth` (H, W) float32, metres along the ray."""
     cos, sin = np.cos(heading), np.sin(heading)
@@ -103,7 +105,7 @@ def paint_background(
                     while k < edges.shape[0] and d > edges[k]:
                         k += 1
                     material = materials[k]
-            on_route = material == ASPHALT or material == SHOULDER
+            on_route = material in (ASPHALT, SHOULDER)
             in_crossing, zebra = False, 0.0
             for k in range(junctions.shape[0]):
                 jx, jy = x - junctions[k, 0], y - junctions[k, 1]

@@ -1,11 +1,11 @@
 """Paints boxes and ellipsoids of one camera into picture and depth, compiled.
 
-A solid is a row: shape style, centre x y z (ego frame), cos and sin of its yaw, half sizes x y z, r g b, extra. The style
+A solid is a row: style, centre x y z (ego frame), cos and sin of its yaw, half sizes x y z, r g b, extra. The style
 decides how its surface is dressed; `extra` lights brake lamps (1) or varies a pattern.
 """
 
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: ANN001, ANN201, ANN202
+# ruff: noqa: ANN001, ANN201
 from __future__ import annotations
 
 import numba
@@ -120,9 +120,7 @@ def paint_solids(image, depth, directions, position, projection, solids, sun_x, 
                         lit = speckle(int(u) + int(solid[12]), int(v))
                         r = g = np.float32(52.0 + 50.0 * lit)
                         b = np.float32(66.0 + 50.0 * lit)
-                elif style == GLOW:
-                    shade = np.float32(1.0)
-                elif style == SHADE:
+                elif style in (GLOW, SHADE):
                     shade = np.float32(1.0)
                 brightness = shade if style == GLOW else shade * light
                 haze = np.float32(1.0) - np.exp(-t / np.float32(HAZE_M))

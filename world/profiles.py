@@ -11,8 +11,8 @@ class Profile:
 
     `shoulder_m`: drivable strip right of the lane. `centre_gap_m`: painted flush median between the ego lane and the
     next one, drivable, used by nobody. `lanes`: lanes in driving direction (the ego lane is the rightmost).
-    Radii bound the curves between junctions. `leads` and `oncoming` are numbers of vehicles kept around the ego vehicle; each lead is there with probability
-    `lead_share`.
+    Radii bound the curves between junctions. `leads` and `oncoming` are numbers of vehicles kept around the ego;
+    each lead is there with probability `lead_share`.
     `junction_spacing_m`: 0 for a road without junctions. `sight_m`: how far lanes, signals and objects are perceived.
     """
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.geometry import box_corners, boxes_overlap
 from onboard_vla.core.objects import PEDESTRIAN
-from onboard_vla.core.road import GREEN, RED
+from onboard_vla.core.road import RED
 from onboard_vla.world.actors import Actor
 from onboard_vla.world.violations import COLLISION, OFF_ROAD, RED_LIGHT, STOPPED_WITHOUT_CAUSE, Violation
 
@@ -78,7 +78,7 @@ class Referee:
         self._touching = touching
 
     def _judge_collision(self, actor: Actor, centre: tuple[float, float]) -> None:
-        """Driving into something is the ego vehicle's fault; being driven into while standing or going with cause is not.
+        """Driving into something is the ego vehicle's fault; being hit while standing or going with cause is not.
 
         Contact from behind: the other's centre lies behind the ego vehicle's rear third and closes in. A vehicle that
         stood or crept without a cause is at fault even then. Sideways contact is judged by who left the lane.
@@ -144,9 +144,9 @@ class Referee:
         if front > world.road.length_m - CAUSE_GAP_M:
             return True
         for junction in world.road.junctions:
-            if junction.signal_id is not None and -2.0 < junction.stop_s_m - front < CAUSE_SIGNAL_M:
-                if world.programmes[junction.signal_id].state(world.time_s) != GREEN:
-                    return True
+            near = -2.0 < junction.stop_s_m - front < CAUSE_SIGNAL_M
+            if near and junction.signal_id is not None and not world.signal_is_green(junction.signal_id):
+                return True
         for actor in world.traffic.actors_near(world.ego_s_m, 60.0):
             s, d = actor.on_route(world.road)
             reach = world.geometry.width_m / 2 + actor.width_m / 2 + (2.5 if actor.kind == PEDESTRIAN else 0.4)

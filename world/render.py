@@ -1,4 +1,4 @@
-"""Six-camera pictures of a world: ground by ray casting, everything else as boxes and ellipsoids with a depth buffer."""
+"""Six-camera pictures: ground by ray casting, everything else as boxes and ellipsoids with a depth buffer."""
 
 from __future__ import annotations
 

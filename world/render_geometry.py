@@ -21,7 +21,8 @@ class CameraRays:
     """Per-pixel constants, ego frame, float32.
 
     `directions` (H, W, 3): unit rays. `ground` (H, W, 8): x, y of the ground hit, its distance along the ray
-    (`NEVER_M`: none), the hit's change per column (x, y) and per row (x, y), and the share of haze there. `sky` (H, W, 2): azimuth, elevation in rad.
+    (`NEVER_M`: none), the hit's change per column (x, y) and per row (x, y), and the share of haze there.
+    `sky` (H, W, 2): azimuth, elevation in rad.
     `projection` (3, 3) float64: ego direction to pixel, homogeneous.
     """
 

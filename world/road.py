@@ -61,9 +61,9 @@ class _Piece:
 class Road:
     """Geometry of the whole route. Arrays are sampled every `SPACING_M` along the ego lane's centreline.
 
-    `points` (N, 2), `headings` (N,), `curvatures` (N,), `left_m`, `right_m` (N,): distance from the centreline to the edge
-    of the drivable area; `speed_profile` (N,): limit lowered ahead of and in curves; `junction_index` (N,) int32: the
-    junction whose surface the sample lies on, or -1.
+    `points` (N, 2), `headings` (N,), `curvatures` (N,), `left_m`, `right_m` (N,): distance from the centreline to
+    the edge of the drivable area; `speed_profile` (N,): limit lowered ahead of and in curves; `junction_index` (N,) int32:
+    the junction whose surface the sample lies on, or -1.
     """
 
     def __init__(self, profile: Profile, rng: np.random.Generator) -> None:
@@ -175,7 +175,7 @@ class Road:
     def _inside(
         self, centre: NDArray[np.float64], heading: float, half_m: float, low: int, high: int
     ) -> tuple[float, float]:
-        """First and last arc length between samples `low` and `high` at which the route lies on the crossing's square."""
+        """First and last arc length between two samples at which the route lies on the crossing's square."""
         low = max(low, 0)
         relative = self.points[low:high] - centre
         along = relative @ [math.cos(heading), math.sin(heading)]

@@ -45,7 +45,7 @@ def signal_lamps(road: Road, junction: Junction, state: str, right_edge: float) 
     """The glowing lamps of a junction's signal heads."""
     r, g, b = LAMP_COLOURS[state]
     up = LAMP_HEIGHTS_M[state]
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for x, y, heading, middle in signal_heads(road, junction, right_edge):
         cos, sin = math.cos(heading), math.sin(heading)
         x, y = x - 0.26 * cos, y - 0.26 * sin

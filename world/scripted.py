@@ -14,12 +14,11 @@ import numpy as np
 
 from onboard_vla.world.actors import Actor, View
 
-
 TRIGGER_WINDOW = 0.75
 """A motion triggered by the ego vehicle's approach starts between this share of its gap and the whole gap, or never."""
 LANE_HALF_M, ROOM_BEHIND_M, ROOM_BEHIND_S, ROOM_AHEAD_M, ROOM_AHEAD_S = 1.6, 8.0, 3.0, 22.0, 5.0
-"""Nobody pulls out or cuts in if the ego lane holds others this close: metres behind plus their travel, metres ahead plus
-what is gained on them."""
+"""Nobody pulls out or cuts in if the ego lane holds others this close: metres behind plus their travel, metres ahead
+plus what is gained on them."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,10 @@ class Motion:
 
 
 class Replay:
-    """Plays a motion, from the start or once the ego vehicle's front has come within `trigger_gap_m` of the actor's rear.
+    """Plays a motion, from the start or once the ego vehicle has come within `trigger_gap_m` of the actor's rear.
 
-    A positive `overtake_gap_m` reverses the trigger: the motion starts once the actor's rear is that far ahead of the ego
-    vehicle's front (a cut-in after overtaking); before that the actor keeps its speed.
+    A positive `overtake_gap_m` reverses the trigger: the motion starts once the actor's rear is that far ahead of the
+    ego vehicle's front (a cut-in after overtaking); before that the actor keeps its speed.
     """
 
     def __init__(self, motion: Motion, trigger_gap_m: float | None = None, overtake_gap_m: float | None = None) -> None:
@@ -123,6 +122,7 @@ def slow_lead(limit_mps: float, start_speed_mps: float, rng: np.random.Generator
         speed = target
     pull_over = rng.uniform() < 0.6
     slow = 0.35 * limit_mps
+    lateral: tuple[tuple[float, float], ...]
     if pull_over:
         time += abs(slow - speed) / 1.2 + 0.05
         knots.append((time, slow))
@@ -144,8 +144,7 @@ def pull_out(limit_mps: float, kerb_d_m: float, rng: np.random.Generator) -> Mot
 
 
 def lane_cut_in(speed_mps: float, from_d_m: float, rng: np.random.Generator) -> Motion:
-    """A vehicle that has overtaken moves into the ego lane, and slows a little; afterwards the
-    traffic takes it over."""
+    """A vehicle that has overtaken moves into the ego lane and slows; afterwards the traffic takes it over."""
     slow = speed_mps * float(rng.uniform(0.72, 0.85))
     duration = float(rng.uniform(3.0, 4.5))
     brake_until = duration + (speed_mps - slow) / float(rng.uniform(0.8, 1.6))

@@ -10,7 +10,7 @@ SENSOR_KINDS = (PERFECT, MODELLED)
 
 @dataclass(frozen=True)
 class SensorRow:
-    """One sensor. `latency_s`: from the measurement's stamp to delivery; noise as (name, value, unit) for the report."""
+    """One sensor. `latency_s`: from the measurement's stamp to delivery; noise as (name, value, unit)."""
 
     sensor: str
     rate_hz: float

@@ -1,4 +1,4 @@
-"""One driving world: road, traffic, signals, the ego vehicle and what it does wrong. Deterministic per seed and profile."""
+"""One driving world: road, traffic, signals, the ego vehicle and its violations; deterministic per seed and profile."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from onboard_vla.core.clock import Now
 from onboard_vla.core.geometry import compose
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.road import KEEP_FORWARD, TURN_LEFT, TURN_RIGHT
 from onboard_vla.world.profiles import PROFILES

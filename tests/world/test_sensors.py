@@ -1,9 +1,11 @@
 """The sensor model against its declared table."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.objects import ObjectList, TrackedObject
@@ -99,7 +101,7 @@ def test_track_ids_switch_now_and_then():
     sensor, ids = ObjectSensor(np.random.default_rng(2)), []
     for _ in range(4000):
         ids += [o.track_id for o in sensor.measure(truth, EGO).objects if math.hypot(o.x_m - 20.0, o.y_m) < 2.0]
-    switches = sum(a != b for a, b in zip(ids, ids[1:], strict=False))
+    switches = sum(a != b for a, b in itertools.pairwise(ids))
     assert switches / len(ids) == pytest.approx(0.003, abs=0.002)
 
 

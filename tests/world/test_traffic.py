@@ -4,8 +4,9 @@ import ast
 from pathlib import Path
 
 import numpy as np
-import onboard_vla.world
 import pytest
+
+import onboard_vla.world
 from onboard_vla.core.road import GREEN, RED
 from onboard_vla.world.expert import Expert
 from onboard_vla.world.idm import IdmParameters, idm_acceleration

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from onboard_vla.core.clock import Now, nanoseconds
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.objects import VEHICLE
 from onboard_vla.core.road import GREEN, RED
