@@ -93,6 +93,14 @@ class Scene:
             world, renderer or Renderer(default_rig()), SensorModel(seed, sensor), Expert(world), VehicleGate()
         )
 
+    def rehearse(self) -> None:
+        """Call everything once on a world that is thrown away, so that nothing is compiled or loaded while driving."""
+        trial = Scene.build(self.world.seed, self.world.profile.name, self.sensors.kind, self.renderer)
+        for _ in range(2 * CAMERA_STEPS):
+            trial.sensors.due(trial.world)
+            trial.world.step(trial.driver.control(), STEP_S)
+        trial.renderer.render(trial.world)
+
 
 class ClosedLoop:
     """Steps the world at the vehicle's end of a link and records what comes back.

@@ -155,6 +155,8 @@ class RunRecord:
     """How late each step of the world began, ms."""
     cpu_percent: dict[str, float] = field(default_factory=dict)
     """Mean processor share per process over the run, percent of one core."""
+    realtime_scheduling: bool = False
+    """Whether world and probe ran under real-time scheduling, as supervisor and camera guard do where permitted."""
     expert_progress_m: float = 0.0
     stopped_early: str = ""
     """Why the run ended before its time; empty for a run of full length."""

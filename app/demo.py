@@ -141,7 +141,6 @@ def _in_real_time(request: DemoRequest, prepared: PreparedBundle | None, console
     settings = run_settings(request, transport)
     console.print(f"building the world: {request.profile}, seed {request.seed}")
     scene = Scene.build(request.seed, request.profile, request.sensor)
-    scene.renderer.render(scene.world)
     console.print(f"starting planner, camera guard and supervisor over {transport}")
     try:
         running = start_processes(transport, prepared.path, prepared.thresholds, request.out / "logs")
@@ -164,4 +163,5 @@ def _run_summary(request: DemoRequest, record: RunRecord) -> dict[str, Any]:
         "clock and transport": "virtual time" if settings.transport == LOCKSTEP else settings.transport,
         "declared plan latency": f"{settings.plan_latency_ns / MILLISECOND_NS:g} ms" if request.lockstep else "real",
         "length": f"{settings.run_ns / SECOND_NS:g} s",
+        "scheduling of world and probe": "SCHED_FIFO" if record.realtime_scheduling else "ordinary",
     }

@@ -19,7 +19,8 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 class LatenessProbe:
     """A thread that wants to wake every 20 ms and notes how late it was.
 
-    It shares this process's interpreter lock with world and renderer, so it also sees the pauses that they cause.
+    It shares this process's interpreter lock with world and renderer, so it also sees the pauses that they cause, and
+    it is scheduled like the supervisor: what delays it delays the loop whose reaction is measured.
     """
 
     def __init__(self) -> None:

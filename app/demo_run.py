@@ -13,6 +13,7 @@ from onboard_vla.app.closed_loop import STEP_NS, ClosedLoop, Scene, TimeBase, fi
 from onboard_vla.app.closed_loop_record import RunRecord, RunSettings
 from onboard_vla.app.closed_loop_recorder import RunRecorder
 from onboard_vla.app.closed_loop_warmup import TooBusyError, keep_pace, warm_up
+from onboard_vla.app.demo_priority import vehicle_priority
 from onboard_vla.app.demo_probe import CpuGauge, LatenessProbe
 from onboard_vla.app.demo_transport import RunningProcesses
 from onboard_vla.app.faults import SECOND_NS, Fault
@@ -76,32 +77,43 @@ def run_realtime(
         TooBusyError: the world fell behind real time before engagement.
     """
     record = RunRecord(settings, route_points=scene.world.route.points)
+    probe, recorder = LatenessProbe(), RunRecorder(record)
+    scene.rehearse()
     scene.renderer.render(scene.world)
-    probe, clock = LatenessProbe(), RealClock()
-    loop = ClosedLoop(scene, running.link, clock, LauncherControl(running), record, RunRecorder(record))
     gc.collect()
     gc.freeze()
     probe.start()
     engaged_ns = 0
+    loop: ClosedLoop | None = None
     try:
-        say("the expert drives until the planner is warm")
-        warm_up(loop, settings.warmup_ns)
-        running.processes.check()
-        loop.engage()
-        engaged_ns = clock.base.monotonic_ns + loop.world_ns
-        _drive(loop, record, running, view)
+        with vehicle_priority() as granted:
+            record.realtime_scheduling = granted
+            say("the expert drives until the planner is warm")
+            clock = RealClock()
+            loop = ClosedLoop(scene, running.link, clock, LauncherControl(running), record, recorder)
+            warm_up(loop, settings.warmup_ns)
+            running.processes.check()
+            loop.engage()
+            engaged_ns = clock.base.monotonic_ns + loop.world_ns
+            _drive(loop, record, running, view)
     except KeyboardInterrupt:
-        record.stopped_early = f"interrupted at {(loop.run_ns or 0) / SECOND_NS:.1f} s"
+        record.stopped_early = f"interrupted at {run_seconds(loop):.1f} s"
     except EnvironmentLacksError as error:
-        if loop.run_ns is None:
+        if loop is None or loop.run_ns is None:
             raise
         record.stopped_early, record.too_busy = str(error), isinstance(error, TooBusyError)
     finally:
         probe.stop()
         gc.unfreeze()
     record.probe = probe.since(engaged_ns) if engaged_ns else []
-    fill_in_expert(record, loop)
+    if loop is not None:
+        fill_in_expert(record, loop)
     return record
+
+
+def run_seconds(loop: ClosedLoop | None) -> float:
+    """Time since engagement; 0 before it."""
+    return 0.0 if loop is None else (loop.run_ns or 0) / SECOND_NS
 
 
 def _drive(loop: ClosedLoop, record: RunRecord, running: RunningProcesses, view: RunView | None) -> None:

@@ -16,6 +16,7 @@ from onboard_vla.app.cli import run
 from onboard_vla.app.closed_loop_record import RunRecord
 from onboard_vla.app.demo_bundle import checkpoint_hash
 from onboard_vla.app.demo_commands import parse_seeds
+from onboard_vla.app.demo_priority import vehicle_priority
 from onboard_vla.app.demo_probe import CpuGauge, LatenessProbe
 from onboard_vla.app.demo_run import RealClock
 from onboard_vla.app.demo_transport import choose_transport, log_tail, start_processes
@@ -144,3 +145,14 @@ def test_live_view_draws_a_bar_on_a_terminal(record: RunRecord):
     with LiveView(console, 60 * SECOND_NS) as view:
         view.update(Loop(), record)
     assert "driving" in console.export_text()
+
+
+def test_priority_of_the_vehicle_ends_with_the_drive_and_is_not_inherited():
+    with vehicle_priority() as granted:
+        during = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
+        child = subprocess.run(
+            [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"], capture_output=True
+        )
+    assert during == (os.SCHED_FIFO if granted else os.SCHED_OTHER)
+    assert int(child.stdout) == os.SCHED_OTHER
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
