@@ -2,7 +2,8 @@
 
 Runs in the camera-guard process; the supervisor never sees a picture. The measures are taken on a grey picture made by
 taking every n-th pixel. One bad picture is enough where the measure is beyond doubt (black, overexposed, out of order,
-malformed); covered and blurred need several in a row, frozen needs repetition by nature.
+malformed); covered and blurred need several in a row (many at the sides, where a vehicle alongside fills the picture),
+frozen needs repetition by nature.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.cameras import FRONT, CameraFrame
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
@@ -76,12 +77,13 @@ class CameraGuard:
         elif measures.bright_fraction > limits.bright_fraction_max:
             detail = "fraction of white pixels"
             found.append(Reason("OVEREXPOSED", measures.bright_fraction, limits.bright_fraction_max, detail))
+        front = frame.camera == FRONT
         track.flat_count = track.flat_count + 1 if measures.flat_fraction > limits.flat_fraction_max else 0
-        if track.flat_count >= limits.flat_frames:
+        if track.flat_count >= (limits.flat_frames if front else limits.side_frames):
             detail = f"fraction of flat blocks, {track.flat_count} pictures"
             found.append(Reason("COVERED", measures.flat_fraction, limits.flat_fraction_max, detail))
         track.blur_count = track.blur_count + 1 if measures.laplacian_variance < limits.laplacian_min else 0
-        if track.blur_count >= limits.blur_frames:
+        if track.blur_count >= (limits.blur_frames if front else limits.side_frames):
             detail = f"Laplacian variance, {track.blur_count} pictures"
             found.append(Reason("BLURRED", measures.laplacian_variance, limits.laplacian_min, detail))
         frozen = self._check_frozen(frame, track, speed_mps)
