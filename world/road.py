@@ -62,8 +62,8 @@ class Road:
     """Geometry of the whole route. Arrays are sampled every `SPACING_M` along the ego lane's centreline.
 
     `points` (N, 2), `headings` (N,), `curvatures` (N,), `left_m`, `right_m` (N,): distance from the centreline to
-    the edge of the drivable area; `speed_profile` (N,): limit lowered ahead of and in curves; `junction_index` (N,) int32:
-    the junction whose surface the sample lies on, or -1.
+    the edge of the drivable area; `speed_profile` (N,): limit lowered ahead of and in curves; `junction_index` (N,)
+    int32: the junction whose surface the sample lies on, or -1.
     """
 
     def __init__(self, profile: Profile, rng: np.random.Generator) -> None:
