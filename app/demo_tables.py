@@ -77,7 +77,7 @@ def fault_rows(reactions: tuple[Reaction, ...]) -> list[tuple[str, ...]]:
             reaction.fault.fault.title,
             f"{reaction.fault.start_ns / SECOND_NS:.2f} s",
             _or_never(reaction.detection_ms, "ms"),
-            _or_never(reaction.reaction_ms, "ms"),
+            _reacted(reaction),
             f"{reaction.fault.fault.reaction_limit_ns / MILLISECOND_NS:.0f} ms",
             _recovered(reaction),
             f"{reaction.probe_lateness_ms:.0f} ms",
@@ -98,8 +98,8 @@ def end_tables(record: RunRecord, figures: RunFigures, verdict: RunVerdict) -> l
     faults = Table(title="faults", title_justify="left")
     for column in FAULT_COLUMNS:
         faults.add_column(column)
-    for row in fault_rows(verdict.reactions):
-        faults.add_row(*row)
+    for *row, cause in fault_rows(verdict.reactions):
+        faults.add_row(*row, cause.split(":")[0])
     checks = Table(title=f"verdict: {verdict.outcome}", title_justify="left")
     for column in ("", "check", "found", "asked"):
         checks.add_column(column)
@@ -112,6 +112,12 @@ def verdict_line(verdict: RunVerdict) -> str:
     """One line: outcome, exit status, and why."""
     why = "" if verdict.outcome == PASS else f": {'; '.join(verdict.reasons)}"
     return f"{verdict.outcome} (exit {verdict.exit_status}){why}"
+
+
+def _reacted(reaction: Reaction) -> str:
+    if reaction.mode_before is not None and reaction.mode_before >= Mode.FALLBACK:
+        return f"was in L{reaction.mode_before} before"
+    return _or_never(reaction.reaction_ms, "ms")
 
 
 def _recovered(reaction: Reaction) -> str:
