@@ -6,6 +6,7 @@ import re
 
 from onboard_vla.app.doctor.finding import Finding, absent, fine, poor
 from onboard_vla.app.doctor.machine import Machine
+from onboard_vla.core.realtime import DEFAULT_PRIORITY
 
 LEAST_CORES = 2
 """The demo was measured on two: world and planner take one each, supervisor and guard share."""
@@ -15,8 +16,6 @@ CLOCK_SOURCES = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc
 """Sources that are read without leaving user space or nearly so; hpet and acpi_pm take microseconds a reading."""
 CAP_SYS_NICE = 23
 """Bit number in CapEff of /proc/self/status (linux/capability.h)."""
-SUPERVISOR_PRIORITY = 50
-"""SCHED_FIFO priority that the documentation gives to the supervisor."""
 
 
 def cores(machine: Machine) -> Finding:
@@ -57,8 +56,8 @@ def realtime(machine: Machine) -> Finding:
     match = re.search(r"CapEff:\s+([0-9a-f]+)", machine.read("/proc/self/status") or "")
     capable = match is not None and bool(int(match[1], 16) >> CAP_SYS_NICE & 1)
     limit = machine.realtime_priority_limit()
-    if capable or limit < 0 or limit >= SUPERVISOR_PRIORITY:
+    if capable or limit < 0 or limit >= DEFAULT_PRIORITY:
         return fine("realtime", "CAP_SYS_NICE" if capable else f"priorities up to {'any' if limit < 0 else limit}")
     consequence = "under load the supervisor's period stretches (20 ms ticks of 60 ms and more)"
-    remedy = f"ulimit -r {SUPERVISOR_PRIORITY} by /etc/security/limits.d, or LimitRTPRIO= of the service"
+    remedy = f"ulimit -r {DEFAULT_PRIORITY} by /etc/security/limits.d, or LimitRTPRIO= of the service"
     return absent("realtime", f"priority limit {limit}", consequence, remedy)

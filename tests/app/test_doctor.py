@@ -227,8 +227,8 @@ def test_shared_memory_limit(free, state):
     [
         ({"processors": 1}, "cores", State.WARNING),
         ({"processors": 2}, "cores", State.OK),
-        ({"priority": 49}, "realtime", State.MISSING),
-        ({"priority": 50}, "realtime", State.OK),
+        ({"priority": 9}, "realtime", State.MISSING),
+        ({"priority": 10}, "realtime", State.OK),
         ({"priority": -1}, "realtime", State.OK),
         ({"variables": {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}}, "rmw", State.WARNING),
         ({"variables": {"FASTDDS_DEFAULT_PROFILES_FILE": "/nowhere.xml"}}, "dds_profile", State.WARNING),
