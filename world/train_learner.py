@@ -51,7 +51,7 @@ class Schedule:
 
 
 class Learner:
-    """Model, heads and optimiser. `blind`: visual tokens are left out of the sequence, all else is equal."""
+    """Model, heads and optimiser. `blind`: videos and their captions are left out of the sequence; all else is equal."""
 
     def __init__(
         self, model: Qwen2_5_VLForConditionalGeneration, samples: Samples, targets: ActionTargets, blind: bool
@@ -72,7 +72,7 @@ class Learner:
         nn.init.zeros_(self.vision_head.weight)
         self._keep = np.arange(self.layout.prompt_length)
         if blind:
-            self._keep = np.setdiff1d(self._keep, self.layout.visual_index)
+            self._keep = np.setdiff1d(self._keep, self.layout.video_section)
         self._rotations: dict[int, tuple[Tensor, Tensor]] = {}
         self.optimiser: torch.optim.AdamW | None = None
 

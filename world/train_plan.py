@@ -34,18 +34,18 @@ class Plan:
 
 
 FULL = Plan(
-    episodes={"quiet_road": (400, 24)},
+    episodes={"quiet_road": (300, 24)},
     episode_seconds=30.0,
     codebook_tokens=2048,
     codebook_motions=40_000,
     vision=Schedule(steps=1800, batch=64, rate=0.0, vision_rate=1.5e-3),
     whole=Schedule(steps=1500, batch=64, rate=1.5e-3, vision_rate=5e-4),
     model_drives=96,
-    finish=Schedule(steps=1000, batch=64, rate=1e-3, vision_rate=3e-4, softness_m=(0.05, 0.03)),
+    finish=Schedule(steps=800, batch=64, rate=1e-3, vision_rate=3e-4, softness_m=(0.05, 0.03)),
     measured_samples=640,
     drives=16,
     drive_seconds=60.0,
-    golden_scenes=8,
+    golden_scenes=7,
 )
 SMOKE = Plan(
     episodes={"quiet_road": (2, 1)},
