@@ -51,7 +51,7 @@ class Schedule:
 
 
 class Learner:
-    """Model, heads and optimiser. `blind`: videos and their captions are left out of the sequence; all else is equal."""
+    """Model, heads and optimiser. `blind`: videos and their captions are left out of the sequence, all else alike."""
 
     def __init__(
         self, model: Qwen2_5_VLForConditionalGeneration, samples: Samples, targets: ActionTargets, blind: bool
