@@ -71,7 +71,7 @@ def keep_lane(
     arcs, _ = line.project(np.stack([path.x_m, path.y_m], axis=1))
     limits = np.interp(arcs, line.arc_lengths, lanes.speed_limit_mps)
     cap = speed_cap(path, limits, settings, vehicle)
-    leads = object_leads(path, objects, speed, vehicle, margins, settings.corridor_margin_m)
+    leads = object_leads(path, objects, speed, vehicle, margins, settings.corridor_margin_m, line)
     leads += signal_leads(path, lanes, speed, vehicle, settings)
     leads = nearest_distinct(leads)
     profile = _drive(speed, acceleration_mps2, cap, leads, settings)

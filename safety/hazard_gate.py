@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
@@ -28,10 +29,17 @@ class HazardGate:
         self._collision, self._fallback, self._stop = collision, fallback, stop
         self._since_ns: int | None = None
 
-    def leads(self, path: JoinedPath, objects: ObjectSet, speed_mps: float, vehicle: VehicleGeometry) -> list[Lead]:
+    def leads(
+        self,
+        path: JoinedPath,
+        objects: ObjectSet,
+        speed_mps: float,
+        vehicle: VehicleGeometry,
+        lane: Polyline | None,
+    ) -> list[Lead]:
         """What the trajectory on `path` must brake for; `objects` at the present instant."""
         margin = self._fallback.corridor_margin_m
-        return nearest_distinct(object_leads(path, objects, speed_mps, vehicle, self._collision, margin))
+        return nearest_distinct(object_leads(path, objects, speed_mps, vehicle, self._collision, margin, lane))
 
     def watch(self, leads: tuple[Lead, ...], speed_mps: float, now_ns: int) -> Request | None:
         """L4 when more than the emergency limit has been required for the confirmation time."""

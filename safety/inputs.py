@@ -102,6 +102,7 @@ class Inputs:
         self.history = EgoHistory(config.staleness.history_s, config.staleness.extrapolation_s)
         self.objects = ObjectMemory(config.collision)
         self.lanes: LaneObservation | None = None
+        self.lane_line: Polyline | None = None
         self.route: Route | None = None
         self.arrivals: dict[str, Arrival] = {}
         self.pulses: dict[str, Pulse] = {}
@@ -195,7 +196,7 @@ class Inputs:
             return
         if self._from_future(OBJECTS, message.stamp_ns, now) or not self._newer(OBJECTS, message.stamp_ns):
             return
-        self.objects.add(message)
+        self.objects.add(message, self.lane_line)
         self._accept(OBJECTS, message.stamp_ns, now)
 
     def _take_lanes(self, lanes: LaneObservation, now: Now) -> None:
@@ -212,10 +213,10 @@ class Inputs:
         if count < 2 or not (shaped and known and positive and lanes.lane_width_m > 0.0):
             self._fault(LANES, "LANES_IMPLAUSIBLE", float(count), 2.0, "points, extents or signals of the lane")
             return
-        Polyline(lanes.centreline)
+        line = Polyline(lanes.centreline)
         if self._from_future(LANES, lanes.stamp_ns, now) or not self._newer(LANES, lanes.stamp_ns):
             return
-        self.lanes = lanes
+        self.lanes, self.lane_line = lanes, line
         self._accept(LANES, lanes.stamp_ns, now)
 
     def _take_route(self, route: Route, now: Now) -> None:

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.ego import VehicleGeometry
-from onboard_vla.core.geometry import wrap_angle
+from onboard_vla.core.geometry import Polyline, wrap_angle
 from onboard_vla.core.road import AMBER, RED, LaneObservation
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.object_memory import ObjectSet
+from onboard_vla.safety.prediction import predict
 
 Array = NDArray[np.float64]
 
@@ -32,8 +33,12 @@ def object_leads(
     vehicle: VehicleGeometry,
     margins: CollisionLimits,
     corridor_margin_m: float,
+    lane: Polyline | None = None,
 ) -> list[Lead]:
-    """Leads on the path, nearest first. `objects` at the present instant; the path starts at the vehicle."""
+    """Leads on the path, nearest first. `objects` at the present instant; the path starts at the vehicle.
+
+    `lane`: the ego lane's centreline, along which objects that follow the road are predicted.
+    """
     front = vehicle.length_m - vehicle.rear_overhang_m
     reach = speed_mps * LOOKAHEAD_S + 30.0
     if not len(objects.states):
@@ -47,16 +52,18 @@ def object_leads(
     margin = np.where(objects.vulnerable, margins.vulnerable_margin_m, corridor_margin_m)
     half_width = vehicle.width_m / 2 + margin
     line, leads = path.line, []
-    for time_s in ENTRY_TIMES_S:
+    positions, headings, velocities = predict(objects, np.array(ENTRY_TIMES_S), lane)
+    for index, time_s in enumerate(ENTRY_TIMES_S):
         rows = np.arange(len(states)) if time_s == 0.0 else np.flatnonzero(moving)
         if not len(rows):
             break
-        s, d = line.project(states[rows, :2] + time_s * states[rows, 3:5])
+        s, d = line.project(positions[index, rows])
         heading = np.interp(s, path.s_m, path.heading_rad)
-        turn = wrap_angle(states[rows, 2] - heading)
+        turn = wrap_angle(headings[index, rows] - heading)
         along = np.abs(np.cos(turn)) * states[rows, 5] / 2 + np.abs(np.sin(turn)) * states[rows, 6] / 2
         across = np.abs(np.sin(turn)) * states[rows, 5] / 2 + np.abs(np.cos(turn)) * states[rows, 6] / 2
-        along_speed = states[rows, 3] * np.cos(heading) + states[rows, 4] * np.sin(heading)
+        velocity = velocities[index, rows]
+        along_speed = velocity[:, 0] * np.cos(heading) + velocity[:, 1] * np.sin(heading)
         inside = (np.abs(d) - across <= half_width[rows]) & (s > 0.0) & (s < line.length)
         gap = s - along_speed * time_s - along - front
         if time_s > 0.0:

@@ -98,14 +98,14 @@ class PlanGuard:
         if inputs.lanes is not None:
             found.append(check_drivable(placed, inputs.lanes, stamp_ns, config.vehicle, config.road))
             found.append(check_signals(placed, inputs.lanes, stamp_ns, config.vehicle, config.road))
-        confirmed = inputs.objects.confirmed
-        found.append(check_collision(placed, confirmed, stamp_ns, config.vehicle, config.collision))
+        confirmed, lane = inputs.objects.confirmed, inputs.lane_line
+        found.append(check_collision(placed, confirmed, stamp_ns, config.vehicle, config.collision, lane))
         if len(confirmed.states):
             join_m = join_length(motion.speed_mps, config.fallback)
             path = join(placed.path, motion, join_m, max(placed.length_m, 0.0) + config.collision.front_margin_m)
             margin = config.collision.lateral_margin_m
             here = confirmed.at(stamp_ns)
-            leads = object_leads(path, here, motion.speed_mps, config.vehicle, config.collision, margin)
+            leads = object_leads(path, here, motion.speed_mps, config.vehicle, config.collision, margin, lane)
             found.append(check_room(placed, motion, leads, stamp_ns, config.collision))
         return [reason for reason in found if reason is not None]
 

@@ -27,6 +27,7 @@ from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.hazard_gate import HazardGate
 from onboard_vla.safety.inputs import EGO, InputMessage, Inputs
 from onboard_vla.safety.ladder import LadderInputs, LadderState, PlanOutcome, Request, step
+from onboard_vla.safety.last_resort import stop_along
 from onboard_vla.safety.longitudinal import POINTS
 from onboard_vla.safety.plan_guard import Judgement, PlanGuard
 from onboard_vla.safety.published import finite_reasons, motion_on, output_fault
@@ -250,7 +251,7 @@ class Supervisor:
             return None
         path = plan_path(accepted.placed, motion, config.fallback)
         objects = self._inputs.objects.confirmed.at(now.stamp_ns)
-        leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle)
+        leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle, self._inputs.lane_line)
         cap = self._reduced_cap(motion) if self.state.mode is Mode.REDUCED else config.ego.speed_max_mps
         demand = self._demand(motion, now)
         return follow_plan(accepted.placed, path, motion, demand, now.stamp_ns, leads, cap, config.fallback)
@@ -270,7 +271,7 @@ class Supervisor:
         if mode is not Mode.IN_LANE_STOP:
             return emergency_stop(path, motion, demand, config.stop)
         objects = self._inputs.objects.confirmed.at(now.stamp_ns)
-        leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle)
+        leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle, self._inputs.lane_line)
         return in_lane_stop(path, motion, demand, leads, config.fallback, config.stop)
 
     def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:
@@ -327,9 +328,7 @@ class Supervisor:
         points = NO_POINTS
         if self._last is not None and len(self._last.points) and self._tick_ns is not None:
             try:
-                motion = motion_on(self._last.points, seconds(now.monotonic_ns - self._tick_ns))
-                path = stop_path(None, motion, self.config.fallback)
-                points = points_of(emergency_stop(path, motion, motion.acceleration_mps2, self.config.stop), motion)
+                points = stop_along(self._last.points, seconds(now.monotonic_ns - self._tick_ns))
             except Exception:
                 points = NO_POINTS
         return SafeTrajectory(

@@ -1,4 +1,4 @@
-"""The plan's footprints against independent objects moving with constant velocity, and the room left to brake."""
+"""The plan's footprints against predicted independent objects, and the room left to brake."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.ego import VehicleGeometry
-from onboard_vla.core.geometry import box_corners, boxes_overlap
+from onboard_vla.core.geometry import Polyline, box_corners, boxes_overlap
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import CollisionLimits
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.placed_plan import Array, PlacedPlan
+from onboard_vla.safety.prediction import predict
 
 SAMPLE_S = 0.1
 """Time between checked footprints."""
@@ -23,12 +24,17 @@ MOVING_MPS = 0.5
 
 
 def first_overlap(
-    poses: Array, times_s: Array, objects: ObjectSet, vehicle: VehicleGeometry, limits: CollisionLimits
+    poses: Array,
+    times_s: Array,
+    objects: ObjectSet,
+    vehicle: VehicleGeometry,
+    limits: CollisionLimits,
+    lane: Polyline | None = None,
 ) -> tuple[float, int] | None:
     """Time of the first overlap and the object's row, or None. `poses` (T, 3) at `times_s` (T,); `objects` at time 0.
 
-    The footprint grows to the sides (more for vulnerable road users) and, while moving, to the front. Objects that first
-    touch the vehicle's rear half, and faster than it, are not the plan's fault and are left out.
+    The footprint grows to the sides (more for vulnerable road users) and, while moving, to the front. Objects that
+    first touch the vehicle's rear half, and faster than it, are not the plan's fault and are left out.
     """
     if not len(objects.states):
         return None
@@ -38,7 +44,7 @@ def first_overlap(
     heading = np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], axis=1)
     length = vehicle.length_m + nose
     centres = poses[:, :2] + (vehicle.centre_offset_m + nose / 2) * heading
-    others = states[None, :, :2] + times_s[:, None, None] * states[None, :, 3:5]
+    others, turns, velocities = predict(objects, times_s, lane)
     margin = np.where(objects.vulnerable, limits.vulnerable_margin_m, limits.lateral_margin_m)
     reach = math.hypot(length, vehicle.width_m) / 2 + margin + np.hypot(states[:, 5], states[:, 6]) / 2
     gaps = others - centres[:, None]
@@ -47,11 +53,11 @@ def first_overlap(
         return None
     width = vehicle.width_m + 2 * margin[near_o]
     own = box_corners(centres[near_t], poses[near_t, 2], np.full(len(near_t), length), width)
-    boxes = box_corners(others[near_t, near_o], states[near_o, 2], states[near_o, 5], states[near_o, 6])
+    boxes = box_corners(others[near_t, near_o], turns[near_t, near_o], states[near_o, 5], states[near_o, 6])
     hit = boxes_overlap(own, boxes)
     ahead = np.einsum("ij,ij->i", others[near_t, near_o] - centres[near_t], heading[near_t])
     own_speed = np.einsum("ij,ij->i", np.gradient(poses[:, :2], times_s, axis=0), heading)[near_t]
-    their_speed = np.einsum("ij,ij->i", states[near_o, 3:5], heading[near_t])
+    their_speed = np.einsum("ij,ij->i", velocities[near_t, near_o], heading[near_t])
     from_behind = (ahead < 0.0) & (their_speed > own_speed)
     # Rows are in order of time: an object's first overlap decides whether it ran into the vehicle.
     first_rows: dict[int, int] = {}
@@ -64,12 +70,17 @@ def first_overlap(
 
 
 def check_collision(
-    placed: PlacedPlan, objects: ObjectSet, stamp_ns: int, vehicle: VehicleGeometry, limits: CollisionLimits
+    placed: PlacedPlan,
+    objects: ObjectSet,
+    stamp_ns: int,
+    vehicle: VehicleGeometry,
+    limits: CollisionLimits,
+    lane: Polyline | None = None,
 ) -> Reason | None:
-    """The plan from `stamp_ns` on, in its own timing, against `objects`."""
+    """The plan from `stamp_ns` on, in its own timing, against `objects`; `lane`: the ego lane's centreline."""
     times = np.arange(0.0, limits.horizon_s + 1e-9, SAMPLE_S)
     poses = placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns))
-    hit = first_overlap(poses, times, objects.at(stamp_ns), vehicle, limits)
+    hit = first_overlap(poses, times, objects.at(stamp_ns), vehicle, limits, lane)
     if hit is None:
         return None
     return Reason("COLLISION", hit[0], limits.horizon_s, "time to overlap with a predicted object, s")

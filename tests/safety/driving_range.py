@@ -274,8 +274,8 @@ class Range:
 
     def run(self, seconds: float) -> SafeTrajectory:
         for _ in range(round(seconds / 0.02)):
-            message = self.step()
-        return message
+            self.step()
+        return self.published[-1]
 
     def engage(self, standby_s: float = 0.6) -> SafeTrajectory:
         self.run(standby_s)

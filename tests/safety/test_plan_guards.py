@@ -114,8 +114,10 @@ class TestStructure:
         assert found(check_structure(plan, STRUCTURE, CORE_HASH)) == {"PLAN_BUNDLE"}
         assert check_structure(plan, STRUCTURE, None) == []
 
-    @pytest.mark.parametrize(("skew_ns", "codes"), [(0, set()), (300_000_000, set()), (300_000_001, {"PLAN_FRAME_SKEW"}),
-                                                    (-1, {"PLAN_FRAME_SKEW"})])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("skew_ns", "codes"),
+        [(0, set()), (300_000_000, set()), (300_000_001, {"PLAN_FRAME_SKEW"}), (-1, {"PLAN_FRAME_SKEW"})],
+    )
     def test_the_oldest_picture_lies_at_most_the_skew_before_the_anchor(self, skew_ns, codes):
         plan = make_plan(STAMP, straight_poses(), oldest_frame_stamp_ns=STAMP - skew_ns)
         assert found(check_structure(plan, STRUCTURE, CORE_HASH)) == codes

@@ -167,7 +167,9 @@ class TestOracle:
             shapes = rng.uniform(0.4, 9, count), rng.uniform(0.4, 2.5, count)
             states = np.column_stack([near, rng.uniform(-3, 3, count), rng.normal(0, 2, (count, 2)), *shapes])
             states[:, :2] -= states[:, 3:5] * rng.uniform(0, 3, (count, 1))
-            objects = ObjectSet(states, np.zeros(count, np.int64), np.zeros(count, bool), np.full(count, 9))
+            objects = ObjectSet(
+                states, np.zeros(count, np.int64), *np.zeros((2, count), bool), np.full(count, 9), np.zeros(count)
+            )
             found = first_overlap(poses, times, objects, VEHICLE, bare)
             expected = self.first_time(shapely, poses, times, states)
             assert (found[0] if found else None) == expected
