@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,13 +67,12 @@ def keep_lane(
     path = join(line, motion, join_length(speed, settings), speed * PATH_S + PATH_MIN_M)
     if path.known_m <= 0.0:
         raise GeometryError("the observed lane ends behind the vehicle")
-    arcs, _ = line.project(np.stack([path.x_m, path.y_m], axis=1))
-    limits = np.interp(arcs, line.arc_lengths, lanes.speed_limit_mps)
-    cap = speed_cap(path, limits, settings, vehicle)
+    limits = np.interp(path.line_s_m, line.arc_lengths, lanes.speed_limit_mps)
+    rules, physics = speed_caps(path, limits, settings, vehicle)
     leads = object_leads(path, objects, speed, vehicle, margins, settings.corridor_margin_m, line)
     leads += signal_leads(path, lanes, speed, vehicle, settings)
     leads = nearest_distinct(leads)
-    profile = _drive(speed, acceleration_mps2, cap, leads, settings)
+    profile = _drive(speed, acceleration_mps2, rules, physics, leads, settings)
     return Trajectory(path, profile, tuple(leads))
 
 
@@ -83,8 +81,13 @@ def join_length(speed_mps: float, settings: FallbackSettings) -> float:
     return max(settings.join_min_m, speed_mps * settings.join_time_s)
 
 
-def speed_cap(path: JoinedPath, limits_mps: Array, settings: FallbackSettings, vehicle: VehicleGeometry) -> Array:
-    """Highest speed at every path point: limit, cap of the mode, curves ahead, a stop before the lane's known end."""
+def speed_caps(
+    path: JoinedPath, limits_mps: Array, settings: FallbackSettings, vehicle: VehicleGeometry
+) -> tuple[Array, Array]:
+    """Highest speed at every path point, (M,) each: what rules allow (limit, cap of the mode), and what is safe.
+
+    The latter is what curves and the lane's known end allow. Both look ahead: comfortable braking reaches each in time.
+    """
     half = CURVATURE_WINDOW_M / 2
     ahead = np.interp(path.s_m + half, path.s_m, path.heading_rad)
     behind = np.interp(path.s_m - half, path.s_m, path.heading_rad)
@@ -94,33 +97,44 @@ def speed_cap(path: JoinedPath, limits_mps: Array, settings: FallbackSettings, v
     front = vehicle.length_m - vehicle.rear_overhang_m
     room = np.maximum(path.known_m - front - settings.sight_margin_m - path.s_m, 0.0)
     sight = np.sqrt(2 * settings.sight_deceleration_mps2 * room)
-    cap = np.minimum(np.minimum(limits_mps, settings.speed_cap_mps), curve)
-    # Backward pass: v^2 is at most v^2 at any later point plus what comfortable braking takes off in between.
-    potential = cap**2 + 2 * settings.curve_deceleration_mps2 * path.s_m
-    allowed = np.minimum.accumulate(potential[::-1])[::-1] - 2 * settings.curve_deceleration_mps2 * path.s_m
-    return np.asarray(np.minimum(np.sqrt(np.maximum(allowed, 0.0)), sight), np.float64)
+    rules = np.minimum(limits_mps, settings.speed_cap_mps)
+    slowing = settings.curve_deceleration_mps2
+    return _reachable(rules, path.s_m, slowing), np.minimum(_reachable(curve, path.s_m, slowing), sight)
+
+
+def _reachable(cap_mps: Array, s_m: Array, deceleration_mps2: float) -> Array:
+    """The cap lowered where braking must have begun: v^2 is at most v^2 later plus 2 a times the distance."""
+    potential = cap_mps**2 + 2 * deceleration_mps2 * s_m
+    allowed = np.minimum.accumulate(potential[::-1])[::-1] - 2 * deceleration_mps2 * s_m
+    return np.asarray(np.sqrt(np.maximum(allowed, 0.0)), np.float64)
 
 
 def _drive(
-    speed_mps: float, acceleration_mps2: float, cap_mps: Array, leads: list[Lead], settings: FallbackSettings
+    speed_mps: float,
+    acceleration_mps2: float,
+    rules_mps: Array,
+    physics_mps: Array,
+    leads: list[Lead],
+    settings: FallbackSettings,
 ) -> SpeedProfile:
-    idm, caps = settings.idm, cap_mps.tolist()
-    last = len(caps) - 1
-    top = max(caps)
+    idm, rules, physics = settings.idm, rules_mps.tolist(), physics_mps.tolist()
+    last = len(rules) - 1
 
     def law(time_s: float, distance_m: float, speed: float) -> tuple[float, float]:
-        index = min(int((distance_m + speed * CAP_LOOKAHEAD_S) / SPACING_M), last)
-        here = min(caps[index], caps[min(int(distance_m / SPACING_M), last)])
-        wanted = free_acceleration(speed, max(here, 0.01), idm, settings.over_speed_mps2)
-        if speed > here:
-            wanted = min(wanted, max((here - speed) / CAP_LOOKAHEAD_S, -settings.sight_deceleration_mps2))
+        here = min(int(distance_m / SPACING_M), last)
+        soon = min(int((distance_m + speed * CAP_LOOKAHEAD_S) / SPACING_M), last)
+        safe = min(physics[here], physics[soon])
+        target = max(min(rules[here], rules[soon], safe), 0.01)
+        wanted = free_acceleration(speed, target, idm, settings.over_speed_mps2)
+        if speed > safe:
+            wanted = min(wanted, max((safe - speed) / CAP_LOOKAHEAD_S, -settings.sight_deceleration_mps2))
         jerk = settings.jerk_mps3
-        for lead in leads:
-            now = Lead(lead.gap_m + lead.speed_mps * time_s - distance_m, lead.speed_mps)
-            wanted = min(wanted, following_acceleration(speed, min(here, top), now, idm))
-            brake = emergency_brake(speed, now, idm)
+        for gap_m, lead_mps in leads:
+            lead = Lead(gap_m + lead_mps * time_s - distance_m, lead_mps)
+            wanted = min(wanted, following_acceleration(speed, target, lead, idm))
+            brake = emergency_brake(speed, lead, idm)
             if brake is not None:
                 wanted, jerk = min(wanted, brake), settings.emergency_jerk_mps3
-        return (wanted if math.isfinite(wanted) else -idm.clip_mps2), jerk
+        return wanted, jerk
 
     return roll(speed_mps, acceleration_mps2, law)

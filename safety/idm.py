@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from onboard_vla.safety.config import IdmSettings
 
 
-@dataclass(frozen=True)
-class Lead:
+class Lead(NamedTuple):
     """Something ahead on the path: distance from the vehicle's front to its rear, and its speed along the path."""
 
     gap_m: float
@@ -58,7 +57,7 @@ def stop_behind(speed_mps: float, lead: Lead, margin_m: float, lead_brake_mps2: 
 
 def emergency_brake(speed_mps: float, lead: Lead, idm: IdmSettings) -> float | None:
     """The overlay's acceleration (negative), or None while it has nothing to say."""
-    if speed_mps <= lead.speed_mps:
+    if speed_mps <= lead.speed_mps or speed_mps <= 0.0:
         return None
     required = required_deceleration(speed_mps, lead, idm)
     if required <= idm.brake_start_mps2:

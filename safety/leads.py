@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.ego import VehicleGeometry
-from onboard_vla.core.geometry import Polyline, wrap_angle
+from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.road import AMBER, RED, LaneObservation
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings
 from onboard_vla.safety.idm import Lead
@@ -22,6 +22,10 @@ ENTRY_TOLERANCE_S = 1.5
 """An object that will be in the corridor counts if the vehicle arrives within this of it."""
 LOOKAHEAD_S = 8.0
 """Objects farther than this at the present speed (plus 30 m) are left out: beyond any braking distance."""
+MOVING_MPS = 0.3
+"""Slower objects enter no corridor."""
+NEAR_M = 2.0
+"""An object that stays farther from the corridor than this at three instants is not looked at between them."""
 PASSED_M = 1.0
 """A stop point this far behind the front has been passed."""
 
@@ -48,29 +52,38 @@ def object_leads(
     if not len(objects.states):
         return []
     states = objects.states
-    moving = np.hypot(states[:, 3], states[:, 4]) > 0.3
+    line = path.line
     margin = np.where(objects.vulnerable, margins.vulnerable_margin_m, corridor_margin_m)
     half_width = vehicle.width_m / 2 + margin
-    line, leads = path.line, []
-    positions, headings, velocities = predict(objects, np.array(ENTRY_TIMES_S), lane)
-    for index, time_s in enumerate(ENTRY_TIMES_S):
-        rows = np.arange(len(states)) if time_s == 0.0 else np.flatnonzero(moving)
-        if not len(rows):
-            break
-        s, d = line.project(positions[index, rows])
+    times = np.array(ENTRY_TIMES_S)
+    positions, headings, velocities = predict(objects, times, lane)
+    entering = _may_enter(line, positions, half_width + np.hypot(states[:, 5], states[:, 6]) / 2)
+    entering &= np.hypot(states[:, 3], states[:, 4]) > MOVING_MPS
+    leads = []
+    for index, rows in ((slice(0, 1), slice(None)), (slice(1, None), np.flatnonzero(entering))):
+        place, turn, velocity = positions[index, rows], headings[index, rows], velocities[index, rows]
+        s, d = (column.reshape(turn.shape) for column in line.project(place.reshape(-1, 2)))
         heading = np.interp(s, path.s_m, path.heading_rad)
-        turn = wrap_angle(headings[index, rows] - heading)
-        along = np.abs(np.cos(turn)) * states[rows, 5] / 2 + np.abs(np.sin(turn)) * states[rows, 6] / 2
-        across = np.abs(np.sin(turn)) * states[rows, 5] / 2 + np.abs(np.cos(turn)) * states[rows, 6] / 2
-        velocity = velocities[index, rows]
-        along_speed = velocity[:, 0] * np.cos(heading) + velocity[:, 1] * np.sin(heading)
+        cos, sin = np.abs(np.cos(turn - heading)), np.abs(np.sin(turn - heading))
+        along = (cos * states[rows, 5] + sin * states[rows, 6]) / 2
+        across = (sin * states[rows, 5] + cos * states[rows, 6]) / 2
+        speed = velocity[..., 0] * np.cos(heading) + velocity[..., 1] * np.sin(heading)
+        then = times[index, None]
+        gap = s - speed * then - along - front
         inside = (np.abs(d) - across <= half_width[rows]) & (s > 0.0) & (s < line.length)
-        gap = s - along_speed * time_s - along - front
-        if time_s > 0.0:
-            arrival = np.maximum(gap, 0.0) / max(speed_mps, 1.0)
-            inside &= (np.abs(arrival - time_s) <= ENTRY_TOLERANCE_S) & (gap > 0.0)
-        leads += [Lead(float(gap[i]), float(along_speed[i])) for i in np.flatnonzero(inside)]
+        arrival = np.maximum(gap, 0.0) / max(speed_mps, 1.0)
+        inside &= (then == 0.0) | ((gap > 0.0) & (np.abs(arrival - then) <= ENTRY_TOLERANCE_S))
+        leads += [Lead(float(gap[i, j]), float(speed[i, j])) for i, j in np.argwhere(inside)]
     return sorted(leads, key=lambda lead: lead.gap_m)
+
+
+def _may_enter(line: Polyline, positions: Array, reach_m: Array) -> NDArray[np.bool_]:
+    """Which objects (N,) come near the line or change sides: first, middle and last of `positions` (T, N, 2)."""
+    chosen = positions[[0, len(positions) // 2, -1]]
+    _, d = line.project(chosen.reshape(-1, 2))
+    d = d.reshape(chosen.shape[:2])
+    near = (np.abs(d) <= reach_m + NEAR_M).any(axis=0)
+    return np.asarray(near | (d.min(axis=0) * d.max(axis=0) < 0.0), bool)
 
 
 def signal_leads(
@@ -94,7 +107,7 @@ def signal_leads(
     return leads
 
 
-def nearest_distinct(leads: list[Lead], count: int = 6) -> list[Lead]:
+def nearest_distinct(leads: list[Lead], count: int = 4) -> list[Lead]:
     """The leads that can matter: of those at like speed only the nearest, and no more than `count`."""
     kept: list[Lead] = []
     for lead in sorted(leads, key=lambda item: item.gap_m):

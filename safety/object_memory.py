@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 
 MATCH_M = 2.0
 """A new measurement belongs to a known object if it lies this close to the prediction, plus `MATCH_PER_S`."""
+MATCH_ROUNDS = 4
+"""Rounds of matching mutually nearest objects; what is left after them counts as new."""
 SMOOTHING_SHARE = 0.25
 """Weight of the newest list in smoothed velocities: noise of 0.4 m/s becomes 0.15, at 0.3 s of delay."""
 SLOW_MPS = 3.0
@@ -98,24 +100,16 @@ class ObjectMemory:
         unseen = np.ones(len(known.states), bool)
         drift = _across(states, line)
         if count and len(known.states):
-            predicted = known.positions_at(message.stamp_ns)
-            gaps = np.linalg.norm(states[:, None, :2] - predicted[None], axis=2)
-            age_s = (message.stamp_ns - known.stamps_ns) / 1e9
-            gaps = np.where(gaps <= MATCH_M + MATCH_PER_S * age_s[None], gaps, np.inf)
-            for _ in range(min(count, len(known.states))):
-                row, column = divmod(int(np.argmin(gaps)), gaps.shape[1])
-                if not np.isfinite(gaps[row, column]):
-                    break
-                hits[row] = known.hits[column] + 1
-                share = max(SMOOTHING_SHARE, 1.0 / hits[row])
-                before = known.drift_mps[column]
-                if np.isfinite(before) and np.isfinite(drift[row]):
-                    drift[row] = before + share * (drift[row] - before)
-                velocity = known.states[column, 3:5]
-                if max(np.hypot(*velocity), np.hypot(*states[row, 3:5])) < SLOW_MPS:
-                    states[row, 3:5] = velocity + share * (states[row, 3:5] - velocity)
-                unseen[column] = False
-                gaps[row], gaps[:, column] = np.inf, np.inf
+            rows, columns = self._match(states, message.stamp_ns)
+            unseen[columns] = False
+            hits[rows] = known.hits[columns] + 1
+            share = np.maximum(SMOOTHING_SHARE, 1.0 / hits[rows])
+            before = np.where(np.isfinite(known.drift_mps[columns]), known.drift_mps[columns], drift[rows])
+            drift[rows] = before + share * (drift[rows] - before)
+            velocity, old = states[rows, 3:5], known.states[columns, 3:5]
+            slow = np.maximum(np.hypot(*velocity.T), np.hypot(*old.T)) < SLOW_MPS
+            smoothed = old + share[:, None] * (velocity - old)
+            states[rows, 3:5] = np.where(slow[:, None], smoothed, velocity)
         recent = np.array([seconds(message.stamp_ns - int(s)) <= self._limits.coast_s for s in known.stamps_ns], bool)
         kept = known.select(unseen & recent & (known.hits >= self._limits.confirm_lists))
         walking = np.array([o.kind == PEDESTRIAN for o in message.objects], bool)
@@ -128,6 +122,26 @@ class ObjectMemory:
             np.concatenate([hits, kept.hits]),
             np.concatenate([drift, kept.drift_mps]),
         )
+
+    def _match(self, states: Array, stamp_ns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows of `states` and of the known objects that belong together: mutually nearest, within reach."""
+        known = self._known
+        gaps = np.linalg.norm(states[:, None, :2] - known.positions_at(stamp_ns)[None], axis=2)
+        age_s = (stamp_ns - known.stamps_ns) / 1e9
+        gaps = np.where(gaps <= MATCH_M + MATCH_PER_S * age_s[None], gaps, np.inf)
+        rows: list[NDArray[np.intp]] = []
+        columns: list[NDArray[np.intp]] = []
+        for _ in range(MATCH_ROUNDS):
+            nearest = np.argmin(gaps, axis=1)
+            row = np.arange(len(states))
+            mutual = np.flatnonzero((np.argmin(gaps, axis=0)[nearest] == row) & np.isfinite(gaps[row, nearest]))
+            if not len(mutual):
+                break
+            rows.append(mutual)
+            columns.append(nearest[mutual])
+            gaps[mutual], gaps[:, nearest[mutual]] = np.inf, np.inf
+        none = np.zeros(0, np.intp)
+        return np.concatenate([none, *rows]), np.concatenate([none, *columns])
 
 
 def _across(states: Array, line: Polyline | None) -> Array:

@@ -6,6 +6,7 @@ the mode, check the own output. No message and no exception inside keeps a tick 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -41,6 +42,8 @@ LATENCIES = 20
 """Plans over which the 95th percentile of age on arrival is taken."""
 CONTINUOUS_S = 0.2
 """A trajectory older than this is no longer what the vehicle follows."""
+BUSY_S = 0.02
+"""A tick that judges a plan leaves the standby to the next one."""
 NO_POINTS: Array = np.zeros((0, 6))
 
 
@@ -67,7 +70,7 @@ class Supervisor:
         self._internal: Reason | None = None
         self._line: Polyline | None = None
         self._last: SafeTrajectory | None = None
-        self._malformed = 0
+        self._busy = False
 
     def receive(self, message: InputMessage, now: Now) -> None:
         """Take one message; whatever it holds, this never raises."""
@@ -91,6 +94,7 @@ class Supervisor:
     def _tick(self, now: Now) -> SafeTrajectory:
         motion = self._motion(now)
         outcomes = self._judge_plans(motion, now)
+        self._busy = bool(outcomes)
         gap = self._tick_gap(now)
         requests = self._requests(motion, now) + gap
         commands, restarted = tuple(self._inputs.commands), self._inputs.planner_restarted
@@ -172,7 +176,8 @@ class Supervisor:
         if stale is not None:
             requests.append(Request(Mode.FALLBACK, stale))
         if self._latencies:
-            late, budget = float(np.percentile(self._latencies, 95)), self.config.staleness.latency_budget_s
+            late = sorted(self._latencies)[math.ceil(0.95 * len(self._latencies)) - 1]
+            budget = self.config.staleness.latency_budget_s
             if late > budget:
                 requests.append(Request(Mode.REDUCED, Reason("PLAN_LATENCY", late, budget, "p95 of age on arrival, s")))
         return requests
@@ -211,7 +216,7 @@ class Supervisor:
             self._fallback, self._fallback_ns = None, None
             return
         due = self._fallback_ns is None or now.monotonic_ns - self._fallback_ns >= nanoseconds(
-            self.config.fallback.period_s
+            self.config.fallback.period_s + (BUSY_S if self._busy else 0.0)
         )
         if due or self.state.mode is Mode.FALLBACK:
             self._plan_fallback(motion, now)

@@ -168,7 +168,12 @@ class TestOracle:
             states = np.column_stack([near, rng.uniform(-3, 3, count), rng.normal(0, 2, (count, 2)), *shapes])
             states[:, :2] -= states[:, 3:5] * rng.uniform(0, 3, (count, 1))
             objects = ObjectSet(
-                states, np.zeros(count, np.int64), *np.zeros((2, count), bool), np.full(count, 9), np.zeros(count)
+                states,
+                np.zeros(count, np.int64),
+                np.zeros(count, bool),
+                np.ones(count, bool),
+                np.full(count, 9),
+                0 * states[:, 0],
             )
             found = first_overlap(poses, times, objects, VEHICLE, bare)
             expected = self.first_time(shapely, poses, times, states)
