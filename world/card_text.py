@@ -64,10 +64,10 @@ def render_card(card: dict[str, Any]) -> str:
         f"drives of the model with the expert's labels: {data['model_drives']}; {data['training_samples']:,} training "
         f"samples; {training['samples_seen']:,} samples seen by the whole model.",
         "",
-        "| stage | wall time (s) | code |",
-        "| --- | --- | --- |",
+        "| stage | wall time (s) | code | note |",
+        "| --- | --- | --- | --- |",
     ]
     for stage, done in training["stages"].items():
-        lines.append(f"| {stage} | {done['seconds']:.0f} | {', '.join(done['commits'])} |")
+        lines.append(f"| {stage} | {done['seconds']:.0f} | {', '.join(done['commits'])} | {done.get('note', '')} |")
     lines.append("")
     return "\n".join(lines)

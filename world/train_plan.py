@@ -43,7 +43,7 @@ FULL = Plan(
     model_drives=96,
     finish=Schedule(steps=800, batch=64, rate=1e-3, vision_rate=3e-4, softness_m=(0.05, 0.03)),
     measured_samples=640,
-    drives=16,
+    drives=12,
     drive_seconds=60.0,
     golden_scenes=7,
 )
@@ -94,7 +94,7 @@ class Workplace:
         stages = self.stages()
         before = stages.get(stage, {"seconds": 0.0, "commits": []})
         commits = [*before["commits"], *([] if commit in before["commits"] else [commit])]
-        stages[stage] = {"seconds": round(before["seconds"] + seconds, 1), "commits": commits}
+        stages[stage] = {**before, "seconds": round(before["seconds"] + seconds, 1), "commits": commits}
         (self.folder / "stages.json").write_text(json.dumps(stages, indent=2), encoding="utf-8")
 
     def stages(self) -> dict[str, dict[str, Any]]:
