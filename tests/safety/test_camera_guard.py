@@ -136,8 +136,15 @@ def test_equal_pictures_are_frozen_at_the_third_while_moving():
 
 @pytest.mark.parametrize("speed", [0.0, 1.0])
 def test_equal_pictures_at_standstill_are_frozen_after_a_second(speed):
-    verdicts = show(CameraGuard(CONFIG), [noise(0)] * 12, speed=speed)
+    noisy = replace(CONFIG, frozen_standstill_s=1.0)
+    verdicts = show(CameraGuard(noisy), [noise(0)] * 12, speed=speed)
     assert [v.usable for v in verdicts] == [True] * 10 + [False] * 2
+
+
+def test_a_camera_without_noise_may_show_the_same_picture_while_the_vehicle_stands():
+    guard = CameraGuard(CONFIG)
+    assert all(v.usable for v in show(guard, [noise(0)] * 40, speed=0.0))
+    assert not show(guard, [noise(0)], speed=1.01, start=40)[0].usable
 
 
 def test_an_unknown_speed_counts_as_moving():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,18 @@ def test_both_ends_are_accepted_and_what_lies_beyond_is_refused(group, field):
     for value in (low - kind(1), high + kind(1), float("nan"), float("inf"), "1", None, True):
         with pytest.raises(ConfigurationError, match=field.name):
             group(**{field.name: value})
+
+
+def test_the_readme_states_every_default_with_unit_range_and_source():
+    readme = (Path(settings.__file__).parent / "README.md").read_text(encoding="utf-8")
+    for group in GROUPS:
+        for field in dataclasses.fields(group):
+            if "unit" in field.metadata:
+                about = field.metadata
+                row = (
+                    f"| `{field.name}` | {field.default:.4g} | {about['unit']} | {about['low']:g} to {about['high']:g} "
+                )
+                assert f"{row}| {about['source']} |" in readme, (group.__name__, field.name)
 
 
 def test_whole_numbers_stay_whole():
