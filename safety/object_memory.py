@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 
 MATCH_M = 2.0
 """A new measurement belongs to a known object if it lies this close to the prediction, plus `MATCH_PER_S`."""
+PARKED_MPS = 1.0
+"""Positions of wheeled objects slower than this are smoothed too: passing parked cars leaves no room for noise."""
 MATCH_ROUNDS = 4
 """Rounds of matching mutually nearest objects; what is left after them counts as new."""
 SMOOTHING_SHARE = 0.25
@@ -98,6 +100,7 @@ class ObjectMemory:
         count = len(states)
         hits = np.ones(count, np.int64)
         unseen = np.ones(len(known.states), bool)
+        walking = np.array([o.kind == PEDESTRIAN for o in message.objects], bool)
         drift = _across(states, line)
         if count and len(known.states):
             rows, columns = self._match(states, message.stamp_ns)
@@ -110,9 +113,12 @@ class ObjectMemory:
             slow = np.maximum(np.hypot(*velocity.T), np.hypot(*old.T)) < SLOW_MPS
             smoothed = old + share[:, None] * (velocity - old)
             states[rows, 3:5] = np.where(slow[:, None], smoothed, velocity)
+            parked = slow & ~walking[rows] & (np.hypot(*states[rows, 3:5].T) < PARKED_MPS)
+            expected = known.positions_at(message.stamp_ns)[columns]
+            settled = expected + share[:, None] * (states[rows, :2] - expected)
+            states[rows, :2] = np.where(parked[:, None], settled, states[rows, :2])
         recent = np.array([seconds(message.stamp_ns - int(s)) <= self._limits.coast_s for s in known.stamps_ns], bool)
         kept = known.select(unseen & recent & (known.hits >= self._limits.confirm_lists))
-        walking = np.array([o.kind == PEDESTRIAN for o in message.objects], bool)
         soft = np.array([o.kind in (PEDESTRIAN, CYCLIST) for o in message.objects], bool)
         self._known = ObjectSet(
             np.concatenate([states, kept.states]),

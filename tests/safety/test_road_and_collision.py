@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.ego import VehicleGeometry
-from onboard_vla.core.geometry import Polyline, compose
+from onboard_vla.core.geometry import Polyline, compose, wrap_angle
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation, Signal
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, KinematicLimits, RoadLimits
@@ -22,6 +22,7 @@ from onboard_vla.safety.joined_path import join
 from onboard_vla.safety.leads import nearest_distinct, object_leads, signal_leads
 from onboard_vla.safety.object_memory import ObjectMemory, ObjectSet
 from onboard_vla.safety.placed_plan import place
+from onboard_vla.safety.prediction import predict
 
 from .driving_range import make_ego, make_object, make_plan, straight_poses
 
@@ -294,6 +295,45 @@ class TestObjectMemory:
         assert sorted(memory.known.hits.tolist()) == [2]
         self.add(memory, 200, make_object(10.6, 0.0), make_object(11.4, 0.0))
         assert sorted(memory.known.hits.tolist()) == [1, 3]
+
+
+def test_a_parked_car_measured_with_noise_stays_where_it_is_and_a_pedestrian_is_never_delayed():
+    rng = np.random.default_rng(2)
+    memory, walker = ObjectMemory(LIMITS), ObjectMemory(LIMITS)
+    places, courses = [], []
+    for k in range(60):
+        noisy = rng.normal(0, 0.3, 2)
+        car = make_object(30.0 + noisy[0], 3.0 + noisy[1], *rng.normal(0, 0.4, 2), heading=0.0)
+        memory.add(ObjectList(STAMP + k * 100_000_000, (car,)))
+        person = make_object(30.0, 0.15 * k, 0.0, 1.5, "pedestrian", length=0.5, width=0.5)
+        walker.add(ObjectList(STAMP + k * 100_000_000, (person,)))
+        assert walker.known.states[0, 1] == 0.15 * k
+        places.append(memory.known.states[0, 1])
+        courses.append(memory.known.states[0, 4])
+    assert np.std(places[10:]) < 0.2
+    assert np.std(courses[10:]) < 0.25
+    assert np.mean(places[10:]) == pytest.approx(3.0, abs=0.15)
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("lateral", [0.0, -1.2])
+def test_objects_that_follow_a_curve_are_predicted_along_it(frame, lateral):
+    angle = np.arange(-0.3, 2.0, 0.02)
+    circle = np.column_stack([60.0 * np.sin(angle), 60.0 * (1 - np.cos(angle)), angle])
+    line = Polyline(compose(np.array(frame), circle)[:, :2])
+    radius, bearing = 60.0 - 3.5, 1.2
+    x, y = radius * math.sin(bearing), 60.0 - radius * math.cos(bearing)
+    oncoming = turned(frame, x, y, -8.0 * math.cos(bearing) - lateral * math.sin(bearing),
+                      -8.0 * math.sin(bearing) + lateral * math.cos(bearing))  # fmt: skip
+    objects = objects_of(oncoming)
+    positions, headings, velocities = predict(objects, np.array([0.0, 2.0]), line)
+    _, d = line.project(positions[:, 0])
+    assert d[0] == pytest.approx(3.5, abs=0.05)
+    assert d[1] == pytest.approx(3.5 + 2.0 * lateral, abs=0.1)
+    assert abs(wrap_angle(headings[1, 0] - headings[0, 0])) == pytest.approx(16.0 / 60.0, abs=0.02)
+    assert np.hypot(*velocities[1, 0]) == pytest.approx(math.hypot(8.0, lateral), abs=0.05)
+    straight, _, _ = predict(objects, np.array([0.0, 2.0]), None)
+    assert straight[1, 0] == pytest.approx(straight[0, 0] + 2.0 * objects.states[0, 3:5])
 
 
 def test_kinematic_reasons_do_not_depend_on_the_frame():
