@@ -11,6 +11,9 @@ from rich.table import Table
 
 from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, PreparedBundle, prepare_bundle
 
+GOLDEN = "golden/"
+"""Folder of the scenes in a bundle that parity is measured on."""
+
 
 def prepare_with_progress(checkpoint: Path | None, out: Path, console: Console) -> PreparedBundle:
     """Export with a progress bar, then show what came of it."""
@@ -32,12 +35,21 @@ def bundle_table(prepared: PreparedBundle) -> Table:
     table.add_column("what")
     table.add_column("value")
     table.add_row("precision", ", ".join(f"{part} {kind}" for part, kind in prepared.precision_by_part.items()))
-    for name, size in sorted(prepared.bytes_by_file.items(), key=lambda item: -item[1]):
+    for name, size in file_sizes(prepared.bytes_by_file):
         table.add_row(name, f"{size / 1e6:.2f} MB")
     for name, value in _flat(prepared.parity):
         table.add_row(f"parity, {name}", value)
     table.add_row("thresholds", "provisional: accepted by the simulation profile alone")
     return table
+
+
+def file_sizes(bytes_by_file: dict[str, int]) -> list[tuple[str, int]]:
+    """Files with their bytes, largest first; all golden scenes as one row."""
+    golden = [size for name, size in bytes_by_file.items() if name.startswith(GOLDEN)]
+    rows = [(name, size) for name, size in bytes_by_file.items() if not name.startswith(GOLDEN)]
+    if golden:
+        rows.append((f"{len(golden)} golden scenes", sum(golden)))
+    return sorted(rows, key=lambda row: -row[1])
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from onboard_vla.app import demo_transport
 from onboard_vla.app.cli import run
 from onboard_vla.app.closed_loop_record import RunRecord
 from onboard_vla.app.demo_bundle import checkpoint_hash
+from onboard_vla.app.demo_bundle_view import file_sizes
 from onboard_vla.app.demo_commands import parse_seeds
 from onboard_vla.app.demo_priority import vehicle_priority
 from onboard_vla.app.demo_probe import CpuGauge, LatenessProbe
@@ -156,3 +157,8 @@ def test_priority_of_the_vehicle_ends_with_the_drive_and_is_not_inherited():
     assert during == (os.SCHED_FIFO if granted else os.SCHED_OTHER)
     assert int(child.stdout) == os.SCHED_OTHER
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_bundle_table_shows_golden_scenes_as_one_row():
+    sizes = {"language.onnx": 300, "golden/a.npz": 100, "golden/b.npz": 250, "prompt.json": 1}
+    assert file_sizes(sizes) == [("2 golden scenes", 350), ("language.onnx", 300), ("prompt.json", 1)]
