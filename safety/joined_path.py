@@ -40,7 +40,15 @@ class JoinedPath:
     @property
     def line(self) -> Polyline:
         """The path as a polyline with a point every 2 m: on 30 m of radius that is 2 cm off."""
-        kept = np.arange(0, len(self.x_m), LINE_STRIDE)
+        return self._thinned(LINE_STRIDE)
+
+    @property
+    def rough_line(self) -> Polyline:
+        """The path with a point every 8 m, to tell what is far from it: on 30 m of radius that is 0.3 m off."""
+        return self._thinned(4 * LINE_STRIDE)
+
+    def _thinned(self, stride: int) -> Polyline:
+        kept = np.arange(0, len(self.x_m), stride)
         if kept[-1] != len(self.x_m) - 1:
             kept = np.append(kept, len(self.x_m) - 1)
         return Polyline(np.stack([self.x_m[kept], self.y_m[kept]], axis=1))
@@ -61,10 +69,10 @@ def join(line: Polyline, motion: Motion, join_m: float, length_m: float) -> Join
     direction = _heading(line, start)
     error = float(wrap_angle(motion.heading_rad - direction))
     slope = math.tan(max(-HEADING_ERROR_MAX_RAD, min(HEADING_ERROR_MAX_RAD, error)))
-    along = np.arange(0.0, max(length_m, 2 * SPACING_M) + SPACING_M, SPACING_M)
-    u = np.minimum(along / join_m, 1.0)
+    distance = np.arange(0.0, max(length_m, 2 * SPACING_M) + SPACING_M, SPACING_M)
+    u = np.minimum(distance / join_m, 1.0)
     shift = offset * (2 * u**3 - 3 * u**2 + 1) + slope * join_m * (u**3 - 2 * u**2 + u)
-    base, heading = _points(line, start + along), _headings(line, start + along)
+    base, heading = _points(line, start + distance), _headings(line, start + distance)
     x = base[:, 0] - np.sin(heading) * shift
     y = base[:, 1] + np.cos(heading) * shift
     x[0], y[0] = motion.x_m, motion.y_m
@@ -74,8 +82,21 @@ def join(line: Polyline, motion: Motion, join_m: float, length_m: float) -> Join
     headings = np.interp(s, (s[:-1] + s[1:]) / 2, chords)
     first = motion.heading_rad + 2 * math.pi * round((chords[0] - motion.heading_rad) / (2 * math.pi))
     headings[0] = first
-    known = float(np.interp(max(line.length - start, 0.0), along, s))
-    return JoinedPath(s, x, y, headings, np.gradient(headings, s), start + along, known)
+    known = float(np.interp(max(line.length - start, 0.0), distance, s))
+    return JoinedPath(s, x, y, headings, np.gradient(headings, s), start + distance, known)
+
+
+def along(line: Polyline, motion: Motion, length_m: float) -> JoinedPath:
+    """`line` itself for `length_m` from the point beside the vehicle, extended straight beyond its end.
+
+    Without a join, a vehicle beside the line is steered back to it. A join renewed at every tick would begin at the
+    vehicle's present offset and heading each time, and so put the return off for ever.
+    """
+    start, _ = _project(line, motion)
+    s = np.arange(0.0, max(length_m, 2 * SPACING_M) + SPACING_M, SPACING_M)
+    points, headings = _points(line, start + s), _headings(line, start + s)
+    known = max(line.length - start, 0.0)
+    return JoinedPath(s, points[:, 0], points[:, 1], headings, np.gradient(headings, s), start + s, known)
 
 
 def _project(line: Polyline, motion: Motion) -> tuple[float, float]:

@@ -57,7 +57,7 @@ def object_leads(
     half_width = vehicle.width_m / 2 + margin
     times = np.array(ENTRY_TIMES_S)
     positions, headings, velocities = predict(objects, times, lane)
-    entering = _may_enter(line, positions, half_width + np.hypot(states[:, 5], states[:, 6]) / 2)
+    entering = _may_enter(path.rough_line, positions, half_width + np.hypot(states[:, 5], states[:, 6]) / 2)
     entering &= np.hypot(states[:, 3], states[:, 4]) > MOVING_MPS
     leads = []
     for index, rows in ((slice(0, 1), slice(None)), (slice(1, None), np.flatnonzero(entering))):

@@ -64,6 +64,12 @@ class PlacedPlan:
         """Smoothed speed at the plan's end."""
         return float(self.speed_mps[-1])
 
+    @property
+    def own_start_speed_mps(self) -> float:
+        """Speed at the start that the plan's first two steps imply by themselves, without the vehicle's past."""
+        first, second = np.diff(self.distance_m[:3]) / self.plan.step_s
+        return float(1.5 * first - 0.5 * second)
+
     def pose_at(self, times_s: Array | float) -> Array:
         """Poses (..., 3) at these times since `stamp_ns`, interpolated, held at the ends."""
         t = np.asarray(times_s, np.float64)

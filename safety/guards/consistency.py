@@ -15,12 +15,14 @@ from onboard_vla.safety.placed_plan import Array, PlacedPlan
 
 
 def check_consistency(placed: PlacedPlan, motion: Motion, stamp_ns: int, limits: ConsistencyLimits) -> list[Reason]:
-    """Speed and pose that the plan expects at `stamp_ns` against the vehicle's motion then."""
+    """Speed and pose that the plan expects at `stamp_ns` against the vehicle's motion then; its start likewise."""
     age_s = seconds(stamp_ns - placed.stamp_ns)
     gap = compose(inverse(placed.pose_at(age_s)), motion.pose)
     speed_gap = abs(placed.speed_at(age_s) - motion.speed_mps)
     longitudinal = limits.longitudinal_m + limits.longitudinal_per_speed_s * abs(motion.speed_mps)
+    start_gap = abs(placed.own_start_speed_mps - placed.start.speed_mps)
     checks = (
+        ("PLAN_START_SPEED", start_gap, limits.speed_mps, "plan's own first speed against the vehicle's then"),
         ("PLAN_SPEED", speed_gap, limits.speed_mps, "plan's speed now against the vehicle's"),
         ("PLAN_LATERAL", abs(float(gap[1])), limits.lateral_m, "vehicle beside the plan"),
         ("PLAN_LONGITUDINAL", abs(float(gap[0])), longitudinal, "vehicle ahead of or behind the plan"),

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.clock import Now
+from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import PlanRejection, Uncertainty
+from onboard_vla.core.road import LaneObservation, Signal
 from onboard_vla.safety.config import (
     ConsistencyLimits,
     HandbackLimits,
@@ -30,7 +32,15 @@ from onboard_vla.safety.longitudinal import stop_distance
 from onboard_vla.safety.placed_plan import place
 from onboard_vla.safety.plan_guard import PlanGuard
 
-from .driving_range import CORE_HASH, make_ego, make_plan, make_thresholds, simulation_config, straight_poses
+from .driving_range import (
+    CORE_HASH,
+    make_ego,
+    make_object,
+    make_plan,
+    make_thresholds,
+    simulation_config,
+    straight_poses,
+)
 
 STAMP = 20_000_000_000
 STRUCTURE, KINEMATICS = StructureLimits(), KinematicLimits()
@@ -269,6 +279,15 @@ class TestConsistency:
         assert found(check_consistency(plan, self.motion(**change(0.99)), now, self.LIMITS)) == set()
         assert found(check_consistency(plan, self.motion(**change(1.01)), now, self.LIMITS)) == {code}
 
+    @pytest.mark.parametrize("side", [1, -1])
+    def test_the_plans_own_first_speed_is_held_against_the_vehicles(self, side):
+        for excess, expected in ((1.95, set()), (2.05, {"PLAN_START_SPEED"})):
+            plan = placed(straight_poses(10.0 + side * excess))
+            assert found(check_consistency(plan, self.motion(x_m=0.0), STAMP, self.LIMITS)) == expected
+        for acceleration in (3.0, -6.0):
+            plan = placed(straight_poses(10.0, acceleration))
+            assert plan.own_start_speed_mps == pytest.approx(10.0, abs=1e-3)
+
     def test_standing_vehicles_get_the_bare_longitudinal_limit(self):
         plan = placed(np.zeros((10, 3)), 0.0)
         still = self.motion(speed_mps=0.0, x_m=0.99)
@@ -444,6 +463,50 @@ class TestPlanGuard:
         _, judgement, _, _ = self.judge(make_plan(STAMP, straight_poses()), now)
         assert judgement.passed
         assert judgement.placed.pose_at(0.3)[0] == pytest.approx(3.0, abs=1e-6)
+
+    @pytest.mark.parametrize(
+        ("change", "code"),
+        [
+            ({"poses": lambda: arc_poses(10.0, 0.45)}, "LATERAL_ACCELERATION"),
+            ({"poses": lambda: straight_poses(3.0)}, "JUMP_SPEED_CHANGE"),
+            ({"poses": lambda: straight_poses(13.0)}, "PLAN_START_SPEED"),
+            ({"speed": 12.5}, "PLAN_SPEED"),
+            (
+                {"poses": lambda: straight_poses() + [0, 2.5, 0] * np.minimum(np.arange(1, 11), 8)[:, None] / 8},
+                "OFF_ROAD",
+            ),
+            ({"signals": (Signal(1, 25.0, 0.0, "red"),)}, "RED_SIGNAL"),
+            ({"object_x": 25.0}, "COLLISION"),
+            ({"object_x": 24.0}, "REQUIRED_DECELERATION"),
+            ({"spread": 1.1}, "SPREAD"),
+            ({"stale_ns": 1_600_000_000}, "PLAN_STALE"),
+        ],
+    )
+    def test_every_guard_has_its_say(self, change, code):
+        config = simulation_config()
+        guard, inputs = PlanGuard(config, CORE_HASH), Inputs(config)
+        stale_ns = change.get("stale_ns", 0)
+        now = Now(STAMP + stale_ns, STAMP + stale_ns)
+        inputs.history = history()
+        x = np.arange(-10.0, 90.0, 2.0)
+        wide = np.full(len(x), 2.0)
+        lanes = LaneObservation(
+            now.stamp_ns, np.column_stack([x, 0 * x]), wide, wide, 3.5, wide * 7, change.get("signals", ())
+        )
+        inputs.receive(lanes, now)
+        for age_ns in (100_000_000, 0):
+            rows = (make_object(change["object_x"], 0.3),) if "object_x" in change else ()
+            inputs.receive(ObjectList(now.stamp_ns - age_ns, rows), now)
+        plan = make_plan(STAMP, change["poses"]() if "poses" in change else straight_poses())
+        if "spread" in change:
+            spread = np.full(10, change["spread"], np.float32)
+            plan = replace(plan, uncertainty=replace(plan.uncertainty, spread_m=spread))
+        motion = Motion(10.0 * stale_ns / 1e9, 0, 0, change.get("speed", 10.0), 0.0, 0.0)
+        judgement = guard.judge(plan, inputs, motion, None, now)
+        assert not judgement.passed
+        assert judgement.placed is None
+        assert not judgement.hard
+        assert code in found(judgement.reasons)
 
     @pytest.mark.parametrize(("gap_ns", "shadow"), [(1_500_000_000, False), (1_500_000_001, True)])
     def test_plans_that_saw_bad_front_pictures_do_not_count_for_handback(self, gap_ns, shadow):
