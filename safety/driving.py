@@ -11,7 +11,7 @@ from onboard_vla.safety.config import FallbackSettings, StopSettings
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.fallback import Trajectory, join_length
 from onboard_vla.safety.idm import Lead, emergency_brake, required_deceleration
-from onboard_vla.safety.joined_path import JoinedPath, join
+from onboard_vla.safety.joined_path import JoinedPath, along, join
 from onboard_vla.safety.longitudinal import POINT_STEP_S, POINTS, SpeedProfile, roll
 from onboard_vla.safety.placed_plan import PlacedPlan
 
@@ -27,9 +27,9 @@ STRAIGHT_M = 100.0
 """Length of the path that is made up where there is none."""
 
 
-def plan_path(placed: PlacedPlan, motion: Motion, settings: FallbackSettings) -> JoinedPath:
-    """The plan's path from where the vehicle is now."""
-    return join(placed.path, motion, join_length(motion.speed_mps, settings), placed.path.length)
+def plan_path(placed: PlacedPlan, motion: Motion) -> JoinedPath:
+    """The plan's own path from beside the vehicle on: what the guards passed is what is driven."""
+    return along(placed.path, motion, placed.path.length)
 
 
 def follow_plan(

@@ -254,7 +254,7 @@ class Supervisor:
         config, accepted = self.config, self._accepted
         if accepted is None or accepted.placed is None:
             return None
-        path = plan_path(accepted.placed, motion, config.fallback)
+        path = plan_path(accepted.placed, motion)
         objects = self._inputs.objects.confirmed.at(now.stamp_ns)
         leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle, self._inputs.lane_line)
         cap = self._reduced_cap(motion) if self.state.mode is Mode.REDUCED else config.ego.speed_max_mps
