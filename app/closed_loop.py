@@ -125,6 +125,7 @@ class ClosedLoop:
         self._sequence = 0
         self._engage_tick: int | None = None
         self._handed_over = False
+        self._localised: EgoState | None = None
         self._planner_ready = False
         self._latest: SafeTrajectory | None = None
         self._started: set[Fault] = set()
@@ -198,8 +199,11 @@ class ClosedLoop:
     def _sense(self, due: Now) -> None:
         """Publish what is sensed at this step; stamps are the times at which it was due, not at which we got to it."""
         world = self._scene.world
-        for message in self._scene.sensors.due(world):
-            self._link.publish(self._restamped(message))
+        for sensed in self._scene.sensors.due(world):
+            message = self._restamped(sensed)
+            if isinstance(message, EgoState):
+                self._localised = message
+            self._link.publish(message)
         if self._tick % ROUTE_STEPS == 0:
             self._link.publish(world.route)
         if self._tick % CAMERA_STEPS == 0:
@@ -229,9 +233,10 @@ class ClosedLoop:
 
     def _drive(self, now: Now) -> None:
         world = self._scene.world
-        if self._handed_over:
-            ego = dataclasses.replace(world.ego, stamp_ns=self._clock.base.stamp_ns + world.time_ns)
-            control = self._scene.gate.control(ego, now)
+        if self._handed_over and self._localised is not None:
+            # The vehicle's controller shares the supervisor's localisation: against the true pose, a localisation
+            # error would be added to the vehicle's offset anew with every plan.
+            control = self._scene.gate.control(self._localised, now)
         else:
             control = self._scene.driver.control()
         self._recorder.step(self._clock.base.now(self.world_ns), world, self._latest, now)
