@@ -135,7 +135,7 @@ def drive(
     return [_summary(car) for car in cars]
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
+@torch.no_grad()
 def _plan(learner: Learner, cars: list[_Car]) -> list[SafeTrajectory]:
     layout, codebook = learner.layout, learner.samples.codebook
     ids = []

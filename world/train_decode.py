@@ -53,7 +53,7 @@ class CachedLanguage:
         return rms_norm(hidden[:, -1], self._model.language.norm)
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
+@torch.no_grad()
 def decode_fast(learner: Learner, batch: Batch, visual: Tensor | None = None) -> Decoded:
     """Actions after the forced fast prefix, and the fork's own choice; `visual` replaces the batch's visual tokens."""
     layout, language = learner.layout, learner.language

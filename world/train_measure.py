@@ -33,7 +33,7 @@ def constant_velocity(speed: Floats, steps: int = 10, step_s: float = 0.5) -> Fl
     return result
 
 
-@torch.no_grad()  # type: ignore[untyped-decorator]
+@torch.no_grad()
 def measure(learner: Learner, samples: Samples, chosen: NDArray[np.int64], seed: int) -> dict[str, float]:
     """Figures over the chosen samples; for a seeing model also with pictures taken from another sample."""
     rng = np.random.default_rng(seed)

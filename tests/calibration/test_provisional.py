@@ -82,8 +82,8 @@ def test_a_changed_field_is_refused_by_name(tmp_path, change):
 @pytest.mark.parametrize("row", range(len(SIGNALS)))
 @pytest.mark.parametrize(
     "change",
-    [{"value": float("nan")}, {"value": -0.1}, {"value": "0.1"}, {"value": True}, {"unit": "cm"}, {"direction": "beside"},
-     {"provenance": ""}, {"signal": "mood"}],
+    [{"value": float("nan")}, {"value": -0.1}, {"value": "0.1"}, {"value": True}, {"unit": "cm"},
+     {"direction": "beside"}, {"provenance": ""}, {"signal": "mood"}],
 )  # fmt: skip
 def test_a_changed_limit_is_refused(tmp_path, row, change):
     document = json.loads(_saved(tmp_path).read_text())
