@@ -42,7 +42,7 @@ class VehicleGate:
         points = np.asarray(trajectory.points, np.float64)
         if points.ndim != 2 or points.shape[1] != 6 or not np.isfinite(points).all():
             return
-        if len(points) == 0 and trajectory.engagement is not Engagement.STANDBY:
+        if len(points) == 0 and trajectory.engagement not in (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE):
             return
         if self._trajectory is not None and trajectory.stamp_ns < self._trajectory.stamp_ns:
             return

@@ -1,5 +1,6 @@
 """The plant against closed forms, and the gate's watchdog in virtual time."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -82,6 +83,14 @@ def test_gate_holds_before_the_first_trajectory_and_in_standby():
     assert gate.control(ego_at(3.0), Now(0, 0)).acceleration_mps2 < 0.0
     gate.follow(straight_trajectory(5.0, engagement=Engagement.STANDBY), Now(0, 0))
     assert gate.control(ego_at(3.0), Now(0, 0)).acceleration_mps2 < 0.0
+
+
+def test_gate_takes_a_drivers_override_although_it_carries_no_points():
+    gate = VehicleGate()
+    gate.follow(straight_trajectory(8.0), Now(0, 0))
+    override = straight_trajectory(8.0, engagement=Engagement.DRIVER_OVERRIDE)
+    gate.follow(dataclasses.replace(override, points=np.zeros((0, 6))), Now(1, 1))
+    assert gate.control(ego_at(8.0), Now(1, 1)).acceleration_mps2 < 0.0
 
 
 def test_gate_keeps_a_steady_speed_on_a_straight_line():
