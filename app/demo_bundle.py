@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onboard_vla import __version__
 from onboard_vla.core.bundle_manifest import sha256_of
 from onboard_vla.core.errors import BundleError, CheckpointError
 
 REFERENCE_CHECKPOINT = Path(__file__).resolve().parent.parent / "world" / "reference_checkpoint"
+EXPORTER = Path(__file__).resolve().parent.parent / "export"
 PRECISION = "int8"
 HASH_DIGITS = 12
-"""Hex digits of the checkpoint's hash in a cache folder's name; the full hash is in the report."""
+"""Hex digits of either hash in a cache folder's name; the checkpoint's full hash is in the report."""
 
 Progress = Callable[[str, float], None]
 
@@ -67,12 +67,20 @@ def checkpoint_hash(checkpoint: Path) -> str:
     return digest.hexdigest()
 
 
+def exporter_hash() -> str:
+    """sha256 over the exporter's own sources: a bundle of an older exporter is not used again."""
+    digest = hashlib.sha256()
+    for path in sorted(EXPORTER.glob("*.py")):
+        digest.update(sha256_of(path).encode())
+    return digest.hexdigest()
+
+
 def prepare_bundle(checkpoint: Path, cache: Path, progress: Progress) -> PreparedBundle:
     """Export the checkpoint to INT8, or find that it has been done, and make the provisional thresholds.
 
     Args:
         checkpoint: a checkpoint folder.
-        cache: where bundles are kept, one folder per checkpoint and exporter version.
+        cache: where bundles are kept, one folder per checkpoint and exporter.
         progress: told what is going on and the share done, 0 to 1.
 
     Raises:
@@ -83,7 +91,7 @@ def prepare_bundle(checkpoint: Path, cache: Path, progress: Progress) -> Prepare
     from onboard_vla.runtime.bundle import Bundle
 
     digest = checkpoint_hash(checkpoint)
-    folder = cache / f"{digest[:HASH_DIGITS]}-{PRECISION}-{__version__}"
+    folder = cache / f"{digest[:HASH_DIGITS]}-{PRECISION}-{exporter_hash()[:HASH_DIGITS]}"
     path, export_s = folder / "bundle", None
     try:
         bundle = Bundle.open(path)
