@@ -63,9 +63,9 @@ def paint_background(
                 u = int((sky[row, column, 0] + heading + azimuth_offset) * turn) % sky_columns
                 v = int(sky[row, column, 1] * 110.0) + 8
                 v = min(max(v, 0), sky_rows - 1)
-                image[row, column, 0] = np.uint8(panorama[v, u, 0] * light)
-                image[row, column, 1] = np.uint8(panorama[v, u, 1] * light)
-                image[row, column, 2] = np.uint8(panorama[v, u, 2] * light)
+                image[row, column, 0] = np.uint8(min(panorama[v, u, 0] * light, 255.0))
+                image[row, column, 1] = np.uint8(min(panorama[v, u, 1] * light, 255.0))
+                image[row, column, 2] = np.uint8(min(panorama[v, u, 2] * light, 255.0))
                 continue
             depth[row, column] = distance
             ex, ey = ground[row, column, 0], ground[row, column, 1]

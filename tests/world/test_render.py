@@ -11,6 +11,7 @@ from onboard_vla.world.paint_ground import covered, dash_share
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
 from onboard_vla.world.vehicle import Control
+from onboard_vla.world.world import World
 
 from .test_world import add_vehicle, empty_world
 
@@ -114,6 +115,13 @@ def test_pictures_change_while_driving(renderer, camera):
         world.step(Control(0.0, 0.0))
     second = renderer.render(world)[camera]
     assert (first != second).mean() > 0.02
+
+
+def test_bright_clouds_saturate_instead_of_turning_yellow(renderer):
+    # Seed 11 has a bright sky: blue used to overflow to zero there while red and green stayed bright.
+    for image in renderer.render(World(11, "quiet_road")).values():
+        overflowed = (image[..., 0] > 200) & (image[..., 1] > 200) & (image[..., 2] < 100)
+        assert not overflowed.any()
 
 
 def test_signal_shows_its_colour(renderer):
