@@ -42,7 +42,9 @@ typecheck: $(VENV)/.test-installed
 unit: $(VENV)/.test-installed  ## Only the tests
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-benchmark: $(VENV)/.test-installed  ## Timings of planner and transports, a JSON beside each table
+benchmark: $(VENV)/.test-installed  ## Timings of planner, transports, supervisor and renderer
+	$(BIN)/python benchmarks/supervisor.py
+	$(BIN)/python benchmarks/render.py
 	$(BIN)/python benchmarks/planner.py --json out/benchmark_planner.json
 	$(BIN)/python benchmarks/transport.py --json out/benchmark_transport.json
 
@@ -56,7 +58,7 @@ host:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $$($(PYTHON) --version 2>&1) is too old: 3.10 or newer is needed; name one: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments: on Debian and Ubuntu apt install python3-venv"; exit 1; }
 	@[ -e $(SYMLINKS) ] || { echo "make: $(SYMLINKS) cannot be reached: clone with symbolic links (git config core.symlinks true) on a file system that has them"; exit 1; }
-	@command -v c++ >/dev/null || echo "make: no C++ compiler (c++): nothing is built for this processor, the NumPy forms run instead; to have one: apt install g++"
+	@command -v c++ >/dev/null || echo "make: no C++ compiler (c++): this version needs none (the NumPy forms run); compiled kernels will: apt install g++"
 
 $(VENV)/.created: | host
 	$(PYTHON) -m venv $(VENV)

@@ -80,7 +80,7 @@ def judge(record: RunRecord, *, complete: bool = True) -> RunVerdict:
     """Judge a run.
 
     A missed precondition outweighs an unusable measurement, which outweighs a failure: what was not tested under valid
-    conditions has neither passed nor failed.
+    conditions has neither passed nor failed. A world that fell behind real time makes any run inconclusive.
 
     Args:
         record: the run.

@@ -16,10 +16,11 @@ from onboard_vla.safety.config import LadderSettings
 
 @dataclass(frozen=True)
 class Request:
-    """Somebody asks for at least this mode, and says why."""
+    """Somebody asks for at least this mode, and says why. `outside`: a camera's or process's fault, no judgement."""
 
     level: Mode
     reason: Reason
+    outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class LadderState:
     """Everything the ladder remembers. Times are monotonic nanoseconds.
 
     `window`: the newest outcomes, oldest first, true where rejected. `hard`: the newest plan was a hard fault.
-    `clear_since_ns`: since when nothing asks for the present mode. `entries_ns`: entries into L2 from below.
+    `clear_since_ns`: since when nothing asks for the present mode. `entries_ns`: entries into L2 from below on a
+    judgement; `outside_entries_ns`: those for which outside faults alone asked. Each kind latches on its own: the
+    limit is against oscillation of one and the same cause.
     `must_rearm`: a stop was begun; even a driver who takes over in between does not clear it.
     """
 
@@ -46,6 +49,7 @@ class LadderState:
     clear_since_ns: int | None = None
     standstill_since_ns: int | None = None
     entries_ns: tuple[int, ...] = ()
+    outside_entries_ns: tuple[int, ...] = ()
     window: tuple[bool, ...] = ()
     hard: bool = False
     shadow_passes: int = 0
@@ -83,14 +87,16 @@ def step(state: LadderState, inputs: LadderInputs, now_ns: int, settings: Ladder
     state, own = _remember_entries(state, now_ns, settings), []
     asked = max((request.level for request in inputs.requests), default=Mode.NOMINAL)
     rejected = sum(state.window)
+    outside = all(request.outside for request in inputs.requests if request.level >= Mode.FALLBACK)
     if state.hard or rejected >= settings.rejections:
+        outside = False
         asked = max(asked, Mode.FALLBACK)
         own.append(
             Reason("PLANS_REJECTED", float(rejected), float(settings.rejections), f"of the last {settings.window}")
         )
     state = _engagement(state, inputs, asked, now_ns, settings)
     if state.engagement is Engagement.ENGAGED:
-        state, reasons = _drive(state, inputs, asked, now_ns, settings)
+        state, reasons = _drive(state, inputs, asked, outside, now_ns, settings)
         own += reasons
     elif state.engagement is Engagement.LATCHED:
         state = replace(state, mode=Mode.STOPPED)
@@ -118,7 +124,11 @@ def _watch_standstill(state: LadderState, inputs: LadderInputs, now_ns: int, set
 
 def _remember_entries(state: LadderState, now_ns: int, settings: LadderSettings) -> LadderState:
     oldest = now_ns - nanoseconds(settings.fallback_window_s)
-    return replace(state, entries_ns=tuple(entry for entry in state.entries_ns if entry >= oldest))
+    return replace(
+        state,
+        entries_ns=tuple(entry for entry in state.entries_ns if entry >= oldest),
+        outside_entries_ns=tuple(entry for entry in state.outside_entries_ns if entry >= oldest),
+    )
 
 
 def _engagement(
@@ -148,7 +158,7 @@ def _engagement(
 
 
 def _drive(
-    state: LadderState, inputs: LadderInputs, asked: Mode, now_ns: int, settings: LadderSettings
+    state: LadderState, inputs: LadderInputs, asked: Mode, outside: bool, now_ns: int, settings: LadderSettings
 ) -> tuple[LadderState, list[Reason]]:
     """The mode while engaged."""
     reasons: list[Reason] = []
@@ -163,11 +173,13 @@ def _drive(
         asked = max(asked, Mode.IN_LANE_STOP)
         reasons.append(Reason("FALLBACK_TOO_LONG", held_s, settings.fallback_max_s, "time in L2, s"))
     if asked is Mode.FALLBACK and state.mode < Mode.FALLBACK:
-        state = replace(state, entries_ns=(*state.entries_ns, now_ns))
-        if len(state.entries_ns) >= settings.fallback_entries:
+        entries = (*(state.outside_entries_ns if outside else state.entries_ns), now_ns)
+        state = replace(state, outside_entries_ns=entries) if outside else replace(state, entries_ns=entries)
+        if len(entries) >= settings.fallback_entries:
             asked = Mode.IN_LANE_STOP
-            count, limit = float(len(state.entries_ns)), float(settings.fallback_entries)
-            reasons.append(Reason("FALLBACK_TOO_OFTEN", count, limit, f"entries in {settings.fallback_window_s:g} s"))
+            count, limit, kind = float(len(entries)), float(settings.fallback_entries), "outside" if outside else "own"
+            detail = f"entries in {settings.fallback_window_s:g} s, {kind} causes"
+            reasons.append(Reason("FALLBACK_TOO_OFTEN", count, limit, detail))
     if asked > state.mode:
         stopping = asked >= Mode.IN_LANE_STOP
         state = replace(state, mode=min(asked, Mode.EMERGENCY_STOP), since_ns=now_ns, clear_since_ns=None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,8 @@ class Supervisor:
     def _requests(self, motion: Motion | None, now: Now) -> list[Request]:
         config, inputs = self.config, self._inputs
         requests = input_requests(inputs, now, config)
-        requests += process_requests(inputs, now, config) + camera_requests(inputs, now, config)
+        faults = process_requests(inputs, now, config) + camera_requests(inputs, now, config)
+        requests += [replace(fault, outside=True) for fault in faults]
         requests += self._thresholds_requests() + self._plan_requests(motion, now)
         requests += [Request(Mode.REDUCED, reason) for reason in self._doubtful]
         if self._emergency is not None:

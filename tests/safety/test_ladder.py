@@ -141,6 +141,25 @@ def test_third_entry_into_the_fallback_within_ten_minutes_stops():
     assert (once.mode, once.entries_ns) == (L2, (100 * S, 300 * S))
 
 
+def outside(*levels):
+    return tuple(Request(level, Reason("BLACK", 1.0, 0.0, ""), outside=True) for level in levels)
+
+
+def test_outside_faults_and_own_judgement_are_counted_apart_and_each_latches():
+    two_faults = engaged(L0, outside_entries_ns=(100 * S, 200 * S))
+    assert after(two_faults, 300.0, requests=asks(L2)).mode == L2
+    assert after(two_faults, 300.0, requests=outside(L2)).mode == L3
+    assert after(engaged(L0, entries_ns=(100 * S, 200 * S)), 300.0, requests=outside(L2)).mode == L2
+    assert after(two_faults, 700.001, requests=outside(L2)).outside_entries_ns == (200 * S, round(700.001 * S))
+
+
+def test_an_entry_that_judgement_asks_for_too_counts_as_judgement():
+    state = after(engaged(L0), 300.0, requests=(*outside(L2), *asks(L2)))
+    assert (state.entries_ns, state.outside_entries_ns) == ((300 * S,), ())
+    rejecting = step(engaged(L0), LadderInputs(requests=outside(L2), outcomes=(REJECT, REJECT)), 5 * S, SETTINGS).state
+    assert (rejecting.entries_ns, rejecting.outside_entries_ns) == ((5 * S,), ())
+
+
 def test_staying_in_the_fallback_is_no_entry():
     state = after(engaged(L2, 290.0, entries_ns=(100 * S, 290 * S)), 300.0, requests=asks(L2))
     assert (state.mode, state.entries_ns) == (L2, (100 * S, 290 * S))

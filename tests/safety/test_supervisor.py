@@ -151,6 +151,8 @@ class TestFaults:
         drive.bad_cameras.add("front")
         assert until(drive, lambda m: m.mode is Mode.FALLBACK) == 0.0
         assert codes(drive.published[-1])[0] == "BLACK"
+        state = drive.supervisor.state
+        assert (len(state.outside_entries_ns), state.entries_ns) == (1, ())
         drive.run(3.0)
         drive.bad_cameras.clear()
         recovered = until(drive, lambda m: m.mode is Mode.REDUCED, 15.0)
