@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -117,7 +118,7 @@ def reaction_to(record: RunRecord, fault: FaultRecord) -> Reaction:
         reason=(cause_of(fault, detected) or "") if detected else "",
         recovery_s=(recovered.received_ns - fault.start_ns) / SECOND_NS if recovered else None,
         recovery_judged=judged_until_ns - cause_gone_ns >= RECOVERY_NS,
-        probe_lateness_ms=_worst_lateness(record.probe, fault.start_ns),
+        probe_lateness_ms=_worst_lateness(record, fault.start_ns),
     )
 
 
@@ -154,9 +155,11 @@ def _drives(item: PublishedRecord) -> bool:
     return item.mode <= Mode.REDUCED and item.engagement == Engagement.ENGAGED.value
 
 
-def _worst_lateness(probe: Sequence[tuple[int, float]], start_ns: int) -> float:
+def _worst_lateness(record: RunRecord, start_ns: int) -> float:
+    """Virtual time has no probe and is never late; in real time a probe that said nothing counts as endlessly late."""
     window = (start_ns - PROBE_BEFORE_NS, start_ns + PROBE_AFTER_NS)
-    return max((lateness for time_ns, lateness in probe if window[0] <= time_ns <= window[1]), default=0.0)
+    silent = 0.0 if record.settings.transport == "lockstep" else math.inf
+    return max((late for time_ns, late in record.probe if window[0] <= time_ns <= window[1]), default=silent)
 
 
 def _preconditions(record: RunRecord, reactions: Sequence[Reaction], complete: bool) -> list[Check]:

@@ -38,7 +38,7 @@ def render_card(card: dict[str, Any]) -> str:
         f"## Open loop: {validation['samples']} samples of {validation['worlds']} unseen worlds",
         "",
         "Greedy decoding after the forced fast prefix. The blind model has the same steps, batch, "
-        "rates and seed, but no visual tokens.",
+        "rates and seed, but no visual tokens; the stages' notes name other episodes.",
         "",
         "| | model | blind model | constant velocity |",
         "| --- | --- | --- | --- |",

@@ -146,6 +146,13 @@ def test_probe_lateness_around_a_fault(fault, lateness_ms, outcome):
     assert judge(record).outcome == outcome
 
 
+def test_a_probe_that_said_nothing_in_real_time_makes_the_run_inconclusive():
+    record = make_record()
+    record.probe = []
+    verdict = judge(record)
+    assert verdict.outcome == INCONCLUSIVE
+
+
 def test_probe_lateness_far_from_a_fault_does_not_matter():
     record = make_record()
     record.probe.append((BLACK.start_ns - 2 * SECOND_NS, 900.0))
