@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,8 @@ from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import ENGAGE, Engagement, Mode, OperatorCommand, SafeTrajectory
 from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
 from onboard_vla.core.wire import Message
+
+from .conclusive import RealTimeRig
 
 STAND_IN_PLANNER = Path(__file__).with_name("stand_in_planner.py")
 STEP_S = 0.02
@@ -79,7 +80,7 @@ class StraightRoad:
                 if condition(message, now):
                     return message, now
         codes = last and (last.mode, last.engagement, last.shadow_passes, [r.code for r in last.reasons])
-        pytest.fail(f"not within {LIMIT_S} s: {what}; last safe trajectory: {codes}")
+        raise AssertionError(f"not within {LIMIT_S} s: {what}; last safe trajectory: {codes}; {self._mode_changes()}")
 
     def until_mode(self, test: Callable[[Mode], bool], after: Now | None = None) -> Arrived:
         return self.until(
@@ -90,6 +91,21 @@ class StraightRoad:
             ),
             "mode",
         )
+
+    def _mode_changes(self) -> str:
+        """When the mode changed, and what asked for it: why a wait was in vain."""
+        said, before = [], None
+        for message, now in self.heard:
+            if isinstance(message, SafeTrajectory) and message.mode != before:
+                before = message.mode
+                codes = [f"{r.code} {r.measured:.3g}/{r.limit:.3g}" for r in message.reasons]
+                said.append(f"{(now.monotonic_ns - self._begin_ns) / 1e9:.2f} s {before.name} {codes}")
+        return "modes: " + "; ".join(said[-8:])
+
+    def drives(self) -> bool:
+        """Whether the model drives now: a starved machine may have stopped and latched the vehicle."""
+        newest = [m for m, _ in self.drive(0.1) if isinstance(m, SafeTrajectory)]
+        return bool(newest) and newest[-1].engagement is Engagement.ENGAGED and newest[-1].mode <= Mode.REDUCED
 
     def drive(self, seconds: float) -> list[Arrived]:
         """Drive on for some time and return what arrived in it."""
@@ -202,9 +218,8 @@ def make_graph() -> Callable[..., Graph]:
 
 
 @pytest.fixture(scope="module", params=["zmq", pytest.param("ros", marks=pytest.mark.ros)])
-def graph(request: pytest.FixtureRequest) -> Iterator[Graph]:
+def rig(request: pytest.FixtureRequest) -> Iterator[RealTimeRig]:
     """Three real processes that drive on a straight road; shared by a module's tests."""
-    with tempfile.TemporaryDirectory(prefix="ovla-") as directory:
-        graph = Graph(request.param, Path(directory))
-        yield graph
-        graph.close()
+    rig = RealTimeRig(Graph, request.param)
+    yield rig
+    rig.close()
