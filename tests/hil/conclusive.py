@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +17,7 @@ PROBE = Path(__file__).with_name("lateness_probe.py")
 STARVED_S = 0.1
 """Lateness of a 20 ms timer beyond which a missed limit says nothing about the processes (as in the demo)."""
 ATTEMPTS = 3
+ON_TIME_FAILURES = 2
 
 Result = TypeVar("Result")
 
@@ -53,12 +55,12 @@ class RealTimeRig:
         self._watch = LatenessWatch(Path(self._own.name))
 
     def run(self, scenario: Callable[..., Result]) -> Result:
-        """Run a scenario on a graph in which the model drives.
+        """Run a scenario on a graph in which the model drives; an assertion that fails begins it again, afresh.
 
-        An assertion that fails while the machine was on time fails the test. Where the machine was late, the scenario
-        begins again on fresh processes; after the last attempt the test is skipped as inconclusive.
+        Failing twice while the machine was on time fails the test: a defect repeats, one lost time slice does not.
+        After the last attempt the test is skipped as inconclusive, with what was seen.
         """
-        lateness = []
+        failures, on_time = [], 0
         for _ in range(ATTEMPTS):
             begin_ns = time.monotonic_ns()
             try:
@@ -68,10 +70,12 @@ class RealTimeRig:
             except AssertionError as failure:
                 late_s = max(self._watch.since(begin_ns), self._graph.road.lateness_s if self._graph else 0.0)
                 self._discard()
-                if late_s <= STARVED_S:
+                on_time += late_s <= STARVED_S
+                if on_time >= ON_TIME_FAILURES:
                     raise
-                lateness.append(f"{late_s:.3f} s late: {str(failure).splitlines()[0][:200]}")
-        pytest.skip(f"inconclusive, this machine was late in {ATTEMPTS} attempts: " + "; ".join(lateness))
+                failures.append(f"{late_s:.3f} s late: {str(failure).splitlines()[0][:200]}")
+                warnings.warn(f"begun again: {failures[-1]}", stacklevel=2)
+        pytest.skip(f"inconclusive after {ATTEMPTS} attempts on a machine that was late: " + "; ".join(failures))
 
     def close(self) -> None:
         self._discard()
