@@ -8,11 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onboard_vla.app.closed_loop_record import RunRecord
+from onboard_vla.app.closed_loop_record import PlanRecord, RunRecord
 from onboard_vla.app.demo_verdict import at_fault_collisions
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.world.violations import COLLISION, OFF_ROAD, RED_LIGHT, STOPPED_WITHOUT_CAUSE
+
+FORK_THRESHOLD = 0.5
+"""The fork picks the likelier of its two tokens, as greedy decoding does."""
+PREFILL = 1
+"""Position in `PlanRecord.passes`."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +40,40 @@ class Distribution:
 
 
 @dataclass(frozen=True)
+class ForkChoice:
+    """How often the model's fork alone would have answered fast: `fast` of `n` plans, whatever depth was decoded."""
+
+    n: int
+    fast: int
+
+    @staticmethod
+    def of(plans: Sequence[PlanRecord]) -> ForkChoice | None:
+        """Over the plans that a language model made; None if none did. Fast: `slow_probability` below one half."""
+        chosen = [plan.slow_probability < FORK_THRESHOLD for plan in plans if plan.passes[PREFILL] > 0]
+        return ForkChoice(len(chosen), sum(chosen)) if chosen else None
+
+    @staticmethod
+    def total(choices: Sequence[ForkChoice | None]) -> ForkChoice | None:
+        """Several runs together; None if no run has any."""
+        known = [choice for choice in choices if choice is not None]
+        return ForkChoice(sum(c.n for c in known), sum(c.fast for c in known)) if known else None
+
+    def __str__(self) -> str:
+        return f"{self.fast / self.n:.1%} (n = {self.n})"
+
+
+@dataclass(frozen=True)
 class RunFigures:
-    """What one run amounts to. Times in ms, shares 0 to 1, mode shares over published trajectories."""
+    """What one run amounts to. Times in ms, shares 0 to 1, mode shares over published trajectories.
+
+    `depths`: plans by the depth they were decoded at, which the planner's setting forces; `fork`: its own choice.
+    """
 
     plans: int
     rejections: int
     rejection_codes: dict[str, int]
-    fast_share: float
+    depths: dict[str, int]
+    fork: ForkChoice | None
     passes_per_plan: tuple[float, float, float]
     passes_largest: tuple[int, int, int]
     latency: Distribution | None
@@ -76,7 +108,8 @@ def figures_of(record: RunRecord) -> RunFigures:
         plans=len(record.plans),
         rejections=len(record.rejections),
         rejection_codes=dict(Counter(rejection.code for rejection in record.rejections)),
-        fast_share=_share(sum(plan.depth == "fast" for plan in record.plans), len(record.plans)),
+        depths=dict(Counter(plan.depth for plan in record.plans)),
+        fork=ForkChoice.of(record.plans),
         passes_per_plan=_triple(passes.mean(axis=0)) if len(passes) else (0.0, 0.0, 0.0),
         passes_largest=_whole(passes.max(axis=0)) if len(passes) else (0, 0, 0),
         latency=Distribution.of([plan.latency_ms for plan in record.plans]),

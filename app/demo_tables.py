@@ -38,7 +38,9 @@ def figure_rows(record: RunRecord, figures: RunFigures) -> list[tuple[str, str]]
     rows = [
         ("profile, seed, sensors", f"{settings.profile}, seed {settings.seed}, {settings.sensor}"),
         ("transport", settings.transport),
-        ("plans", f"{figures.plans} ({figures.fast_share:.0%} fast), {_rejections(figures)}"),
+        ("plans", f"{figures.plans}, {_rejections(figures)}"),
+        ("depth of plans, forced", ", ".join(f"{depth} x{n}" for depth, n in figures.depths.items()) or "no plans"),
+        ("fork would have picked fast", str(figures.fork) if figures.fork else "no model, no fork"),
         ("modes, share of published", shares or "nothing published"),
         ("trajectories made by the model", f"{figures.model_share:.1%}"),
         ("entries into L2 or above", f"{figures.interventions}" + (f" ({reasons})" if reasons else "")),

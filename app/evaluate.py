@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from onboard_vla.app.closed_loop import Scene
-from onboard_vla.app.closed_loop_figures import RunFigures, figures_of
+from onboard_vla.app.closed_loop_figures import ForkChoice, RunFigures, figures_of
 from onboard_vla.app.closed_loop_json import compared_part, digest_of, write_json
 from onboard_vla.app.closed_loop_record import RunSettings
 from onboard_vla.app.closed_loop_warmup import DEFAULT_WARMUP_NS
@@ -73,6 +73,7 @@ class Summary:
     off_road: int
     red_lights: int
     model_share: float
+    fork: ForkChoice | None
     clean: int
     passed: int
 
@@ -146,6 +147,7 @@ def summarise(sensor: str, episodes: Sequence[Episode]) -> Summary:
         off_road=sum(f.off_road for f in figures),
         red_lights=sum(f.red_lights for f in figures),
         model_share=sum(f.model_share for f in figures) / len(figures) if figures else 0.0,
+        fork=ForkChoice.total([f.fork for f in figures]),
         clean=sum(not (f.collisions_at_fault or f.off_road or f.red_lights) for f in figures),
         passed=sum(episode.verdict.outcome == PASS for episode in episodes),
     )
@@ -174,6 +176,7 @@ def summary_rows(summaries: Sequence[Summary]) -> list[tuple[str, list[str]]]:
         ("left the drivable area", [str(s.off_road) for s in summaries]),
         ("red lights", [str(s.red_lights) for s in summaries]),
         ("trajectories made by the model", [f"{s.model_share:.1%}" for s in summaries]),
+        ("fork would have picked fast (depth forced)", [str(s.fork) if s.fork else "no fork" for s in summaries]),
         ("clean episodes", [f"{s.clean} of {s.n}" for s in summaries]),
     ]
 

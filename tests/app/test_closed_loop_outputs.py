@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from onboard_vla.app.closed_loop_figures import Distribution, figures_of, interventions, mode_changes
+from onboard_vla.app.closed_loop_figures import Distribution, ForkChoice, figures_of, interventions, mode_changes
 from onboard_vla.app.closed_loop_json import compared_part, digest_of, run_json
 from onboard_vla.app.closed_loop_record import RunRecord, RunSettings, ViolationRecord
-from onboard_vla.app.demo_tables import end_tables, verdict_line
+from onboard_vla.app.demo_tables import end_tables, figure_rows, verdict_line
 from onboard_vla.app.demo_verdict import judge
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.app.report.page import page
@@ -40,6 +40,33 @@ def test_figures_count_entries_and_passes(record):
     assert [code for _, code in interventions(record)] == ["IMAGE_BLACK", "PLANNER_SILENT"]
     assert figures.mode_shares["L0"] == pytest.approx(1 - 16 / 60, abs=0.001)
     assert figures.progress_share == pytest.approx(1 / 1.1, abs=0.01)
+
+
+def fork_said(record, *probabilities):
+    """The run with plans whose forks gave these probabilities of slow thinking."""
+    plans = [dataclasses.replace(p, slow_probability=q) for p, q in zip(record.plans, probabilities, strict=False)]
+    return dataclasses.replace(record, plans=plans)
+
+
+def test_share_of_the_fork_counts_its_probability_and_not_the_forced_depth(record):
+    run = fork_said(record, 0.1, 0.49, 0.5, 0.9)
+    figures = figures_of(run)
+    assert figures.depths == {"fast": 4}
+    assert figures.fork == ForkChoice(4, 2)
+    assert ForkChoice.total([figures.fork, None, ForkChoice(6, 6)]) == ForkChoice(10, 8)
+    rows = dict(figure_rows(run, figures))
+    assert rows["fork would have picked fast"] == "50.0% (n = 4)"
+    assert rows["depth of plans, forced"] == "fast x4"
+    content = json.loads(json.dumps(run_json(run, judge(run), {})))
+    assert content["measured"]["figures"]["fork"] == {"n": 4, "fast": 2}
+    assert "50.0% (n = 4)" in page(run, judge(run), {}, default_rig())
+
+
+def test_planner_without_a_language_model_has_no_fork(record):
+    plans = [dataclasses.replace(plan, passes=(0, 0, 0), slow_probability=0.0) for plan in record.plans]
+    run = dataclasses.replace(record, plans=plans)
+    assert figures_of(run).fork is None
+    assert dict(figure_rows(run, figures_of(run)))["fork would have picked fast"] == "no model, no fork"
 
 
 def test_mode_changes_begin_with_the_first_mode_and_name_only_changes(record):

@@ -120,31 +120,55 @@ def driven(cameras, profile):
             world.step(expert.control(), 0.02)
 
 
-@pytest.mark.parametrize("profile", ["quiet_road", "urban"])
-def test_plans_at_the_models_own_depth_equal_full_greedy_decoding(planner, model, profile):
-    bundle, answer = planner.bundle, planner.bundle.template.answer
-    actions, compared = bundle.manifest.actions, 0
-    for frames, ego, command in driven(bundle.cameras, profile):
+@pytest.fixture(scope="module")
+def scenes(planner):
+    """Three instants of each of two drives: (frame set, ego state, command)."""
+    return [scene for profile in ("quiet_road", "urban") for scene in driven(planner.bundle.cameras, profile)]
+
+
+@pytest.fixture(scope="module")
+def answers(planner, model, scenes):
+    """transformers' whole greedy answer to each scene, as token ids."""
+    found = []
+    for frames, ego, command in scenes:
         prompt = planner.prompt.write(ego, command).ids.tolist()
-        longest = planner.language.cache.capacity - len(prompt)
-        expected = greedy(planner, model, frames, prompt, longest)
+        found.append(greedy(planner, model, frames, prompt, planner.language.cache.capacity - len(prompt)))
+    return found
+
+
+def test_forced_fast_tokens_equal_full_greedy_decoding_wherever_the_fork_picks_fast(planner, scenes, answers):
+    bundle, picked_fast = planner.bundle, 0
+    actions, count = bundle.manifest.actions, bundle.template.answer.action_count
+    for (frames, ego, command), expected in zip(scenes, answers, strict=True):
+        forced = planner.plan(frames, ego, command, 1, depth="fast")
+        assert isinstance(forced, Plan), forced
+        picked = planner._tokenizer.decode(expected).startswith(bundle.template.answer.fast_prefix)
+        assert picked == (forced.slow_probability < 0.5)
+        if picked:
+            tokens = [token - actions.first_id for token in expected if actions.first_id <= token]
+            assert len(tokens) == count, "the greedy answer is cut short"
+            assert list(forced.action_tokens) == tokens
+            picked_fast += 1
+    assert picked_fast, "no scene here whose fork picks fast: the comparison above compared nothing"
+
+
+def test_slow_plans_at_the_models_own_depth_equal_full_greedy_decoding(planner, scenes, answers):
+    answer, actions, compared = planner.bundle.template.answer, planner.bundle.manifest.actions, 0
+    for (frames, ego, command), expected in zip(scenes, answers, strict=True):
         text = planner._tokenizer.decode(expected)
-        tokens = [token - actions.first_id for token in expected if actions.first_id <= token]
-        result = planner.plan(frames, ego, command, 1, depth="model")
-        if text.startswith(answer.fast_prefix):
-            assert isinstance(result, PlanRejection) or result.depth == "fast"
-        elif text.startswith(answer.slow_prefix) and answer.reasoning_suffix in text:
-            reasoning = text[len(answer.slow_prefix) : text.index(answer.reasoning_suffix)]
-            if len(planner._tokenizer.encode(reasoning)) >= answer.max_reasoning_tokens:
-                continue
-            assert isinstance(result, PlanRejection) or (result.depth, result.text) == ("slow", reasoning)
-        else:
+        if not text.startswith(answer.slow_prefix) or answer.reasoning_suffix not in text:
             continue
-        if isinstance(result, Plan):
-            assert list(result.action_tokens) == tokens
-            compared += 1
-    if not compared:
-        pytest.skip("the checkpoint gives no whole answer of its own here")
+        reasoning = text[len(answer.slow_prefix) : text.index(answer.reasoning_suffix)]
+        if len(planner._tokenizer.encode(reasoning)) >= answer.max_reasoning_tokens:
+            continue
+        result = planner.plan(frames, ego, command, 1, depth="model")
+        assert isinstance(result, Plan), result
+        assert (result.depth, result.text) == ("slow", reasoning)
+        assert list(result.action_tokens) == [
+            token - actions.first_id for token in expected if actions.first_id <= token
+        ]
+        compared += 1
+    assert compared, "no scene here whose whole answer is slow: the comparison above compared nothing"
 
 
 @pytest.mark.parametrize(("tick", "speed", "command"), CASES)
