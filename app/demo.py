@@ -16,6 +16,7 @@ from onboard_vla.app.closed_loop_record import RunRecord, RunSettings
 from onboard_vla.app.closed_loop_warmup import DEFAULT_WARMUP_NS, TooBusyError
 from onboard_vla.app.demo_bundle import PreparedBundle
 from onboard_vla.app.demo_bundle_view import prepare_with_progress
+from onboard_vla.app.demo_cameras import require_cameras
 from onboard_vla.app.demo_run import run_realtime
 from onboard_vla.app.demo_tables import end_tables, verdict_line
 from onboard_vla.app.demo_transport import choose_transport, start_processes
@@ -70,6 +71,8 @@ def run_demo(request: DemoRequest, console: Console) -> int:
     """
     _check(request)
     prepared = prepare_with_progress(request.checkpoint, request.out, console) if request.planner == MODEL else None
+    if prepared is not None:
+        require_cameras(prepared.path, default_rig())
     drive = _in_lockstep if request.lockstep else _in_real_time
     try:
         record = drive(request, prepared, console)

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from onboard_vla.app.doctor.machine import Machine
+from onboard_vla.app.doctor.transport import ros2
 from onboard_vla.app.processes import ProcessSet, ProcessSpec
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
@@ -51,8 +53,13 @@ class RunningProcesses:
         self.directory.cleanup()
 
 
-def choose_transport(asked: str, say: Callable[[str], None]) -> str:
+def choose_transport(asked: str, say: Callable[[str], None], machine: Machine | None = None) -> str:
     """ROS 2 where it is installed, ZeroMQ otherwise; an explicit wish is fulfilled or refused.
+
+    Args:
+        asked: one of `TRANSPORTS`.
+        say: told why it is not ROS 2.
+        machine: what the reason is read from; this one.
 
     Raises:
         ConfigurationError: no such transport.
@@ -63,10 +70,13 @@ def choose_transport(asked: str, say: Callable[[str], None]) -> str:
     if asked == ZMQ or (asked == ROS and _has("rclpy")):
         return asked
     if asked == ROS:
-        raise EnvironmentLacksError("transport ros: rclpy is not installed; install the extra `ros`, or use zmq")
+        found = ros2(machine or Machine())
+        raise EnvironmentLacksError(
+            f"transport ros: rclpy is not installed ({found.found}): {found.remedy}; or use --transport zmq"
+        )
     if _has("rclpy"):
         return ROS
-    say("no rclpy for this Python: the processes talk over ZeroMQ instead")
+    say(f"ROS 2: {ros2(machine or Machine()).found}; the processes talk over ZeroMQ instead")
     return ZMQ
 
 

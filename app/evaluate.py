@@ -19,6 +19,7 @@ from onboard_vla.app.closed_loop_json import compared_part, digest_of, write_jso
 from onboard_vla.app.closed_loop_record import RunSettings
 from onboard_vla.app.closed_loop_warmup import DEFAULT_WARMUP_NS
 from onboard_vla.app.demo_bundle_view import prepare_with_progress
+from onboard_vla.app.demo_cameras import require_cameras
 from onboard_vla.app.demo_verdict import PASS, RunVerdict, judge
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS, demo_faults
 from onboard_vla.app.lockstep import BodyFactory, run_lockstep
@@ -83,6 +84,7 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> int:
     prepared = None
     if request.planner == MODEL:
         prepared = prepare_with_progress(request.checkpoint, request.out, console)
+        require_cameras(prepared.path, default_rig())
     planner, thresholds = planner_with_model(prepared) if prepared else planner_without_model(request.planner)
     jobs = [(sensor, seed) for sensor in request.sensors for seed in request.seeds]
     renderer = Renderer(default_rig())

@@ -10,6 +10,7 @@ ROWS = (
     ("FDE 5 s (m)", "fde_5s_m"),
     ("lateral error 3 s (m)", "lateral_3s_m"),
     ("fork accuracy", "fork_accuracy"),
+    ("share where the fork picks fast", "fork_fast_share"),
     ("ADE 5 s with another sample's pictures (m)", "swapped_ade_5s_m"),
     ("ratio swapped / own, 3 s", "swapped_ratio_3s"),
     ("ratio swapped / own, 5 s", "swapped_ratio_5s"),

