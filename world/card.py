@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onboard_vla.world.card_text import render_card
+from onboard_vla.world.source_commit import commit
 from onboard_vla.world.train_closed_loop import Drive, drive
 from onboard_vla.world.train_codebook import quantisation_ade
 from onboard_vla.world.train_measure import constant_velocity, displacement, measure
-from onboard_vla.world.train_plan import DRIVE_SEEDS, Plan, Workplace, commit
+from onboard_vla.world.train_plan import DRIVE_SEEDS, Plan, Workplace
 from onboard_vla.world.train_samples import Samples
 from onboard_vla.world.train_scenes import save_scenes
 from onboard_vla.world.train_stages import Report, export, measured_rows

@@ -25,11 +25,24 @@ DRIVE_ROWS = (
     ("mean distance from lane centre (m)", "offset_m"),
     ("largest (m)", "largest_offset_m"),
 )
+PROVENANCE = (
+    "Stages run one after another, each going on from the weights or data that the one before left; a stage that was",
+    "interrupted goes on, too. `code` names every commit whose code a stage ran with, `+` with changes not committed.",
+    "More than one commit in this table means: the checkpoint was not made in one uninterrupted run, and running",
+    "`onboard-vla train` at one of them gives a similar checkpoint, not this one. Notes were written by hand where a",
+    "stage's data were not what the present code would make.",
+)
+UNAIDED = (
+    "Model and expert: plans every 0.2 s, 0.2 s late, followed by the vehicle gate; no supervisor. A drive ends with",
+    "the first collision of its own making or when it leaves the road, so that seconds and progress are of what was",
+    "driven.",
+)
+NOTE_IF_UNSUPERVISED = "Not measured under the supervisor (`python -m onboard_vla.world.card_supervised`)."
 
 
 def render_card(card: dict[str, Any]) -> str:
     """Markdown of a card; every figure comes from `card`."""
-    validation, loop = card["validation"], card["closed_loop"]
+    validation = card["validation"]
     lines = [
         f"# {card['name']}",
         "",
@@ -38,8 +51,8 @@ def render_card(card: dict[str, Any]) -> str:
         "",
         f"## Open loop: {validation['samples']} samples of {validation['worlds']} unseen worlds",
         "",
-        "Greedy decoding after the forced fast prefix. The blind model has the same steps, batch, "
-        "rates and seed, but no visual tokens; the stages' notes name other episodes.",
+        "Greedy decoding after the forced fast prefix. The blind model has the same architecture, steps, batch, rates",
+        "and seed, but was never shown a picture; how else it differs is noted at its stage below.",
         "",
         "| | model | blind model | constant velocity |",
         "| --- | --- | --- | --- |",
@@ -48,11 +61,7 @@ def render_card(card: dict[str, Any]) -> str:
         cells = [validation[name].get(key) for name in ("model", "blind", "constant_velocity")]
         lines.append(f"| {title} | " + " | ".join("" if cell is None else f"{cell:.3f}" for cell in cells) + " |")
     lines += ["", f"Share of demanding samples (label of the fork): {validation['demanding_share']:.3f}.", ""]
-    lines += [f"## Closed loop: quiet_road, {loop['model']['drives']} unseen worlds", ""]
-    lines += ["Plans every 0.2 s from the model, 0.2 s late, followed by the vehicle gate; no supervisor.", ""]
-    lines += ["| | model | expert |", "| --- | --- | --- |"]
-    for title, key in DRIVE_ROWS:
-        lines.append(f"| {title} | {loop['model'][key]:.3f} | {loop['expert'][key]:.3f} |")
+    lines += _closed_loop(card)
     lines += ["", "## Codebook: mean error of encoded 5 s trajectories by start speed", ""]
     errors = card["codebook_ade_m_by_speed_mps"]
     lines += ["| m/s | " + " | ".join(errors) + " |", "| --- |" + " --- |" * len(errors)]
@@ -65,6 +74,8 @@ def render_card(card: dict[str, Any]) -> str:
         f"drives of the model with the expert's labels: {data['model_drives']}; {data['training_samples']:,} training "
         f"samples; {training['samples_seen']:,} samples seen by the whole model.",
         "",
+        *PROVENANCE,
+        "",
         "| stage | wall time (s) | code | note |",
         "| --- | --- | --- | --- |",
     ]
@@ -72,3 +83,32 @@ def render_card(card: dict[str, Any]) -> str:
         lines.append(f"| {stage} | {done['seconds']:.0f} | {', '.join(done['commits'])} | {done.get('note', '')} |")
     lines.append("")
     return "\n".join(lines)
+
+
+def _closed_loop(card: dict[str, Any]) -> list[str]:
+    loop, aided = card["closed_loop"], card.get("supervised")
+    lines = [f"## Closed loop: quiet_road, {loop['model']['drives']} unseen worlds", "", *UNAIDED]
+    lines += _aided_notes(aided) if aided else [NOTE_IF_UNSUPERVISED]
+    shown = _aided_cells(aided) if aided else {}
+    lines += ["", "| | model, unaided | model under the supervisor | expert |", "| --- | --- | --- | --- |"]
+    for title, key in DRIVE_ROWS:
+        lines.append(f"| {title} | {loop['model'][key]:.3f} | {shown.get(key, '')} | {loop['expert'][key]:.3f} |")
+    return lines
+
+
+def _aided_notes(aided: dict[str, Any]) -> list[str]:
+    return [
+        f"Under the supervisor: `onboard-vla evaluate` on the same {aided['episodes']} worlds (the docstring of",
+        f"`world/card_supervised.py` has the command) at commit {aided['commit']}, INT8 bundle {aided['bundle'][:12]},",
+        f"{aided['sensor']} sensors, plans {aided['plan_latency_ms']:g} ms late, judged over the full time whatever",
+        f"happens. The model's trajectories drove {aided['model_share']:.1%} of the time, the supervisor's fallback",
+        f"the rest, with {aided['interventions']} entries into L2 or above. The fork alone would have picked fast in",
+        f"{aided['fork_fast'] / aided['fork_plans']:.1%} of these plans (n = {aided['fork_plans']}); depth is forced.",
+    ]
+
+
+def _aided_cells(aided: dict[str, Any]) -> dict[str, str]:
+    count = aided["episodes"]
+    shares = {"clean": "clean", "off_road": "off_road", "collision": "collision", "stopped": "needless_stop"}
+    cells = {f"{key}_share": f"{aided[name] / count:.3f} ({aided[name]} of {count})" for key, name in shares.items()}
+    return cells | {key: f"{aided[key]:.3f}" for key in ("seconds", "progress_m")}

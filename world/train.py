@@ -112,7 +112,7 @@ def _stage(place: Workplace, title: str) -> Iterator[Report]:
     """A progress bar with the time left; the stage's wall time is added to the run's account."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from onboard_vla.world.train_plan import commit
+    from onboard_vla.world.source_commit import commit
 
     columns = (
         TextColumn("{task.description:9}"),

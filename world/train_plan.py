@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,17 +119,3 @@ def jobs(plan: Plan, validation: bool) -> list[tuple[str, int, float, bool]]:
 def model_jobs(plan: Plan) -> list[tuple[str, int]]:
     """Worlds (profile, seed) in which the model drives and the expert says what it should have done."""
     return [("quiet_road", MODEL_SEEDS + index) for index in range(plan.model_drives)]
-
-
-def commit() -> str:
-    """The repository's commit, with a plus sign if tracked files differ from it; "unknown" outside a repository."""
-    folder = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)  # noqa: S603, S607
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

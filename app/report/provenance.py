@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from onboard_vla import __version__
+from onboard_vla.world.source_commit import commit
 
 PACKAGES = ("numpy", "onnxruntime", "numba", "pyzmq", "rclpy", "matplotlib")
 CPUINFO = Path("/proc/cpuinfo")
@@ -30,7 +31,7 @@ def machine_summary() -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """This package, the interpreter, and what the run stands on."""
-    found = {"onboard-vla": __version__, "python": platform.python_version()}
+    found = {"onboard-vla": __version__, "commit": commit(), "python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
