@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onboard_vla import __version__
-from onboard_vla.app.demo_commands import register
+from onboard_vla.app import config_commands, demo_commands
 from onboard_vla.core.errors import EnvironmentLacksError, OnboardVlaError
 
 if TYPE_CHECKING:
@@ -182,7 +182,8 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-register(app)
+demo_commands.register(app)
+config_commands.register(app)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onboard_vla.core.validated import Validated, limit
+
 
 @dataclass(frozen=True)
 class EgoState:
@@ -22,13 +24,13 @@ class EgoState:
 
 
 @dataclass(frozen=True)
-class VehicleGeometry:
-    """Footprint relative to the rear axle's centre; all lengths in metres."""
+class VehicleGeometry(Validated):
+    """Footprint relative to the rear axle's centre; the defaults are those of the simulated vehicle."""
 
-    length_m: float = 4.8
-    width_m: float = 2.0
-    wheelbase_m: float = 2.9
-    rear_overhang_m: float = 0.95
+    length_m: float = limit(4.8, "m", "measure it on the vehicle", 1.0, 20.0)
+    width_m: float = limit(2.0, "m", "measure it on the vehicle, mirrors included", 0.5, 3.5)
+    wheelbase_m: float = limit(2.9, "m", "measure it on the vehicle", 0.5, 12.0)
+    rear_overhang_m: float = limit(0.95, "m", "measure it: rear axle's centre to the rear end", 0.0, 5.0)
 
     @property
     def centre_offset_m(self) -> float:

@@ -38,6 +38,7 @@ class SafeTrajectory:
     `points`: (T, 6) float64: time from stamp_ns (s), x, y (m, odometry frame), heading (rad), speed (m/s),
     acceleration (m/s^2). `source` names the planner that made the points: "model", "fallback", "stop" or "none".
     `shadow_passes`: consecutive model plans that passed every guard while the model was not driving.
+    `config_hash`: SHA-256 (hex) over the settings that this was decided with.
     """
 
     stamp_ns: int
@@ -51,6 +52,7 @@ class SafeTrajectory:
     hazard_lights: bool
     takeover_request: bool
     shadow_passes: int
+    config_hash: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ if __name__ == "__main__":
 
     end_cleanly_when_told()
 
-    from onboard_vla.hil.process import run
-    from onboard_vla.safety.camera_guard_host import CAMERA_GUARD_ROLE
+    import yaml
 
-    sys.exit(run(CAMERA_GUARD_ROLE))
+    from onboard_vla.hil.process import run
+    from onboard_vla.safety.camera_guard_host import camera_guard_role
+
+    sys.exit(run(camera_guard_role(yaml.compose)))

@@ -7,7 +7,9 @@ if __name__ == "__main__":
 
     end_cleanly_when_told()
 
-    from onboard_vla.hil.process import run
-    from onboard_vla.safety.supervisor_host import SUPERVISOR_ROLE
+    import yaml
 
-    sys.exit(run(SUPERVISOR_ROLE))
+    from onboard_vla.hil.process import run
+    from onboard_vla.safety.supervisor_host import supervisor_role
+
+    sys.exit(run(supervisor_role(yaml.compose)))

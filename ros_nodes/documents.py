@@ -9,13 +9,15 @@ import json
 import sys
 from pathlib import Path
 
+import yaml
+
 from onboard_vla.core.process import Option, Role
 from onboard_vla.ros_nodes.topics import markdown_table
 from onboard_vla.runtime.planner_host import PLANNER_ROLE
-from onboard_vla.safety.camera_guard_host import CAMERA_GUARD_ROLE
-from onboard_vla.safety.supervisor_host import SUPERVISOR_ROLE
+from onboard_vla.safety.camera_guard_host import camera_guard_role
+from onboard_vla.safety.supervisor_host import supervisor_role
 
-ROLES = (PLANNER_ROLE, CAMERA_GUARD_ROLE, SUPERVISOR_ROLE)
+ROLES = (PLANNER_ROLE, camera_guard_role(yaml.compose), supervisor_role(yaml.compose))
 ROOM = Path(__file__).parent
 README = ROOM / "README.md"
 

@@ -43,6 +43,7 @@ STATE_KEYS = (
     "hazard_lights",
     "takeover_request",
     "shadow_passes",
+    "config_hash",
 )
 SCALARS: dict[str, type] = {
     "stamp_ns": int,
@@ -52,6 +53,7 @@ SCALARS: dict[str, type] = {
     "hazard_lights": bool,
     "takeover_request": bool,
     "shadow_passes": int,
+    "config_hash": str,
 }
 
 
@@ -135,6 +137,7 @@ def to_status(message: SafeTrajectory) -> DiagnosticStatus:
         "hazard_lights": bool(message.hazard_lights),
         "takeover_request": bool(message.takeover_request),
         "shadow_passes": message.shadow_passes,
+        "config_hash": message.config_hash,
     }
     return DiagnosticStatus(
         level=LEVELS[message.mode],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onboard_vla.safety.validated import Validated, limit
+from onboard_vla.core.validated import Validated, limit
 
 NEVER_S = 3600.0
 """A synthetic camera shows the same picture while nothing moves; at standstill that harms nobody, and from

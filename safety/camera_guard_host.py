@@ -13,8 +13,10 @@ from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process import Clock, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import CAMERA_GUARD
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
+from onboard_vla.core.refusals import log_event
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.core.wire import Message
+from onboard_vla.safety.config_file import CONFIG_OPTION, Compose, config_hash, given_config
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz, as the planner's."""
@@ -84,12 +86,17 @@ class CameraGuardHost:
         )
 
 
-def build_camera_guard_host(options: Mapping[str, OptionValue]) -> CameraGuardHost:
-    """Make the guard with its standard limits."""
-    from onboard_vla.safety.camera_guard import CameraGuard
-    from onboard_vla.safety.camera_guard_config import CameraGuardConfig
+def camera_guard_role(compose: Compose) -> Role:
+    """The camera guard as a process; `compose` reads YAML, which this room does not import.
 
-    return CameraGuardHost(CameraGuard(CameraGuardConfig()), int(options["realtime_priority"]))
+    Its `build` raises OnboardVlaError on a configuration that is not acceptable.
+    """
 
+    def build(options: Mapping[str, OptionValue]) -> CameraGuardHost:
+        from onboard_vla.safety.camera_guard import CameraGuard
 
-CAMERA_GUARD_ROLE = Role(CAMERA_GUARD, (REALTIME_OPTION,), build_camera_guard_host)
+        config = given_config(options, compose)
+        log_event(CAMERA_GUARD, "configured", config_hash=config_hash(config))
+        return CameraGuardHost(CameraGuard(config.camera_guard), int(options["realtime_priority"]))
+
+    return Role(CAMERA_GUARD, (CONFIG_OPTION, REALTIME_OPTION), build)

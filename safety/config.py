@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from onboard_vla.core.cameras import CAMERAS, FRONT
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER
 from onboard_vla.core.thresholds import Thresholds
-from onboard_vla.safety.validated import Validated, limit
+from onboard_vla.core.validated import Validated, choice, limit, names
+from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 
 VEHICLE_PROFILE, SIMULATION_PROFILE = "vehicle", "simulation"
 PROFILES = (VEHICLE_PROFILE, SIMULATION_PROFILE)
@@ -218,19 +220,20 @@ class HandbackLimits(Validated):
 
 
 @dataclass(frozen=True)
-class SupervisorConfig:
-    """All of the supervisor's settings. `thresholds` None, or provisional on a vehicle, means L2 at best.
+class SupervisorConfig(Validated):
+    """Supervisor and camera guard: everything that one configuration file says.
 
-    `cameras`: cameras whose verdicts are expected; `front` must be among them.
+    `thresholds` None, or provisional on a vehicle, means L2 at best. `cameras`: cameras whose verdicts are expected.
     `planner_process`, `guard_process`: names in the heartbeats of the two processes.
     """
 
-    profile: str = VEHICLE_PROFILE
+    profile: str = choice(VEHICLE_PROFILE, "own: `simulation` accepts provisional thresholds", PROFILES)
     thresholds: Thresholds | None = None
+    cameras: tuple[str, ...] = names(CAMERAS, "own: verdicts expected; `front` must be among them")
+    planner_process: str = choice(PLANNER, "own: name in its heartbeats")
+    guard_process: str = choice(CAMERA_GUARD, "own: name in its heartbeats")
     vehicle: VehicleGeometry = field(default_factory=VehicleGeometry)
-    cameras: tuple[str, ...] = CAMERAS
-    planner_process: str = "vla_planner"
-    guard_process: str = "camera_guard"
+    camera_guard: CameraGuardConfig = field(default_factory=CameraGuardConfig)
     freshness: FreshnessLimits = field(default_factory=FreshnessLimits)
     ego: EgoLimits = field(default_factory=EgoLimits)
     structure: StructureLimits = field(default_factory=StructureLimits)
@@ -245,12 +248,9 @@ class SupervisorConfig:
     handback: HandbackLimits = field(default_factory=HandbackLimits)
 
     def __post_init__(self) -> None:
-        if self.profile not in PROFILES:
-            raise ConfigurationError(f"SupervisorConfig.profile: expected one of {PROFILES}, found {self.profile!r}")
-        if FRONT not in self.cameras or len(set(self.cameras)) != len(self.cameras):
-            raise ConfigurationError(
-                f"SupervisorConfig.cameras: expected distinct names with {FRONT!r}, found {self.cameras}"
-            )
+        super().__post_init__()
+        if FRONT not in self.cameras:
+            raise ConfigurationError(f"SupervisorConfig.cameras: expected {FRONT!r} among them, found {self.cameras}")
         if self.ladder.rejections > self.ladder.window:
             raise ConfigurationError("SupervisorConfig.ladder: rejections exceed the window they are counted in")
         if not self.freshness.ego_warn_s <= self.freshness.ego_stop_s <= self.freshness.ego_emergency_s:

@@ -20,6 +20,7 @@ from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
+from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
 from onboard_vla.safety.fallback import Trajectory, keep_lane
@@ -52,7 +53,7 @@ class Supervisor:
     """The body of the supervisor process: `receive` messages, `tick` at 50 Hz. One thread; no clocks of its own."""
 
     def __init__(self, config: SupervisorConfig) -> None:
-        self.config = config
+        self.config, self.config_hash = config, config_hash(config)
         self.state = LadderState()
         self._inputs = Inputs(config)
         thresholds = config.thresholds
@@ -325,6 +326,7 @@ class Supervisor:
             hazard_lights=engaged and state.mode >= Mode.IN_LANE_STOP,
             takeover_request=state.engagement is Engagement.ENGAGED and state.mode >= Mode.FALLBACK,
             shadow_passes=state.shadow_passes,
+            config_hash=self.config_hash,
         )
 
     def _after_error(self, now: Now) -> SafeTrajectory:
@@ -350,4 +352,5 @@ class Supervisor:
             engaged,
             engaged,
             0,
+            self.config_hash,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import traceback
 from collections.abc import Mapping
@@ -10,20 +11,22 @@ from typing import Any, Protocol
 
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
-from onboard_vla.core.process_graph import PLANNER, SUPERVISOR
+from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
 from onboard_vla.core.refusals import log_event
 from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.wire import Message
-from onboard_vla.safety.config import VEHICLE_PROFILE, SupervisorConfig
+from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.config_file import CONFIG_OPTION, Compose, given_config
 
 TICK_PERIOD_S = 0.02
 """50 Hz: the vehicle gate stops the vehicle when ten of these stay out."""
 
 SUPERVISOR_OPTIONS = (
-    Option("profile", str, VEHICLE_PROFILE, "`vehicle` or `simulation`; the latter accepts provisional thresholds"),
-    Option("thresholds", str, "", "path of the thresholds file; without it the ladder stays at FALLBACK or below"),
+    CONFIG_OPTION,
+    Option("profile", str, "", "`vehicle` or `simulation` (accepts provisional thresholds), over the configuration's"),
+    Option("thresholds", str, "", "thresholds file, over the configuration's; with none the ladder ends at FALLBACK"),
     REALTIME_OPTION,
 )
 
@@ -81,18 +84,26 @@ class SupervisorHost:
             self._publish(self._supervisor.tick(self._clock()))
 
 
-def build_supervisor_host(options: Mapping[str, OptionValue]) -> SupervisorHost:
-    """Make the supervisor from its profile and thresholds file.
+def supervisor_role(compose: Compose) -> Role:
+    """The supervisor as a process; `compose` reads YAML, which this room does not import.
 
-    Raises:
-        OnboardVlaError: an unknown profile, or a thresholds file that is damaged or not acceptable.
+    Its `build` raises OnboardVlaError on settings or a thresholds file that are damaged or not acceptable.
     """
-    from onboard_vla.safety.supervisor import Supervisor
 
-    path = str(options["thresholds"])
-    thresholds = Thresholds.load(Path(path)) if path else None
-    config = SupervisorConfig(profile=str(options["profile"]), thresholds=thresholds, planner_process=PLANNER)
-    return SupervisorHost(Supervisor(config), int(options["realtime_priority"]))
+    def build(options: Mapping[str, OptionValue]) -> SupervisorHost:
+        from onboard_vla.safety.supervisor import Supervisor
+
+        supervisor = Supervisor(_config(options, compose))
+        log_event(SUPERVISOR, "configured", profile=supervisor.config.profile, config_hash=supervisor.config_hash)
+        return SupervisorHost(supervisor, int(options["realtime_priority"]))
+
+    return Role(SUPERVISOR, SUPERVISOR_OPTIONS, build)
 
 
-SUPERVISOR_ROLE = Role(SUPERVISOR, SUPERVISOR_OPTIONS, build_supervisor_host)
+def _config(options: Mapping[str, OptionValue], compose: Compose) -> SupervisorConfig:
+    config = given_config(options, compose)
+    if profile := str(options["profile"]):
+        config = dataclasses.replace(config, profile=profile)
+    if thresholds := str(options["thresholds"]):
+        config = dataclasses.replace(config, thresholds=Thresholds.load(Path(thresholds)))
+    return config

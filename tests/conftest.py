@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import onboard_vla  # noqa: F401 - found before the path is cut: in a worktree PYTHONPATH names the root itself
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or os.getcwd()).resolve() != ROOT]
 os.environ.setdefault("ROS_LOG_DIR", str(Path(tempfile.gettempdir()) / f"onboard-vla-ros-log-{os.getuid()}"))

@@ -171,7 +171,7 @@ def _trajectory(car: _Car, fine: NDArray[np.float64]) -> SafeTrajectory:
     speed = np.concatenate([[smooth[0]], smooth])
     points = np.stack([times, *world_poses.T, speed, np.gradient(speed, times)], axis=1)
     return SafeTrajectory(
-        car.world.time_ns, 0, Engagement.ENGAGED, Mode.NOMINAL, "model", 0, (), points, False, False, 0
+        car.world.time_ns, 0, Engagement.ENGAGED, Mode.NOMINAL, "model", 0, (), points, False, False, 0, ""
     )
 
 

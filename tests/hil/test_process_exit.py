@@ -78,6 +78,17 @@ def test_supervisor_refuses_thresholds_that_are_none(transport, directory) -> No
     assert (status, len(lines)) == (EXIT_CONFIGURATION, 1)
 
 
+@pytest.mark.parametrize("process", ["safety_supervisor", "camera_guard"])
+def test_a_configuration_that_is_not_acceptable_is_one_line_and_status_2(transport, directory, process) -> None:
+    path = directory / "vehicle.yaml"
+    path.write_text("schema: 1\nfreshness:\n  ego_stop_s: .nan\n")
+
+    status, lines = ends(command(transport, directory, process, ("config", path)))
+
+    expected = f"{process}: {path}, line 3: freshness.ego_stop_s: expected 0.04 to 1 s, found '.nan'"
+    assert (status, lines) == (EXIT_CONFIGURATION, [expected])
+
+
 def make_link(transport: str, directory: Path):
     if transport == "zmq":
         from onboard_vla.hil.vehicle_link import ZmqVehicleLink

@@ -54,7 +54,7 @@ def through_dds(name: str, message, order=None):
 def safe_trajectory(points: np.ndarray, **changes) -> SafeTrajectory:
     reasons = (Reason("PLANNER_SILENT", float("inf"), 0.15, "no heartbeat"), Reason("a", 1.5, 2.5, "b"))
     trajectory = SafeTrajectory(
-        STAMP, 7, Engagement.ENGAGED, Mode.FALLBACK, "fallback", -1, reasons, points, True, False, 3
+        STAMP, 7, Engagement.ENGAGED, Mode.FALLBACK, "fallback", -1, reasons, points, True, False, 3, "c" * 64
     )
     return dataclasses.replace(trajectory, **changes)
 

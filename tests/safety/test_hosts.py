@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import system_now
@@ -13,8 +14,11 @@ from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.realtime import request_realtime
 from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
 from onboard_vla.core.verdict import Verdict
-from onboard_vla.safety.camera_guard_host import CameraGuardHost
-from onboard_vla.safety.supervisor_host import SUPERVISOR_ROLE, SupervisorHost, build_supervisor_host
+from onboard_vla.safety.camera_guard_config import CameraGuardConfig
+from onboard_vla.safety.camera_guard_host import CameraGuardHost, camera_guard_role
+from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.config_file import config_hash
+from onboard_vla.safety.supervisor_host import SupervisorHost, supervisor_role
 
 FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
 EGO = EgoState(1, 0.0, 0.0, 0.0, 7.5, 0.0, 0.0)
@@ -80,7 +84,8 @@ def test_supervisor_host_survives_any_message_and_publishes_at_50_hz(capsys) -> 
 
 def test_supervisor_without_thresholds_goes_no_further_than_fallback() -> None:
     sent: list[SafeTrajectory] = []
-    host = build_supervisor_host(SUPERVISOR_ROLE.values({}))
+    role = supervisor_role(yaml.compose)
+    host = role.build(role.values({}))
     host.start(sent.append, system_now)
     host.timers[0].tick()
 
@@ -88,11 +93,45 @@ def test_supervisor_without_thresholds_goes_no_further_than_fallback() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "error"), [({"profile": "race"}, ConfigurationError), ({"thresholds": "/no/file"}, BundleError)]
+    ("values", "error"),
+    [
+        ({"profile": "race"}, ConfigurationError),
+        ({"thresholds": "/no/file"}, BundleError),
+        ({"config": "/no/file"}, ConfigurationError),
+    ],
 )
 def test_supervisor_is_not_built_on_wrong_settings(values, error) -> None:
+    role = supervisor_role(yaml.compose)
     with pytest.raises(error):
-        build_supervisor_host(SUPERVISOR_ROLE.values(values))
+        role.build(role.values(values))
+
+
+def test_both_processes_take_their_settings_from_the_file_and_say_its_hash(tmp_path, capsys) -> None:
+    path = tmp_path / "vehicle.yaml"
+    path.write_text("schema: 1\nprofile: simulation\ncamera_guard:\n  frozen_standstill_s: 1\n")
+    expected = SupervisorConfig(profile="simulation", camera_guard=CameraGuardConfig(frozen_standstill_s=1.0))
+
+    sent: list[SafeTrajectory] = []
+    for role in (supervisor_role(yaml.compose), camera_guard_role(yaml.compose)):
+        host = role.build(role.values({"config": str(path)}))
+        if role.name == "safety_supervisor":
+            host.start(sent.append, system_now)
+            host.timers[0].tick()
+
+    assert sent[0].config_hash == config_hash(expected)
+    assert capsys.readouterr().err.count(config_hash(expected)) == 2
+
+
+def test_a_profile_given_at_the_start_stands_over_the_file_and_changes_the_hash(tmp_path) -> None:
+    path = tmp_path / "vehicle.yaml"
+    path.write_text("schema: 1\nprofile: simulation\n")
+    sent: list[SafeTrajectory] = []
+    role = supervisor_role(yaml.compose)
+    host = role.build(role.values({"config": str(path), "profile": "vehicle"}))
+    host.start(sent.append, system_now)
+    host.timers[0].tick()
+
+    assert sent[0].config_hash == config_hash(SupervisorConfig()) != config_hash(SupervisorConfig(profile="simulation"))
 
 
 def test_realtime_that_is_not_permitted_leaves_the_process_running(monkeypatch, capsys) -> None:

@@ -23,7 +23,7 @@ def as_trajectory(world, plan, sequence):
     points = np.column_stack([np.arange(51) * 0.1, poses, speeds, accelerations])
     return SafeTrajectory(
         world.time_ns, sequence, Engagement.ENGAGED, Mode.NOMINAL, "model", sequence, (), points,
-        hazard_lights=False, takeover_request=False, shadow_passes=0,
+        hazard_lights=False, takeover_request=False, shadow_passes=0, config_hash="",
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ def straight_trajectory(speed, stamp_ns=0, engagement=Engagement.ENGAGED, points
         hazard_lights=False,
         takeover_request=False,
         shadow_passes=0,
+        config_hash="",
     )
 
 
