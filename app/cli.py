@@ -92,8 +92,13 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder with config.json, model.safetensors and the assets.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; a bundle that stands there is replaced.")],
     precision: Annotated[Precision, typer.Option(help="int8 for speed, fp32 as the reference.")] = Precision.INT8,
+    golden_scenes: Annotated[Path | None, typer.Option(help="Scenes to keep and to be judged on.")] = None,
+    calibration_scenes: Annotated[Path | None, typer.Option(help="Scenes that INT8 is calibrated on.")] = None,
 ) -> None:
-    """Export a checkpoint to a bundle: graphs, codebook, prompt, tokenizer, golden scenes, each with its hash."""
+    """Export a checkpoint to a bundle: graphs, codebook, prompt, tokenizer, golden scenes, each with its hash.
+
+    One that differs too much from the float32 model is refused. The checkpoint's own scenes are used if none are given.
+    """
     writer = _room("onboard_vla.export.bundle_writer", extra="export")
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -105,6 +110,8 @@ def export(
             checkpoint,
             out,
             precision=precision.value,
+            golden_scenes=golden_scenes,
+            calibration_scenes=calibration_scenes,
             progress=lambda stage, share: bar.update(task, description=stage, completed=share),
         )
     Console().print(_bundle_table(written))
@@ -114,6 +121,7 @@ def _bundle_table(path: Path) -> Table:
     """What a bundle holds, after every hash in it was checked: precision, sizes, parity with float32."""
     from rich.table import Table
 
+    from onboard_vla.app.demo_bundle_view import parity_rows
     from onboard_vla.runtime.bundle import Bundle
 
     manifest = Bundle.open(path).manifest
@@ -125,9 +133,8 @@ def _bundle_table(path: Path) -> Table:
         table.add_row(name, f"{record.bytes / BYTES_PER_MIB:.2f} MiB")
     table.add_row("all", f"{sum(record.bytes for record in manifest.files.values()) / BYTES_PER_MIB:.2f} MiB")
     table.add_section()
-    for name, value in manifest.parity.items():
-        text = f"{value:.4g}" if isinstance(value, float) else str(value)
-        table.add_row(f"parity, {name.replace('_', ' ')}", text)
+    for name, text in parity_rows(manifest.parity):
+        table.add_row(f"parity, {name}", text)
     return table
 
 

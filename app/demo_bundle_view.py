@@ -37,7 +37,7 @@ def bundle_table(prepared: PreparedBundle) -> Table:
     table.add_row("precision", ", ".join(f"{part} {kind}" for part, kind in prepared.precision_by_part.items()))
     for name, size in file_sizes(prepared.bytes_by_file):
         table.add_row(name, f"{size / 1e6:.2f} MB")
-    for name, value in _flat(prepared.parity):
+    for name, value in parity_rows(prepared.parity):
         table.add_row(f"parity, {name}", value)
     table.add_row("thresholds", "provisional: accepted by the simulation profile alone")
     return table
@@ -52,13 +52,14 @@ def file_sizes(bytes_by_file: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(rows, key=lambda row: -row[1])
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for name, value in content.items():
-        if isinstance(value, dict):
-            rows.extend(_flat(value, f"{prefix}{name} "))
-        else:
-            rows.append(
-                (f"{prefix}{name}".replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
-            )
+def parity_rows(parity: dict[str, Any]) -> list[tuple[str, str]]:
+    """Figures as text, each with its limit if it has one."""
+    limits = parity.get("limits", {})
+    rows = []
+    for name, value in parity.items():
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        if name in limits:
+            text += f" (at most {limits[name]:.3g})"
+        if name != "limits":
+            rows.append((name.replace("_", " "), text))
     return rows

@@ -13,16 +13,19 @@ import onnx
 from onboard_vla import __version__
 from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest
 from onboard_vla.core.errors import BundleError
+from onboard_vla.export.activation_ranges import ActivationRanges
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
+from onboard_vla.export.parity_limits import limits_table, require_parity
 from onboard_vla.export.quantisation import METHOD, quantise
 from onboard_vla.export.scenes import Scene
+from onboard_vla.export.sensitivity import Trial, choose_fallbacks
 from onboard_vla.export.smoothing import STRENGTH
-from onboard_vla.export.source import CALIBRATION, GOLDEN, Share, Source
+from onboard_vla.export.source import GOLDEN, Share, Source
 from onboard_vla.export.staging import Staging
-from onboard_vla.export.verify import compare
+from onboard_vla.export.verify import Figures, compare
 
 PRECISIONS = ("fp32", "int8")
 EMBEDDINGS_FILE, GOLDEN_FOLDER = "embeddings.npy", "golden"
@@ -38,7 +41,7 @@ def export_bundle(
     progress: Progress | None = None,
     golden_scenes: Path | None = None,
     calibration_scenes: Path | None = None,
-    fallbacks: Iterable[str] = (),
+    fallbacks: Iterable[str] | None = None,
 ) -> Path:
     """Export a checkpoint folder as a bundle.
 
@@ -48,27 +51,30 @@ def export_bundle(
         precision: "int8" or "fp32".
         progress: called with a stage's name and its finished share, 0 to 1.
         golden_scenes: file of scenes to keep in the bundle; the checkpoint's own if not given.
-        calibration_scenes: file of scenes for activation ranges; the checkpoint's own if not given.
-        fallbacks: names of linear layers that stay in float32 although the rest is INT8.
+        calibration_scenes: file of scenes for activation ranges; the checkpoint's own ranges or scenes if not given.
+        fallbacks: names of linear layers that stay in float32 although the rest is INT8; if not given, they are chosen
+            by measured sensitivity.
 
     Returns:
         `out`.
 
     Raises:
         CheckpointError: the checkpoint is incomplete or contradicts itself.
-        BundleError: `out` is in the way, or an INT8 layer would not run in integers.
+        BundleError: `out` is in the way, an INT8 layer would not run in integers, or the result is further from the
+            float32 model than `parity_limits` allow (judged where the golden scenes are real ones).
     """
     if precision not in PRECISIONS:
         raise BundleError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     progress = progress or (lambda _stage, _share: None)
     progress("read checkpoint", 0.0)
     source = Source.open(checkpoint)
-    export = _Export(source, precision, progress, frozenset(fallbacks))
-    golden = source.scenes(golden_scenes, GOLDEN)
-    calibration = source.scenes(calibration_scenes, CALIBRATION)
+    export = _Export(source, precision, progress, None if fallbacks is None else frozenset(fallbacks))
+    golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)
     progress("read checkpoint", 1.0)
     with Staging(out) as staging:
-        export.write(staging, golden, calibration)
+        figures = export.write(staging, golden, judged, calibration_scenes)
+        if judged:
+            require_parity(figures, f"{precision} export of {checkpoint}")
         staging.commit()
     return out
 
@@ -76,22 +82,30 @@ def export_bundle(
 class _Export:
     """The steps that fill a staging folder."""
 
-    def __init__(self, source: Source, precision: str, progress: Progress, fallbacks: frozenset[str]) -> None:
-        self._source, self._precision, self._fallbacks = source, precision, fallbacks
+    def __init__(self, source: Source, precision: str, progress: Progress, given: frozenset[str] | None) -> None:
+        self._source, self._precision, self._given = source, precision, given
+        self._fallbacks = given or frozenset()
         self._progress = progress
         known = frozenset[str]().union(*source.layers().values())
-        if unknown := sorted(fallbacks - known):
+        if unknown := sorted(self._fallbacks - known):
             raise BundleError(f"fallbacks name unknown layers: {', '.join(unknown)}")
 
-    def write(self, staging: Staging, golden: tuple[str, list[Scene]], calibration: tuple[str, list[Scene]]) -> None:
-        """Fill the staging folder and describe it."""
+    def write(
+        self, staging: Staging, golden: tuple[str, list[Scene]], judged: bool, calibration_scenes: Path | None
+    ) -> Figures:
+        """Fill the staging folder and describe it; returns what was measured."""
         source, reference = self._source, staging.scratch / "fp32"
         reference_bytes = source.write_float_graphs(reference, self._stage("fp32 graphs"))
         items = source.references(reference, golden[1], self._stage("float32 references"))
         provenance: dict[str, Any] = {}
         graph_bytes = reference_bytes
         if self._precision == "int8":
-            graph_bytes, provenance = self._write_int8(staging.folder, calibration)
+            ranges = source.ranges(calibration_scenes, self._stage("calibrate"))
+            choice = {}
+            if self._given is None and judged:
+                choice = self._choose(Trial(source, items, ranges.largest, staging.scratch / "trial"))
+            graph_bytes, provenance = self._write_int8(staging.folder, ranges)
+            provenance |= choice
         else:
             for name in reference_bytes:
                 shutil.copyfile(reference / name, staging.folder / name)
@@ -102,19 +116,26 @@ class _Export:
             "against": "float32 graphs of the same export",
             "scenes_from": golden[0],
             **figures.as_table(),
+            "limits": limits_table() if judged else {},
             "graph_bytes": sum(graph_bytes.values()),
             "fp32_graph_bytes": sum(reference_bytes.values()),
         }
         staging.describe(self._manifest(provenance, parity, names))
+        return figures
 
     def _stage(self, name: str) -> Share:
         return lambda share: self._progress(name, share)
 
-    def _write_int8(self, folder: Path, calibration: tuple[str, list[Scene]]) -> tuple[dict[str, int], dict[str, Any]]:
-        """Calibrate, write the INT8 graphs and prove that they run in integers; returns sizes and provenance."""
-        source, (origin, scenes) = self._source, calibration
-        largest = source.observe(scenes, self._stage("calibrate"))
-        quantised = quantise(source.sizes, source.weights, largest, self._fallbacks)
+    def _choose(self, trial: Trial) -> dict[str, Any]:
+        """Set the fallback layers by measured sensitivity; returns what was measured, for the manifest."""
+        choice = choose_fallbacks(self._source, trial, self._stage("measure sensitivity"))
+        self._fallbacks = choice.fallbacks
+        return {"fallback_kinds": list(choice.kinds), "sensitivity": choice.table}
+
+    def _write_int8(self, folder: Path, ranges: ActivationRanges) -> tuple[dict[str, int], dict[str, Any]]:
+        """Write the INT8 graphs and prove that they run in integers; returns sizes and provenance."""
+        source = self._source
+        quantised = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks)
         sizes = source.write_graphs(folder, quantised.weights, quantised.linears, self._stage("INT8 graphs"))
         integer_layers, layers = 0, source.layers()
         for done, (name, linears) in enumerate(layers.items(), start=1):
@@ -124,8 +145,8 @@ class _Export:
         return sizes, {
             "method": METHOD,
             "smooth_strength": STRENGTH,
-            "scenes_from": origin,
-            "scenes": len(scenes),
+            "scenes_from": ranges.scenes_from,
+            "scenes": ranges.scenes,
             "fallbacks": sorted(self._fallbacks),
             "integer_layers": integer_layers,
         }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import ModelDimensions
+from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, load_ranges
 from onboard_vla.export.assets import Assets, read_assets
 from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.golden import GoldenScene
@@ -73,6 +74,10 @@ class Source:
             LANGUAGE_FILE: frozenset(language)
         }
 
+    def has_scenes(self, given: Path | None, source: SceneSource) -> bool:
+        """Whether there are real scenes, so that figures over them say something about the model."""
+        return given is not None or (self.assets.folder / source.file).is_file()
+
     def scenes(self, given: Path | None, source: SceneSource) -> tuple[str, list[Scene]]:
         """A word on where the scenes come from, and the scenes.
 
@@ -80,7 +85,7 @@ class Source:
             CheckpointError: a file of scenes does not fit this checkpoint.
         """
         path = given or self.assets.folder / source.file
-        if given is None and not path.is_file():
+        if not self.has_scenes(given, source):
             scenes = random_scenes(self.assets, source.count, np.random.default_rng(source.seed))
             return f"random, seed {source.seed}", scenes
         return path.name, load_scenes(path, self.assets)
@@ -113,6 +118,20 @@ class Source:
             items.append(GoldenScene(scene, runner.greedy(scene)))
             progress(done / len(scenes))
         return items
+
+    def ranges(self, given: Path | None, progress: Share) -> ActivationRanges:
+        """Activation ranges: over the scenes in `given`, else the checkpoint's own, else its scenes or random ones.
+
+        Raises:
+            CheckpointError: a file of ranges or scenes does not fit this checkpoint.
+        """
+        if given is None and (self.assets.folder / RANGES_FILE).is_file():
+            names = frozenset[str]().union(*self.layers().values())
+            inputs = {name: self.weights.linear(name).weight.shape[0] for name in names}
+            progress(1.0)
+            return load_ranges(self.assets.folder, inputs)
+        origin, scenes = self.scenes(given, CALIBRATION)
+        return ActivationRanges(self.observe(scenes, progress), len(scenes), origin)
 
     def observe(self, scenes: Sequence[Scene], progress: Share) -> Mapping[str, NDArray[np.float32]]:
         """Largest magnitudes at the inputs of all linear layers over calibration scenes."""

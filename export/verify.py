@@ -31,6 +31,10 @@ class Figures:
     action distribution from its mean in the reference, `spread_shift_m` its mean change.
     Over `scenes` scenes: share with the same fork decision, largest change of the fork's logit difference, and the
     average displacement between both greedy trajectories, mean and worst.
+    Two figures are blind to near ties, where either choice is as good: `preference_loss_max`, by how many nats the
+    reference prefers its own action to the bundle's (0 where they agree), worst step; `fork_loss_max`, the same for the
+    fork, worst scene. `motion_shift_mean_m`: distance between the expected end points of one token's motion under both
+    action distributions, mean over the steps.
     `outside_share`: share of reference steps at which a token that is no action had the largest logit.
     """
 
@@ -48,6 +52,9 @@ class Figures:
     ade_mean_m: float
     ade_max_m: float
     outside_share: float
+    preference_loss_max: float
+    fork_loss_max: float
+    motion_shift_mean_m: float
 
     def as_table(self) -> dict[str, float | int]:
         """Names and values, for JSON and reports."""
@@ -98,6 +105,9 @@ def compare(
         ade_mean_m=float(scenes["ade_m"].mean()),
         ade_max_m=float(scenes["ade_m"].max()),
         outside_share=float(steps["outside"].mean()),
+        preference_loss_max=float(steps["preference_loss"].max()),
+        fork_loss_max=float(scenes["fork_loss"].max()),
+        motion_shift_mean_m=float(steps["motion_shift_m"].mean()),
     )
 
 
@@ -105,8 +115,18 @@ def compare(
 class _Measured:
     """One scene: arrays (T,) over its steps, and single values."""
 
-    STEPS = ("cosine", "same", "difference", "margin", "spread_m", "spread_shift_m", "outside")
-    SCENES = ("fork_same", "fork_shift", "ade_m")
+    STEPS = (
+        "cosine",
+        "same",
+        "difference",
+        "margin",
+        "spread_m",
+        "spread_shift_m",
+        "outside",
+        "preference_loss",
+        "motion_shift_m",
+    )
+    SCENES = ("fork_same", "fork_shift", "ade_m", "fork_loss")
 
     cosine: NDArray[np.float64]
     same: NDArray[np.bool_]
@@ -115,15 +135,19 @@ class _Measured:
     spread_m: NDArray[np.float64]
     spread_shift_m: NDArray[np.float64]
     outside: NDArray[np.bool_]
+    preference_loss: Floats
+    motion_shift_m: NDArray[np.float64]
     fork_same: bool
     fork_shift: float
     ade_m: float
+    fork_loss: float
 
 
 def _measure(runner: SceneRunner, golden: GoldenScene, codebook: Codebook, ends: NDArray[np.float64]) -> _Measured:
     reference = golden.reference
     found = runner.teacher_forced(golden.scene, reference.tokens.tolist())
     best = np.sort(reference.actions, axis=1)
+    chosen = np.take_along_axis(reference.actions, found.actions.argmax(axis=1)[:, None], axis=1)[:, 0]
     spread, spread_found = (_spread(logits, reference.tokens, ends) for logits in (reference.actions, found.actions))
     fork, fork_found = float(reference.fork[0] - reference.fork[1]), float(found.fork[0] - found.fork[1])
     return _Measured(
@@ -134,9 +158,12 @@ def _measure(runner: SceneRunner, golden: GoldenScene, codebook: Codebook, ends:
         spread_m=spread,
         spread_shift_m=spread_found - spread,
         outside=~reference.inside,
+        preference_loss=best[:, -1] - chosen,
+        motion_shift_m=np.linalg.norm((_softmax(found.actions) - _softmax(reference.actions)) @ ends, axis=1),
         fork_same=(fork > 0) == (fork_found > 0),
         fork_shift=abs(fork_found - fork),
         ade_m=_displacement(codebook, runner.greedy(golden.scene).tokens, reference.tokens),
+        fork_loss=0.0 if (fork > 0) == (fork_found > 0) else abs(fork),
     )
 
 
@@ -147,6 +174,11 @@ def _cosines(found: Floats, reference: Floats) -> NDArray[np.float64]:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines: NDArray[np.float64] = np.einsum("tk,tk->t", a, b) / np.maximum(norms, np.finfo(np.float64).tiny)
     return cosines
+
+
+def _softmax(logits: Floats) -> NDArray[np.float64]:
+    raised = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
 def _spread(logits: Floats, tokens: NDArray[np.int64], ends: NDArray[np.float64]) -> NDArray[np.float64]:

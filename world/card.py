@@ -55,6 +55,7 @@ def write_checkpoint(
     report(0.9, "checkpoint")
     export(learner, place, out)
     save_scenes(out / "golden_scenes.npz", checked, measured_rows(len(checked), plan.golden_scenes, seed + 7))
+    save_scenes(place.calibration_scenes, samples, measured_rows(len(samples), plan.calibration_scenes, seed + 8))
     speeds = checked.speed[chosen]
     card: dict[str, Any] = {
         "name": "Onboard VLA reference checkpoint",

@@ -30,6 +30,7 @@ class Plan:
     drives: int
     drive_seconds: float
     golden_scenes: int
+    calibration_scenes: int
 
 
 FULL = Plan(
@@ -44,7 +45,8 @@ FULL = Plan(
     measured_samples=640,
     drives=12,
     drive_seconds=60.0,
-    golden_scenes=7,
+    golden_scenes=10,
+    calibration_scenes=128,
 )
 SMOKE = Plan(
     episodes={"quiet_road": (2, 1)},
@@ -59,6 +61,7 @@ SMOKE = Plan(
     drives=1,
     drive_seconds=0.6,
     golden_scenes=2,
+    calibration_scenes=2,
 )
 
 
@@ -72,6 +75,11 @@ class Workplace:
     def episodes(self) -> Path:
         """Recorded episodes."""
         return self.folder / "episodes"
+
+    @property
+    def calibration_scenes(self) -> Path:
+        """Training samples for the activation ranges of an INT8 export; too large for the checkpoint folder."""
+        return self.folder / "calibration_scenes.npz"
 
     @property
     def assets(self) -> Path:

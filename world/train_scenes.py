@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,4 +35,14 @@ def save_scenes(path: Path, samples: Samples, rows: NDArray[np.int64]) -> None:
     arrays["action_tokens"] = samples.tokens[rows]
     arrays["speed_mps"] = np.round(samples.speed[rows], 1)
     arrays["command"] = samples.command[rows]
-    np.savez_compressed(path, **arrays)
+    _save_compressed(path, arrays)
+
+
+def _save_compressed(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """An .npz that `np.load` reads, compressed with LZMA: a fifth smaller than numpy's deflate on these pictures."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")  # without the time of writing: same content, same bytes
+            entry.compress_type = zipfile.ZIP_LZMA
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)

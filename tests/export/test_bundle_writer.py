@@ -22,6 +22,7 @@ from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.golden import load_golden
 from onboard_vla.export.manifest_schema import manifest_schema, validate
+from onboard_vla.export.parity_limits import require_parity
 from onboard_vla.export.scenes import load_scenes, random_scenes
 from onboard_vla.export.staging import Staging
 from onboard_vla.export.verify import verify_bundle
@@ -68,16 +69,11 @@ def test_bundle_agrees_with_its_float32_references(bundle):
     assert figures.steps == figures.scenes * manifest.actions.per_answer
     for name, value in figures.as_table().items():
         assert value == pytest.approx(manifest.parity[name], rel=1e-6, abs=1e-6), name
+    require_parity(figures, "this bundle")
     if manifest.precision["language"] == "fp32":
         assert figures.cosine_min > 1 - 1e-6
         assert figures.token_agreement == figures.fork_agreement == 1
-        assert figures.ade_max_m == 0
-    else:
-        # No agreement of tokens is asked: where the best two logits are close, it says nothing.
-        # The trained reference gives 0.998 and 0.972; its language down_proj is what INT8 hurts most (sensitivity).
-        assert figures.cosine_mean > 0.995
-        assert figures.cosine_min > 0.96
-        assert abs(figures.spread_shift_m) < 0.2
+        assert figures.ade_max_m == figures.preference_loss_max == figures.fork_loss_max == 0
 
 
 def test_int8_graphs_are_a_quarter_of_the_float32_graphs(int8_bundle):
@@ -93,9 +89,8 @@ def test_int8_bundle_stores_no_float_weight_matrix(int8_bundle):
 
 def test_calibration_provenance_is_stored(int8_bundle):
     calibration = load_manifest(int8_bundle).calibration
-    assert calibration["scenes"] > 0
-    assert calibration["scenes_from"]
-    assert calibration["fallbacks"] == []
+    assert calibration["scenes"] >= 100
+    assert calibration["scenes_from"] == "calibration_scenes.npz"
 
 
 def test_same_checkpoint_gives_the_same_core_hash(reference_checkpoint, int8_bundle, tmp_path):
@@ -202,6 +197,7 @@ def test_progress_goes_through_the_stages_in_order(int8_progress):
         "fp32 graphs",
         "float32 references",
         "calibrate",
+        "measure sensitivity",
         "INT8 graphs",
         "check integer arithmetic",
         "verify",

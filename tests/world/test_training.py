@@ -173,6 +173,7 @@ def test_smoke_run_writes_a_checkpoint_and_resumes(tmp_path) -> None:
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"model.safetensors", "codebook.npz", "prompt.json", "cameras.json", "card.json", "card.md"} <= names
     assert "golden_scenes.npz" in names
+    assert (tmp_path / "work" / "calibration_scenes.npz").is_file()
     weights = (tmp_path / "out" / "model.safetensors").read_bytes()
     assert train.main(arguments) == 0
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights

@@ -1,0 +1,94 @@
+"""Activation ranges as a file: what calibration scenes showed, kept beside a checkpoint whose scenes are too large.
+
+`calibration_ranges.npz` of a checkpoint folder: for each linear layer `largest/{layer}` (inputs,) float32, the largest
+magnitude seen at each input channel; `scenes`, how many; `scenes_from`, a word on where they come from; `fingerprint`,
+the sha256 of everything in the folder that shapes activations. Ranges of other weights or prompts are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.bundle_manifest import sha256_of
+from onboard_vla.core.errors import CheckpointError
+
+RANGES_FILE = "calibration_ranges.npz"
+LARGEST = "largest/"
+SHAPING = ("*.safetensors", "config.json", "cameras.json", "prompt.json", "tokenizer.json")
+"""Files of a checkpoint folder that decide what flows through its layers."""
+
+Largest = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationRanges:
+    """`largest[layer]`: (inputs,) largest |x| per input channel over `scenes` scenes of `scenes_from`."""
+
+    largest: Largest
+    scenes: int
+    scenes_from: str
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over the names and contents of the files that shape activations."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in SHAPING for path in folder.glob(pattern)):
+        digest.update(path.name.encode())
+        digest.update(sha256_of(path).encode())
+    return digest.hexdigest()
+
+
+def save_ranges(folder: Path, ranges: ActivationRanges) -> Path:
+    """Write `calibration_ranges.npz` into a checkpoint folder."""
+    arrays = {f"{LARGEST}{name}": values for name, values in sorted(ranges.largest.items())}
+    path = folder / RANGES_FILE
+    with path.open("wb") as file:
+        np.savez_compressed(
+            file,
+            scenes=np.array(ranges.scenes),
+            scenes_from=np.array(ranges.scenes_from),
+            fingerprint=np.array(fingerprint(folder)),
+            **arrays,  # type: ignore[arg-type]
+        )
+    return path
+
+
+def load_ranges(folder: Path, inputs: Mapping[str, int]) -> ActivationRanges:
+    """Read `calibration_ranges.npz` of a checkpoint folder.
+
+    Args:
+        folder: the checkpoint folder.
+        inputs: number of input channels of every linear layer.
+
+    Raises:
+        CheckpointError: the file cannot be read, was made for other weights or prompts, or does not fit the layers.
+    """
+    path = folder / RANGES_FILE
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        made_for, scenes, origin = str(arrays["fingerprint"]), int(arrays["scenes"]), str(arrays["scenes_from"])
+    except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
+        raise CheckpointError(f"{path} cannot be read as activation ranges: {error!r}") from error
+    if made_for != (found := fingerprint(folder)):
+        raise CheckpointError(
+            f"{path} was made for weights and prompt of sha256 {made_for[:12]}, the folder's are {found[:12]}: "
+            "observe again (python -m onboard_vla.calibration.observe) or remove the file"
+        )
+    largest = {name[len(LARGEST) :]: array for name, array in arrays.items() if name.startswith(LARGEST)}
+    expected = {name: (count,) for name, count in inputs.items()}
+    shapes = {name: array.shape for name, array in largest.items()}
+    if shapes != expected:
+        wrong = sorted(name for name in {*shapes, *expected} if shapes.get(name) != expected.get(name))
+        raise CheckpointError(
+            f"{path}: {wrong[0]} has ranges of shape {shapes.get(wrong[0])}, expected {expected.get(wrong[0])}"
+        )
+    if bad := sorted(name for name, array in largest.items() if not (np.isfinite(array) & (array >= 0)).all()):
+        raise CheckpointError(f"{path}: the ranges of {bad[0]} are not finite and at least 0")
+    return ActivationRanges(largest, scenes, origin)

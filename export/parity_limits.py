@@ -1,0 +1,87 @@
+"""How far a bundle may be from the float32 model: limits on the figures of `verify`, each with its reason.
+
+They say what a plan may differ by, not what some export happens to reach; an export beyond one is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export.verify import Figures
+
+ADVICE = (
+    "calibrate on scenes of the deployment (calibration_ranges.npz or --calibration-scenes), "
+    "or export with --precision fp32"
+)
+
+
+@dataclass(frozen=True)
+class ParityLimit:
+    """A figure (a field of `Figures`) that must be at most `bound`."""
+
+    figure: str
+    bound: float
+    unit: str
+    reason: str
+
+
+PARITY_LIMITS = (
+    ParityLimit(
+        "preference_loss_max",
+        log(2),
+        "nats",
+        "an action that float32 would not take must be one that it holds at least half as likely as its own",
+    ),
+    ParityLimit(
+        "fork_loss_max",
+        log(2),
+        "nats",
+        "fast and slow thinking may be swapped only where float32's odds between them are below 2 to 1",
+    ),
+    ParityLimit(
+        "motion_shift_mean_m",
+        0.01,
+        "m",
+        "ten steps that all err the same way then end 0.1 m off, the error that the codebook is allowed at every speed",
+    ),
+    ParityLimit(
+        "ade_mean_m",
+        0.1,
+        "m",
+        "number format may cost a plan what the codebook may (0.1 m); the reference model itself errs by 0.76 m",
+    ),
+    ParityLimit(
+        "ade_max_m",
+        1.0,
+        "m",
+        "a tie may split a plan in two, no further apart than the collision guard's margin ahead of the vehicle (1 m)",
+    ),
+)
+
+
+def misses(figures: Figures, share: float = 1.0) -> list[str]:
+    """Limits that the figures do not keep, in words; `share` of each bound counts. A figure that is NaN misses."""
+    return [
+        f"{limit.figure} is {getattr(figures, limit.figure):.3g} {limit.unit}, "
+        f"at most {limit.bound:.3g} {limit.unit} is allowed"
+        for limit in PARITY_LIMITS
+        if not getattr(figures, limit.figure) <= share * limit.bound
+    ]
+
+
+def require_parity(figures: Figures, what: str) -> None:
+    """Hold figures against all limits.
+
+    Raises:
+        BundleError: one or more are missed; each figure and its limit are named, and what to do.
+    """
+    if missed := misses(figures):
+        where = f"over {figures.scenes} golden scenes ({figures.steps} steps)"
+        raise BundleError(f"{what} is too far from the float32 model {where}: {'; '.join(missed)}; {ADVICE}")
+
+
+def limits_table() -> dict[str, float]:
+    """Figure to bound, for manifests and reports."""
+    return {limit.figure: limit.bound for limit in PARITY_LIMITS}

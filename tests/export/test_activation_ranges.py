@@ -1,0 +1,63 @@
+"""Ranges kept beside a checkpoint: those of its scenes, and of no other weights."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from onboard_vla.calibration.observe import main
+from onboard_vla.core.errors import CheckpointError
+from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, save_ranges
+from onboard_vla.export.source import GOLDEN, Source
+
+
+@pytest.fixture
+def copied(reference_checkpoint, tmp_path):
+    return shutil.copytree(reference_checkpoint, tmp_path / "checkpoint")
+
+
+def ignore(_):
+    pass
+
+
+def test_observed_ranges_are_those_of_the_scenes(copied, capsys):
+    source = Source.open(copied)
+    expected = source.observe(source.scenes(None, GOLDEN)[1], ignore)
+    assert main([str(copied), "--scenes", str(copied / GOLDEN.file)]) == 0
+    assert capsys.readouterr().out.strip() == str(copied / RANGES_FILE)
+    found = Source.open(copied).ranges(None, ignore)
+    assert (found.scenes, found.scenes_from) == (10, GOLDEN.file)
+    assert set(found.largest) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found.largest[name], values)
+
+
+def test_ranges_of_other_weights_or_prompts_are_refused(copied):
+    prompt = (copied / "prompt.json").read_text()
+    (copied / "prompt.json").write_text(prompt + " ")
+    with pytest.raises(CheckpointError, match=r"made for weights and prompt of sha256 \w{12}, the folder's are \w{12}"):
+        Source.open(copied).ranges(None, ignore)
+
+
+def test_damaged_or_unfit_ranges_are_refused(copied):
+    source = Source.open(copied)
+    good = dict(source.ranges(None, ignore).largest)
+    name = "text.layers.1.mlp.down_proj"
+    for values, message in [
+        (good[name][:-1], name),
+        (np.full_like(good[name], np.nan), "not finite"),
+        (-good[name], "not finite"),
+    ]:
+        save_ranges(copied, ActivationRanges({**good, name: values}, 1, "test"))
+        with pytest.raises(CheckpointError, match=message):
+            source.ranges(None, ignore)
+    (copied / RANGES_FILE).write_bytes(b"PK")
+    with pytest.raises(CheckpointError, match="cannot be read as activation ranges"):
+        source.ranges(None, ignore)
+
+
+def test_wrong_scenes_are_one_line(copied, tmp_path, capsys):
+    assert main([str(copied), "--scenes", str(tmp_path / "none.npz")]) == 1
+    assert capsys.readouterr().err.startswith("error: ")

@@ -1,0 +1,112 @@
+"""A bundle that is too far from the float32 model is refused at export, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.codebook import Codebook
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export import linear_layers
+from onboard_vla.export.activation_ranges import RANGES_FILE
+from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.export.golden import GoldenScene
+from onboard_vla.export.parity_limits import PARITY_LIMITS, misses, require_parity
+from onboard_vla.export.scene_runner import ActionLogits
+from onboard_vla.export.verify import Figures, compare
+
+EXACT = Figures(**dict.fromkeys((field.name for field in dataclasses.fields(Figures)), 0))
+
+
+class Recorded:
+    """Stands in for a runner: gives the same logits whatever it is shown."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def teacher_forced(self, scene, tokens):
+        return self.found
+
+    def greedy(self, scene):
+        return dataclasses.replace(self.found, tokens=self.found.actions.argmax(axis=1))
+
+
+def logits(rows, fork):
+    actions = np.array(rows, np.float32)
+    return ActionLogits(np.array(fork, np.float32), actions, actions.argmax(axis=1), np.ones(len(rows), bool))
+
+
+@pytest.fixture(scope="module")
+def codebook(reference_checkpoint):
+    """The first three tokens of the reference codebook."""
+    whole = Codebook.load(reference_checkpoint / "codebook.npz")
+    return dataclasses.replace(whole, contours=whole.contours[:3])
+
+
+def figures_of(reference, found, codebook):
+    return compare(Recorded(found), [GoldenScene(None, reference)], codebook, lambda _: None)
+
+
+def test_preference_loss_is_what_the_reference_gives_up_where_the_actions_differ(codebook):
+    reference = logits([[3, 2.5, 0], [0, 1, 4]], [1, 0])
+    found = logits([[3, 3.5, 0], [0, 1, 2]], [1, 0])
+    figures = figures_of(reference, found, codebook)
+    assert figures.preference_loss_max == pytest.approx(0.5)
+    assert figures.token_agreement == 0.5
+
+
+def test_fork_loss_counts_only_where_the_decision_differs(codebook):
+    same = [[3, 2, 0]]
+    assert figures_of(logits(same, [0.4, 0]), logits(same, [9, 0]), codebook).fork_loss_max == 0
+    assert figures_of(logits(same, [0.4, 0]), logits(same, [0, 9]), codebook).fork_loss_max == pytest.approx(0.4)
+
+
+def test_motion_shift_is_the_distance_of_the_expected_ends(codebook):
+    reference, found = logits([[0, 0, -99]], [1, 0]), logits([[math.log(3), 0, -99]], [1, 0])
+    ends = codebook.deltas[:, :2]
+    expected = np.linalg.norm((ends[0] * 0.75 + ends[1] * 0.25) - (ends[0] + ends[1]) / 2)
+    assert figures_of(reference, found, codebook).motion_shift_mean_m == pytest.approx(expected, rel=1e-5)
+
+
+def test_logits_that_are_no_numbers_miss_the_limits(codebook):
+    reference = logits([[3, 2, 0]], [1, 0])
+    found = dataclasses.replace(reference, actions=np.full((1, 3), np.nan, np.float32))
+    assert misses(figures_of(reference, found, codebook))
+
+
+@pytest.mark.parametrize("limit", PARITY_LIMITS, ids=lambda limit: limit.figure)
+def test_each_limit_passes_at_its_bound_and_refuses_above_it_or_without_a_number(limit):
+    assert misses(dataclasses.replace(EXACT, **{limit.figure: limit.bound})) == []
+    for value in (math.nextafter(limit.bound, math.inf), math.nan):
+        with pytest.raises(BundleError, match=limit.figure):
+            require_parity(dataclasses.replace(EXACT, **{limit.figure: value}), "it")
+
+
+@pytest.mark.parametrize("bad", ["four bits", "ranges of random pictures"])
+def test_bad_quantisation_is_refused_in_one_line_and_nothing_is_left(reference_checkpoint, tmp_path, monkeypatch, bad):
+    checkpoint = shutil.copytree(reference_checkpoint, tmp_path / "checkpoint")
+    if bad == "four bits":
+        monkeypatch.setattr(linear_layers, "INT8_LIMIT", 7)
+    else:
+        (checkpoint / RANGES_FILE).unlink()
+    with pytest.raises(BundleError) as caught:
+        export_bundle(checkpoint, tmp_path / "out" / "bundle", fallbacks=())
+    message = str(caught.value)
+    assert "ade_mean_m is " in message
+    assert "at most 0.1 m is allowed" in message
+    assert "calibrate on scenes of the deployment" in message
+    assert "\n" not in message
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_older_bundle_stays_when_the_new_one_is_refused(reference_checkpoint, fp32_bundle, tmp_path, monkeypatch):
+    kept = shutil.copytree(fp32_bundle, tmp_path / "bundle")
+    before = (kept / "manifest.json").read_bytes()
+    monkeypatch.setattr(linear_layers, "INT8_LIMIT", 7)
+    with pytest.raises(BundleError, match="too far from the float32 model"):
+        export_bundle(reference_checkpoint, kept, fallbacks=())
+    assert (kept / "manifest.json").read_bytes() == before
