@@ -49,7 +49,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class PublishedRecord:
-    """One SafeTrajectory: when it says it was published, when it arrived, what it says. `reasons`: (code, detail)."""
+    """One SafeTrajectory: when it says it was published, when it arrived, what it says. `reasons`: (code, words)."""
 
     stamp_ns: int
     received_ns: int

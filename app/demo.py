@@ -20,7 +20,7 @@ from onboard_vla.app.demo_cameras import require_cameras
 from onboard_vla.app.demo_run import run_realtime
 from onboard_vla.app.demo_tables import end_tables, verdict_line
 from onboard_vla.app.demo_transport import choose_transport, start_processes
-from onboard_vla.app.demo_verdict import EXIT_STATUS, INCONCLUSIVE, PRECONDITION_MISSED, judge
+from onboard_vla.app.demo_verdict import EXIT_STATUS, INCONCLUSIVE, LOCKSTEP, PRECONDITION_MISSED, judge
 from onboard_vla.app.demo_view import LiveView
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS, demo_faults
 from onboard_vla.app.lockstep import run_lockstep
@@ -31,8 +31,6 @@ from onboard_vla.app.report.provenance import provenance_of
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.world.profiles import PROFILES
 from onboard_vla.world.rig import default_rig
-
-LOCKSTEP = "lockstep"
 
 
 class NotDrivenError(EnvironmentLacksError):

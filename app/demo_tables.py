@@ -82,7 +82,7 @@ def fault_rows(reactions: tuple[Reaction, ...]) -> list[tuple[str, ...]]:
             _reacted(reaction),
             f"{reaction.fault.fault.reaction_limit_ns / MILLISECOND_NS:.0f} ms",
             _recovered(reaction),
-            f"{reaction.probe_lateness_ms:.0f} ms",
+            "virtual time" if reaction.probe_lateness_ms is None else f"{reaction.probe_lateness_ms:.0f} ms late",
             reaction.reason or "not named",
         )
         for reaction in reactions
@@ -98,10 +98,11 @@ def end_tables(record: RunRecord, figures: RunFigures, verdict: RunVerdict) -> l
     for name, value in figure_rows(record, figures):
         run.add_row(name, value)
     faults = Table(title="faults", title_justify="left")
-    for column in FAULT_COLUMNS:
+    first, *others = zip(FAULT_COLUMNS, *fault_rows(verdict.reactions), strict=True)
+    for column in first:
         faults.add_column(column)
-    for *row, cause in fault_rows(verdict.reactions):
-        faults.add_row(*row, cause.split(":")[0])
+    for row in others:
+        faults.add_row(*row)
     checks = Table(title=f"verdict: {verdict.outcome}", title_justify="left")
     for column in ("", "check", "found", "asked"):
         checks.add_column(column)

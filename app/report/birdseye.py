@@ -26,7 +26,9 @@ from onboard_vla.core.geometry import box_corners
 from onboard_vla.core.safe_trajectory import Mode
 
 STRIP_MARGIN_M = 14.0
-DETAIL_BEHIND_M, DETAIL_AHEAD_M, DETAIL_ASIDE_M = 15.0, 55.0, 8.5
+AROUND_STRIP = 0.9
+"""Inches for legend and axis."""
+DETAIL_BEHIND_M, DETAIL_AHEAD_M, DETAIL_ASIDE_M = 15.0, 55.0, 9.0
 
 Array = NDArray[np.float64]
 
@@ -51,6 +53,13 @@ def draw_strip(panel: Axes, record: RunRecord) -> None:
     marks = [Line2D([], [], color=MODE_COLOURS[m], linewidth=3, label=MODE_NAMES[Mode(m)]) for m in modes]
     marks.append(Line2D([], [], color=TRAFFIC_COLOUR, linewidth=4, alpha=0.5, label="traffic, every 3 s"))
     panel.legend(handles=marks, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(marks), fontsize=7.5)
+
+
+def strip_height(record: RunRecord, width: float) -> float:
+    """Height in the unit of `width` at which the strip, its legend and its axis fill a figure of that width."""
+    path = np.array([(step.x_m, step.y_m) for step in record.steps])
+    length, breadth = np.ptp(path @ _turn_to_horizontal(path), axis=0) + 2 * STRIP_MARGIN_M
+    return float(np.clip(width * breadth / length, 0.06 * width, 0.7 * width)) + AROUND_STRIP
 
 
 def draw_detail(panel: Axes, record: RunRecord, snapshot: Snapshot) -> None:

@@ -12,7 +12,7 @@ from onboard_vla.app.closed_loop_record import RunRecord, Snapshot
 from onboard_vla.app.demo_tables import FAULT_COLUMNS, MODE_NAMES, fault_rows, figure_rows, verdict_line
 from onboard_vla.app.demo_verdict import PASS, RunVerdict
 from onboard_vla.app.faults import SECOND_NS
-from onboard_vla.app.report.birdseye import draw_detail, draw_strip
+from onboard_vla.app.report.birdseye import draw_detail, draw_strip, strip_height
 from onboard_vla.app.report.cameras import draw_cameras, snapshot_caption
 from onboard_vla.app.report.style import MODE_COLOURS, PLAN_COLOUR, inline_png, inline_svg, new_figure, rows_of
 from onboard_vla.app.report.timelines import draw_age, draw_latency, draw_modes, draw_probe, draw_speed
@@ -29,9 +29,14 @@ table { border-collapse: collapse; margin: 0.6rem 0; font-size: 0.85rem; }
 td, th { text-align: left; padding: 0.2rem 0.9rem 0.2rem 0; border-bottom: 1px solid #ddd; vertical-align: top; }
 figure { margin: 0.8rem 0; } figcaption { font-size: 0.85rem; color: #555; }
 img, svg { max-width: 100%; height: auto; }
+td + td:not(:last-child) { white-space: nowrap; }
 td.missed { color: #B00020; font-weight: bold; }
 @media print { body { max-width: none; margin: 0; font-size: 11px; } figure, table { break-inside: avoid; } }
 """
+
+
+WIDTH_IN = 10.5
+"""Width of all figures, inches."""
 
 
 def write_report(
@@ -62,7 +67,7 @@ def page(record: RunRecord, verdict: RunVerdict, provenance: dict[str, Any], rig
     clock = "virtual time, one process" if settings.transport == "lockstep" else f"real time, {settings.transport}"
     parts = [
         f"<h1>{_text(title)}</h1>",
-        f"<p>{_text(clock)}; sensors {_text(settings.sensor)}; planner {_text(settings.planner)}.</p>",
+        f"<p>{_text(clock)}; sensors: {_text(settings.sensor)}; planner: {_text(settings.planner)}.</p>",
         f'<p class="verdict {kind}">{_text(verdict_line(verdict))}</p>',
         _strip(record),
         _moments(record, rig),
@@ -86,7 +91,7 @@ def page(record: RunRecord, verdict: RunVerdict, provenance: dict[str, Any], rig
 def _strip(record: RunRecord) -> str:
     if len(record.steps) < 2:
         return ""
-    figure = new_figure(10.5, 3.6)
+    figure = new_figure(WIDTH_IN, strip_height(record, WIDTH_IN))
     draw_strip(figure.subplots(), record)
     return _figure(
         inline_svg(figure),
@@ -100,14 +105,15 @@ def _moments(record: RunRecord, rig: dict[str, CameraCalibration]) -> str:
     legend = (
         "<h2>Moments</h2><p>Ribbon: the published trajectory, in its mode's colour ("
         + ", ".join(f'<span style="color:{MODE_COLOURS[m.value]}">&#9632;</span> {MODE_NAMES[m]}' for m in Mode)
-        + f'). Dots: the model\'s newest plan (<span style="color:{PLAN_COLOUR}">&#9679;</span>).</p>'
+        + "). Dots: the model's newest plan, placed where its pictures were taken "
+        f'(<span style="color:{PLAN_COLOUR}">&#9679;</span>).</p>'
     )
     return legend + "".join(_moment(record, snapshot, rig) for snapshot in record.snapshots)
 
 
 def _moment(record: RunRecord, snapshot: Snapshot, rig: dict[str, CameraCalibration]) -> str:
-    figure = new_figure(10.5, 6.4)
-    above, below = rows_of(figure, [3.9, 2.5])
+    figure = new_figure(WIDTH_IN, 6.6)
+    above, below = rows_of(figure, [3.9, 2.7])
     draw_cameras(above, record, snapshot, rig)
     draw_detail(below.subplots(), record, snapshot)
     return _figure(inline_png(figure), snapshot_caption(snapshot))
@@ -118,14 +124,15 @@ def _curves(record: RunRecord) -> str:
         return ""
     rows = 4 if record.probe else 3
     heights = [1.5, 1.1, 1.1, 1.1][:rows]
-    figure = new_figure(10.5, 1.6 * rows + 0.6)
+    figure = new_figure(WIDTH_IN, 1.6 * rows + 0.6)
     panels = figure.subplots(rows, 1, gridspec_kw={"height_ratios": heights}, sharex=True)
     draw_modes(panels[0], record)
     draw_speed(panels[1], record)
     draw_age(panels[2], record)
     if record.probe:
         draw_probe(panels[3], record)
-    latency = new_figure(10.5, 2.4)
+    panels[-1].set_xlabel("seconds after engagement")
+    latency = new_figure(WIDTH_IN, 2.4)
     draw_latency(latency.subplots(), record)
     shaded = "Shaded: the camera is black. Red line: the process is killed."
     return _figure(inline_svg(figure), shaded) + _figure(inline_svg(latency), "All stages of one plan together.")
@@ -153,12 +160,13 @@ def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             rows.extend(_flat(value, f"{prefix}{name}, "))
         else:
-            rows.append((f"{prefix}{name}".replace("_", " "), str(value)))
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)
+            rows.append((f"{prefix}{name}".replace("_", " "), text))
     return rows
 
 
 def _figure(content: str, caption: str) -> str:
-    return f"<figure>{content}<figcaption>{_text(caption)}</figcaption></figure>"
+    return f"<figure><figcaption>{_text(caption)}</figcaption>{content}</figure>"
 
 
 def _text(value: str) -> str:

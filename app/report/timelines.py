@@ -49,7 +49,7 @@ def draw_probe(panel: Axes, record: RunRecord) -> None:
     times = [time_ns / SECOND_NS for time_ns, _ in record.probe]
     panel.plot(times, [lateness for _, lateness in record.probe], color=INK, linewidth=0.6)
     panel.axhline(PROBE_LATENESS_LIMIT_MS, color=PALE_INK, linewidth=0.8, linestyle="--")
-    panel.set(xlim=(0, record.settings.run_ns / SECOND_NS), ylim=(0, None), xlabel="seconds after engagement")
+    panel.set(xlim=(0, record.settings.run_ns / SECOND_NS), ylim=(0, None))
     panel.set(
         ylabel="ms", title=f"lateness of a 20 ms probe timer (limit around a fault: {PROBE_LATENESS_LIMIT_MS:.0f} ms)"
     )
@@ -65,7 +65,8 @@ def draw_latency(panel: Axes, record: RunRecord) -> None:
     panel.hist(values, bins=HISTOGRAM_BINS, color=PLAN_COLOUR)
     for value, name in ((distribution.p50, "p50"), (distribution.p99, "p99")):
         panel.axvline(value, color=INK, linewidth=0.9, linestyle="--")
-        panel.text(value, 1.0, f" {name} {value:.0f} ms", transform=panel.get_xaxis_transform(), va="top", fontsize=7.5)
+        where = {"xycoords": panel.get_xaxis_transform(), "xytext": (3, 0), "textcoords": "offset points"}
+        panel.annotate(f"{name} {value:.0f} ms", (value, 1.0), va="top", fontsize=7.5, **where)
     panel.set(xlim=(0, None), xlabel="ms", ylabel="plans", title=f"plan latency, wall time (n = {distribution.n})")
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from onboard_vla.app.closed_loop_figures import Distribution, ForkChoice, figures_of, interventions, mode_changes
 from onboard_vla.app.closed_loop_json import compared_part, digest_of, run_json
 from onboard_vla.app.closed_loop_record import RunRecord, RunSettings, ViolationRecord
+from onboard_vla.app.closed_loop_recorder import in_words
 from onboard_vla.app.demo_tables import end_tables, figure_rows, verdict_line
 from onboard_vla.app.demo_verdict import judge
 from onboard_vla.app.faults import SECOND_NS
@@ -22,6 +23,7 @@ from onboard_vla.app.report.projection import in_ego_frame, plan_in_odometry, pr
 from onboard_vla.app.report.provenance import provenance_of
 from onboard_vla.core.cameras import BACK, FRONT
 from onboard_vla.core.errors import OnboardVlaError
+from onboard_vla.core.verdict import Reason
 from onboard_vla.world.rig import default_rig
 
 
@@ -69,6 +71,10 @@ def test_planner_without_a_language_model_has_no_fork(record):
     assert dict(figure_rows(run, figures_of(run)))["fork would have picked fast"] == "no model, no fork"
 
 
+def test_published_reason_says_what_was_measured_and_its_limit():
+    assert in_words(Reason("BLACK", 0.25, 8.0, "front: mean grey")) == "front: mean grey: 0.25, limit 8"
+
+
 def test_mode_changes_begin_with_the_first_mode_and_name_only_changes(record):
     assert [mode for _, mode, *_ in mode_changes(record)] == [0, 2, 0, 2, 0]
 
@@ -102,6 +108,13 @@ def test_end_tables_show_both_faults(record):
     assert "front camera black for 3 s" in text
     assert "PLANNER_SILENT" in text
     assert "n = 300" in text
+
+
+def test_end_tables_lose_no_word_on_a_narrow_terminal(record):
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for table in end_tables(record, figures_of(record), judge(record)):
+        console.print(table)
+    assert "…" not in console.export_text()
 
 
 def test_verdict_line_names_the_reason(record):

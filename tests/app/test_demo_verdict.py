@@ -214,3 +214,12 @@ def test_short_run_cannot_be_a_complete_one_but_can_be_judged_by_what_it_has():
     partial = judge(record, complete=False)
     assert partial.outcome == PASS
     assert not partial.reactions[0].recovery_judged
+
+
+def test_virtual_time_is_not_said_to_have_been_in_time():
+    record = make_record()
+    virtual = dataclasses.replace(record, settings=dataclasses.replace(record.settings, transport="lockstep"), probe=[])
+    verdict = judge(virtual)
+    assert verdict.outcome == PASS
+    assert [r.probe_lateness_ms for r in verdict.reactions] == [None, None]
+    assert not [check.name for check in verdict.checks if "probe" in check.name or "real time" in check.name]
