@@ -42,8 +42,9 @@ typecheck: $(VENV)/.test-installed
 unit: $(VENV)/.test-installed  ## Only the tests
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-benchmark: $(VENV)/.test-installed  ## Timings of planner, transports, supervisor and renderer
+benchmark: $(VENV)/.test-installed  ## Timings of planner, transports, supervisor, camera guard and renderer
 	$(BIN)/python benchmarks/supervisor.py
+	$(BIN)/python benchmarks/camera_guard.py
 	$(BIN)/python benchmarks/render.py
 	$(BIN)/python benchmarks/planner.py --json out/benchmark_planner.json
 	$(BIN)/python benchmarks/transport.py --json out/benchmark_transport.json

@@ -14,11 +14,12 @@ from pathlib import Path
 from onboard_vla.app.doctor.machine import Machine
 from onboard_vla.app.doctor.transport import ros2
 from onboard_vla.app.processes import ProcessSet, ProcessSpec
+from onboard_vla.app.simulated_vehicle import SIMULATED_VEHICLE
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, PROCESSES, SUPERVISOR
 from onboard_vla.core.vehicle_link import VehicleLink
-from onboard_vla.safety.config import SIMULATION_PROFILE
+from onboard_vla.safety.config_file import CONFIG_OPTION, write_config
 
 ROS, ZMQ, AUTO = "ros", "zmq", "auto"
 TRANSPORTS = (ROS, ZMQ, AUTO)
@@ -86,12 +87,14 @@ def start_processes(transport: str, bundle: Path, thresholds: Path, logs: Path) 
     Raises:
         EnvironmentLacksError: a process ended at once or did not appear; the message has its log's last lines.
     """
+    directory = tempfile.TemporaryDirectory(prefix="onboard-vla-")
+    configuration = Path(directory.name) / "supervisor.yaml"
+    configuration.write_text(write_config(SIMULATED_VEHICLE), encoding="utf-8")
     options: Options = {
         PLANNER: {"bundle": str(bundle)},
-        CAMERA_GUARD: {},
-        SUPERVISOR: {"thresholds": str(thresholds), "profile": SIMULATION_PROFILE},
+        CAMERA_GUARD: {CONFIG_OPTION.name: str(configuration)},
+        SUPERVISOR: {CONFIG_OPTION.name: str(configuration), "thresholds": str(thresholds)},
     }
-    directory = tempfile.TemporaryDirectory(prefix="onboard-vla-")
     try:
         link = _ros_link() if transport == ROS else _zmq_link(Path(directory.name))
     except BaseException:

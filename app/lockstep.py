@@ -103,7 +103,7 @@ class LockstepProcesses:
         if isinstance(message, CameraFrame):
             if self._planner is not None:
                 self._planner.body.receive(message, self._now)
-            verdict = self._guard.check(message, self._speed_mps)
+            verdict = self._guard.check(message, self._speed_mps, self._now)
             self._guard_work += 1
             self._supervisor.receive(verdict, self._now)
             self._outbox.append((verdict, self._now))

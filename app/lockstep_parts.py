@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from onboard_vla.app.closed_loop import Scene
 from onboard_vla.app.demo_bundle import PreparedBundle
 from onboard_vla.app.lockstep import BodyFactory
 from onboard_vla.app.lockstep_planners import constant_velocity_body, expert_body
+from onboard_vla.app.simulated_vehicle import SIMULATED_VEHICLE
 from onboard_vla.calibration.provisional import provisional_thresholds
 from onboard_vla.core.errors import ConfigurationError
-from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.safety.camera_guard import CameraGuard
-from onboard_vla.safety.camera_guard_config import CameraGuardConfig
-from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
 from onboard_vla.safety.supervisor import Supervisor
 
 MODEL, CONSTANT_VELOCITY, EXPERT = "model", "constant_velocity", "expert"
@@ -25,12 +24,12 @@ NO_BUNDLE, NO_PRECISION = "without-bundle", "none"
 
 def make_supervisor(thresholds: Thresholds) -> Supervisor:
     """As the supervisor process of the demo makes it."""
-    return Supervisor(SupervisorConfig(profile=SIMULATION_PROFILE, thresholds=thresholds, planner_process=PLANNER))
+    return Supervisor(dataclasses.replace(SIMULATED_VEHICLE, thresholds=thresholds))
 
 
 def make_guard() -> CameraGuard:
-    """As the camera-guard process makes it."""
-    return CameraGuard(CameraGuardConfig())
+    """As the camera-guard process of the demo makes it."""
+    return CameraGuard(SIMULATED_VEHICLE.camera_guard)
 
 
 def planner_without_model(name: str) -> tuple[BodyFactory, Thresholds]:

@@ -119,9 +119,9 @@ def time_camera_guard(pictures: int) -> dict[str, object]:
     images = [rng.integers(0, 255, (252, 448, 3), dtype=np.uint8) for _ in range(4)]
     spent = []
     for k in range(pictures):
-        frame = CameraFrame("front", k + 1, k, images[k % 4])
+        frame = CameraFrame("front", k * 100_000_000, k, images[k % 4])
         begun = time.thread_time_ns()
-        guard.check(frame, SPEED_MPS)
+        guard.check(frame, SPEED_MPS, Now(k * 100_000_000, k * 100_000_000))
         spent.append((time.thread_time_ns() - begun) / 1e6)
     return {"size": "448x252", **summary(spent)}
 

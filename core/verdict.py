@@ -17,7 +17,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The camera guard's word on one picture; `reasons` is empty when the picture is fit for use."""
+    """The camera guard's word on one picture. `reasons`: why it is not `usable`; those of a usable one are warnings."""
 
     camera: str
     stamp_ns: int

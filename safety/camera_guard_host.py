@@ -25,7 +25,7 @@ HEARTBEAT_PERIOD_S = 0.05
 class CameraGuardLike(Protocol):
     """What the host needs of `camera_guard.CameraGuard`."""
 
-    def check(self, frame: CameraFrame, speed_mps: float) -> Verdict:
+    def check(self, frame: CameraFrame, speed_mps: float, now: Now) -> Verdict:
         """Judge one picture."""
 
 
@@ -55,7 +55,7 @@ class CameraGuardHost:
             self._speed_mps = message.speed_mps
         elif isinstance(message, CameraFrame) and self._publish is not None:
             self._started += 1
-            verdict = self._guard.check(message, self._speed_mps)
+            verdict = self._guard.check(message, self._speed_mps, now)
             self._done += 1
             self._publish(verdict)
 

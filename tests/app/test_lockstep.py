@@ -36,12 +36,13 @@ BLACK = Fault(BLACK_CAMERA, FRONT, 2 * SECOND_NS, SECOND_NS, BLACK_REACTION_LIMI
 KILL = Fault(KILL_PROCESS, PLANNER, 2 * SECOND_NS, SECOND_NS, KILL_REACTION_LIMIT_NS)
 
 
-class NoisePictures:
+class PatchPictures:
     """Stands in for the renderer: pictures that pass the camera guard, and take no time."""
 
     def __init__(self) -> None:
         rng = np.random.default_rng(1)
-        self._pictures = {camera: rng.integers(0, 255, (252, 448, 3), np.uint8) for camera in CAMERAS}
+        patches = {camera: rng.integers(0, 255, (36, 64, 3), np.uint8) for camera in CAMERAS}
+        self._pictures = {camera: np.kron(grid, np.ones((7, 7, 1), np.uint8)) for camera, grid in patches.items()}
 
     def render(self, world: World) -> dict[str, np.ndarray]:
         shift = world.time_ns // (20 * MILLISECOND_NS)
@@ -64,7 +65,7 @@ def settings(seconds: float, *faults: Fault, seed: int = 3, latency_ms: int = 10
 
 def drive(run: RunSettings, planner: str = "expert"):
     factory, thresholds = planner_without_model(planner)
-    scene = Scene.build(run.seed, run.profile, run.sensor, NoisePictures())
+    scene = Scene.build(run.seed, run.profile, run.sensor, PatchPictures())
     return run_lockstep(run, factory, make_supervisor(thresholds), make_guard(), scene)
 
 
@@ -155,7 +156,7 @@ def test_planner_that_never_gets_ready_is_reported(monkeypatch):
 
     run = settings(1.0)
     _, thresholds = planner_without_model("expert")
-    scene = Scene.build(run.seed, run.profile, run.sensor, NoisePictures())
+    scene = Scene.build(run.seed, run.profile, run.sensor, PatchPictures())
     with pytest.raises(EnvironmentLacksError, match="did not become ready"):
         run_lockstep(run, lambda scene: Dead(), make_supervisor(thresholds), make_guard(), scene)
 

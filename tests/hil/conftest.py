@@ -46,7 +46,9 @@ class StraightRoad:
         self._steps = 0
         self._begin_ns = time.monotonic_ns()
         self._never = threading.Event()
-        self._textures = np.random.default_rng(0).integers(30, 220, (10, 252, 448, 3), np.uint8)
+        self._textures = np.kron(
+            np.random.default_rng(0).integers(30, 220, (10, 36, 64, 3), np.uint8), np.ones((1, 7, 7, 1), np.uint8)
+        )
         self._black = np.zeros_like(self._textures[0])
         self._x0_ns = time.time_ns()
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from onboard_vla.core.cameras import CameraFrame
-from onboard_vla.core.clock import system_now
+from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import BundleError, ConfigurationError
 from onboard_vla.core.plan import Heartbeat
@@ -25,7 +25,7 @@ EGO = EgoState(1, 0.0, 0.0, 0.0, 7.5, 0.0, 0.0)
 
 
 class Guard:
-    def check(self, frame: CameraFrame, speed_mps: float) -> Verdict:
+    def check(self, frame: CameraFrame, speed_mps: float, now: Now) -> Verdict:
         self.speed_mps = speed_mps
         return Verdict(frame.camera, frame.stamp_ns, frame.sequence, True, ())
 
@@ -48,7 +48,7 @@ def test_guard_host_gives_one_verdict_per_picture_with_the_newest_speed() -> Non
 
 def test_guard_host_shows_work_that_was_not_finished() -> None:
     class Broken:
-        def check(self, frame, speed_mps):
+        def check(self, frame, speed_mps, now):
             raise RuntimeError("no")
 
     sent = []

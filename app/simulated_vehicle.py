@@ -1,0 +1,12 @@
+"""What the configuration of supervisor and camera guard says of the world's vehicle, in the demo and in lock-step."""
+
+from __future__ import annotations
+
+from onboard_vla.safety.camera_guard_config import NOISE_FREE_STANDSTILL_S, CameraGuardConfig
+from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
+
+SIMULATED_VEHICLE = SupervisorConfig(
+    profile=SIMULATION_PROFILE,
+    camera_guard=CameraGuardConfig(frozen_standstill_s=NOISE_FREE_STANDSTILL_S),
+)
+"""Provisional thresholds are accepted, and its cameras have no noise."""
