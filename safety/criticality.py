@@ -2,8 +2,8 @@
 
 Names and definitions follow Westhofen et al., "Criticality metrics for automated driving: a review and suitability
 analysis of the state of the art", Arch. Comput. Methods Eng. 2022, doi 10.1007/s11831-022-09788-7 (TTC, DRAC,
-a_long_req, THW, PET, TTB). The brake model of the time to brake, delay, jerk ramp 12.65 m/s^3, then full braking, is that of UN
-Regulation 157, annex 4 appendix 3.
+a_long_req, THW, PET, TTB). The brake model of the time to brake (delay, jerk ramp of 12.65 m/s^3, then full braking) is
+that of UN Regulation 157, annex 4 appendix 3.
 
 `gap_m`: from the front of the follower to the rear of the leader, along the path; zero or less is contact. Speeds and
 accelerations are along the path too, so nothing depends on a heading. Nobody drives backwards: who brakes to a stand,

@@ -1,12 +1,12 @@
-"""Responsibility-sensitive safety: the distances that two road users must keep so that reasonable driving cannot collide.
+"""Responsibility-sensitive safety: the distances at which two road users who react reasonably cannot collide.
 
 Definitions 1 (same direction), 2 (opposite directions) and 6 (lateral) of Shalev-Shwartz, Shammah and Shashua, "On a
 formal model of safe and scalable self-driving cars", arXiv 1708.06374, with the conventions of intel/ad-rss-lib:
 acceleration in the response time ends at `acceleration_speed_max_mps`, brake and acceleration figures are magnitudes
 here, and two lateral motions away from each other never give less than zero.
 
-All functions broadcast over NumPy arrays. A speed that is NaN, or negative along the road, has no answer: NaN comes back,
-and a caller must treat NaN as unsafe.
+All functions broadcast over NumPy arrays. A speed that is NaN, or negative along the road, has no answer: NaN comes
+back, and a caller must treat NaN as unsafe.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ APPENDIX = "ad-rss-lib documentation, parameter discussion"
 
 @dataclass(frozen=True)
 class RssDynamics(Validated):
-    """What one road user may do: how late it answers, and how hard it accelerates and brakes. Defaults: conservative."""
+    """What one road user may do: how late it answers, how hard it accelerates and brakes. Defaults: conservative."""
 
     response_s: float = limit(1.0, "s", APPENDIX, 0.05, 5.0)
     acceleration_mps2: float = limit(3.5, "m/s^2", APPENDIX, 0.0, 10.0)
@@ -37,9 +37,7 @@ class RssDynamics(Validated):
     lateral_acceleration_mps2: float = limit(0.2, "m/s^2", APPENDIX, 0.0, 5.0)
     lateral_brake_mps2: float = limit(0.8, "m/s^2", APPENDIX, 0.1, 5.0)
     fluctuation_m: float = limit(0.1, "m", APPENDIX, 0.0, 1.0)
-    standstill_gap_m: float = limit(
-        0.0, "m", "own: contact itself; ad-rss-lib's minimum longitudinal distance", 0.0, 5.0
-    )
+    standstill_gap_m: float = limit(0.0, "m", "own: contact; ad-rss-lib's minimum longitudinal distance", 0.0, 5.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -96,10 +94,11 @@ def lateral_m(left_mps: ArrayLike, right_mps: ArrayLike, left: RssDynamics, righ
 
     Sideways speeds are positive to the left (ISO 8855), so the left one approaches with a negative speed.
     """
-    towards = _sideways_m(-np.asarray(left_mps, np.float64), left) + _sideways_m(
-        np.asarray(right_mps, np.float64), right
+    rightwards = _sideways_m(-np.asarray(left_mps, np.float64), left)
+    leftwards = _sideways_m(np.asarray(right_mps, np.float64), right)
+    return np.asarray(
+        np.maximum(rightwards + leftwards + (left.fluctuation_m + right.fluctuation_m) / 2, 0.0), np.float64
     )
-    return np.asarray(np.maximum(towards + (left.fluctuation_m + right.fluctuation_m) / 2, 0.0), np.float64)
 
 
 def _sideways_m(towards_mps: Array, dynamics: RssDynamics) -> Array:

@@ -1,4 +1,4 @@
-"""ad-rss (LGPL, tests alone) behind plain numbers. Its brake figures are negative, its lateral speeds positive right."""
+"""ad-rss (LGPL, tests alone) behind plain numbers. Its brakes are negative, its lateral speeds positive right."""
 
 from __future__ import annotations
 

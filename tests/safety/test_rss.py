@@ -111,7 +111,7 @@ def some_dynamics(rng):
 
 
 def nearly_tied(speed_mps, dynamics):
-    """Whether the speed reached in the response time is within the 1 mm/s that the library takes for equal to its cap."""
+    """Whether the speed after the response time is nearly the cap: the library takes 1 mm/s for equal."""
     reached = speed_mps + dynamics.acceleration_mps2 * dynamics.response_s
     return 0.0 < abs(reached - dynamics.acceleration_speed_max_mps) < 2e-3
 
