@@ -29,9 +29,13 @@ STOP_SPEED_MPS, START_LOOKAHEAD_S = 0.15, 1.0
 
 
 class VehicleGate:
-    """Tracker (pure pursuit and speed feedback) behind a watchdog on the safe trajectory's arrival."""
+    """Tracker (pure pursuit and speed feedback) behind a watchdog on the safe trajectory's arrival.
 
-    def __init__(self) -> None:
+    `lead_s`: how far ahead the trajectory's speed is read, for the actuators' delay and lag.
+    """
+
+    def __init__(self, lead_s: float = ACTUATOR_LEAD_S) -> None:
+        self._lead_s = lead_s
         self._trajectory: SafeTrajectory | None = None
         self._path: NDArray[np.float64] = np.empty((0, 6))
         self._received_ns = 0
@@ -89,11 +93,11 @@ class VehicleGate:
 
     def _accelerate(self, ego: EgoState, age_s: float) -> float:
         times, speeds, accelerations = self._path[:, 0], self._path[:, 4], self._path[:, 5]
-        ahead = age_s + ACTUATOR_LEAD_S
+        ahead = age_s + self._lead_s
         speed = float(np.interp(ahead, times, speeds))
         soon = float(np.interp(ahead + START_LOOKAHEAD_S, times, speeds))
         if max(speed, soon) < STOP_SPEED_MPS and ego.speed_mps < 3 * STOP_SPEED_MPS:
             return -1.0
         feed_forward = float(np.interp(ahead, times, accelerations)) if ahead <= times[-1] else 0.0
-        expected = ego.speed_mps + ego.acceleration_mps2 * ACTUATOR_LEAD_S
+        expected = ego.speed_mps + ego.acceleration_mps2 * self._lead_s
         return feed_forward + SPEED_GAIN_PER_S * (speed - expected)
