@@ -55,6 +55,7 @@ class DemoRequest:
     latency_ms: float
     faults: bool
     checkpoint: Path | None
+    bundle: Path | None
     out: Path
     json_path: Path | None
     picture: Path | None
@@ -68,7 +69,9 @@ def run_demo(request: DemoRequest, console: Console) -> int:
         OnboardVlaError: no checkpoint, no such transport or profile: one line that says what to do.
     """
     _check(request)
-    prepared = prepare_with_progress(request.checkpoint, request.out, console) if request.planner == MODEL else None
+    prepared = None
+    if request.planner == MODEL:
+        prepared = prepare_with_progress(request.checkpoint, request.out, console, given=request.bundle)
     if prepared is not None:
         require_cameras(prepared.path, default_rig())
     drive = _in_lockstep if request.lockstep else _in_real_time
@@ -118,6 +121,10 @@ def _check(request: DemoRequest) -> None:
         raise ConfigurationError(f"--profile {request.profile!r}: expected one of {', '.join(PROFILES)}")
     if request.sensor not in ("perfect", "modelled"):
         raise ConfigurationError(f"--sensor {request.sensor!r}: expected perfect or modelled")
+    if request.bundle and request.checkpoint:
+        raise ConfigurationError("--bundle and --checkpoint exclude each other: a given bundle is used as it is")
+    if request.bundle and request.planner != MODEL:
+        raise ConfigurationError(f"--bundle is of no use with --planner {request.planner}: leave one of them out")
     if request.planner != MODEL and not request.lockstep:
         raise ConfigurationError(f"--planner {request.planner} runs in lock-step only: add --lockstep")
 

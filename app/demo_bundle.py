@@ -1,50 +1,62 @@
-"""The demo's bundle: exported live from the checkpoint, kept while neither checkpoint nor exporter change."""
+"""The demo's bundle: exported live and kept while nothing that shapes it changes, or given; parity is measured now."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onboard_vla.core.bundle_manifest import sha256_of
-from onboard_vla.core.errors import BundleError, CheckpointError
+from onboard_vla.core.errors import BundleError, CheckpointError, EnvironmentLacksError
 
-REFERENCE_CHECKPOINT = Path(__file__).resolve().parent.parent / "world" / "reference_checkpoint"
-EXPORTER = Path(__file__).resolve().parent.parent / "export"
+if TYPE_CHECKING:
+    from onboard_vla.runtime.bundle import Bundle
+
+ROOMS = Path(__file__).resolve().parent.parent
+REFERENCE_CHECKPOINT = ROOMS / "world" / "reference_checkpoint"
+SHAPING_ROOMS = ("core", "export", "kernels", "runtime")
+SHAPING_FILES = (".py", ".json", ".cpp", ".cu", ".cuh", ".h", ".hpp")
+SHAPING_PACKAGES = ("numpy", "onnx", "onnxruntime", "tokenizers")
+"""Sources and packages that an export's content depends on, beside the checkpoint."""
 PRECISION = "int8"
 HASH_DIGITS = 12
-"""Hex digits of either hash in a cache folder's name; the checkpoint's full hash is in the report."""
+"""Hex digits of a hash in a cache folder's name; the checkpoint's full hash is in the report."""
 
 Progress = Callable[[str, float], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class PreparedBundle:
-    """A bundle that is ready to run, and what is known about it. `bytes_by_part`: file sizes by the part they hold."""
+    """A bundle that is ready to run, and what is known about it."""
 
     path: Path
     thresholds: Path
-    checkpoint_hash: str
+    origin: str
+    """Where it comes from, in words."""
+    checkpoint_hash: str | None
+    """None for a bundle that was given: it does not tell."""
     core_hash: str
     precision: str
     precision_by_part: dict[str, str]
     bytes_by_file: dict[str, int]
     parity: dict[str, Any]
-    export_s: float | None
-    """Seconds that the export took; None when an earlier one was used."""
+    """What the exporter noted, each figure replaced by what was measured on this machine before this run."""
 
     def summary(self) -> dict[str, Any]:
         """For report and JSON; no paths."""
         return {
             "core hash": self.core_hash,
-            "checkpoint hash": self.checkpoint_hash,
+            "checkpoint hash": self.checkpoint_hash or "not known: the bundle was given",
+            "origin": self.origin,
             "precision": self.precision,
             "size": f"{sum(self.bytes_by_file.values()) / 1e6:.1f} MB",
-            "parity": self.parity,
+            "parity, measured on this machine before the run": self.parity,
             "thresholds": "provisional, accepted by the simulation profile alone",
         }
 
@@ -60,69 +72,112 @@ def checkpoint_hash(checkpoint: Path) -> str:
         raise CheckpointError(
             f"no checkpoint in {checkpoint}: pass --checkpoint FOLDER, or make one: `python -m onboard_vla.world.train`"
         )
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(checkpoint).as_posix().encode())
-        digest.update(sha256_of(path).encode())
-    return digest.hexdigest()
+    return _hash_of(files, checkpoint)
 
 
-def exporter_hash() -> str:
-    """sha256 over the exporter's own sources: a bundle of an older exporter is not used again."""
-    digest = hashlib.sha256()
-    for path in sorted(EXPORTER.glob("*.py")):
-        digest.update(sha256_of(path).encode())
-    return digest.hexdigest()
+def tools_hash(rooms: Path = ROOMS) -> str:
+    """sha256 over all sources and package versions that shape a bundle: one made by others is not used again.
+
+    Raises:
+        EnvironmentLacksError: one of the packages is not installed.
+    """
+    files = [
+        path for room in SHAPING_ROOMS for path in sorted((rooms / room).rglob("*")) if path.suffix in SHAPING_FILES
+    ]
+    versions = [f"{package} {_version(package)}" for package in SHAPING_PACKAGES]
+    return hashlib.sha256("\n".join([_hash_of(files, rooms), *versions]).encode()).hexdigest()
 
 
-def prepare_bundle(checkpoint: Path, cache: Path, progress: Progress) -> PreparedBundle:
-    """Export the checkpoint to INT8, or find that it has been done, and make the provisional thresholds.
+def prepare_bundle(checkpoint: Path, cache: Path, progress: Progress, say: Say) -> PreparedBundle:
+    """Export the checkpoint to INT8, or take what an earlier run kept; a damaged one is named and exported again.
 
     Args:
         checkpoint: a checkpoint folder.
-        cache: where bundles are kept, one folder per checkpoint and exporter.
+        cache: where bundles are kept, one folder per checkpoint and tools.
         progress: told what is going on and the share done, 0 to 1.
+        say: takes a line for the user.
 
     Raises:
         CheckpointError: no usable checkpoint.
-        BundleError: the kept bundle is damaged and cannot be replaced.
+        BundleError: the export, or the kept bundle on this machine, is too far from the float32 model.
     """
-    from onboard_vla.calibration.provisional import provisional_thresholds
     from onboard_vla.runtime.bundle import Bundle
 
     digest = checkpoint_hash(checkpoint)
-    folder = cache / f"{digest[:HASH_DIGITS]}-{PRECISION}-{exporter_hash()[:HASH_DIGITS]}"
-    path, export_s = folder / "bundle", None
+    folder = cache / f"{digest[:HASH_DIGITS]}-{PRECISION}-{tools_hash()[:HASH_DIGITS]}"
+    path, origin = folder / "bundle", "kept from an earlier run"
     try:
         bundle = Bundle.open(path)
-    except BundleError:
-        export_s = _export(checkpoint, path, progress)
+    except BundleError as error:
+        if path.exists():
+            say(f"the kept bundle is damaged and is exported again: {error}")
+        origin = f"exported in {_export(checkpoint, path, progress):.1f} s, without torch"
         bundle = Bundle.open(path)
+    return _prepared(bundle, folder, origin, digest, progress)
+
+
+def given_bundle(path: Path, cache: Path, progress: Progress) -> PreparedBundle:
+    """Take a bundle as it is; nothing in it is changed or made again.
+
+    Raises:
+        BundleError: it is damaged, or on this machine too far from the float32 model.
+    """
+    from onboard_vla.runtime.bundle import Bundle
+
+    bundle = Bundle.open(path)
+    folder = cache / f"given-{bundle.core_hash[:HASH_DIGITS]}"
+    return _prepared(bundle, folder, "given", None, progress)
+
+
+def _prepared(bundle: Bundle, folder: Path, origin: str, digest: str | None, progress: Progress) -> PreparedBundle:
+    """Measure parity on this machine, now, and make the provisional thresholds in `folder`."""
+    from onboard_vla.calibration.provisional import provisional_thresholds
+    from onboard_vla.export.parity_limits import require_parity
+    from onboard_vla.export.verify import verify_bundle
+
+    manifest = bundle.manifest
+    figures = verify_bundle(bundle.path, progress=lambda share: progress("measure parity on this machine", share))
+    if manifest.parity.get("limits"):  # without real golden scenes nothing can be judged
+        require_parity(figures, f"bundle {bundle.core_hash[:HASH_DIGITS]}, run on this machine,")
+    folder.mkdir(parents=True, exist_ok=True)
     thresholds = folder / "thresholds.json"
     provisional_thresholds(bundle.core_hash, bundle.precision).save(thresholds)
-    manifest = bundle.manifest
     return PreparedBundle(
-        path=path,
+        path=bundle.path,
         thresholds=thresholds,
+        origin=origin,
         checkpoint_hash=digest,
         core_hash=bundle.core_hash,
         precision=bundle.precision,
         precision_by_part=dict(manifest.precision),
         bytes_by_file={name: record.bytes for name, record in manifest.files.items()},
-        parity=dict(manifest.parity),
-        export_s=export_s,
+        parity={**manifest.parity, **figures.as_table()},
     )
 
 
 def _export(checkpoint: Path, path: Path, progress: Progress) -> float:
+    """Export in the place of whatever is there; returns the seconds that it took."""
     from onboard_vla.export.bundle_writer import export_bundle
 
     begin = time.monotonic()
-    fresh = path.with_name(path.name + ".new")
-    for stale in (fresh, path):
-        if stale.exists():
-            shutil.rmtree(stale)
-    fresh.parent.mkdir(parents=True, exist_ok=True)
-    export_bundle(checkpoint, fresh, precision=PRECISION, progress=progress)
-    fresh.rename(path)
+    if path.exists():
+        shutil.rmtree(path)
+    export_bundle(checkpoint, path, precision=PRECISION, progress=progress)
     return time.monotonic() - begin
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise EnvironmentLacksError(
+            f"a bundle needs {package}, which is not installed: pip install 'onboard-vla[export]'"
+        ) from None
+
+
+def _hash_of(files: list[Path], root: Path) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(sha256_of(path).encode())
+    return digest.hexdigest()

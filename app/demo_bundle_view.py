@@ -9,29 +9,40 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, PreparedBundle, prepare_bundle
+from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, PreparedBundle, given_bundle, prepare_bundle
 
 GOLDEN = "golden/"
 """Folder of the scenes in a bundle that parity is measured on."""
 
 
-def prepare_with_progress(checkpoint: Path | None, out: Path, console: Console) -> PreparedBundle:
-    """Export with a progress bar, then show what came of it."""
+def prepare_with_progress(
+    checkpoint: Path | None, out: Path, console: Console, given: Path | None = None
+) -> PreparedBundle:
+    """Export with a progress bar, or take the bundle in `given`, then show what came of it."""
+    cache = out / "bundles"
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("bundle", total=1.0)
-        prepared = prepare_bundle(
-            checkpoint or REFERENCE_CHECKPOINT,
-            out / "bundles",
-            lambda words, share: bar.update(task, description=words, completed=share),
-        )
+
+        def progress(words: str, share: float) -> None:
+            bar.update(task, description=words, completed=share)
+
+        if given is not None:
+            prepared = given_bundle(given, cache, progress)
+        else:
+            prepared = prepare_bundle(
+                checkpoint or REFERENCE_CHECKPOINT,
+                cache,
+                progress,
+                lambda line: console.print(line, soft_wrap=True, markup=False),
+            )
     console.print(bundle_table(prepared))
     return prepared
 
 
 def bundle_table(prepared: PreparedBundle) -> Table:
     """Precision, sizes and parity of a bundle."""
-    how = "made before" if prepared.export_s is None else f"exported in {prepared.export_s:.1f} s, without torch"
-    table = Table(title=f"bundle {prepared.core_hash[:12]}: {prepared.precision}, {how}", title_justify="left")
+    title = f"bundle {prepared.core_hash[:12]}: {prepared.precision}, {prepared.origin}; parity measured now"
+    table = Table(title=title, title_justify="left")
     table.add_column("what")
     table.add_column("value")
     table.add_row("precision", ", ".join(f"{part} {kind}" for part, kind in prepared.precision_by_part.items()))
