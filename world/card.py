@@ -24,6 +24,8 @@ from onboard_vla.world.train_stages import Report, export, measured_rows
 if TYPE_CHECKING:
     from onboard_vla.world.train_learner import Learner
 
+BLIND_IS = "the same architecture, episodes, batches, steps, rates and seed, with every picture one even grey"
+"""The control: the tower's own stage is left out, because grey pictures teach it nothing."""
 SIZE_LIMIT_BYTES = 8_000_000
 
 
@@ -67,6 +69,7 @@ def write_checkpoint(
             "demanding_share": float(checked.demanding[chosen].mean()),
             "model": seeing,
             "blind": without,
+            "blind_is": BLIND_IS,
             "constant_velocity": displacement(constant_velocity(speeds), checked.poses[chosen]),
         },
         "closed_loop": {name: summary(found) for name, found in drives.items()},

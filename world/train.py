@@ -74,7 +74,7 @@ def run(stages: Sequence[str], options: argparse.Namespace) -> None:
     if not set(stages) - {"codebook", "data"}:
         return
     checked = Samples(work.load(plan, place, validation=True), codebook, layout)
-    samples = Samples(work.load(plan, place, validation=False), codebook, layout)
+    recorded = samples = Samples(work.load(plan, place, validation=False), codebook, layout)
     learner = work.make_learner(place, tokenizer, samples, seed, blind=False)
     watch = work.Watch(learner, checked, plan, place, seed)
     if "vision" in stages:
@@ -95,10 +95,11 @@ def run(stages: Sequence[str], options: argparse.Namespace) -> None:
         work.restore(learner, place, "whole")
         with _stage(place, "finish") as report:
             work.train_whole(learner, plan.finish, place, "finish", seed + 1, report, watch)
-    blind = work.make_learner(place, tokenizer, samples, seed, blind=True)
+    blind = work.make_learner(place, tokenizer, recorded, seed, blind=True)
     if "blind" in stages:
         with _stage(place, "blind") as report:
             work.train_whole(blind, plan.whole, place, "blind", seed, report, None)
+            blind.samples = samples
             work.train_whole(blind, plan.finish, place, "blind_finish", seed + 1, report, None)
     if "card" in stages:
         work.restore(learner, place, "finish")

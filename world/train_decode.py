@@ -65,12 +65,8 @@ def decode_fast(learner: Learner, batch: Batch, visual: Tensor | None = None) ->
     ids = torch.cat([batch.ids[:, :prompt], prefix.expand(len(batch.ids), -1)], 1)
     hidden = language.embed(ids)
     cos, sin = learner.rotation(total)
-    if learner.blind:
-        keep = torch.from_numpy(np.setdiff1d(np.arange(total), layout.video_section))
-        hidden, cos, sin = hidden[:, keep[: hidden.shape[1] - len(layout.video_section)]], cos[keep], sin[keep]
-    else:
-        tokens = learner.visual_tokens(batch, deep=False) if visual is None else visual
-        hidden = hidden.index_copy(1, torch.from_numpy(layout.visual_index), tokens)
+    tokens = learner.visual_tokens(batch, deep=False) if visual is None else visual
+    hidden = hidden.index_copy(1, torch.from_numpy(layout.visual_index), tokens)
     model, at = CachedLanguage(language), 0
     forks = int(np.flatnonzero(answer.kinds == 2)[0])
     cut = hidden.shape[1] - (actions_at - forks)

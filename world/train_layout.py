@@ -44,7 +44,6 @@ class Layout:
         ids = self.prompt_ids(0.0, 0)
         self.prompt_length = len(ids)
         self.visual_index = np.flatnonzero(ids == self.video_id)
-        self.video_section = np.arange(len(self._fixed[0] or []), self.visual_index[-1] + 1)
         self.front_end = int(self.visual_index[self.visual_counts[prompt.cameras[0]] - 1]) + 1
         self._cache: dict[tuple[float, int], NDArray[np.int64]] = {}
 

@@ -51,7 +51,7 @@ class Schedule:
 
 
 class Learner:
-    """Model, heads and optimiser. `blind`: videos and their captions are left out of the sequence, all else alike."""
+    """Model, heads and optimiser. `blind`: every picture is one even grey, all else alike."""
 
     def __init__(
         self, model: Qwen2_5_VLForConditionalGeneration, samples: Samples, targets: ActionTargets, blind: bool
@@ -70,9 +70,6 @@ class Learner:
         self.vision_head = nn.Linear(merged * LANGUAGE_WIDTH, width)
         self.language_head = nn.Linear(LANGUAGE_WIDTH, width)
         nn.init.zeros_(self.vision_head.weight)
-        self._keep = np.arange(self.layout.prompt_length)
-        if blind:
-            self._keep = np.setdiff1d(self._keep, self.layout.video_section)
         self._rotations: dict[int, tuple[Tensor, Tensor]] = {}
         self.optimiser: torch.optim.AdamW | None = None
 
@@ -96,7 +93,7 @@ class Learner:
 
     def step(self, batch: Batch, rate_factor: float, softness_m: float, rng: np.random.Generator) -> dict[str, float]:
         """One step of the whole model; returns the losses."""
-        tokens = None if self.blind else self.visual_tokens(batch, deep=rng.random() < SIDE_GRADIENT_SHARE)
+        tokens = self.visual_tokens(batch, deep=rng.random() < SIDE_GRADIENT_SHARE)
         logits, tapped = self.forward(batch.ids, tokens)
         kinds = batch.kinds[:, self.layout.prompt_length :].flatten()
         labels = batch.ids[:, self.layout.prompt_length :].flatten()
@@ -113,32 +110,26 @@ class Learner:
 
     def visual_tokens(self, batch: Batch, deep: bool) -> Tensor:
         """(B, M, D) visual tokens in prompt order; without `deep` only the newest front pair carries gradients."""
-        count = len(batch.front)
+        front, sides = batch.front, batch.sides
+        if self.blind:
+            front, sides = torch.full_like(front[:1], GREY), torch.full_like(sides[:1], GREY)
         with torch.autocast("cpu", torch.bfloat16, enabled=not self.precise):
-            newest = self._see(batch.front[:, 1], "front")
+            newest = self._see(front[:, 1], "front")
             with torch.set_grad_enabled(deep and torch.is_grad_enabled()):
-                older = self._see(batch.front[:, 0], "front")
-                sides = self._see(batch.sides.flatten(0, 2), "back")
-        sides = sides.reshape(count, -1, sides.shape[-1])
-        return torch.cat([older, newest, sides], 1).float()
+                older = self._see(front[:, 0], "front")
+                others = self._see(sides.flatten(0, 2), "back")
+        others = others.reshape(len(front), -1, others.shape[-1])
+        return torch.cat([older, newest, others], 1).float().expand(len(batch.front), -1, -1)
 
-    def forward(self, ids: Tensor, visual: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B * answer length, V) that predict each answer token, and the hidden state after the front video."""
         prompt = self.layout.prompt_length
-        hidden = self.language.embed(ids)
-        if visual is not None:
-            hidden = hidden.index_copy(1, torch.from_numpy(self.layout.visual_index), visual)
-        keep = torch.from_numpy(np.concatenate([self._keep, np.arange(prompt, ids.shape[1] - 1)]))
-        rotation = self.rotation(ids.shape[1])
+        hidden = self.language.embed(ids).index_copy(1, torch.from_numpy(self.layout.visual_index), visual)
+        cos, sin = self.rotation(ids.shape[1])
         with torch.autocast("cpu", torch.bfloat16, enabled=not self.precise):
-            final, tapped = self.language(
-                hidden[:, keep] if self.blind else hidden[:, :-1],
-                (rotation[0][keep], rotation[1][keep]),
-                AUXILIARY_TAP,
-                keep_from=len(self._keep) - 1,
-            )
+            final, tapped = self.language(hidden[:, :-1], (cos[:-1], sin[:-1]), AUXILIARY_TAP, keep_from=prompt - 1)
         logits = self.language.logits(final.float()).flatten(0, 1)
-        return logits, tapped[:, 0 if self.blind else self.layout.front_end].float()
+        return logits, tapped[:, self.layout.front_end].float()
 
     def state(self) -> dict[str, Any]:
         """Everything that resuming needs."""
@@ -186,3 +177,5 @@ class Learner:
 
 
 AUXILIARY_WEIGHT = 0.5
+GREY = 128
+"""What the blind model sees in every pixel."""

@@ -40,13 +40,12 @@ def measure(learner: Learner, samples: Samples, chosen: NDArray[np.int64], seed:
     own, swapped, fork, fast = [], [], [], []
     for start in range(0, len(chosen), MEASURE_BATCH):
         rows = chosen[start : start + MEASURE_BATCH]
-        batch = samples.batch(rows, None, pictures=not learner.blind)
-        visual = None if learner.blind else learner.visual_tokens(batch, deep=False)
-        decoded = decode_fast(learner, batch, visual)
+        batch = samples.batch(rows, None)
+        decoded = decode_fast(learner, batch)
         own.append(_poses(samples, decoded.actions))
         fork.append(decoded.slow == samples.demanding[rows])
         fast.append(~decoded.slow)
-        if visual is not None:
+        if not learner.blind:
             other = samples.batch(rng.permutation(chosen)[: len(rows)], None)
             wrong = decode_fast(learner, batch, learner.visual_tokens(other, deep=False))
             swapped.append(_poses(samples, wrong.actions))

@@ -66,7 +66,7 @@ class Samples:
         picked = self._sides[torch.from_numpy(self.rows[chosen][:, None, None] + np.array(FRAME_OFFSETS))]
         return picked.permute(0, 3, 1, 2, 4, 5, 6)
 
-    def batch(self, chosen: NDArray[np.int64], rng: np.random.Generator | None, pictures: bool = True) -> Batch:
+    def batch(self, chosen: NDArray[np.int64], rng: np.random.Generator | None) -> Batch:
         """One batch; with `rng`, a share of samples gets the other answer form than its label (its fork unlabelled)."""
         answers = [self._answer(int(i), rng) for i in chosen]
         length = self.layout.prompt_length + max(len(a.ids) for a in answers)
@@ -76,8 +76,7 @@ class Samples:
             ids[row, : len(prompt)] = prompt
             end = len(prompt) + len(answer.ids)
             ids[row, len(prompt) : end], kinds[row, len(prompt) : end] = answer.ids, answer.kinds
-        empty = torch.zeros(0, dtype=torch.uint8)
-        front, sides = (self.front_pairs(chosen), self.side_pairs(chosen)) if pictures else (empty, empty)
+        front, sides = self.front_pairs(chosen), self.side_pairs(chosen)
         return Batch(front, sides, torch.from_numpy(ids), torch.from_numpy(kinds), chosen)
 
     def _answer(self, index: int, rng: np.random.Generator | None) -> Answer:

@@ -136,7 +136,7 @@ def train_whole(
         batches(len(learner.samples), schedule.batch, schedule.steps, seed + 1, start), start
     ):
         rng = np.random.default_rng((seed, step))
-        batch = learner.samples.batch(chosen, rng, pictures=not learner.blind)
+        batch = learner.samples.batch(chosen, rng)
         smooth.add(learner.step(batch, schedule.factor(step), softness(step, schedule), rng))
         _after(learner, place, stage, step, schedule, report, smooth)
         if every is not None:

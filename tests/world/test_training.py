@@ -1,5 +1,7 @@
 """The training's own parts: the fast forward against transformers, labels, pictures, and the whole command in small."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,24 @@ def test_fast_forward_equals_transformers(learner: Learner, samples: Samples) ->
         assert (logits[row] - reference).abs().max() < 2e-5
 
 
+def test_blind_model_differs_from_the_seeing_one_in_its_pictures_alone(learner: Learner, samples: Samples) -> None:
+    targets = ActionTargets.of(samples.codebook, samples.layout.first_action)
+    blind = Learner(learner.model, samples, targets, blind=True)
+    blind.precise = True
+    batch = samples.batch(np.arange(4), None)
+    grey = dataclasses.replace(batch, front=torch.full_like(batch.front, 128), sides=torch.full_like(batch.sides, 128))
+    others = dataclasses.replace(batch, front=batch.front.flip(0), sides=batch.sides.flip(0))
+    with torch.no_grad():
+        seen = learner.visual_tokens(batch, deep=True)
+        unseen = blind.visual_tokens(batch, deep=True)
+        assert unseen.shape == seen.shape
+        assert torch.equal(unseen, blind.visual_tokens(others, deep=True))
+        assert (seen - learner.visual_tokens(others, deep=True)).abs().max() > 1e-3
+        expected, _ = learner.forward(batch.ids, learner.visual_tokens(grey, deep=True))
+        found, _ = blind.forward(batch.ids, unseen)
+    assert (found - expected).abs().max() < 2e-5
+
+
 @torch.no_grad()
 def test_cached_decoding_equals_transformers_generate(learner: Learner, samples: Samples) -> None:
     layout = samples.layout
@@ -129,13 +149,6 @@ def test_cached_decoding_equals_transformers_generate(learner: Learner, samples:
             **transformers_inputs(samples, row),
         )
         assert (found[0, ids.shape[1] :].numpy() - layout.first_action).tolist() == decoded.actions[row].tolist()
-
-
-def test_blind_model_does_not_depend_on_pictures(samples: Samples) -> None:
-    model = build_model(samples.tokenizer, 0)
-    blind = Learner(model, samples, ActionTargets.of(samples.codebook, samples.layout.first_action), blind=True)
-    with_pictures, without = samples.batch(np.arange(3), None), samples.batch(np.arange(3), None, pictures=False)
-    assert (decode_fast(blind, with_pictures).actions == decode_fast(blind, without).actions).all()
 
 
 def test_labels_are_the_expert_s_plan_in_tokens(samples: Samples) -> None:
