@@ -18,16 +18,14 @@ from onboard_vla.app.faults import BLACK_CAMERA, KILL_PROCESS, MILLISECOND_NS, S
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process_graph import PLANNER
-from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import ENGAGE, Engagement, OperatorCommand, SafeTrajectory
 from onboard_vla.core.vehicle_link import VehicleLink
 from onboard_vla.world.expert import Expert, expert_progress
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
-from onboard_vla.world.sensors import SensorModel
+from onboard_vla.world.sensors import Sensed, SensorModel
 from onboard_vla.world.vehicle import VehicleGate
 from onboard_vla.world.world import World
 
@@ -40,8 +38,6 @@ ROUTE_STEPS = 50
 """World steps between repetitions of the route, for a process that starts late: once a second."""
 ENGAGE_STEPS = 5
 """World steps between repetitions of the engage command until it is answered: every 100 ms."""
-
-Sensed = EgoState | ObjectList | LaneObservation
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,14 @@ class EgoState:
 
 
 @dataclass(frozen=True)
+class WheelSpeed:
+    """Speed over ground from the wheels alone, signed: a second source beside the odometry."""
+
+    stamp_ns: int
+    speed_mps: float
+
+
+@dataclass(frozen=True)
 class VehicleGeometry(Validated):
     """Footprint relative to the rear axle's centre; the defaults are those of the simulated vehicle."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from onboard_vla.core.cameras import CAMERAS, CameraFrame
-from onboard_vla.core.ego import EgoState
+from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
@@ -57,6 +57,7 @@ TOPICS: tuple[Topic, ...] = (
         for camera in CAMERAS
     ),
     Topic("ego", EgoState, VEHICLE, PROCESSES, Delivery.NEWEST, 1, 50.0),
+    Topic("wheel_speed", WheelSpeed, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 50.0),
     Topic("objects", ObjectList, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 10.0),
     Topic("lanes", LaneObservation, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 10.0),
     Topic("route", Route, VEHICLE, (PLANNER, SUPERVISOR), Delivery.LATCHED, 1, 0.0),

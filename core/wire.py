@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from onboard_vla.core.cameras import CameraCalibration, CameraFrame
-from onboard_vla.core.ego import EgoState
+from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
@@ -36,6 +36,7 @@ Message = (
     CameraFrame
     | CameraCalibration
     | EgoState
+    | WheelSpeed
     | ObjectList
     | Route
     | LaneObservation

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from std_msgs.msg import UInt8MultiArray
 
 from onboard_vla.core.cameras import CameraFrame
-from onboard_vla.core.ego import EgoState
+from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.process_graph import Topic, check_fits
 from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.wire import Message, decode, encode
@@ -57,11 +57,14 @@ def codec_for(topic: Topic) -> Codec:
     from onboard_vla.ros_nodes.ego_codec import EgoCodec
     from onboard_vla.ros_nodes.image_codec import ImageCodec
     from onboard_vla.ros_nodes.trajectory_codec import TrajectoryCodec
+    from onboard_vla.ros_nodes.wheel_speed_codec import WheelSpeedCodec
 
     if topic.kind is CameraFrame and topic.camera is not None:
         return ImageCodec(topic.camera)
     if topic.kind is EgoState:
         return EgoCodec()
+    if topic.kind is WheelSpeed:
+        return WheelSpeedCodec()
     if topic.kind is SafeTrajectory:
         return TrajectoryCodec()
     return WireBytes(topic)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from onboard_vla.core.cameras import CameraFrame
-from onboard_vla.core.ego import EgoState
+from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.process_graph import TOPICS, VEHICLE, Delivery, Topic
 from onboard_vla.core.safe_trajectory import SafeTrajectory
 
 IMAGE, BYTES = "sensor_msgs/msg/Image", "std_msgs/msg/UInt8MultiArray"
 ODOMETRY, ACCELERATION = "nav_msgs/msg/Odometry", "geometry_msgs/msg/AccelWithCovarianceStamped"
+TWIST = "geometry_msgs/msg/TwistWithCovarianceStamped"
 TRAJECTORY, STATUS, PATH = (
     "trajectory_msgs/msg/MultiDOFJointTrajectory",
     "diagnostic_msgs/msg/DiagnosticStatus",
@@ -68,6 +69,8 @@ def _rows(topic: Topic) -> Iterator[RosTopic]:
     elif topic.kind is EgoState:
         yield row("odometry", "kinematic_state", ODOMETRY)
         yield row("acceleration", "acceleration", ACCELERATION)
+    elif topic.kind is WheelSpeed:
+        yield row("", topic.name, TWIST)
     elif topic.kind is SafeTrajectory:
         yield row("trajectory", "trajectory", TRAJECTORY)
         yield row("state", "state", STATUS)

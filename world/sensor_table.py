@@ -39,6 +39,15 @@ SENSOR_TABLE: dict[str, SensorRow] = {
             ("yaw rate sigma", 0.003, "rad/s"),
         ),
     ),
+    "wheel_speed": SensorRow(
+        "wheel_speed",
+        50.0,
+        0.010,
+        (
+            ("scale sigma", 0.01, "of the speed, drawn once: the tyres' radius"),
+            ("speed sigma", 0.03, "m/s"),
+        ),
+    ),
     "objects": SensorRow(
         "objects",
         10.0,
@@ -80,5 +89,5 @@ SENSOR_TABLE: dict[str, SensorRow] = {
 }
 """`modelled` rows; under `perfect` the rates hold, noise is zero and nothing is late. The route is given once, exactly.
 
-Signals travel in the lane message. The ego latency of 10 ms becomes 20 ms where the caller polls every 20 ms.
+Signals travel in the lane message. The ego and wheel latency of 10 ms becomes 20 ms where the caller polls every 20 ms.
 """

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.clock import NANOSECONDS, nanoseconds, seconds
-from onboard_vla.core.ego import EgoState
+from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import SIGNAL_STATES, LaneObservation, Signal
@@ -21,7 +21,9 @@ from onboard_vla.world.sensor_table import MODELLED, SENSOR_KINDS, SENSOR_TABLE,
 if TYPE_CHECKING:
     from onboard_vla.world.world import World
 
-__all__ = ["SENSOR_KINDS", "SENSOR_TABLE", "SensorModel", "SensorRow"]
+Sensed = EgoState | WheelSpeed | ObjectList | LaneObservation
+
+__all__ = ["SENSOR_KINDS", "SENSOR_TABLE", "Sensed", "SensorModel", "SensorRow"]
 
 EGO_DRIFT_S, LANE_DRIFT_S = 10.0, 2.0
 """Correlation times of the slow errors, as declared in the table."""
@@ -34,17 +36,18 @@ class SensorModel:
         if kind not in SENSOR_KINDS:
             raise ConfigurationError(f"sensor: expected one of {', '.join(SENSOR_KINDS)}, found {kind!r}")
         self.kind = kind
-        streams = np.random.SeedSequence([seed, zlib.crc32(b"sensors")]).spawn(3)
-        ego_rng, object_rng, lane_rng = (np.random.default_rng(s) for s in streams)
+        streams = np.random.SeedSequence([seed, zlib.crc32(b"sensors")]).spawn(4)
+        ego_rng, object_rng, lane_rng, wheel_rng = (np.random.default_rng(s) for s in streams)
         self._ego, self._objects, self._lanes = _EgoSensor(ego_rng), ObjectSensor(object_rng), _LaneSensor(lane_rng)
-        self._next_ns = {"ego": 0, "objects": 0, "lanes": 0}
-        self._waiting: list[tuple[int, EgoState | ObjectList | LaneObservation]] = []
+        self._wheels = _WheelSensor(wheel_rng)
+        self._next_ns = {"ego": 0, "wheel_speed": 0, "objects": 0, "lanes": 0}
+        self._waiting: list[tuple[int, Sensed]] = []
 
-    def due(self, world: World) -> list[EgoState | ObjectList | LaneObservation]:
+    def due(self, world: World) -> list[Sensed]:
         """Take the measurements that are due now and return what is delivered now, oldest first. Call every 20 ms."""
         now = world.time_ns
         exact = self.kind != MODELLED
-        for sensor in ("ego", "objects", "lanes"):
+        for sensor in self._next_ns:
             if now < self._next_ns[sensor]:
                 continue
             row = SENSOR_TABLE[sensor]
@@ -57,9 +60,12 @@ class SensorModel:
         self._waiting = [(at, message) for at, message in self._waiting if at > now]
         return delivered
 
-    def _measure(self, sensor: str, world: World, exact: bool) -> EgoState | ObjectList | LaneObservation:
+    def _measure(self, sensor: str, world: World, exact: bool) -> Sensed:
         if sensor == "ego":
             return world.ego if exact else self._ego.measure(world.ego)
+        if sensor == "wheel_speed":
+            truth = world.ego
+            return WheelSpeed(truth.stamp_ns, truth.speed_mps) if exact else self._wheels.measure(truth)
         if sensor == "objects":
             return world.objects() if exact else self._objects.measure(world.objects(), world.ego)
         return world.lanes() if exact else self._lanes.measure(world.lanes(), world.ego)
@@ -100,6 +106,17 @@ class _EgoSensor:
             truth.acceleration_mps2 + acceleration * row.value("acceleration sigma"),
             truth.yaw_rate_rps + yaw_rate * row.value("yaw rate sigma"),
         )
+
+
+class _WheelSensor:
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._scale = 1.0 + SENSOR_TABLE["wheel_speed"].value("scale sigma") * float(rng.standard_normal())
+
+    def measure(self, truth: EgoState) -> WheelSpeed:
+        noise = float(self._rng.standard_normal()) * SENSOR_TABLE["wheel_speed"].value("speed sigma")
+        turning = truth.speed_mps > 0.05
+        return WheelSpeed(truth.stamp_ns, max(0.0, truth.speed_mps * self._scale + noise) if turning else 0.0)
 
 
 class _LaneSensor:

@@ -103,6 +103,7 @@ def test_message_on_the_wrong_topic_is_refused() -> None:
 def test_readiness_asks_for_what_the_vehicle_sends() -> None:
     assert [topic.name for topic in topics_towards(SUPERVISOR)] == [
         "ego",
+        "wheel_speed",
         "objects",
         "lanes",
         "route",

@@ -14,7 +14,7 @@ pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 from rclpy.serialization import deserialize_message, serialize_message
 
 from onboard_vla.core.cameras import CameraFrame
-from onboard_vla.core.ego import EgoState
+from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.objects import ObjectList, TrackedObject
 from onboard_vla.core.plan import Heartbeat
@@ -64,6 +64,23 @@ def assert_same(first: SafeTrajectory, second: SafeTrajectory, tolerance: float 
         if field.name != "points":
             assert getattr(first, field.name) == getattr(second, field.name), field.name
     np.testing.assert_allclose(first.points, second.points, atol=tolerance)
+
+
+@settings(max_examples=50, deadline=None)
+@given(stamps, st.floats(width=64))
+def test_wheel_speed_survives_whatever_its_value(stamp_ns, speed) -> None:
+    back = through_dds("wheel_speed", WheelSpeed(stamp_ns, speed))
+
+    assert back.stamp_ns == stamp_ns
+    np.testing.assert_equal(back.speed_mps, speed)
+
+
+def test_wheel_speed_of_another_frame_is_refused() -> None:
+    packed = codec_for(topic("wheel_speed")).pack(WheelSpeed(STAMP, 3.0))[""]
+    packed.header.frame_id = "front_axle"
+
+    with pytest.raises(WireError, match="front_axle"):
+        codec_for(topic("wheel_speed")).unpack("", packed)
 
 
 @pytest.mark.parametrize("shape", [(252, 448, 3), (1, 1, 3), (3, 5, 3)])

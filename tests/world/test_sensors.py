@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from onboard_vla.core.ego import EgoState
+from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.objects import ObjectList, TrackedObject
 from onboard_vla.core.road import LaneObservation
@@ -56,7 +56,12 @@ def test_table_keeps_the_promised_bounds():
 
 @pytest.mark.parametrize(
     ("message", "rate_hz", "least_ms", "most_ms"),
-    [(EgoState, 50.0, 1.0, 20.0), (ObjectList, 10.0, 100.0, 140.0), (LaneObservation, 10.0, 40.0, 80.0)],
+    [
+        (EgoState, 50.0, 1.0, 20.0),
+        (WheelSpeed, 50.0, 1.0, 20.0),
+        (ObjectList, 10.0, 100.0, 140.0),
+        (LaneObservation, 10.0, 40.0, 80.0),
+    ],
 )
 def test_messages_come_at_their_rate_and_age(modelled, message, rate_hz, least_ms, most_ms):
     ages = [(at - m.stamp_ns) / 1e6 for at, m in modelled if isinstance(m, message)]
@@ -67,10 +72,24 @@ def test_messages_come_at_their_rate_and_age(modelled, message, rate_hz, least_m
 
 def test_perfect_sensors_tell_the_truth_at_once():
     world = World(2, "quiet_road")
-    ego, objects, lanes = SensorModel(0, "perfect").due(world)
+    ego, wheels, objects, lanes = SensorModel(0, "perfect").due(world)
     assert ego == world.ego
+    assert wheels == WheelSpeed(world.ego.stamp_ns, world.ego.speed_mps)
     assert objects == world.objects()
     np.testing.assert_array_equal(lanes.centreline, world.lanes().centreline)
+
+
+def test_wheel_speeds_have_the_declared_scale_and_noise():
+    world, truth, scales = World(2, "quiet_road"), None, []
+    for seed in range(200):
+        sensors = SensorModel(seed, "modelled")
+        sensors.due(world)
+        truth = world.ego.speed_mps
+        scales.append([sensors._wheels.measure(world.ego).speed_mps / truth for _ in range(50)])
+    table = np.array(scales)
+    assert truth > 5.0
+    assert table.mean(axis=1).std() == pytest.approx(SENSOR_TABLE["wheel_speed"].value("scale sigma"), rel=0.15)
+    assert table.std(axis=1).mean() * truth == pytest.approx(0.03, rel=0.1)
 
 
 def test_same_seed_gives_the_same_messages(modelled):
