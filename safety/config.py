@@ -130,8 +130,23 @@ class CollisionLimits(Validated):
     gap_margin_m: float = limit(2.0, "m", "2.5 (ii)", 0.0, 5.0)
     delay_s: float = limit(0.4, "s", "2.5 (ii)", 0.0, 2.0)
     other_brake_mps2: float = limit(4.0, "m/s^2", "2.5 (ii)", 1.0, 10.0)
+    ttc_s: float = limit(2.0, "s", "2.6 TIER IV", 0.5, 5.0)
+    drac_safe_mps2: float = limit(1.5, "m/s^2", "2.6 TIER IV: below it TTC is not judged", 0.5, 4.0)
+    drac_danger_mps2: float = limit(3.0, "m/s^2", "2.6 TIER IV", 1.0, 6.0)
+    drac_fatal_mps2: float = limit(6.0, "m/s^2", "2.6 TIER IV: rejects a braking plan, too", 2.0, 10.0)
+    pet_ego_first_s: float = limit(0.6, "s", "2.6 TIER IV", 0.0, 2.0)
+    pet_object_first_s: float = limit(0.3, "s", "2.6 TIER IV: lowest of 0.3 to 1.0", 0.0, 2.0)
     confirm_lists: int = limit(2, "object lists", "10.3 S11: never ignored > 200 ms", 1, 5)
     coast_s: float = limit(0.3, "s", "own: a confirmed object missed in a list is kept so long", 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class RecoveryLimits(Validated):
+    """The stop that must be free after one cycle of a plan (section 1, Black-Box Simplex)."""
+
+    cycle_s: float = limit(0.2, "s", "own: a plan every 0.2 s (5 Hz); checked again when none comes", 0.02, 1.0)
+    overrun_m: float = limit(1.0, "m", "2.6 longitudinal deviation: past the end of a standing plan", 0.0, 3.0)
+    samples: int = limit(80, "samples of 0.1 s", "own: 8 s, the stop from 44 m/s", 10, 120)
 
 
 @dataclass(frozen=True)
@@ -242,6 +257,7 @@ class SupervisorConfig(Validated):
     staleness: StalenessLimits = field(default_factory=StalenessLimits)
     road: RoadLimits = field(default_factory=RoadLimits)
     collision: CollisionLimits = field(default_factory=CollisionLimits)
+    recovery: RecoveryLimits = field(default_factory=RecoveryLimits)
     fallback: FallbackSettings = field(default_factory=FallbackSettings)
     stop: StopSettings = field(default_factory=StopSettings)
     ladder: LadderSettings = field(default_factory=LadderSettings)

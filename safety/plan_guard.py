@@ -1,25 +1,29 @@
-"""All guards over one plan, in order: structure, age and place, kinematics, consistency, road, collision, doubt."""
+"""All guards over one plan, in order: structure, age, kinematics, consistency, road, objects, recoverability, doubt."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.driving import plan_path
 from onboard_vla.safety.ego_history import Motion
-from onboard_vla.safety.fallback import join_length
-from onboard_vla.safety.guards.collision import check_collision, check_room
+from onboard_vla.safety.guards.collision import check_collision, check_encroachment, check_room
 from onboard_vla.safety.guards.consistency import check_consistency, check_steadiness
+from onboard_vla.safety.guards.forecast import SAMPLE_S, Forecast, forecast
 from onboard_vla.safety.guards.kinematics import check_kinematics
+from onboard_vla.safety.guards.recoverability import check_recovery, recovery_of, stop_time
 from onboard_vla.safety.guards.road import check_drivable, check_signals
 from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.guards.structure import check_structure
 from onboard_vla.safety.guards.uncertainty import Doubt, judge_doubt
 from onboard_vla.safety.inputs import Inputs
-from onboard_vla.safety.joined_path import join
+from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.leads import object_leads
+from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.placed_plan import PlacedPlan, place
 
 CALM = Doubt((), (), True)
@@ -88,6 +92,15 @@ class PlanGuard:
         kept = placed if passed else None
         return Judgement(plan.plan_id, passed, False, tuple(reasons), doubt, kept, unsteady, fresh)
 
+    def recheck(self, judgement: Judgement, inputs: Inputs, motion: Motion, stamp_ns: int) -> list[Reason]:
+        """The stop after one more cycle of an accepted plan, against the objects and the road as they are now."""
+        placed = judgement.placed
+        if placed is None:
+            return []
+        path = plan_path(placed, motion)
+        reason = self._check_recovery(placed, path, inputs, motion, stamp_ns, None)
+        return [] if reason is None else [reason]
+
     def _check_motion(self, placed: PlacedPlan, inputs: Inputs, motion: Motion, now: Now) -> list[Reason]:
         config, stamp_ns = self._config, now.stamp_ns
         found = [check_age(placed, motion, stamp_ns, config.staleness, config.stop)]
@@ -98,16 +111,53 @@ class PlanGuard:
         if inputs.lanes is not None:
             found.append(check_drivable(placed, inputs.lanes, stamp_ns, config.vehicle, config.road))
             found.append(check_signals(placed, inputs.lanes, stamp_ns, config.vehicle, config.road))
-        confirmed, lane = inputs.objects.confirmed, inputs.lane_line
-        found.append(check_collision(placed, confirmed, stamp_ns, config.vehicle, config.collision, lane))
-        if len(confirmed.states):
-            join_m = join_length(motion.speed_mps, config.fallback)
-            path = join(placed.path, motion, join_m, max(placed.length_m, 0.0) + config.collision.front_margin_m)
-            margin = config.collision.lateral_margin_m
-            here = confirmed.at(stamp_ns)
-            leads = object_leads(path, here, motion.speed_mps, config.vehicle, config.collision, margin, lane)
-            found.append(check_room(placed, motion, leads, stamp_ns, config.collision))
+        path = plan_path(placed, motion)
+        found += self._check_objects(placed, path, inputs, motion, stamp_ns)
         return [reason for reason in found if reason is not None]
+
+    def _check_objects(
+        self, placed: PlacedPlan, path: JoinedPath, inputs: Inputs, motion: Motion, stamp_ns: int
+    ) -> list[Reason | None]:
+        config = self._config
+        limits, vehicle = config.collision, config.vehicle
+        here = inputs.objects.confirmed.at(stamp_ns)
+        seen = self._forecast(here, inputs, motion)
+        age_s = seconds(stamp_ns - placed.stamp_ns)
+        rows = math.floor(limits.horizon_s / SAMPLE_S + 1e-9) + 1
+        poses = placed.pose_at(seen.times_s[:rows] + age_s)
+        found: list[Reason | None] = [check_collision(poses, seen, vehicle, limits)]
+        if found[0] is None:
+            found.append(check_encroachment(poses, seen, vehicle, limits))
+        if len(here.states):
+            margin = limits.lateral_margin_m
+            leads = object_leads(path, here, motion.speed_mps, vehicle, limits, margin, inputs.lane_line)
+            found += check_room(placed, motion, leads, stamp_ns, limits)
+        if not any(found):
+            found.append(self._check_recovery(placed, path, inputs, motion, stamp_ns, seen))
+        return found
+
+    def _forecast(self, here: ObjectSet, inputs: Inputs, motion: Motion) -> Forecast:
+        config = self._config
+        horizon_s = max(config.collision.horizon_s, stop_time(motion, config.recovery, config.stop))
+        position = motion.pose[:2]
+        return forecast(here, position, motion.speed_mps, horizon_s, inputs.lane_line, config.collision)
+
+    def _check_recovery(
+        self,
+        placed: PlacedPlan,
+        path: JoinedPath,
+        inputs: Inputs,
+        motion: Motion,
+        stamp_ns: int,
+        seen: Forecast | None,
+    ) -> Reason | None:
+        config = self._config
+        if seen is None:
+            seen = self._forecast(inputs.objects.confirmed.at(stamp_ns), inputs, motion)
+        recovery = recovery_of(path, placed, motion, stamp_ns, config.recovery, config.stop)
+        return check_recovery(
+            recovery, path, placed, seen, inputs.lanes, config.vehicle, config.recovery, config.road, config.staleness
+        )
 
     def _sees_clean(self, plan: Plan, bad_front_ns: int | None) -> bool:
         """Whether all front pictures behind the plan came after the last unusable one."""

@@ -30,7 +30,7 @@ from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.hazard_gate import HazardGate
 from onboard_vla.safety.inputs import EGO, InputMessage, Inputs
 from onboard_vla.safety.ladder import LadderInputs, LadderState, PlanOutcome, Request, step
-from onboard_vla.safety.last_resort import stop_along
+from onboard_vla.safety.last_resort import StoredStop, store_stop
 from onboard_vla.safety.longitudinal import POINTS
 from onboard_vla.safety.plan_guard import Judgement, PlanGuard
 from onboard_vla.safety.published import finite_reasons, motion_on, output_fault
@@ -72,6 +72,9 @@ class Supervisor:
         self._internal: Reason | None = None
         self._line: Polyline | None = None
         self._last: SafeTrajectory | None = None
+        self._stored: StoredStop | None = None
+        self._checked_ns = 0
+        self._unrecoverable: tuple[Request, ...] = ()
         self._busy = False
 
     def receive(self, message: InputMessage, now: Now) -> None:
@@ -137,6 +140,7 @@ class Supervisor:
             self._judged = judgement
             if judgement.placed is not None:
                 self._accepted = judgement
+                self._checked_ns, self._unrecoverable = now.monotonic_ns, ()
                 waited_s = seconds(now.monotonic_ns - received_ns)
                 oldest = judgement.placed.plan.oldest_frame_stamp_ns
                 self._latencies.append(seconds(now.stamp_ns - oldest) - waited_s)
@@ -178,6 +182,11 @@ class Supervisor:
         stale = check_age(self._accepted.placed, motion, now.stamp_ns, self.config.staleness, self.config.stop)
         if stale is not None:
             requests.append(Request(Mode.FALLBACK, stale))
+        elif now.monotonic_ns - self._checked_ns > nanoseconds(self.config.recovery.cycle_s):
+            found = self._guard.recheck(self._accepted, self._inputs, motion, now.stamp_ns)
+            self._checked_ns = now.monotonic_ns
+            self._unrecoverable = tuple(Request(Mode.FALLBACK, reason) for reason in found)
+        requests += self._unrecoverable
         if self._latencies:
             late = sorted(self._latencies)[math.ceil(0.95 * len(self._latencies)) - 1]
             budget = self.config.staleness.latency_budget_s
@@ -285,8 +294,11 @@ class Supervisor:
     def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:
         engaged = self.state.engagement in (Engagement.ENGAGED, Engagement.LATCHED) and not self._inputs.override
         self._emergency = None
+        if not engaged:
+            self._stored = None
         if motion is None or not engaged:
-            return self._message(NONE, NO_PLAN, reasons, NO_POINTS, now)
+            stored = NO_POINTS if self._stored is None else self._stored.read(now.monotonic_ns, POINTS)
+            return self._message(STOP if len(stored) else NONE, NO_PLAN, reasons, stored, now)
         source, plan_id, trajectory = self._choose(motion, now)
         points = points_of(trajectory, motion)
         fault = output_fault(points, POINTS)
@@ -294,6 +306,7 @@ class Supervisor:
             raise ArithmeticError(f"own output: {fault}")
         if source != STOP:
             self._line = Polyline(np.stack([trajectory.path.x_m, trajectory.path.y_m], axis=1))
+        self._stored = store_stop(points, now.monotonic_ns, plan_id)
         self._emergency = self._gate.watch(trajectory.leads, motion.speed_mps, now.monotonic_ns)
         return self._message(source, plan_id, reasons, points, now)
 
@@ -330,16 +343,13 @@ class Supervisor:
         )
 
     def _after_error(self, now: Now) -> SafeTrajectory:
-        """The outer guard's answer: an emergency stop that needs nothing but the last published trajectory."""
+        """The outer guard's answer: the stop that was stored with the last good trajectory."""
         reason = self._internal or Reason("INTERNAL_ERROR", 1.0, 0.0, "unknown")
         mode = max(self.state.mode, Mode.EMERGENCY_STOP)
         engaged = self.state.engagement is Engagement.ENGAGED
         points = NO_POINTS
-        if self._last is not None and len(self._last.points) and self._tick_ns is not None:
-            try:
-                points = stop_along(self._last.points, seconds(now.monotonic_ns - self._tick_ns))
-            except Exception:
-                points = NO_POINTS
+        if self._stored is not None:
+            points = self._stored.read(now.monotonic_ns, POINTS)
         return SafeTrajectory(
             now.stamp_ns,
             self._sequence,

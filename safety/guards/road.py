@@ -30,7 +30,17 @@ def check_drivable(
 ) -> Reason | None:
     """Footprint corners over the horizon against the lane's left and right extents."""
     times = np.arange(0.0, limits.horizon_s + 1e-9, SAMPLE_S)
-    poses = placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns))
+    outside, row = outside_by(placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns)), lanes, vehicle)
+    if outside <= limits.outside_m:
+        return None
+    return Reason("OFF_ROAD", outside, limits.outside_m, f"corner outside in {times[row]:.1f} s")
+
+
+def outside_by(poses: Array, lanes: LaneObservation, vehicle: VehicleGeometry) -> tuple[float, int]:
+    """How far the worst footprint corner of `poses` (N, 3) lies outside the lane's extents, and of which pose.
+
+    Negative inside; minus infinity where all corners lie beyond the observed lane.
+    """
     corners = footprints(poses, vehicle).reshape(-1, 2)
     line = Polyline(lanes.centreline)
     s, d = line.project(corners)
@@ -38,9 +48,7 @@ def check_drivable(
     outside = np.where(d > 0, d - left, -d - right)
     outside[(s <= END_M) | (s >= line.length - END_M)] = -np.inf
     index = int(np.argmax(outside))
-    if outside[index] <= limits.outside_m:
-        return None
-    return Reason("OFF_ROAD", float(outside[index]), limits.outside_m, f"corner outside in {times[index // 4]:.1f} s")
+    return float(outside[index]), index // 4
 
 
 def check_signals(

@@ -14,7 +14,8 @@ from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation, Signal
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, KinematicLimits, RoadLimits
 from onboard_vla.safety.ego_history import EgoHistory, Motion
-from onboard_vla.safety.guards.collision import check_collision, check_room, first_overlap, gate_deceleration
+from onboard_vla.safety.guards.collision import check_collision, check_room, gate_deceleration
+from onboard_vla.safety.guards.forecast import first_overlap, forecast
 from onboard_vla.safety.guards.kinematics import check_kinematics
 from onboard_vla.safety.guards.road import check_drivable, check_signals
 from onboard_vla.safety.idm import Lead
@@ -107,6 +108,11 @@ class TestRoad:
         assert (reason.code if reason else None) == expected
 
 
+def contact(plan, objects):
+    seen = forecast(objects.at(STAMP), plan.start.pose[:2], plan.start.speed_mps, 3.0, None, LIMITS)
+    return check_collision(plan.pose_at(seen.times_s), seen, VEHICLE, LIMITS)
+
+
 @pytest.mark.parametrize("frame", FRAMES)
 class TestCollision:
     @pytest.mark.parametrize(
@@ -129,7 +135,7 @@ class TestCollision:
     )
     def test_plans_are_held_against_predicted_objects(self, frame, row, hit):
         objects = objects_of(turned(frame, **row))
-        reason = check_collision(placed_at(frame), objects, STAMP, VEHICLE, LIMITS)
+        reason = contact(placed_at(frame), objects)
         assert (reason is not None) is hit
         if hit:
             assert 0.0 <= reason.measured <= 3.0
@@ -138,18 +144,19 @@ class TestCollision:
         still = placed_at(frame, np.zeros((10, 3)), 0.0)
         for gap, hit in ((0.05, False), (-0.05, True)):
             objects = objects_of(turned(frame, FRONT + 2.3 + gap, 0.0))
-            assert (check_collision(still, objects, STAMP, VEHICLE, LIMITS) is not None) is hit
+            assert (contact(still, objects) is not None) is hit
 
     def test_required_deceleration_rejects_unless_the_plan_brakes(self, frame):
         motion = Motion(*frame, 10.0, 0.0, 0.0)
         for gap, code in ((18.6, None), (18.4, "REQUIRED_DECELERATION")):
             assert gate_deceleration(10.0, Lead(gap, 0.0), LIMITS) == pytest.approx(100 / (2 * (gap - 6.0)))
-            reason = check_room(placed_at(frame), motion, [Lead(gap, 0.0)], STAMP, LIMITS)
-            assert (reason.code if reason else None) == code
+            found = [r.code for r in check_room(placed_at(frame), motion, [Lead(gap, 0.0)], STAMP, LIMITS)]
+            assert ("REQUIRED_DECELERATION" in found) is (code is not None)
         braking = placed_at(frame, straight_poses(10.0, -4.0))
-        assert check_room(braking, motion, [Lead(18.4, 0.0)], STAMP, LIMITS) is None
-        assert check_room(placed_at(frame), motion, [Lead(5.0, 10.0)], STAMP, LIMITS) is None
-        assert check_room(placed_at(frame), motion, [Lead(3.0, 1.0)], STAMP, LIMITS).measured == 99.0
+        assert check_room(braking, motion, [Lead(18.4, 0.0)], STAMP, LIMITS) == []
+        assert check_room(placed_at(frame), motion, [Lead(5.0, 10.0)], STAMP, LIMITS) == []
+        assert check_room(placed_at(frame), motion, [], STAMP, LIMITS) == []
+        assert check_room(placed_at(frame), motion, [Lead(3.0, 1.0)], STAMP, LIMITS)[0].measured == 99.0
 
 
 class TestOracle:
@@ -176,9 +183,9 @@ class TestOracle:
                 np.full(count, 9),
                 0 * states[:, 0],
             )
-            found = first_overlap(poses, times, objects, VEHICLE, bare)
+            found = first_overlap(poses, forecast(objects, poses[0, :2], 20.0, 3.0, None, bare), VEHICLE, 0.0)
             expected = self.first_time(shapely, poses, times, states)
-            assert (found[0] if found else None) == expected
+            assert (found.time_s if found else None) == pytest.approx(expected)
             hits += found is not None
         assert 60 < hits < 270
 

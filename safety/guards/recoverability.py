@@ -1,0 +1,99 @@
+"""Could everything still be stopped after one cycle of this plan?
+
+Black-Box Simplex (Mehmood et al., arXiv 2102.12981): hold a checked command sequence at every step. A plan is accepted
+only if an emergency stop along it, begun after it was followed for one cycle, ends within the plan's own length,
+touches no predicted object and stays on the drivable area. Such a stop is stored while the plan is driven
+(`last_resort.py`), and it is what runs when everything else dies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from onboard_vla.core.clock import seconds
+from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.road import LaneObservation
+from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.config import RecoveryLimits, RoadLimits, StalenessLimits, StopSettings
+from onboard_vla.safety.ego_history import Motion
+from onboard_vla.safety.guards.forecast import SAMPLE_S, Forecast, first_overlap
+from onboard_vla.safety.guards.road import outside_by
+from onboard_vla.safety.joined_path import JoinedPath
+from onboard_vla.safety.last_resort import brake
+from onboard_vla.safety.longitudinal import stop_distance
+from onboard_vla.safety.placed_plan import Array, PlacedPlan
+
+ROAD_STRIDE = 3
+"""Every third pose is held against the road: 4.2 m at 50 km/h, less than a vehicle's length."""
+ACCELERATION_MAX_MPS2 = 3.0
+"""The largest acceleration that can be in force when the stop begins (2.6: the kinematic guard's limit)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recovery:
+    """`needed_m`: distance of one cycle and the stop after it. `poses` (K, 3) at 0, SAMPLE_S, ... to standstill."""
+
+    needed_m: float
+    poses: Array
+
+
+def stop_time(motion: Motion, limits: RecoveryLimits, stop: StopSettings) -> float:
+    """Seconds that one cycle and the stop after it last at most, for a vehicle that moves like this."""
+    speed = max(motion.speed_mps, 0.0) + ACCELERATION_MAX_MPS2 * limits.cycle_s
+    ramp = (ACCELERATION_MAX_MPS2 + stop.emergency_mps2) / stop.emergency_jerk_mps3
+    return min(limits.cycle_s + ramp + speed / stop.emergency_mps2, limits.samples * SAMPLE_S)
+
+
+def recovery_of(
+    path: JoinedPath, placed: PlacedPlan, motion: Motion, stamp_ns: int, limits: RecoveryLimits, stop: StopSettings
+) -> Recovery:
+    """One cycle along `path` (the plan's, from beside the vehicle), then the L4 stop.
+
+    After the cycle the vehicle is as fast as the plan, or as its own motion makes it, whichever is faster.
+    """
+    then_s = seconds(stamp_ns - placed.stamp_ns) + limits.cycle_s
+    before = max(motion.speed_mps, 0.0)
+    pushing = max(motion.acceleration_mps2, placed.acceleration_at(then_s))
+    pushing = min(max(pushing, -stop.emergency_mps2), ACCELERATION_MAX_MPS2)
+    speed = max(placed.speed_at(then_s), before + pushing * limits.cycle_s, 0.0)
+    followed = (before + speed) / 2 * limits.cycle_s
+    needed = followed + stop_distance(speed, pushing, stop.emergency_mps2, stop.emergency_jerk_mps3)
+    lasts = limits.cycle_s + (pushing + stop.emergency_mps2) / stop.emergency_jerk_mps3 + speed / stop.emergency_mps2
+    times = np.arange(min(math.ceil(lasts / SAMPLE_S), limits.samples) + 1) * SAMPLE_S
+    braked, _, _ = brake(speed, pushing, np.concatenate([[0.0], np.maximum(times - limits.cycle_s, 0.0)]))
+    following = np.minimum(times, limits.cycle_s)
+    distance = before * following + (speed - before) / limits.cycle_s * following**2 / 2 + braked[1:]
+    return Recovery(needed, path.poses(distance))
+
+
+def check_recovery(
+    recovery: Recovery,
+    path: JoinedPath,
+    placed: PlacedPlan,
+    seen: Forecast,
+    lanes: LaneObservation | None,
+    vehicle: VehicleGeometry,
+    limits: RecoveryLimits,
+    road: RoadLimits,
+    staleness: StalenessLimits,
+) -> Reason | None:
+    """The first thing that stands against the stop: its length, an object, the road."""
+    ends = placed.end_speed_mps <= staleness.stopping_plan_mps
+    available = path.known_m + (limits.overrun_m if ends else 0.0)
+    if not recovery.needed_m <= available:
+        return Reason(
+            "RECOVERY_LENGTH", recovery.needed_m, available, "one cycle and a stop, against the plan's length, m"
+        )
+    hit = first_overlap(recovery.poses[: len(seen.times_s)], seen, vehicle, 0.0)
+    if hit is not None:
+        horizon = float(seen.times_s[min(len(recovery.poses), len(seen.times_s)) - 1])
+        return Reason("RECOVERY_COLLISION", hit.time_s, horizon, "a stop after one cycle touches an object after, s")
+    if lanes is None:
+        return None
+    outside, _ = outside_by(recovery.poses[::ROAD_STRIDE], lanes, vehicle)
+    if outside <= road.outside_m:
+        return None
+    return Reason("RECOVERY_OFF_ROAD", outside, road.outside_m, "corner outside in a stop after one cycle, m")
