@@ -31,12 +31,23 @@ class Engagement(Enum):
     LATCHED = "latched"
 
 
+class Takeover(IntEnum):
+    """What is asked of the driver. Advisory: be ready. Mandatory: take over; it stands until the driver acts."""
+
+    NONE = 0
+    ADVISORY = 1
+    MANDATORY = 2
+
+
 @dataclass(frozen=True, eq=False)
 class SafeTrajectory:
     """Published by the supervisor at its own fixed rate; its arrival is the supervisor's heartbeat.
 
     `points`: (T, 6) float64: time from stamp_ns (s), x, y (m, odometry frame), heading (rad), speed (m/s),
-    acceleration (m/s^2). `source` names the planner that made the points: "model", "fallback", "stop" or "none".
+    acceleration (m/s^2). `source` names the planner that made the points: "model", "fallback", "stop" or "none"; or it
+    is "shadow": the verdicts of a supervisor that only watches, which no gate may take for an authority.
+    `takeover_stamp_ns`, `driver_stamp_ns`: when the newest takeover request began, and when the driver acted on it;
+    NO_STAMP where that has not happened. `refusals`: why the newest operator command was not obeyed.
     `shadow_passes`: consecutive model plans that passed every guard while the model was not driving.
     `config_hash`: SHA-256 (hex) over the settings that this was decided with.
     """
@@ -50,7 +61,10 @@ class SafeTrajectory:
     reasons: tuple[Reason, ...]
     points: NDArray[np.float64] = field(metadata={"dtype": "float64", "shape": (None, 6)})
     hazard_lights: bool
-    takeover_request: bool
+    takeover: Takeover
+    takeover_stamp_ns: int
+    driver_stamp_ns: int
+    refusals: tuple[Reason, ...]
     shadow_passes: int
     config_hash: str
 
@@ -71,4 +85,6 @@ class DriverState:
     override: bool
 
 
+NO_STAMP = -1
+SHADOW = "shadow"
 ENGAGE, DISENGAGE, REARM = "engage", "disengage", "rearm"

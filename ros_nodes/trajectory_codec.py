@@ -16,7 +16,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectory
 
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.process_graph import SUPERVISOR
-from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.verdict import Reason
 from onboard_vla.ros_nodes.ego_codec import ODOMETRY_FRAME, VEHICLE_FRAME
 from onboard_vla.ros_nodes.stamps import from_duration, from_quaternion, from_time, to_duration, to_quaternion, to_time
@@ -41,7 +41,10 @@ STATE_KEYS = (
     "plan_id",
     "reasons",
     "hazard_lights",
-    "takeover_request",
+    "takeover",
+    "takeover_stamp_ns",
+    "driver_stamp_ns",
+    "refusals",
     "shadow_passes",
     "config_hash",
 )
@@ -51,7 +54,8 @@ SCALARS: dict[str, type] = {
     "source": str,
     "plan_id": int,
     "hazard_lights": bool,
-    "takeover_request": bool,
+    "takeover_stamp_ns": int,
+    "driver_stamp_ns": int,
     "shadow_passes": int,
     "config_hash": str,
 }
@@ -125,7 +129,7 @@ def to_path(message: SafeTrajectory) -> Path:
 
 def to_status(message: SafeTrajectory) -> DiagnosticStatus:
     """Mode as level and message, everything else as values."""
-    reasons = [(r.code, float(r.measured), float(r.limit), r.detail) for r in message.reasons]
+    reasons = [_row(reason) for reason in message.reasons]
     values: dict[str, Any] = {
         "stamp_ns": message.stamp_ns,
         "sequence": message.sequence,
@@ -135,7 +139,10 @@ def to_status(message: SafeTrajectory) -> DiagnosticStatus:
         "plan_id": message.plan_id,
         "reasons": reasons,
         "hazard_lights": bool(message.hazard_lights),
-        "takeover_request": bool(message.takeover_request),
+        "takeover": message.takeover.name,
+        "takeover_stamp_ns": message.takeover_stamp_ns,
+        "driver_stamp_ns": message.driver_stamp_ns,
+        "refusals": [_row(reason) for reason in message.refusals],
         "shadow_passes": message.shadow_passes,
         "config_hash": message.config_hash,
     }
@@ -146,6 +153,10 @@ def to_status(message: SafeTrajectory) -> DiagnosticStatus:
         hardware_id="onboard_vla",
         values=[KeyValue(key=key, value=json.dumps(value)) for key, value in values.items()],
     )
+
+
+def _row(reason: Reason) -> tuple[str, float, float, str]:
+    return reason.code, float(reason.measured), float(reason.limit), reason.detail
 
 
 def _points(trajectory: MultiDOFJointTrajectory) -> NDArray[np.float64]:
@@ -181,10 +192,12 @@ def _state(status: DiagnosticStatus) -> dict[str, Any]:
                 raise ValueError(f"{key}: expected {kind.__name__}, found {state[key]!r}")
         state["engagement"] = Engagement(state["engagement"])
         state["mode"] = Mode[state["mode"]]
-        state["reasons"] = tuple(
-            Reason(str(code), float(measured), float(limit), str(detail))
-            for code, measured, limit, detail in state["reasons"]
-        )
+        state["takeover"] = Takeover[state["takeover"]]
+        for key in ("reasons", "refusals"):
+            state[key] = tuple(
+                Reason(str(code), float(measured), float(limit), str(detail))
+                for code, measured, limit, detail in state[key]
+            )
     except (ValueError, KeyError, TypeError) as error:
         raise WireError(f"state: {error}") from None
     return state

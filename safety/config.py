@@ -12,12 +12,15 @@ from onboard_vla.core.cameras import CAMERAS, FRONT
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER
+from onboard_vla.core.safe_trajectory import SHADOW
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.validated import Validated, choice, limit, names
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 
 VEHICLE_PROFILE, SIMULATION_PROFILE = "vehicle", "simulation"
 PROFILES = (VEHICLE_PROFILE, SIMULATION_PROFILE)
+DRIVE = "drive"
+AUTHORITIES = (DRIVE, SHADOW)
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,8 @@ class LadderSettings(Validated):
     fallback_max_s: float = limit(30.0, "s", "6.1: L2 lasts no longer", 1.0, 600.0)
     fallback_entries: int = limit(3, "entries", "6.1, 6.2: then L3", 1, 100)
     fallback_window_s: float = limit(600.0, "s", "6.1, 6.2", 1.0, 36000.0)
+    changes_max: int = limit(4, "changes", "6.2: between the same two modes; then the safer one, held", 1, 100)
+    changes_window_s: float = limit(60.0, "s", "6.2", 1.0, 3600.0)
     standstill_mps: float = limit(0.1, "m/s", "6.1 L5", 0.01, 0.5)
     standstill_s: float = limit(1.0, "s", "6.1 L5", 0.1, 10.0)
     front_clean_s: float = limit(3.0, "s", "own: front camera clean before handback (F1 asks 10)", 0.2, 60.0)
@@ -243,6 +248,7 @@ class SupervisorConfig(Validated):
     """
 
     profile: str = choice(VEHICLE_PROFILE, "own: `simulation` accepts provisional thresholds", PROFILES)
+    authority: str = choice(DRIVE, "own: `shadow` publishes every verdict and never engages", AUTHORITIES)
     thresholds: Thresholds | None = None
     cameras: tuple[str, ...] = names(CAMERAS, "own: verdicts expected; `front` must be among them")
     planner_process: str = choice(PLANNER, "own: name in its heartbeats")

@@ -1,90 +1,30 @@
-"""The ladder L0 to L5 and who drives, as a pure function of (state, inputs, now). Safety sheet 6.1 and 6.2.
+"""The ladder L0 to L5 as a pure function of (state, inputs, now). Safety sheet 6.1 and 6.2.
 
 The mode is the maximum over everybody who asks for one. Going up is immediate and may skip levels; going down is one
-level at a time, after a dwell and a clear time. L3 and L4 end at standstill, latched, until somebody re-arms.
+level at a time, after a dwell and a clear time. L3 and L4 end at standstill, latched, until somebody re-arms. Where a
+configuration has no fallback, what asks for L2 gets L3.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from onboard_vla.core.clock import nanoseconds
-from onboard_vla.core.safe_trajectory import DISENGAGE, ENGAGE, REARM, Engagement, Mode
+from onboard_vla.core.safe_trajectory import Engagement, Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import LadderSettings
+from onboard_vla.safety.engagement import decide_engagement, standing_for
+from onboard_vla.safety.ladder_state import LadderInputs, LadderState, LadderStep, ModeChange, PlanOutcome, Request
+from onboard_vla.safety.takeover import request_takeover
+
+__all__ = ["LadderInputs", "LadderState", "LadderStep", "PlanOutcome", "Request", "step"]
 
 
-@dataclass(frozen=True)
-class Request:
-    """Somebody asks for at least this mode, and says why. `outside`: a camera's or process's fault, no judgement."""
-
-    level: Mode
-    reason: Reason
-    outside: bool = False
-
-
-@dataclass(frozen=True)
-class PlanOutcome:
-    """What the guards said of a plan. `hard`: a fault of structure, not of judgement. `shadow`: counts for handback."""
-
-    passed: bool
-    hard: bool = False
-    shadow: bool = True
-
-
-@dataclass(frozen=True)
-class LadderState:
-    """Everything the ladder remembers. Times are monotonic nanoseconds.
-
-    `window`: the newest outcomes, oldest first, true where rejected. `hard`: the newest plan was a hard fault.
-    `clear_since_ns`: since when nothing asks for the present mode. `entries_ns`: entries into L2 from below on a
-    judgement; `outside_entries_ns`: those for which outside faults alone asked. Each kind latches on its own: the
-    limit is against oscillation of one and the same cause.
-    `must_rearm`: a stop was begun; even a driver who takes over in between does not clear it.
-    """
-
-    engagement: Engagement = Engagement.STANDBY
-    mode: Mode = Mode.FALLBACK
-    since_ns: int = 0
-    clear_since_ns: int | None = None
-    standstill_since_ns: int | None = None
-    entries_ns: tuple[int, ...] = ()
-    outside_entries_ns: tuple[int, ...] = ()
-    window: tuple[bool, ...] = ()
-    hard: bool = False
-    shadow_passes: int = 0
-    must_rearm: bool = False
-
-
-@dataclass(frozen=True)
-class LadderInputs:
-    """What happened since the last step. `speed_mps` None: unknown. `handback`: the model agrees with the present path.
-
-    `reset_shadow`: the planner is another process than before.
-    """
-
-    requests: tuple[Request, ...] = ()
-    outcomes: tuple[PlanOutcome, ...] = ()
-    commands: tuple[str, ...] = ()
-    override: bool = False
-    speed_mps: float | None = None
-    handback: bool = False
-    reset_shadow: bool = False
-
-
-@dataclass(frozen=True)
-class LadderStep:
-    """The new state and the ladder's own reasons, beside those of the requests."""
-
-    state: LadderState
-    reasons: tuple[Reason, ...]
-
-
-def step(state: LadderState, inputs: LadderInputs, now_ns: int, settings: LadderSettings) -> LadderStep:
+def step(before: LadderState, inputs: LadderInputs, now_ns: int, settings: LadderSettings) -> LadderStep:
     """Advance by one tick."""
-    state = _count_plans(state, inputs, settings)
+    state = _count_plans(before, inputs, settings)
     state = _watch_standstill(state, inputs, now_ns, settings)
-    state, own = _remember_entries(state, now_ns, settings), []
+    state, own = _forget(state, now_ns, settings), []
     asked = max((request.level for request in inputs.requests), default=Mode.NOMINAL)
     rejected = sum(state.window)
     outside = all(request.outside for request in inputs.requests if request.level >= Mode.FALLBACK)
@@ -94,15 +34,18 @@ def step(state: LadderState, inputs: LadderInputs, now_ns: int, settings: Ladder
         own.append(
             Reason("PLANS_REJECTED", float(rejected), float(settings.rejections), f"of the last {settings.window}")
         )
-    state = _engagement(state, inputs, asked, now_ns, settings)
+    if asked is Mode.FALLBACK and not inputs.has_fallback:
+        asked = Mode.IN_LANE_STOP
+    state = decide_engagement(state, inputs, tuple(own), asked, now_ns, settings)
     if state.engagement is Engagement.ENGAGED:
-        state, reasons = _drive(state, inputs, asked, outside, now_ns, settings)
+        state, reasons = _drive(state, inputs, tuple(own), asked, outside, now_ns, settings)
         own += reasons
     elif state.engagement is Engagement.LATCHED:
         state = replace(state, mode=Mode.STOPPED)
     else:
-        state = replace(state, mode=min(max(asked, Mode.FALLBACK), Mode.EMERGENCY_STOP), since_ns=now_ns)
-    return LadderStep(state, tuple(own))
+        least = Mode.FALLBACK if inputs.has_fallback else Mode.REDUCED
+        state = replace(state, mode=min(max(asked, least), Mode.EMERGENCY_STOP), since_ns=now_ns)
+    return LadderStep(request_takeover(before, state, inputs), asked, tuple(own))
 
 
 def _count_plans(state: LadderState, inputs: LadderInputs, settings: LadderSettings) -> LadderState:
@@ -122,50 +65,34 @@ def _watch_standstill(state: LadderState, inputs: LadderInputs, now_ns: int, set
     return replace(state, standstill_since_ns=since)
 
 
-def _remember_entries(state: LadderState, now_ns: int, settings: LadderSettings) -> LadderState:
+def _forget(state: LadderState, now_ns: int, settings: LadderSettings) -> LadderState:
+    """Entries and changes that are older than the times over which they count."""
     oldest = now_ns - nanoseconds(settings.fallback_window_s)
+    oldest_change = now_ns - nanoseconds(settings.changes_window_s)
     return replace(
         state,
         entries_ns=tuple(entry for entry in state.entries_ns if entry >= oldest),
         outside_entries_ns=tuple(entry for entry in state.outside_entries_ns if entry >= oldest),
+        changes=tuple(change for change in state.changes if change.at_ns >= oldest_change),
     )
 
 
-def _engagement(
-    state: LadderState, inputs: LadderInputs, asked: Mode, now_ns: int, settings: LadderSettings
-) -> LadderState:
-    """Who drives: STANDBY, ENGAGED, DRIVER_OVERRIDE, LATCHED."""
-    if inputs.override:
-        if state.engagement is Engagement.ENGAGED:
-            stopping = state.mode >= Mode.IN_LANE_STOP
-            state = replace(state, engagement=Engagement.DRIVER_OVERRIDE, must_rearm=state.must_rearm or stopping)
-        return state
-    if state.engagement is Engagement.DRIVER_OVERRIDE:
-        latched = state.must_rearm
-        return replace(state, engagement=Engagement.LATCHED if latched else Engagement.STANDBY)
-    for command in inputs.commands:
-        if command == ENGAGE and state.engagement is Engagement.STANDBY and asked <= Mode.FALLBACK:
-            known = asked <= Mode.REDUCED and state.shadow_passes >= settings.shadow_passes
-            mode = Mode.REDUCED if known else Mode.FALLBACK
-            state = replace(state, engagement=Engagement.ENGAGED, mode=mode, since_ns=now_ns, clear_since_ns=None)
-        elif command == DISENGAGE and state.engagement is Engagement.ENGAGED and state.mode <= Mode.FALLBACK:
-            state = replace(state, engagement=Engagement.STANDBY)
-        elif command == REARM and state.engagement is Engagement.LATCHED and asked <= Mode.FALLBACK:
-            if not _standing_for(state, now_ns, settings):
-                continue
-            state = LadderState(window=state.window, hard=state.hard, standstill_since_ns=state.standstill_since_ns)
-    return state
-
-
 def _drive(
-    state: LadderState, inputs: LadderInputs, asked: Mode, outside: bool, now_ns: int, settings: LadderSettings
+    state: LadderState,
+    inputs: LadderInputs,
+    own: tuple[Reason, ...],
+    asked: Mode,
+    outside: bool,
+    now_ns: int,
+    settings: LadderSettings,
 ) -> tuple[LadderState, list[Reason]]:
     """The mode while engaged."""
     reasons: list[Reason] = []
     if state.mode >= Mode.IN_LANE_STOP:
         if asked > state.mode and asked <= Mode.EMERGENCY_STOP:
+            state = _remember_causes(state, inputs, own)
             state = replace(state, mode=asked, since_ns=now_ns)
-        elif _standing_for(state, now_ns, settings):
+        elif standing_for(state, now_ns, settings):
             state = replace(state, mode=Mode.STOPPED, engagement=Engagement.LATCHED, since_ns=now_ns)
         return replace(state, must_rearm=True), reasons
     held_s = (now_ns - state.since_ns) / 1e9
@@ -181,30 +108,55 @@ def _drive(
             detail = f"entries in {settings.fallback_window_s:g} s, {kind} causes"
             reasons.append(Reason("FALLBACK_TOO_OFTEN", count, limit, detail))
     if asked > state.mode:
-        stopping = asked >= Mode.IN_LANE_STOP
-        state = replace(state, mode=min(asked, Mode.EMERGENCY_STOP), since_ns=now_ns, clear_since_ns=None)
-        return replace(state, must_rearm=state.must_rearm or stopping, shadow_passes=0), reasons
-    return _descend(state, inputs, asked, now_ns, settings), reasons
+        if asked >= Mode.IN_LANE_STOP:
+            state = replace(_remember_causes(state, inputs, own), must_rearm=True)
+        state, many = _change(state, min(asked, Mode.EMERGENCY_STOP), now_ns, settings)
+        return state, reasons + many
+    state, many = _descend(state, inputs, asked, now_ns, settings)
+    return state, reasons + many
+
+
+def _remember_causes(state: LadderState, inputs: LadderInputs, own: tuple[Reason, ...]) -> LadderState:
+    """Codes of what asks for this stop, or, where nobody does, for the fallback that lasted too long or came too often.
+
+    They have to be gone before somebody may re-arm.
+    """
+    codes = [request.reason.code for request in inputs.requests if request.level >= Mode.IN_LANE_STOP]
+    if not codes:
+        codes = [request.reason.code for request in inputs.requests if request.level is Mode.FALLBACK]
+        codes += [reason.code for reason in own]
+    return replace(state, causes=tuple(dict.fromkeys((*state.causes, *codes))))
 
 
 def _descend(
     state: LadderState, inputs: LadderInputs, asked: Mode, now_ns: int, settings: LadderSettings
-) -> LadderState:
+) -> tuple[LadderState, list[Reason]]:
     """One level down at most, after dwell and clear time."""
     if asked >= state.mode:
-        return replace(state, clear_since_ns=None)
+        return replace(state, clear_since_ns=None), []
     clear_since = now_ns if state.clear_since_ns is None else state.clear_since_ns
     state = replace(state, clear_since_ns=clear_since)
     if now_ns - state.since_ns < nanoseconds(settings.dwell_s):
-        return state
+        return state, []
     if state.mode is Mode.FALLBACK:
         if state.shadow_passes >= settings.shadow_passes and inputs.handback:
-            return replace(state, mode=Mode.REDUCED, since_ns=now_ns, clear_since_ns=None, shadow_passes=0)
+            return _change(state, Mode.REDUCED, now_ns, settings)
     elif now_ns - clear_since >= nanoseconds(settings.clear_s):
-        return replace(state, mode=Mode.NOMINAL, since_ns=now_ns, clear_since_ns=None)
-    return state
+        return _change(state, Mode.NOMINAL, now_ns, settings)
+    return state, []
 
 
-def _standing_for(state: LadderState, now_ns: int, settings: LadderSettings) -> bool:
-    since = state.standstill_since_ns
-    return since is not None and now_ns - since >= nanoseconds(settings.standstill_s)
+def _change(state: LadderState, mode: Mode, now_ns: int, settings: LadderSettings) -> tuple[LadderState, list[Reason]]:
+    """Another mode, unless it is one change too many between the same two: then the safer of them, held."""
+    low, high = min(state.mode, mode), max(state.mode, mode)
+    count = 1 + sum((change.low, change.high) == (low, high) for change in state.changes)
+    reasons = []
+    if count > settings.changes_max or (state.held is not None and mode < state.held):
+        state = replace(state, held=high)
+        limit, detail = float(settings.changes_max), f"changes between {low.name} and {high.name} in a minute: held"
+        reasons.append(Reason("OSCILLATION", float(count), limit, detail))
+        if mode < state.mode:
+            return state, reasons
+    changes = (*state.changes, ModeChange(now_ns, low, high))
+    state = replace(state, mode=mode, since_ns=now_ns, clear_since_ns=None, shadow_passes=0, changes=changes)
+    return state, reasons

@@ -17,7 +17,7 @@ from onboard_vla.core.cameras import FRONT
 from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.errors import GeometryError
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import ENGAGE, REARM, SHADOW, Engagement, Mode, SafeTrajectory
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
@@ -33,34 +33,47 @@ from onboard_vla.safety.ladder import LadderInputs, LadderState, PlanOutcome, Re
 from onboard_vla.safety.last_resort import StoredStop, store_stop
 from onboard_vla.safety.longitudinal import POINTS
 from onboard_vla.safety.plan_guard import Judgement, PlanGuard
-from onboard_vla.safety.published import finite_reasons, motion_on, output_fault
+from onboard_vla.safety.publication import (
+    FALLBACK,
+    MODEL,
+    NO_PLAN,
+    NO_POINTS,
+    NONE,
+    STOP,
+    message_after_error,
+    message_of,
+    shadow_message,
+)
+from onboard_vla.safety.published import motion_on, output_fault
+from onboard_vla.safety.self_test import self_test
 
 Array = NDArray[np.float64]
 
-MODEL, FALLBACK, STOP, NONE = "model", "fallback", "stop", "none"
-NO_PLAN = -1
-"""`plan_id` where the points are not a plan's."""
 LATENCIES = 20
 """Plans over which the 95th percentile of age on arrival is taken."""
 CONTINUOUS_S = 0.2
 """A trajectory older than this is no longer what the vehicle follows."""
 BUSY_S = 0.02
 """A tick that judges a plan leaves the standby to the next one."""
-NO_POINTS: Array = np.zeros((0, 6))
 
 
 class Supervisor:
     """The body of the supervisor process: `receive` messages, `tick` at 50 Hz. One thread; no clocks of its own."""
 
     def __init__(self, config: SupervisorConfig) -> None:
+        self._sequence = 0
+        self._tick_ns: int | None = None
+        self._last: SafeTrajectory | None = None
+        self._begin(config)
+
+    def _begin(self, config: SupervisorConfig) -> None:
         self.config, self.config_hash = config, config_hash(config)
         self.state = LadderState()
+        self._self_test = self_test(config, self.config_hash)
         self._inputs = Inputs(config)
         thresholds = config.thresholds
         self._guard = PlanGuard(config, thresholds.core_hash if thresholds else None)
         self._gate = HazardGate(config.collision, config.fallback, config.stop)
-        self._sequence = 0
-        self._tick_ns: int | None = None
         self._judged: Judgement | None = None
         self._accepted: Judgement | None = None
         self._doubtful: tuple[Reason, ...] = ()
@@ -71,11 +84,23 @@ class Supervisor:
         self._emergency: Request | None = None
         self._internal: Reason | None = None
         self._line: Polyline | None = None
-        self._last: SafeTrajectory | None = None
         self._stored: StoredStop | None = None
         self._checked_ns = 0
         self._unrecoverable: tuple[Request, ...] = ()
         self._busy = False
+
+    def reconfigure(self, config: SupervisorConfig) -> Reason | None:
+        """Take other settings, and start over with them; None when done, else why not: possible in standby only.
+
+        What is not repeated by itself, the route, is kept.
+        """
+        if self.state.engagement is not Engagement.STANDBY:
+            where = f"{self.state.engagement.value}: settings change in standby alone; {self.config_hash[:12]} holds"
+            return Reason("CONFIG_CHANGE_REFUSED", 1.0, 0.0, where)
+        route = self._inputs.route
+        self._begin(config)
+        self._inputs.route = route
+        return None
 
     def receive(self, message: InputMessage, now: Now) -> None:
         """Take one message; whatever it holds, this never raises."""
@@ -118,6 +143,8 @@ class Supervisor:
                 speed_mps=None if motion is None else motion.speed_mps,
                 handback=self._handback(motion, now),
                 reset_shadow=restarted,
+                obstacles=self._obstacles(commands),
+                stamp_ns=now.stamp_ns,
             ),
             now.monotonic_ns,
             self.config.ladder,
@@ -126,7 +153,21 @@ class Supervisor:
         reasons = [request.reason for request in requests] + list(stepped.reasons)
         if self._judged is not None and not self._judged.passed:
             reasons += self._judged.reasons
+        if self.config.authority == SHADOW:
+            self._emergency = None
+            if motion is not None:
+                self._watch(self._choose(motion, now)[2], motion, now)
+            return shadow_message(stepped, self._sequence, self.config_hash, reasons, now)
         return self._publish(motion, reasons, now)
+
+    def _obstacles(self, commands: tuple[str, ...]) -> tuple[Reason, ...]:
+        """What stands against engaging and re-arming beside the requests of this tick."""
+        if ENGAGE in commands or REARM in commands:
+            self._self_test = self_test(self.config, self.config_hash)
+        found = [] if self._self_test is None else [self._self_test]
+        if self.config.authority == SHADOW:
+            found.append(Reason("SHADOW_ONLY", 1.0, 0.0, "configured to watch: authority is shadow"))
+        return tuple(found)
 
     def _judge_plans(self, motion: Motion | None, now: Now) -> tuple[PlanOutcome, ...]:
         inputs, outcomes = self._inputs, []
@@ -307,7 +348,7 @@ class Supervisor:
         if source != STOP:
             self._line = Polyline(np.stack([trajectory.path.x_m, trajectory.path.y_m], axis=1))
         self._stored = store_stop(points, now.monotonic_ns, plan_id)
-        self._emergency = self._gate.watch(trajectory.leads, motion.speed_mps, now.monotonic_ns)
+        self._watch(trajectory, motion, now)
         return self._message(source, plan_id, reasons, points, now)
 
     def _choose(self, motion: Motion, now: Now) -> tuple[str, int, Trajectory]:
@@ -324,43 +365,13 @@ class Supervisor:
                 return FALLBACK, NO_PLAN, self._fallback
         return STOP, NO_PLAN, self._stop(motion, now, mode)
 
+    def _watch(self, trajectory: Trajectory, motion: Motion, now: Now) -> None:
+        self._emergency = self._gate.watch(trajectory.leads, motion.speed_mps, now.monotonic_ns)
+
     def _message(self, source: str, plan_id: int, reasons: list[Reason], points: Array, now: Now) -> SafeTrajectory:
-        state = self.state
-        engaged = state.engagement is not Engagement.STANDBY
-        return SafeTrajectory(
-            stamp_ns=now.stamp_ns,
-            sequence=self._sequence,
-            engagement=state.engagement,
-            mode=state.mode,
-            source=source,
-            plan_id=plan_id,
-            reasons=finite_reasons(reasons),
-            points=points,
-            hazard_lights=engaged and state.mode >= Mode.IN_LANE_STOP,
-            takeover_request=state.engagement is Engagement.ENGAGED and state.mode >= Mode.FALLBACK,
-            shadow_passes=state.shadow_passes,
-            config_hash=self.config_hash,
-        )
+        return message_of(self.state, self._sequence, self.config_hash, source, plan_id, reasons, points, now)
 
     def _after_error(self, now: Now) -> SafeTrajectory:
-        """The outer guard's answer: the stop that was stored with the last good trajectory."""
         reason = self._internal or Reason("INTERNAL_ERROR", 1.0, 0.0, "unknown")
-        mode = max(self.state.mode, Mode.EMERGENCY_STOP)
-        engaged = self.state.engagement is Engagement.ENGAGED
-        points = NO_POINTS
-        if self._stored is not None:
-            points = self._stored.read(now.monotonic_ns, POINTS)
-        return SafeTrajectory(
-            now.stamp_ns,
-            self._sequence,
-            self.state.engagement,
-            mode,
-            STOP if len(points) else NONE,
-            NO_PLAN,
-            (reason,),
-            points,
-            engaged,
-            engaged,
-            0,
-            self.config_hash,
-        )
+        points = NO_POINTS if self._stored is None else self._stored.read(now.monotonic_ns, POINTS)
+        return message_after_error(self.state, self._sequence, self.config_hash, reason, points, now)

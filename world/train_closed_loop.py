@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.clock import Now
 from onboard_vla.core.geometry import compose
 from onboard_vla.core.road import COMMANDS
-from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import NO_STAMP, Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.world.dataset_episode import SAMPLE_STEPS, sample, stack
 from onboard_vla.world.dataset_images import ModelPictures
 from onboard_vla.world.model_assets import CAMERAS
@@ -171,7 +171,21 @@ def _trajectory(car: _Car, fine: NDArray[np.float64]) -> SafeTrajectory:
     speed = np.concatenate([[smooth[0]], smooth])
     points = np.stack([times, *world_poses.T, speed, np.gradient(speed, times)], axis=1)
     return SafeTrajectory(
-        car.world.time_ns, 0, Engagement.ENGAGED, Mode.NOMINAL, "model", 0, (), points, False, False, 0, ""
+        stamp_ns=car.world.time_ns,
+        sequence=0,
+        engagement=Engagement.ENGAGED,
+        mode=Mode.NOMINAL,
+        source="model",
+        plan_id=0,
+        reasons=(),
+        points=points,
+        hazard_lights=False,
+        takeover=Takeover.NONE,
+        takeover_stamp_ns=NO_STAMP,
+        driver_stamp_ns=NO_STAMP,
+        refusals=(),
+        shadow_passes=0,
+        config_hash="",
     )
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.safe_trajectory import Engagement, SafeTrajectory
+from onboard_vla.core.safe_trajectory import SHADOW, Engagement, SafeTrajectory
 from onboard_vla.world.control import Control
 
 SILENCE_LIMIT_NS = nanoseconds(0.2)
@@ -42,7 +42,12 @@ class VehicleGate:
         self._curvature = 0.0
 
     def follow(self, trajectory: SafeTrajectory, received: Now) -> None:
-        """Take the newest trajectory. One that is not finite, misshapen or older than the last does not count."""
+        """Take the newest trajectory. One that is not finite, misshapen or older than the last does not count.
+
+        Nor does what a supervisor says that only watches: silence follows, and the gate's own stop.
+        """
+        if trajectory.source == SHADOW:
+            return
         points = np.asarray(trajectory.points, np.float64)
         if points.ndim != 2 or points.shape[1] != 6 or not np.isfinite(points).all():
             return

@@ -19,7 +19,7 @@ from onboard_vla.core.errors import WireError
 from onboard_vla.core.objects import ObjectList, TrackedObject
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process_graph import TOPICS, Topic
-from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.verdict import Reason
 from onboard_vla.core.wire import encode
 from onboard_vla.ros_nodes.codec import codec_for
@@ -54,8 +54,9 @@ def through_dds(name: str, message, order=None):
 def safe_trajectory(points: np.ndarray, **changes) -> SafeTrajectory:
     reasons = (Reason("PLANNER_SILENT", float("inf"), 0.15, "no heartbeat"), Reason("a", 1.5, 2.5, "b"))
     trajectory = SafeTrajectory(
-        STAMP, 7, Engagement.ENGAGED, Mode.FALLBACK, "fallback", -1, reasons, points, True, False, 3, "c" * 64
-    )
+        STAMP, 7, Engagement.ENGAGED, Mode.FALLBACK, "fallback", -1, reasons, points, True,
+        Takeover.MANDATORY, STAMP - 5, STAMP - 2, reasons[1:], 3, "c" * 64,
+    )  # fmt: skip
     return dataclasses.replace(trajectory, **changes)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from onboard_vla.core.clock import Now
 from onboard_vla.core.geometry import compose
-from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.world import scene as words
 from onboard_vla.world.expert import Expert, expert_progress
 from onboard_vla.world.profiles import PROFILES
@@ -23,7 +23,8 @@ def as_trajectory(world, plan, sequence):
     points = np.column_stack([np.arange(51) * 0.1, poses, speeds, accelerations])
     return SafeTrajectory(
         world.time_ns, sequence, Engagement.ENGAGED, Mode.NOMINAL, "model", sequence, (), points,
-        hazard_lights=False, takeover_request=False, shadow_passes=0, config_hash="",
+        hazard_lights=False, takeover=Takeover.NONE, takeover_stamp_ns=-1, driver_stamp_ns=-1, refusals=(),
+        shadow_passes=0, config_hash="",
     )  # fmt: skip
 
 

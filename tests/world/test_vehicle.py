@@ -8,7 +8,7 @@ import pytest
 
 from onboard_vla.core.clock import Now, nanoseconds
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.world.vehicle import Control, Vehicle, VehicleGate
 
 DT = 0.02
@@ -29,7 +29,10 @@ def straight_trajectory(speed, stamp_ns=0, engagement=Engagement.ENGAGED, points
         (),
         points,
         hazard_lights=False,
-        takeover_request=False,
+        takeover=Takeover.NONE,
+        takeover_stamp_ns=-1,
+        driver_stamp_ns=-1,
+        refusals=(),
         shadow_passes=0,
         config_hash="",
     )
