@@ -16,6 +16,7 @@ from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import box_corners, boxes_overlap
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import CollisionLimits
+from onboard_vla.safety.criticality import deceleration_to_avoid_crash_mps2, time_to_collision_s
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.guards.forecast import SAMPLE_S, Forecast, first_overlap
 from onboard_vla.safety.idm import Lead
@@ -92,42 +93,29 @@ def gate_deceleration(speed_mps: float, lead: Lead, limits: CollisionLimits) -> 
     return speed_mps**2 / (2 * room) if room > 0.0 else math.inf
 
 
-def avoiding_deceleration(speed_mps: float, lead: Lead, delay_s: float) -> float:
-    """DRAC: what avoids contact with a lead that keeps its speed, after a delay; infinite where no room is left."""
-    closing = speed_mps - lead.speed_mps
-    if closing <= 0.0:
-        return 0.0
-    room = lead.gap_m - delay_s * closing
-    return closing**2 / (2 * room) if room > 0.0 else math.inf
-
-
-def time_to_collision(speed_mps: float, lead: Lead) -> float:
-    """Seconds to contact at both present speeds; infinite where the gap does not close."""
-    closing = speed_mps - lead.speed_mps
-    return max(lead.gap_m, 0.0) / closing if closing > 0.0 else math.inf
-
-
 def check_room(
     placed: PlacedPlan, motion: Motion, leads: list[Lead], stamp_ns: int, limits: CollisionLimits
 ) -> list[Reason]:
-    """Room to brake behind the leads on the plan's path.
+    """Room to brake behind the leads on the plan's path that the vehicle comes nearer to; contact is judged apart.
 
     A plan that already brakes half as hard as required passes, but for the deceleration that is called fatal.
     """
     speed = motion.speed_mps
+    leads = [lead for lead in leads if not lead.speed_mps >= speed]
     if not leads:
         return []
     age_s = seconds(stamp_ns - placed.stamp_ns)
     braking = (placed.speed_at(age_s) - placed.speed_at(age_s + 1.0)) / 1.0
     required = max(gate_deceleration(speed, lead, limits) for lead in leads)
-    avoiding = [avoiding_deceleration(speed, lead, limits.delay_s) for lead in leads]
-    worst = max(avoiding)
-    soonest = min(time_to_collision(speed, lead) for lead in leads)
+    gaps, speeds = np.array([lead.gap_m for lead in leads]), np.array([lead.speed_mps for lead in leads])
+    later = gaps - limits.delay_s * (speed - speeds)
+    worst = float(deceleration_to_avoid_crash_mps2(later, speed, speeds).max())
+    soonest = float(time_to_collision_s(gaps, speed, speeds).min())
     found = []
-    if required > limits.a_req_mps2 and braking < min(required, limits.drac_fatal_mps2) / 2:
+    if not required <= limits.a_req_mps2 and braking < min(required, limits.drac_fatal_mps2) / 2:
         detail = "behind an object on the plan's path"
         found.append(Reason("REQUIRED_DECELERATION", min(required, UNBOUNDED_MPS2), limits.a_req_mps2, detail))
-    if worst > limits.drac_fatal_mps2:
+    if not worst <= limits.drac_fatal_mps2:
         detail = "to an object at constant speed: no plan may need it"
         found.append(Reason("DRAC_FATAL", min(worst, UNBOUNDED_MPS2), limits.drac_fatal_mps2, detail))
     elif worst > limits.drac_danger_mps2 and braking < worst / 2:

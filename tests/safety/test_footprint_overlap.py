@@ -8,7 +8,7 @@ import pytest
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import box_corners, boxes_overlap
 from onboard_vla.safety.config import CollisionLimits
-from onboard_vla.safety.guards.collision import first_overlap
+from onboard_vla.safety.guards.forecast import first_overlap, forecast
 from onboard_vla.safety.object_memory import ObjectSet
 
 pycrcc = pytest.importorskip(
@@ -88,12 +88,12 @@ def test_the_guard_finds_an_overlap_exactly_where_the_oracle_does_with_the_margi
     limits = CollisionLimits()
     rng = np.random.default_rng(13)
     found, expected = [], []
-    times = np.array([0.0, 0.1])
     for _ in range(GUARD_CASES):
         pose = np.array([*rng.uniform(-3, 3, 2), rng.uniform(-np.pi, np.pi)])
         state = np.array([[*rng.uniform(-9, 9, 2), rng.uniform(-np.pi, np.pi), 0, 0, *rng.uniform(0.4, 8.0, 2)]])
         soft = bool(rng.random() < 0.3)
-        hit = first_overlap(np.stack([pose, pose]), times, object_set(state, np.array([soft])), VEHICLE, limits)
+        seen = forecast(object_set(state, np.array([soft])), pose[:2], 0.0, 0.1, None, limits)
+        hit = first_overlap(np.stack([pose, pose]), seen, VEHICLE, 0.0)
         found.append(hit is not None)
         margin = limits.vulnerable_margin_m if soft else limits.lateral_margin_m
         centre = pose[:2] + VEHICLE.centre_offset_m * np.array([np.cos(pose[2]), np.sin(pose[2])])
