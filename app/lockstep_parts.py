@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from onboard_vla.app.closed_loop import Scene
 from onboard_vla.app.demo_bundle import PreparedBundle
@@ -45,7 +44,11 @@ def planner_without_model(name: str) -> tuple[BodyFactory, Thresholds]:
 
 
 def planner_with_model(prepared: PreparedBundle) -> tuple[BodyFactory, Thresholds]:
-    """The bundle's planner and its thresholds; each call of the factory loads the engines again."""
+    """The bundle's planner and its thresholds; each call of the factory loads the engines again.
+
+    Raises:
+        BundleError: the bundle is damaged, or the thresholds are for another core or precision.
+    """
     from onboard_vla.runtime.bundle import Bundle
     from onboard_vla.runtime.ingest import CameraIngest
     from onboard_vla.runtime.planner import Planner
@@ -58,4 +61,6 @@ def planner_with_model(prepared: PreparedBundle) -> tuple[BodyFactory, Threshold
         ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s)
         return PlannerBody(Planner(bundle), ingest)
 
-    return make, Thresholds.load(Path(prepared.thresholds))
+    thresholds = Thresholds.load(prepared.thresholds)
+    thresholds.require_core(bundle.core_hash, bundle.precision)
+    return make, thresholds

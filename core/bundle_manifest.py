@@ -50,6 +50,7 @@ __all__ = [
     "VisionDimensions",
     "codebook_hash",
     "compute_core_hash",
+    "computed_precision",
     "load_manifest",
     "sha256_of",
     "to_json",
@@ -59,6 +60,9 @@ __all__ = [
 
 MASKED_BIAS = -30000.0
 """Attention bias of a forbidden position: exp underflows to exactly 0 after softmax's shift, and fp16 can hold it."""
+
+COMPUTED_PARTS = ("vision", "language", "head")
+"""Parts of the model whose arithmetic has a precision; embeddings are only looked up."""
 
 SCHEMA_FILE = Path(__file__).with_name("bundle_manifest.schema.json")
 _READ_BYTES = 1 << 20
@@ -86,6 +90,14 @@ def compute_core_hash(manifest: BundleManifest) -> str:
 def with_core_hash(manifest: BundleManifest) -> BundleManifest:
     """The same manifest with its `core_hash` filled in."""
     return dataclasses.replace(manifest, core_hash=compute_core_hash(manifest))
+
+
+def computed_precision(manifest: BundleManifest) -> str:
+    """One word where all computed parts agree ("fp32", "int8"), else each part's, joined by commas."""
+    parts = {part: manifest.precision[part] for part in COMPUTED_PARTS if part in manifest.precision}
+    if len(set(parts.values())) == 1:
+        return next(iter(parts.values()))
+    return ",".join(f"{part}:{precision}" for part, precision in parts.items())
 
 
 def load_manifest(path: Path) -> BundleManifest:

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.bundle_manifest import BundleManifest, codebook_hash, load_manifest, verify_files
+from onboard_vla.core.bundle_manifest import (
+    BundleManifest,
+    codebook_hash,
+    computed_precision,
+    load_manifest,
+    verify_files,
+)
 from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import BundleError
 from onboard_vla.core.prompt import PromptTemplate
 from onboard_vla.runtime.positions import VideoGrid
-
-COMPUTED_PARTS = ("vision", "language", "head")
-"""Parts of the model whose arithmetic has a precision; embeddings are only looked up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +59,8 @@ class Bundle:
 
     @property
     def precision(self) -> str:
-        """One word where all computed parts agree ("fp32", "int8"), else each part's, joined by commas."""
-        parts = {part: self.manifest.precision[part] for part in COMPUTED_PARTS if part in self.manifest.precision}
-        if len(set(parts.values())) == 1:
-            return next(iter(parts.values()))
-        return ",".join(f"{part}:{precision}" for part, precision in parts.items())
+        """See `computed_precision`; thresholds are bound to it."""
+        return computed_precision(self.manifest)
 
     @property
     def cameras(self) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from onboard_vla.core.bundle_manifest import computed_precision, load_manifest
 from onboard_vla.core.clock import Now, system_now
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
@@ -27,6 +29,7 @@ SUPERVISOR_OPTIONS = (
     CONFIG_OPTION,
     Option("profile", str, "", "`vehicle` or `simulation` (accepts provisional thresholds), over the configuration's"),
     Option("thresholds", str, "", "thresholds file, over the configuration's; with none the ladder ends at FALLBACK"),
+    Option("bundle", str, "", "bundle folder that the thresholds are held against (its manifest.json is read)"),
     REALTIME_OPTION,
 )
 
@@ -106,4 +109,16 @@ def _config(options: Mapping[str, OptionValue], compose: Compose) -> SupervisorC
         config = dataclasses.replace(config, profile=profile)
     if thresholds := str(options["thresholds"]):
         config = dataclasses.replace(config, thresholds=Thresholds.load(Path(thresholds)))
+    if config.thresholds is not None:
+        _require_bundle(config.thresholds, str(options["bundle"]))
     return config
+
+
+def _require_bundle(thresholds: Thresholds, bundle: str) -> None:
+    """Refuse thresholds that were made for another core or precision than the planner's bundle has."""
+    if not bundle:
+        raise ConfigurationError(
+            "bundle is not set: thresholds are bound to a bundle's core and precision; give its folder"
+        )
+    manifest = load_manifest(Path(bundle))
+    thresholds.require_core(manifest.core_hash, computed_precision(manifest))

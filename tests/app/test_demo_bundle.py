@@ -13,6 +13,7 @@ import pytest
 from onboard_vla.app import demo_bundle
 from onboard_vla.app.cli import run
 from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, given_bundle, prepare_bundle, tools_hash
+from onboard_vla.app.lockstep_parts import planner_with_model
 from onboard_vla.core.bundle_manifest import load_manifest, to_json, with_core_hash
 from onboard_vla.core.errors import BundleError, EnvironmentLacksError
 from onboard_vla.export import verify
@@ -130,6 +131,16 @@ def test_given_bundle_drives_as_it_is(bundle, tmp_path):
     assert load_manifest(bundle).core_hash in json.dumps(document)
     assert '"origin": "given"' in json.dumps(document)
     assert {path: path.stat().st_mtime_ns for path in bundle.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("field", "value"), [("core_hash", "0" * 64), ("precision", "int8")])
+def test_lockstep_refuses_thresholds_of_another_core_or_precision(bundle, tmp_path, field, value):
+    prepared = given_bundle(bundle, tmp_path / "cache", lambda *_: None)
+    document = json.loads(prepared.thresholds.read_text())
+    found = document[field]
+    prepared.thresholds.write_text(json.dumps({**document, field: value}))
+    with pytest.raises(BundleError, match=f"thresholds {field} is '{value}', the bundle's is '{found}'"):
+        planner_with_model(prepared)
 
 
 @pytest.mark.parametrize("more", [["--checkpoint", "x"], ["--lockstep", "--planner", "expert"]])

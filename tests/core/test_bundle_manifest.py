@@ -21,6 +21,7 @@ from onboard_vla.core.bundle_manifest import (
     TextDimensions,
     VisionDimensions,
     codebook_hash,
+    computed_precision,
     load_manifest,
     to_json,
     verify_files,
@@ -105,6 +106,17 @@ def test_manifest_survives_writing_and_reading(bundle):
     loaded = load_manifest(bundle)
     assert dataclasses.replace(loaded, core_hash="") == manifest(loaded.files)
     verify_files(bundle, loaded)
+
+
+@pytest.mark.parametrize(
+    ("precision", "word"),
+    [
+        ({"vision": "int8", "language": "int8", "head": "int8", "embeddings": "float16"}, "int8"),
+        ({"vision": "int8", "language": "int8", "head": "fp32"}, "vision:int8,language:int8,head:fp32"),
+    ],
+)
+def test_precision_in_one_word_where_all_computed_parts_agree(precision, word):
+    assert computed_precision(dataclasses.replace(manifest({}), precision=precision)) == word
 
 
 def test_core_hash_covers_every_field(bundle):

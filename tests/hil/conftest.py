@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.app.processes import ProcessSet, ProcessSpec
+from onboard_vla.core.bundle_manifest import BundleManifest, computed_precision, load_manifest
 from onboard_vla.core.cameras import CAMERAS, FRONT, CameraFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
@@ -25,6 +26,7 @@ from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
 from onboard_vla.core.wire import Message
 
 from .conclusive import RealTimeRig
+from .stand_in_bundle import write_stand_in_bundle
 
 STAND_IN_PLANNER = Path(__file__).with_name("stand_in_planner.py")
 STEP_S = 0.02
@@ -148,13 +150,14 @@ class StraightRoad:
         return LaneObservation(stamp, points, wide, wide, 3.5, np.full(86, SPEED_MPS), ())
 
 
-def stand_in_thresholds() -> Thresholds:
-    """Limits that no plan of the stand-in planner exceeds."""
+def wide_thresholds(manifest: BundleManifest) -> Thresholds:
+    """Limits for this bundle that no plan of the stand-in planner exceeds."""
     limits = tuple(
         Threshold(name, 5.0 if unit == "m" else (1.0 if direction == "above" else 0.0), unit, direction, "test")
         for name, (unit, direction) in SIGNALS.items()
     )
-    return Thresholds("stand-in", "fp32", True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits)
+    precision = computed_precision(manifest)
+    return Thresholds(manifest.core_hash, precision, True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits)
 
 
 def schedule_this_rig(policy: int, priority: int) -> None:
@@ -171,9 +174,11 @@ class Graph:
     def __init__(self, transport: str, directory: Path, bundle: Path | None = None) -> None:
         self.transport, self.directory, self.bundle = transport, directory, bundle
         thresholds = directory / "thresholds.json"
-        stand_in_thresholds().save(thresholds)
-        planner = {} if bundle is None else {"bundle": bundle}
-        options = {PLANNER: planner, CAMERA_GUARD: {}, SUPERVISOR: {"profile": "simulation", "thresholds": thresholds}}
+        manifest = load_manifest(bundle) if bundle else write_stand_in_bundle(directory / "bundle")
+        wide_thresholds(manifest).save(thresholds)
+        planner = {"bundle": bundle} if bundle else {"bundle_hash": manifest.core_hash}
+        supervisor = {"profile": "simulation", "thresholds": thresholds, "bundle": bundle or directory / "bundle"}
+        options = {PLANNER: planner, CAMERA_GUARD: {}, SUPERVISOR: supervisor}
         self.link = self._make_link()
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         specs = [ProcessSpec(name, self.command(name, options[name]), environment) for name in PROCESSES]

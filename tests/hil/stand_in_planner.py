@@ -25,13 +25,13 @@ STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
 class ConstantVelocityBody:
     """A planner body that makes a straight plan of every new front picture, until it dies if so asked."""
 
-    def __init__(self, dies_after: int) -> None:
+    def __init__(self, dies_after: int, bundle_hash: str) -> None:
         self._lock = threading.Lock()
         self._ego: EgoState | None = None
         self._front: CameraFrame | None = None
         self._planned = -1
         self._count = self._beats = 0
-        self._dies_after = dies_after
+        self._dies_after, self._bundle_hash = dies_after, bundle_hash
 
     def receive(self, message, now) -> None:
         with self._lock:
@@ -67,7 +67,7 @@ class ConstantVelocityBody:
             uncertainty=Uncertainty(0.1 * ones, 0 * ones, ones, 0.0),
             passes=PassCount(1, 1, STEPS),
             stage_ms={"all": 0.1},
-            bundle_hash="stand-in",
+            bundle_hash=self._bundle_hash,
         )
 
     def heartbeat(self, now) -> Heartbeat:
@@ -76,7 +76,7 @@ class ConstantVelocityBody:
 
 
 def planner_host(options) -> PlannerHost:
-    body = ConstantVelocityBody(options["dies_after"])
+    body = ConstantVelocityBody(options["dies_after"], options["bundle_hash"])
     return PlannerHost(body, options["plan_period_s"], realtime_priority=options["realtime_priority"])
 
 
@@ -84,6 +84,7 @@ ROLE = Role(
     PLANNER,
     (
         Option("dies_after", int, 0, "plans before the worker breaks, 0: never"),
+        Option("bundle_hash", str, "stand-in", "core that plans claim to be of"),
         Option("plan_period_s", float, 0.05, "seconds between plans", 0.0, 5.0),
         REALTIME_OPTION,
     ),

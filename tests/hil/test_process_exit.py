@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onboard_vla.calibration.provisional import provisional_thresholds
 from onboard_vla.core.cameras import FRONT, CameraFrame
 from onboard_vla.core.clock import system_now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE
-from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
+
+from .stand_in_bundle import write_stand_in_bundle
 
 STAND_IN_PLANNER = Path(__file__).with_name("stand_in_planner.py")
 LIMIT_S = 30.0
@@ -87,6 +90,26 @@ def test_a_configuration_that_is_not_acceptable_is_one_line_and_status_2(transpo
 
     expected = f"{process}: {path}, line 3: freshness.ego_stop_s: expected 0.04 to 1 s, found '.nan'"
     assert (status, lines) == (EXIT_CONFIGURATION, [expected])
+
+
+def test_supervisor_refuses_thresholds_of_another_precision_with_field_and_both_values(transport, directory) -> None:
+    manifest = write_stand_in_bundle(directory / "bundle", precision="fp32")
+    provisional_thresholds(manifest.core_hash, "int8").save(directory / "thresholds.json")
+    options = [("thresholds", directory / "thresholds.json"), ("profile", "simulation")]
+
+    status, lines = ends(command(transport, directory, SUPERVISOR, *options, ("bundle", directory / "bundle")))
+
+    assert (status, len(lines)) == (EXIT_CONFIGURATION, 1), lines
+    assert "thresholds precision is 'int8', the bundle's is 'fp32'" in lines[0]
+
+
+def test_supervisor_refuses_thresholds_without_a_bundle_to_hold_them_against(transport, directory) -> None:
+    provisional_thresholds("core", "int8").save(directory / "thresholds.json")
+
+    status, lines = ends(command(transport, directory, SUPERVISOR, ("thresholds", directory / "thresholds.json")))
+
+    assert (status, len(lines)) == (EXIT_CONFIGURATION, 1), lines
+    assert "bundle is not set" in lines[0]
 
 
 def make_link(transport: str, directory: Path):
