@@ -1,7 +1,7 @@
 """A provisional thresholds file for a bundle: numbers to start with, and no guarantee of any kind.
 
-Only the supervisor's simulation profile accepts such a file. The numbers come from the safety sheet's table, or from
-the signals of a few driven scenes; a few scenes certify nothing (1 % risk at 95 % confidence needs 299 scenes without
+Only the supervisor's simulation profile accepts such a file. The numbers come from the table below, or from the
+signals of a few driven scenes; a few scenes certify nothing (1 % risk at 95 % confidence needs 299 scenes without
 failure), so nothing here is called a risk or a confidence.
 """
 
@@ -26,9 +26,12 @@ from onboard_vla.core.thresholds import (
 )
 
 TABLE: dict[str, tuple[float, str]] = {
-    SPREAD_REDUCE: (0.5, "safety sheet 3.2: about a 50 cm blur (0.555 m), or straight against left (0.481 m)"),
-    SPREAD_FALLBACK: (1.0, "safety sheet 3.2: two thirds of go against brake (1.483 m)"),
-    OUTSIDE_MASS: (0.05, "safety sheet 3.2 item 1: hard limit"),
+    SPREAD_REDUCE: (
+        0.5,
+        "own table; on AutoVLA's codebook a 50 cm blur has 0.555 m, straight against left 0.481 m",
+    ),
+    SPREAD_FALLBACK: (1.0, "own table: two thirds of the spread of go against brake on AutoVLA's codebook (1.483 m)"),
+    OUTSIDE_MASS: (0.05, "own table: more than a twentieth of the probability on tokens that are no actions"),
     CHOSEN_MASS: (0.1, "own: a tenth of the probability within 0.3 m of the chosen action"),
 }
 """Values without any scene."""
@@ -88,7 +91,7 @@ def provisional_thresholds(
         values[SPREAD_REDUCE] = REDUCE_FACTOR * spread, f"{REDUCE_FACTOR:g} x the largest spread in {counted}"
         values[SPREAD_FALLBACK] = FALLBACK_FACTOR * spread, f"{FALLBACK_FACTOR:g} x the largest spread in {counted}"
         values[CHOSEN_MASS] = CHOSEN_FACTOR * chosen, f"{CHOSEN_FACTOR:g} x the smallest mass in {counted}"
-    source = f"scenes {', '.join(names)}" if scenes else "fixed values of the safety sheet"
+    source = f"scenes {', '.join(names)}" if scenes else "fixed values of calibration/provisional.py"
     return Thresholds(
         core_hash=core_hash,
         precision=precision,

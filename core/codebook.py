@@ -2,7 +2,8 @@
 
 A token is the motion of one planning step (0.5 s): at each of S sub-steps the four corners LF, RF, RB, LB (left front,
 right front, right back, left back) of a box centred on the reference point, in the frame of the pose before the step.
-The start pose is not included. Layout and distance are AutoVLA's (reference: autovla sheet section 1.6).
+The start pose is not included. Layout and distance are AutoVLA's (Zhou et al. 2025, arXiv:2506.13757; in
+ucla-mobility/AutoVLA: models/action_tokenizer.py, tools/action_token/action_token_cluster.py).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ FAST, SLOW = "fast", "slow"
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """Signals of one decode, from raw logits before any warping (reference: safety sheet section 3.2).
+    """Signals of one decode, from raw logits before any warping (see kernels/reference_actions.py).
 
     `spread_m`: (T,) float32, root-mean-square distance of the action distribution from its mean, metres per step.
     `outside_mass`: (T,) float32, probability outside the action tokens. `chosen_mass`: (T,) float32, probability within

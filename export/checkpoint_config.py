@@ -16,7 +16,8 @@ IMAGE_STD = (0.26862954, 0.26130258, 0.27577711)
 RESAMPLE = "pil_bicubic"
 """Filter of qwen_vl_utils and the image processor."""
 SECOND_PER_GRID = 1.0
-"""Seconds between frame pairs as the language model's positions count them (reference: autovla sheet section 1.2)."""
+"""Seconds between frame pairs as the language model's positions count them: transformers' default of
+second_per_grid_ts in Qwen2.5-VL's get_rope_index, and what ucla-mobility/AutoVLA's models/autovla.py runs with."""
 MAX_NEW_TOKENS = 256
 """Token budget of an answer when the generation configuration names none; AutoVLA's slow answers stay below it."""
 

@@ -19,8 +19,9 @@ INT8_LIMIT = 127
 SCALE_NUDGE = 2.0**-9
 """Relative distance between the scales of MatMuls that share an input.
 
-Equal quantise nodes are merged by ONNX Runtime, and a shared one is not fused with its MatMuls (reference: export sheet
-section 4, trap 1). Upwards, so nothing is clipped; large enough to survive a cast to float16.
+Equal quantise nodes are merged by ONNX Runtime's common subexpression elimination, and a shared one is not fused with
+its MatMuls: weights are then expanded at every run (seen with 1.31; `fusion_check` catches it, and a test shows it).
+Upwards, so nothing is clipped; large enough to survive a cast to float16.
 """
 
 

@@ -1,6 +1,8 @@
 """Reference of the action-token kernel: what one decoding step's logits say about the motion, in float64.
 
-Reference: safety sheet section 3.2. All figures come from raw logits, before any temperature, penalty or truncation.
+All figures come from raw logits: AutoVLA decodes with temperatures down to 0.2 and top-p down to 0.2, and what is left
+after such warping no longer says how sure the model was. Spread is in metres because entropy counts equal motions as
+doubt (Rao's quadratic entropy weighs by distance: Rao 1982, Theor. Popul. Biol. 21).
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NEAR_M = 0.3
-"""Radius in metres within which tokens count as the same motion (reference: safety sheet section 3.2, signal 4)."""
+"""Radius in metres within which tokens count as the same motion; own choice."""
 
 
 @dataclass(frozen=True)

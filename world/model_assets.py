@@ -29,7 +29,8 @@ CAMERAS: dict[str, Any] = {
         for camera in PROMPT_CAMERAS
     ],
 }
-"""Crop boxes are fractions of the source picture, cut before resizing. Mean and std: Qwen2.5-VL (autovla sheet)."""
+"""Crop boxes are fractions of the source picture, cut before resizing. Mean and std: CLIP's, as in
+Qwen2.5-VL's image processor (transformers, OPENAI_CLIP_MEAN and OPENAI_CLIP_STD)."""
 
 
 def _segments() -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ MAX_SPEED_MPS = 40.0
 MAX_CURVATURE_PER_M = 0.2
 """Turning radius of 5 m, a passenger car's limit."""
 MAX_LATERAL_MPS2 = 5.0
-"""About NAVSIM's comfort bound of 4.89 m/s^2 (reference: autovla sheet section 1.9)."""
+"""About NAVSIM's comfort bound of 4.89 m/s^2 (autonomousvision/navsim, pdm_comfort_metrics.py)."""
 MIN_ACCELERATION_MPS2, MAX_ACCELERATION_MPS2 = -8.0, 4.0
 CARD_SPEEDS_MPS = tuple(float(v) for v in range(0, 45, 5))
 INTEGRATION_STEP_S = 0.02
