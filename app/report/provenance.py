@@ -25,7 +25,7 @@ def machine_summary() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
         "memory": gibibytes,
         "system": f"{platform.system()} {platform.machine()}",
-        "load average before the run": f"{os.getloadavg()[0]:.2f}",
+        "load average when this was written": f"{os.getloadavg()[0]:.2f}",
     }
 
 
