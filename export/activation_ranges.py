@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,16 @@ def save_ranges(folder: Path, ranges: ActivationRanges) -> Path:
     return path
 
 
+def check_fingerprint(folder: Path) -> None:
+    """Hold a checkpoint folder against its ranges' fingerprint; without ranges there is nothing to hold it against.
+
+    Raises:
+        CheckpointError: the ranges cannot be read, or the folder's files are not those that they were made for.
+    """
+    if (folder / RANGES_FILE).is_file():
+        _read(folder)
+
+
 def load_ranges(folder: Path, inputs: Mapping[str, int]) -> ActivationRanges:
     """Read `calibration_ranges.npz` of a checkpoint folder.
 
@@ -70,17 +81,7 @@ def load_ranges(folder: Path, inputs: Mapping[str, int]) -> ActivationRanges:
         CheckpointError: the file cannot be read, was made for other weights or prompts, or does not fit the layers.
     """
     path = folder / RANGES_FILE
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        made_for, scenes, origin = str(arrays["fingerprint"]), int(arrays["scenes"]), str(arrays["scenes_from"])
-    except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
-        raise CheckpointError(f"{path} cannot be read as activation ranges: {error!r}") from error
-    if made_for != (found := fingerprint(folder)):
-        raise CheckpointError(
-            f"{path} was made for weights and prompt of sha256 {made_for[:12]}, the folder's are {found[:12]}: "
-            "observe again (python -m onboard_vla.calibration.observe) or remove the file"
-        )
+    arrays, scenes, origin = _read(folder)
     largest = {name[len(LARGEST) :]: array for name, array in arrays.items() if name.startswith(LARGEST)}
     expected = {name: (count,) for name, count in inputs.items()}
     shapes = {name: array.shape for name, array in largest.items()}
@@ -92,3 +93,21 @@ def load_ranges(folder: Path, inputs: Mapping[str, int]) -> ActivationRanges:
     if bad := sorted(name for name, array in largest.items() if not (np.isfinite(array) & (array >= 0)).all()):
         raise CheckpointError(f"{path}: the ranges of {bad[0]} are not finite and at least 0")
     return ActivationRanges(largest, scenes, origin)
+
+
+def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], int, str]:
+    """All arrays, number of scenes and where they come from, after the fingerprint was checked."""
+    path = folder / RANGES_FILE
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        made_for, scenes, origin = str(arrays["fingerprint"]), int(arrays["scenes"]), str(arrays["scenes_from"])
+    except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
+        raise CheckpointError(f"{path} cannot be read as activation ranges: {error!r}") from error
+    if made_for != (found := fingerprint(folder)):
+        raise CheckpointError(
+            f"{folder}: weights, configuration, prompt and tokenizer have sha256 {found}, {RANGES_FILE} was made for "
+            f"{made_for}: if nobody changed them a file is damaged, copy the checkpoint again; after a change observe "
+            "again (python -m onboard_vla.calibration.observe)"
+        )
+    return arrays, scenes, origin

@@ -13,7 +13,7 @@ import onnx
 from onboard_vla import __version__
 from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest
 from onboard_vla.core.errors import BundleError
-from onboard_vla.export.activation_ranges import ActivationRanges
+from onboard_vla.export.activation_ranges import ActivationRanges, check_fingerprint
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
@@ -68,6 +68,7 @@ def export_bundle(
     progress = progress or (lambda _stage, _share: None)
     progress("read checkpoint", 0.0)
     source = Source.open(checkpoint)
+    check_fingerprint(checkpoint)
     export = _Export(source, precision, progress, None if fallbacks is None else frozenset(fallbacks))
     golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)
     progress("read checkpoint", 1.0)

@@ -76,7 +76,10 @@ class Checkpoint:
         found = set(self._keys)
         if missing := sorted(set(expected) - found):
             names = file_names(missing, self._files)
-            raise CheckpointError(f"{self.folder} lacks {len(missing)} of {len(expected)} tensors: {_listed(names)}")
+            raise CheckpointError(
+                f"{self.folder} lacks {len(missing)} of {len(expected)} tensors: {_listed(names)}; "
+                "copy the checkpoint again, or save the whole model"
+            )
         allowed = {*expected, HEAD} if self.tied else set(expected)
         if unknown := sorted(found - allowed):
             names = [self._keys[name] for name in unknown]

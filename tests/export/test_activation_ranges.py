@@ -9,7 +9,8 @@ import pytest
 
 from onboard_vla.calibration.observe import main
 from onboard_vla.core.errors import CheckpointError
-from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, save_ranges
+from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, fingerprint, save_ranges
+from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.source import GOLDEN, Source
 
 
@@ -37,8 +38,21 @@ def test_observed_ranges_are_those_of_the_scenes(copied, capsys):
 def test_ranges_of_other_weights_or_prompts_are_refused(copied):
     prompt = (copied / "prompt.json").read_text()
     (copied / "prompt.json").write_text(prompt + " ")
-    with pytest.raises(CheckpointError, match=r"made for weights and prompt of sha256 \w{12}, the folder's are \w{12}"):
+    with pytest.raises(CheckpointError, match=r"have sha256 \w{64}, calibration_ranges\.npz was made for \w{64}: "):
         Source.open(copied).ranges(None, ignore)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_one_flipped_byte_of_the_weights_is_one_line_with_both_hashes(copied, tmp_path, precision):
+    before = fingerprint(copied)
+    data = bytearray((copied / "model.safetensors").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copied / "model.safetensors").write_bytes(data)
+    with pytest.raises(CheckpointError, match="a file is damaged, copy the checkpoint again") as caught:
+        export_bundle(copied, tmp_path / "bundle", precision=precision)
+    assert before in str(caught.value)
+    assert fingerprint(copied) in str(caught.value)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_damaged_or_unfit_ranges_are_refused(copied):
