@@ -20,7 +20,7 @@ def prepare_with_progress(
 ) -> PreparedBundle:
     """Export with a progress bar, or take the bundle in `given`, then show what came of it."""
     cache = out / "bundles"
-    with Progress(console=console, transient=True) as bar:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("bundle", total=1.0)
 
         def progress(words: str, share: float) -> None:

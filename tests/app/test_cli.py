@@ -145,3 +145,13 @@ def test_export_writes_a_bundle_and_shows_its_figures(tmp_path, capsys):
 
 def onboard_vla_folder():
     return Path(onboard_vla.__file__).parent
+
+
+def test_refused_export_says_one_line_and_nothing_else(tmp_path):
+    """As a child process whose output is piped: no remains of a progress bar."""
+    words = [sys.executable, "-m", "onboard_vla.app.cli", "export", str(tmp_path), "--out", str(tmp_path / "out")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    assert "config.json is missing" in ended.stderr
