@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from onboard_vla.core.conditions import DAY, DRY, MOTORWAY, RURAL, URBAN
 from onboard_vla.safety.camera_guard_config import NOISE_FREE_STANDSTILL_S, CameraGuardConfig
 from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
+from onboard_vla.safety.operating_domain import OperationalDesignDomain
+from onboard_vla.world.world import AREA
 
 SIMULATED_VEHICLE = SupervisorConfig(
     profile=SIMULATION_PROFILE,
+    odd=OperationalDesignDomain(road_classes=(RURAL, URBAN, MOTORWAY), lights=(DAY,), weathers=(DRY,), areas=(AREA,)),
     camera_guard=CameraGuardConfig(frozen_standstill_s=NOISE_FREE_STANDSTILL_S),
 )
 """Provisional thresholds are accepted, and its cameras have no noise."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from onboard_vla.core.cameras import CAMERAS, CameraFrame
+from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.objects import ObjectList
@@ -61,6 +62,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("objects", ObjectList, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 10.0),
     Topic("lanes", LaneObservation, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 10.0),
     Topic("route", Route, VEHICLE, (PLANNER, SUPERVISOR), Delivery.LATCHED, 1, 0.0),
+    Topic("conditions", OperatingConditions, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 1.0),
     Topic("operator", OperatorCommand, VEHICLE, (SUPERVISOR,), Delivery.QUEUE, 10, 0.0),
     Topic("driver", DriverState, VEHICLE, (SUPERVISOR,), Delivery.QUEUE, 10, 0.0),
     Topic("plan", Plan, PLANNER, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 5, 5.0),

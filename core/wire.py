@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from onboard_vla.core.cameras import CameraCalibration, CameraFrame
+from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.objects import ObjectList
@@ -40,6 +41,7 @@ Message = (
     | ObjectList
     | Route
     | LaneObservation
+    | OperatingConditions
     | Plan
     | PlanRejection
     | Heartbeat

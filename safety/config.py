@@ -16,6 +16,7 @@ from onboard_vla.core.safe_trajectory import SHADOW
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.validated import Validated, choice, limit, names
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
+from onboard_vla.safety.operating_domain import OperationalDesignDomain
 
 VEHICLE_PROFILE, SIMULATION_PROFILE = "vehicle", "simulation"
 PROFILES = (VEHICLE_PROFILE, SIMULATION_PROFILE)
@@ -254,6 +255,7 @@ class SupervisorConfig(Validated):
     planner_process: str = choice(PLANNER, "own: name in its heartbeats")
     guard_process: str = choice(CAMERA_GUARD, "own: name in its heartbeats")
     vehicle: VehicleGeometry = field(default_factory=VehicleGeometry)
+    odd: OperationalDesignDomain = field(default_factory=OperationalDesignDomain)
     camera_guard: CameraGuardConfig = field(default_factory=CameraGuardConfig)
     freshness: FreshnessLimits = field(default_factory=FreshnessLimits)
     ego: EgoLimits = field(default_factory=EgoLimits)
@@ -277,3 +279,9 @@ class SupervisorConfig(Validated):
             raise ConfigurationError("SupervisorConfig.ladder: rejections exceed the window they are counted in")
         if not self.freshness.ego_warn_s <= self.freshness.ego_stop_s <= self.freshness.ego_emergency_s:
             raise ConfigurationError("SupervisorConfig.freshness: expected ego_warn_s <= ego_stop_s <= ego_emergency_s")
+        if self.odd.speed_min_mps >= self.odd.speed_max_mps:
+            raise ConfigurationError("SupervisorConfig.odd: expected speed_min_mps below speed_max_mps")
+        cap, fastest = self.fallback.speed_cap_mps, self.odd.speed_max_mps
+        if cap > fastest:
+            expected = f"expected at most odd.speed_max_mps, {fastest:g}"
+            raise ConfigurationError(f"SupervisorConfig.fallback.speed_cap_mps: {expected}, found {cap:g}")

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.cameras import FRONT
 from onboard_vla.core.clock import Now, nanoseconds, seconds
+from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.errors import GeometryError
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.safe_trajectory import ENGAGE, REARM, SHADOW, Engagement, Mode, SafeTrajectory
 from onboard_vla.core.verdict import Reason
-from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
+from onboard_vla.safety.config import SIMULATION_PROFILE, VEHICLE_PROFILE, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
@@ -32,6 +33,7 @@ from onboard_vla.safety.inputs import EGO, InputMessage, Inputs
 from onboard_vla.safety.ladder import LadderInputs, LadderState, PlanOutcome, Request, step
 from onboard_vla.safety.last_resort import StoredStop, store_stop
 from onboard_vla.safety.longitudinal import POINTS
+from onboard_vla.safety.operating_domain import DomainWatch, undeclared
 from onboard_vla.safety.plan_guard import Judgement, PlanGuard
 from onboard_vla.safety.publication import (
     FALLBACK,
@@ -71,6 +73,7 @@ class Supervisor:
         self.state = LadderState()
         self._self_test = self_test(config, self.config_hash)
         self._inputs = Inputs(config)
+        self._domain = DomainWatch(config.odd, config.freshness.future_s)
         thresholds = config.thresholds
         self._guard = PlanGuard(config, thresholds.core_hash if thresholds else None)
         self._gate = HazardGate(config.collision, config.fallback, config.stop)
@@ -102,10 +105,13 @@ class Supervisor:
         self._inputs.route = route
         return None
 
-    def receive(self, message: InputMessage, now: Now) -> None:
+    def receive(self, message: InputMessage | OperatingConditions, now: Now) -> None:
         """Take one message; whatever it holds, this never raises."""
         try:
-            self._inputs.receive(message, now)
+            if isinstance(message, OperatingConditions):
+                self._domain.receive(message, now)
+            else:
+                self._inputs.receive(message, now)
         except Exception as error:
             self._internal = Reason("INTERNAL_ERROR", 1.0, 0.0, f"receive {type(message).__name__}: {error!r}"[:300])
 
@@ -126,7 +132,8 @@ class Supervisor:
         outcomes = self._judge_plans(motion, now)
         self._busy = bool(outcomes)
         gap = self._tick_gap(now)
-        requests = self._requests(motion, now) + gap
+        outside = self._domain.requests(None if motion is None else motion.speed_mps, now)
+        requests = self._requests(motion, now) + gap + outside
         commands, restarted = tuple(self._inputs.commands), self._inputs.planner_restarted
         self._inputs.commands.clear()
         self._inputs.planner_restarted = False
@@ -143,7 +150,7 @@ class Supervisor:
                 speed_mps=None if motion is None else motion.speed_mps,
                 handback=self._handback(motion, now),
                 reset_shadow=restarted,
-                obstacles=self._obstacles(commands),
+                obstacles=self._obstacles(commands, outside),
                 stamp_ns=now.stamp_ns,
             ),
             now.monotonic_ns,
@@ -160,11 +167,16 @@ class Supervisor:
             return shadow_message(stepped, self._sequence, self.config_hash, reasons, now)
         return self._publish(motion, reasons, now)
 
-    def _obstacles(self, commands: tuple[str, ...]) -> tuple[Reason, ...]:
-        """What stands against engaging and re-arming beside the requests of this tick."""
+    def _obstacles(self, commands: tuple[str, ...], outside: list[Request]) -> tuple[Reason, ...]:
+        """What stands against engaging and re-arming whatever level it asks for. `outside`: of the design domain."""
         if ENGAGE in commands or REARM in commands:
             self._self_test = self_test(self.config, self.config_hash)
-        found = [] if self._self_test is None else [self._self_test]
+        found = [request.reason for request in outside if request.level <= Mode.FALLBACK]
+        if self._self_test is not None:
+            found.append(self._self_test)
+        missing = undeclared(self.config.odd)
+        if missing is not None and self.config.profile == VEHICLE_PROFILE:
+            found.append(missing)
         if self.config.authority == SHADOW:
             found.append(Reason("SHADOW_ONLY", 1.0, 0.0, "configured to watch: authority is shadow"))
         return tuple(found)
@@ -310,7 +322,8 @@ class Supervisor:
         path = plan_path(accepted.placed, motion)
         objects = self._inputs.objects.confirmed.at(now.stamp_ns)
         leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle, self._inputs.lane_line)
-        cap = self._reduced_cap(motion) if self.state.mode is Mode.REDUCED else config.ego.speed_max_mps
+        reduced = self._reduced_cap(motion) if self.state.mode is Mode.REDUCED else math.inf
+        cap = min(reduced, config.odd.speed_max_mps)
         demand = self._demand(motion, now)
         return follow_plan(accepted.placed, path, motion, demand, now.stamp_ns, leads, cap, config.fallback)
 

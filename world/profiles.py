@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from onboard_vla.core.conditions import MOTORWAY, RURAL, URBAN
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -17,6 +19,7 @@ class Profile:
     """
 
     name: str
+    road_class: str
     speed_limits_mps: tuple[float, ...]
     lane_width_m: float
     shoulder_m: float
@@ -51,6 +54,7 @@ PROFILES: dict[str, Profile] = {
     for profile in (
         Profile(
             name="quiet_road",
+            road_class=RURAL,
             speed_limits_mps=(8.0, 9.0, 10.0),
             lane_width_m=3.75,
             shoulder_m=1.25,
@@ -81,6 +85,7 @@ PROFILES: dict[str, Profile] = {
         ),
         Profile(
             name="urban",
+            road_class=URBAN,
             speed_limits_mps=(10.0, 12.0, 13.9),
             lane_width_m=3.5,
             shoulder_m=2.3,
@@ -111,6 +116,7 @@ PROFILES: dict[str, Profile] = {
         ),
         Profile(
             name="rural",
+            road_class=RURAL,
             speed_limits_mps=(19.4, 22.2, 25.0),
             lane_width_m=3.6,
             shoulder_m=1.5,
@@ -141,6 +147,7 @@ PROFILES: dict[str, Profile] = {
         ),
         Profile(
             name="motorway",
+            road_class=MOTORWAY,
             speed_limits_mps=(27.8, 30.6, 33.0),
             lane_width_m=3.75,
             shoulder_m=2.5,

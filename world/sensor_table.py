@@ -85,6 +85,7 @@ SENSOR_TABLE: dict[str, SensorRow] = {
             ("misread share", 0.002, "of signal frames: another state is reported"),
         ),
     ),
+    "conditions": SensorRow("conditions", 1.0, 0.1, ()),
     "route": SensorRow("route", 0.0, 0.0, ()),
 }
 """`modelled` rows; under `perfect` the rates hold, noise is zero and nothing is late. The route is given once, exactly.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.clock import NANOSECONDS, nanoseconds, seconds
+from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.objects import ObjectList
@@ -21,7 +22,7 @@ from onboard_vla.world.sensor_table import MODELLED, SENSOR_KINDS, SENSOR_TABLE,
 if TYPE_CHECKING:
     from onboard_vla.world.world import World
 
-Sensed = EgoState | WheelSpeed | ObjectList | LaneObservation
+Sensed = EgoState | WheelSpeed | ObjectList | LaneObservation | OperatingConditions
 
 __all__ = ["SENSOR_KINDS", "SENSOR_TABLE", "Sensed", "SensorModel", "SensorRow"]
 
@@ -40,7 +41,7 @@ class SensorModel:
         ego_rng, object_rng, lane_rng, wheel_rng = (np.random.default_rng(s) for s in streams)
         self._ego, self._objects, self._lanes = _EgoSensor(ego_rng), ObjectSensor(object_rng), _LaneSensor(lane_rng)
         self._wheels = _WheelSensor(wheel_rng)
-        self._next_ns = {"ego": 0, "wheel_speed": 0, "objects": 0, "lanes": 0}
+        self._next_ns = {"ego": 0, "wheel_speed": 0, "objects": 0, "lanes": 0, "conditions": 0}
         self._waiting: list[tuple[int, Sensed]] = []
 
     def due(self, world: World) -> list[Sensed]:
@@ -68,6 +69,8 @@ class SensorModel:
             return WheelSpeed(truth.stamp_ns, truth.speed_mps) if exact else self._wheels.measure(truth)
         if sensor == "objects":
             return world.objects() if exact else self._objects.measure(world.objects(), world.ego)
+        if sensor == "conditions":
+            return world.conditions
         return world.lanes() if exact else self._lanes.measure(world.lanes(), world.ego)
 
 

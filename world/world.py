@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onboard_vla.core.clock import nanoseconds, seconds
+from onboard_vla.core.conditions import DAY, DRY, OperatingConditions
 from onboard_vla.core.ego import EgoState, VehicleGeometry
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.geometry import wrap_angle
@@ -23,6 +24,8 @@ from onboard_vla.world.traffic import Traffic
 from onboard_vla.world.vehicle import Control, Vehicle
 from onboard_vla.world.violations import Violation
 
+AREA = "world"
+"""The one mapped area that there is."""
 START_S_M = 30.0
 """Where the ego vehicle starts on the route."""
 LANE_BEHIND_M, LANE_STEP = 10.0, 2
@@ -102,6 +105,11 @@ class World:
     def command(self) -> str:
         """The navigation command in force."""
         return self.route.command_at(self.ego_s_m)
+
+    @property
+    def conditions(self) -> OperatingConditions:
+        """It is always a dry day in this world."""
+        return OperatingConditions(self.time_ns, self.profile.road_class, DAY, DRY, AREA)
 
     @property
     def violations(self) -> list[Violation]:

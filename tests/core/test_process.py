@@ -107,6 +107,7 @@ def test_readiness_asks_for_what_the_vehicle_sends() -> None:
         "objects",
         "lanes",
         "route",
+        "conditions",
         "operator",
         "driver",
     ]

@@ -11,6 +11,7 @@ import numpy as np
 
 from onboard_vla.core.cameras import CAMERAS
 from onboard_vla.core.clock import Now
+from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.geometry import Polyline, compose, inverse
 from onboard_vla.core.objects import ObjectList, TrackedObject
@@ -20,6 +21,7 @@ from onboard_vla.core.safe_trajectory import OperatorCommand, SafeTrajectory
 from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
 from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
+from onboard_vla.safety.operating_domain import OperationalDesignDomain
 from onboard_vla.safety.supervisor import Supervisor
 
 TICK_NS = 20_000_000
@@ -36,6 +38,10 @@ def make_thresholds(core_hash: str = CORE_HASH, provisional: bool = True) -> Thr
 
 def simulation_config(**changes) -> SupervisorConfig:
     return SupervisorConfig(**{"profile": SIMULATION_PROFILE, "thresholds": make_thresholds(), **changes})
+
+
+DECLARED = OperationalDesignDomain(road_classes=("urban",), lights=("day",), weathers=("dry",), areas=("test",))
+"""The domain that the range below is in."""
 
 
 def straight_line(length_m: float = 3000.0, heading: float = 0.0, origin=(0.0, 0.0)) -> np.ndarray:
@@ -185,6 +191,7 @@ class Range:
         self.beats = 0
         self.edit: dict[type, Callable] = {}
         self.object_latency_s = 0.1
+        self.conditions = {"road_class": "urban", "light": "day", "weather": "dry", "area": "test"}
         self._object_queue: list[tuple[int, ObjectList]] = []
 
     @property
@@ -241,6 +248,8 @@ class Range:
         self.send("ego", EgoState(now.stamp_ns, v.x, v.y, v.heading, v.speed, v.acceleration, yaw_rate))
         if k == 0:
             self.send("route", self.route())
+        if k % 50 == 0:
+            self.send("conditions", OperatingConditions(now.stamp_ns, **self.conditions))
         if k % 5 == 0:
             self._object_queue.append((k + round(self.object_latency_s / 0.02), self.objects()))
             self.send("lanes", self.lanes())

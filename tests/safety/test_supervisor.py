@@ -18,6 +18,7 @@ from onboard_vla.safety.config import LadderSettings, SupervisorConfig
 from onboard_vla.safety.supervisor import Supervisor
 
 from .driving_range import (
+    DECLARED,
     Mover,
     Range,
     codes,
@@ -94,9 +95,12 @@ class TestThresholds:
     @pytest.mark.parametrize(
         ("config", "code"),
         [
-            (SupervisorConfig(profile="vehicle", ladder=QUICK), "THRESHOLDS_MISSING"),
+            (SupervisorConfig(profile="vehicle", ladder=QUICK, odd=DECLARED), "THRESHOLDS_MISSING"),
             (SupervisorConfig(profile="simulation", ladder=QUICK), "THRESHOLDS_MISSING"),
-            (SupervisorConfig(profile="vehicle", ladder=QUICK, thresholds=make_thresholds()), "THRESHOLDS_PROVISIONAL"),
+            (
+                SupervisorConfig(profile="vehicle", ladder=QUICK, odd=DECLARED, thresholds=make_thresholds()),
+                "THRESHOLDS_PROVISIONAL",
+            ),
         ],
     )
     def test_without_valid_thresholds_the_fallback_drives_at_best(self, config, code):
@@ -109,7 +113,7 @@ class TestThresholds:
         assert drive.vehicle.speed == pytest.approx(8.0, abs=0.5)
 
     def test_certified_thresholds_let_a_vehicle_reach_nominal(self):
-        nominal(profile="vehicle", thresholds=make_thresholds(provisional=False))
+        nominal(profile="vehicle", odd=DECLARED, thresholds=make_thresholds(provisional=False))
 
     def test_plans_of_another_bundle_lead_to_the_fallback_at_once(self):
         drive = nominal()

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.objects import ObjectList, TrackedObject
@@ -61,6 +62,7 @@ def test_table_keeps_the_promised_bounds():
         (WheelSpeed, 50.0, 1.0, 20.0),
         (ObjectList, 10.0, 100.0, 140.0),
         (LaneObservation, 10.0, 40.0, 80.0),
+        (OperatingConditions, 1.0, 80.0, 120.0),
     ],
 )
 def test_messages_come_at_their_rate_and_age(modelled, message, rate_hz, least_ms, most_ms):
@@ -72,10 +74,11 @@ def test_messages_come_at_their_rate_and_age(modelled, message, rate_hz, least_m
 
 def test_perfect_sensors_tell_the_truth_at_once():
     world = World(2, "quiet_road")
-    ego, wheels, objects, lanes = SensorModel(0, "perfect").due(world)
+    ego, wheels, objects, lanes, conditions = SensorModel(0, "perfect").due(world)
     assert ego == world.ego
     assert wheels == WheelSpeed(world.ego.stamp_ns, world.ego.speed_mps)
     assert objects == world.objects()
+    assert conditions == OperatingConditions(0, "rural", "day", "dry", "world")
     np.testing.assert_array_equal(lanes.centreline, world.lanes().centreline)
 
 
