@@ -30,7 +30,7 @@ class Figures:
     best two logits (agreement means little where that is small). `spread_m` is the root-mean-square distance of the
     action distribution from its mean in the reference, `spread_shift_m` its mean change.
     Over `scenes` scenes: share with the same fork decision, largest change of the fork's logit difference, and the
-    average displacement between both greedy trajectories, mean and worst.
+    average displacement between both greedy trajectories: mean, 95th percentile (an order statistic) and worst.
     Two figures are blind to near ties, where either choice is as good: `preference_loss_max`, by how many nats the
     reference prefers its own action to the bundle's (0 where they agree), worst step; `fork_loss_max`, the same for the
     fork, worst scene. `motion_shift_mean_m`: distance between the expected end points of one token's motion under both
@@ -50,6 +50,7 @@ class Figures:
     fork_agreement: float
     fork_shift_max: float
     ade_mean_m: float
+    ade_p95_m: float
     ade_max_m: float
     outside_share: float
     preference_loss_max: float
@@ -103,6 +104,7 @@ def compare(
         fork_agreement=float(scenes["fork_same"].mean()),
         fork_shift_max=float(scenes["fork_shift"].max()),
         ade_mean_m=float(scenes["ade_m"].mean()),
+        ade_p95_m=float(np.quantile(scenes["ade_m"], 0.95, method="inverted_cdf")),
         ade_max_m=float(scenes["ade_m"].max()),
         outside_share=float(steps["outside"].mean()),
         preference_loss_max=float(steps["preference_loss"].max()),
