@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onboard_vla import __version__
-from onboard_vla.app import config_commands, demo_commands
+from onboard_vla.app import config_commands, demo_commands, faults_commands
 from onboard_vla.core.errors import EnvironmentLacksError, OnboardVlaError
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ def main() -> None:
 
 demo_commands.register(app)
 config_commands.register(app)
+faults_commands.register(app)
 
 
 if __name__ == "__main__":

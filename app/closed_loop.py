@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onboard_vla.app.closed_loop_record import RunRecord
 from onboard_vla.app.closed_loop_recorder import RunRecorder
@@ -71,18 +72,25 @@ class ProcessControl(Protocol):
         """The declared time of absence is over; a launcher that restarts by itself ignores this."""
 
 
+class PictureSource(Protocol):
+    """Takes the pictures of all cameras (world.render.Renderer)."""
+
+    def render(self, world: World) -> dict[str, NDArray[np.uint8]]:
+        """Pictures (H, W, 3) uint8 at the world's present instant."""
+
+
 @dataclass
 class Scene:
     """The world and everything of the vehicle that is not under test."""
 
     world: World
-    renderer: Renderer
+    renderer: PictureSource
     sensors: SensorModel
     driver: Expert
     gate: VehicleGate
 
     @staticmethod
-    def build(seed: int, profile: str, sensor: str, renderer: Renderer | None = None) -> Scene:
+    def build(seed: int, profile: str, sensor: str, renderer: PictureSource | None = None) -> Scene:
         """A fresh scene; pass a renderer to spare compiling and allocating it again."""
         world = World(seed, profile)
         return Scene(

@@ -25,9 +25,10 @@ from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process_graph import CAMERA_GUARD
 from onboard_vla.core.road import Route
+from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.camera_guard import CameraGuard
-from onboard_vla.safety.supervisor import Supervisor
+from onboard_vla.safety.inputs import InputMessage
 
 PLAN_PERIOD_NS = 200 * MILLISECOND_NS
 """Plans at 5 Hz: the rate at which the planner process aims."""
@@ -50,6 +51,16 @@ class PlannerBodyLike(Protocol):
         """Say how far the work has come."""
 
 
+class SupervisorLike(Protocol):
+    """What lock-step needs of a supervisor (safety.supervisor.Supervisor)."""
+
+    def receive(self, message: InputMessage, now: Now) -> None:
+        """Take one message."""
+
+    def tick(self, now: Now) -> SafeTrajectory:
+        """Publish for this instant."""
+
+
 BodyFactory = Callable[[Scene], PlannerBodyLike]
 """Makes a planner as a fresh process would have it: no buffers, no caches."""
 
@@ -68,7 +79,7 @@ class _Running:
 class LockstepProcesses:
     """Planner, camera guard and supervisor behind a VehicleLink, in this process and in virtual time."""
 
-    def __init__(self, planner: Callable[[], PlannerBodyLike], supervisor: Supervisor, guard: CameraGuard) -> None:
+    def __init__(self, planner: Callable[[], PlannerBodyLike], supervisor: SupervisorLike, guard: CameraGuard) -> None:
         self._make_planner, self._supervisor, self._guard = planner, supervisor, guard
         self._latency_ns = DEFAULT_PLAN_LATENCY_NS
         self._lives = 1
@@ -185,7 +196,7 @@ class VirtualClock:
 def run_lockstep(
     settings: RunSettings,
     planner: BodyFactory,
-    supervisor: Supervisor,
+    supervisor: SupervisorLike,
     guard: CameraGuard,
     scene: Scene | None = None,
     progress: Callable[[float], None] | None = None,

@@ -16,7 +16,7 @@ from onboard_vla.core.geometry import wrap_angle
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import GREEN, LaneObservation, Route, Signal
 from onboard_vla.world.actors import Actor, View
-from onboard_vla.world.profiles import PROFILES
+from onboard_vla.world.profiles import PROFILES, Profile
 from onboard_vla.world.referee import Referee
 from onboard_vla.world.road import Road
 from onboard_vla.world.signals import draw_programme
@@ -65,11 +65,10 @@ class LearningTruth:
 class World:
     """See the module's head. `time_ns` starts at 0; all stamps are on that clock."""
 
-    def __init__(self, seed: int, profile: str = "quiet_road", start: StartOffset | None = None) -> None:
-        if profile not in PROFILES:
-            raise ConfigurationError(f"profile: expected one of {', '.join(PROFILES)}, found {profile!r}")
-        self.seed, self.profile = seed, PROFILES[profile]
-        streams = np.random.SeedSequence([seed, zlib.crc32(profile.encode())]).spawn(4)
+    def __init__(self, seed: int, profile: str | Profile = "quiet_road", start: StartOffset | None = None) -> None:
+        self.seed, self.profile = seed, _profile(profile)
+        name = self.profile.name
+        streams = np.random.SeedSequence([seed, zlib.crc32(name.encode())]).spawn(4)
         road_rng, signal_rng, traffic_rng, self.scenery_rng = (np.random.default_rng(s) for s in streams)
         self.geometry = VehicleGeometry()
         self.road = Road(self.profile, road_rng)
@@ -78,7 +77,7 @@ class World:
         }
         self.traffic = Traffic(self.road, self.programmes, traffic_rng, START_S_M)
         self.time_ns = 0
-        self.route: Route = self.road.route(f"{profile}-{seed}")
+        self.route: Route = self.road.route(f"{name}-{seed}")
         self.vehicle = Vehicle(0.0, 0.0, 0.0, 0.0)
         self.referee = Referee(self)
         offset = start or StartOffset()
@@ -212,3 +211,11 @@ class World:
     def signal_is_green(self, signal_id: int) -> bool:
         """Whether the route's approach has green now."""
         return self.programmes[signal_id].state(self.time_s) == GREEN
+
+
+def _profile(profile: str | Profile) -> Profile:
+    if isinstance(profile, Profile):
+        return profile
+    if profile not in PROFILES:
+        raise ConfigurationError(f"profile: expected one of {', '.join(PROFILES)}, found {profile!r}")
+    return PROFILES[profile]

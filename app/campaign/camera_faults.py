@@ -1,0 +1,75 @@
+"""F1 to F5 and the cameras' part of F16: what can happen to pictures."""
+
+from __future__ import annotations
+
+from onboard_vla.app.campaign import changes as to
+from onboard_vla.app.campaign.fault_case import ADVISORY, DANGEROUS, NUISANCE, REACH, STAY, FaultCase
+from onboard_vla.app.campaign.tamper import Change, Tamper
+from onboard_vla.core.cameras import BACK, CAMERAS, FRONT, FRONT_LEFT
+from onboard_vla.core.safe_trajectory import Mode
+
+GUARD = "camera guard"
+FROZEN_MS, BLACK_MS, SLOW_MS, SILENT_MS, SKEW_MS = 400.0, 150.0, 450.0, 300.0, 500.0
+"""Frozen: 3 pictures at 10 Hz and a tick. Black, white: one picture. Covered, blurred: 3 pictures and half a period.
+Silent: 2.5 periods and a tick. Skew: five periods."""
+SIDES = tuple(camera for camera in CAMERAS if camera != FRONT)
+
+
+def _front(variant: str, change: Change, limit_ms: float, *names: str, note: str = "", fault: str = "F3") -> FaultCase:
+    tamper = Tamper(chosen=to.frames(FRONT), change=change)
+    return FaultCase(fault, variant, DANGEROUS, tamper, REACH, Mode.FALLBACK, limit_ms, names, GUARD, note=note)
+
+
+def _side(fault: str, variant: str, camera: str, change: Change, limit_ms: float, *names: str) -> FaultCase:
+    tamper = Tamper(chosen=to.frames(camera), change=change)
+    return FaultCase(fault, variant, ADVISORY, tamper, REACH, Mode.REDUCED, limit_ms, names, GUARD)
+
+
+CAMERA_FAULTS: tuple[FaultCase, ...] = (
+    _front("same bytes, fresh stamps", to.frozen, FROZEN_MS, "FROZEN", fault="F1"),
+    _front("same picture, same stamp", to.replayed, SILENT_MS, "STAMP_ORDER", "CAMERA_SILENT", fault="F1"),
+    *(_side("F2", camera.replace("_", " "), camera, to.frozen, FROZEN_MS, "FROZEN") for camera in SIDES),
+    _front("black", to.picture(to.black), BLACK_MS, "BLACK"),
+    _front("white", to.picture(to.white), BLACK_MS, "OVEREXPOSED"),
+    _front("half covered", to.picture(to.covered(0.5)), SLOW_MS, "COVERED"),
+    _front("80 % covered", to.picture(to.covered(0.8)), SLOW_MS, "COVERED"),
+    _front("blurred", to.picture(to.blurred), SLOW_MS, "BLURRED", "COVERED"),
+    _front("front", to.dropped, SILENT_MS, "CAMERA_SILENT", fault="F4"),
+    _side("F4", "back", BACK, to.dropped, SILENT_MS, "CAMERA_SILENT"),
+    FaultCase(
+        "F5",
+        "30 % of all pictures",
+        NUISANCE,
+        Tamper(chosen=to.frames(), change=to.dropped_at_random(0.3)),
+        STAY,
+        Mode.REDUCED,
+        0.0,
+        (),
+        GUARD,
+    ),
+    *(
+        FaultCase(
+            "F16",
+            f"front camera's stamps {shift:+d} ms",
+            danger,
+            Tamper(chosen=to.frames(FRONT), change=to.stamped(shift * to.MILLISECOND_NS)),
+            STAY if danger is NUISANCE else REACH,
+            Mode.REDUCED,
+            SKEW_MS,
+            ("CAMERA_STALE", "STAMP_IN_FUTURE", "CAMERA_SKEW", "PLAN_FRAME_SKEW", "CAMERA_SILENT", "STAMP_ORDER"),
+            "camera guard, freshness guard",
+        )
+        for shift, danger in ((-10, NUISANCE), (-40, NUISANCE), (-100, ADVISORY), (-500, ADVISORY), (500, ADVISORY))
+    ),
+    *(
+        _side(
+            "F16",
+            f"{FRONT_LEFT.replace('_', ' ')} camera's stamps {shift:+d} ms",
+            FRONT_LEFT,
+            to.stamped(shift * to.MILLISECOND_NS),
+            SKEW_MS,
+            *("CAMERA_STALE", "STAMP_IN_FUTURE", "CAMERA_SKEW", "PLAN_FRAME_SKEW"),
+        )
+        for shift in (-100, -500)
+    ),
+)

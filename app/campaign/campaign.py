@@ -1,0 +1,146 @@
+"""One campaign from arguments to exit status: plan the jobs, run them, add up, write JSON and HTML."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from onboard_vla.app.campaign.document import document
+from onboard_vla.app.campaign.fault_case import FAULTS
+from onboard_vla.app.campaign.figures import CampaignVerdict, case_rows, verdict_of
+from onboard_vla.app.campaign.golden import ROADS, GoldenDrive, figures_of
+from onboard_vla.app.campaign.jobs import Result, all_jobs, quick_jobs, shard
+from onboard_vla.app.campaign.outcome import OUTCOMES
+from onboard_vla.app.campaign.page import page
+from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.campaign.runner import AnyJob, GoldenJob, ResultStore, run_jobs
+from onboard_vla.app.campaign.table import CASES
+from onboard_vla.core.errors import ConfigurationError
+
+QUICK_GOLDEN_SEEDS, ALL_GOLDEN_SEEDS = 1, 20
+QUICK_GOLDEN_S, ALL_GOLDEN_S = 20.0, 60.0
+
+
+@dataclass(frozen=True)
+class CampaignRequest:
+    """The command's arguments; see `faults_commands.faults`. `faults` empty: all of them."""
+
+    everything: bool
+    faults: tuple[str, ...]
+    shard: tuple[int, int]
+    resume: Path | None
+    json_path: Path
+    workers: int | None
+    golden: bool
+
+
+def run_campaign(request: CampaignRequest, console: Console) -> int:
+    """Run, report, return the exit status.
+
+    Raises:
+        ConfigurationError: a fault that is not in the table, or results that cannot be read.
+    """
+    jobs = planned_jobs(request)
+    index, count = request.shard
+    store = ResultStore(request.resume, f"shard-{index}-of-{count}")
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    ) as bar:
+        task = bar.add_task("injections in virtual time", total=len(jobs))
+        run_jobs(jobs, store, lambda: bar.advance(task), request.workers)
+    missing = _missing(request, store)
+    verdict = report(request, store, missing, console)
+    return verdict.exit_status
+
+
+def planned_jobs(request: CampaignRequest) -> list[AnyJob]:
+    """This shard's jobs."""
+    unknown = [fault for fault in request.faults if fault not in FAULTS]
+    if unknown:
+        raise ConfigurationError(f"no fault {', '.join(unknown)}: expected F1 to F30, see `onboard-vla faults --list`")
+    injected = (all_jobs if request.everything else quick_jobs)(request.faults)
+    index, count = request.shard
+    return [*shard(injected, index, count), *_golden_jobs(request)[index - 1 :: count]]
+
+
+def report(request: CampaignRequest, store: ResultStore, missing: int, console: Console) -> CampaignVerdict:
+    """Write JSON and HTML, print the table."""
+    results = [r for r in store.results.values() if isinstance(r, Result)]
+    results.sort(key=lambda r: r.key)
+    golden = sorted((r for r in store.results.values() if isinstance(r, GoldenDrive)), key=lambda d: (d.road, d.seed))
+    real = [r for r in store.results.values() if isinstance(r, RealResult)]
+    figures = figures_of(golden) if golden else None
+    verdict = verdict_of(results, figures, real, missing)
+    asked = {
+        "campaign": "all" if request.everything else "quick",
+        "faults": ", ".join(request.faults) or "all",
+        "shard": f"{request.shard[0]} of {request.shard[1]}",
+        "jobs missing": missing,
+    }
+    content = document(results, golden, figures, real, verdict, asked)
+    request.json_path.parent.mkdir(parents=True, exist_ok=True)
+    request.json_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    html_path = request.json_path.with_suffix(".html")
+    html_path.write_text(page(content), encoding="utf-8")
+    console.print(outcome_table(results))
+    for reason in verdict.reasons:
+        console.print(f"  {reason}", highlight=False)
+    injected, off = content["counts"]["virtual_injections"], content["counts"]["virtual_injections_monitor_off"]
+    console.print(
+        f"{verdict.outcome}: {injected} injections in virtual time, {len(real)} on real processes, {off} with the "
+        f"monitor off, {len(golden)} golden drives; {request.json_path}, {html_path}"
+    )
+    return verdict
+
+
+def outcome_table(results: list[Result]) -> Table:
+    """One row a fault, its variants added up."""
+    table = Table(title="outcomes with the monitor on", title_justify="left")
+    columns = [o for o in OUTCOMES if any(r.outcomes.get(o) for r in case_rows(results))]
+    for column in ("fault", "", "injections", *columns, "FHTI max, ms"):
+        table.add_column(column)
+    rows = case_rows(results)
+    for fault in dict.fromkeys(row.case.fault for row in rows):
+        mine = [row for row in rows if row.case.fault == fault]
+        longest = max((row.handling.largest for row in mine if row.handling and row.case.asks == "reach"), default=None)
+        table.add_row(
+            fault,
+            FAULTS[fault],
+            str(sum(row.injections for row in mine)),
+            *(str(sum(row.outcomes.get(o, 0) for row in mine) or "") for o in columns),
+            "" if longest is None else f"{longest:.0f}",
+        )
+    return table
+
+
+def fault_list() -> Table:
+    """The table of faults, as `--list` prints it."""
+    table = Table(title="faults injected in virtual time", title_justify="left")
+    for column in ("fault", "variant", "class", "asked", "limit, ms", "met by"):
+        table.add_column(column)
+    for case in CASES:
+        asked = {"reach": f"L{case.mode.value}", "stay": f"at most L{case.mode.value}", "refuse": "no spoiled plan"}
+        limit = f"{case.limit_ms:g}" if case.asks == "reach" else ""
+        table.add_row(
+            f"{case.fault} {FAULTS[case.fault]}", case.variant, case.danger, asked[case.asks], limit, case.provider
+        )
+    return table
+
+
+def _golden_jobs(request: CampaignRequest) -> list[AnyJob]:
+    if not request.golden:
+        return []
+    seeds, duration = (ALL_GOLDEN_SEEDS, ALL_GOLDEN_S) if request.everything else (QUICK_GOLDEN_SEEDS, QUICK_GOLDEN_S)
+    return [GoldenJob(road, seed + 1, duration) for road in ROADS for seed in range(seeds)]
+
+
+def _missing(request: CampaignRequest, store: ResultStore) -> int:
+    """Jobs of the whole campaign, every shard's, that have no result yet."""
+    injected = (all_jobs if request.everything else quick_jobs)(request.faults)
+    wanted = [*injected, *_golden_jobs(request)]
+    return sum(job.key not in store.results for job in wanted)

@@ -1,0 +1,130 @@
+"""The campaign as JSON: rows, bounds, every injection, and what it was made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON, real_supervisor
+from onboard_vla.app.campaign.fault_case import FAULTS
+from onboard_vla.app.campaign.figures import (
+    CampaignVerdict,
+    CaseRow,
+    case_rows,
+    controls,
+    danger_rows,
+)
+from onboard_vla.app.campaign.golden import GoldenDrive, GoldenFigures
+from onboard_vla.app.campaign.jobs import CONTROL, Result
+from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.report.provenance import machine_summary, versions
+
+FORMAT = 1
+SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
+
+
+def document(
+    results: Sequence[Result],
+    golden: Sequence[GoldenDrive],
+    golden_figures: GoldenFigures | None,
+    real: Sequence[RealResult],
+    verdict: CampaignVerdict,
+    asked: dict[str, Any],
+) -> dict[str, Any]:
+    """Everything, valid under `report.schema.json`.
+
+    Raises:
+        jsonschema.ValidationError: a fault of ours.
+    """
+    on = [r for r in results if r.monitor == MONITOR_ON and r.fault != CONTROL]
+    ran = {r.fault for r in results} | {r.fault for r in real}
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "outcome": verdict.outcome,
+        "exit_status": verdict.exit_status,
+        "reasons": list(verdict.reasons),
+        "counts": {
+            "virtual_injections": len(on),
+            "virtual_injections_monitor_off": sum(r.monitor == MONITOR_OFF and r.fault != CONTROL for r in results),
+            "virtual_controls": sum(r.fault == CONTROL for r in results),
+            "real_injections": len(real),
+            "golden_drives": len(golden),
+        },
+        "asked": asked,
+        "controls": {m: dataclasses.asdict(controls(results, m)) for m in (MONITOR_ON, MONITOR_OFF)},
+        "rows": [_row(row) for row in case_rows(results)],
+        "danger": [dataclasses.asdict(row) for row in danger_rows(results)],
+        "not_run": [fault for fault in FAULTS if not fault not in ran],
+        "golden": None if golden_figures is None else dataclasses.asdict(golden_figures),
+        "golden_drives": [dataclasses.asdict(drive) for drive in golden],
+        "real": [dataclasses.asdict(result) for result in real],
+        "injections": [dataclasses.asdict(result) for result in results],
+        "provenance": provenance(),
+    }
+    content = json.loads(json.dumps(content))
+    jsonschema.validate(content, json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+    return content
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, configuration and thresholds under test, versions, machine."""
+    config = real_supervisor().config
+    return {
+        "commit": commit(),
+        "supervisor_config_sha256": sha256(repr(dataclasses.replace(config, thresholds=None))),
+        "thresholds_sha256": sha256(repr(config.thresholds)),
+        "versions": versions(),
+        "machine": machine_summary(),
+    }
+
+
+def sha256(text: str) -> str:
+    """Hex digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def commit() -> str:
+    """The source's commit, with a mark if it was changed since; `unknown` outside a repository."""
+    folder = Path(__file__).resolve().parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def _row(row: CaseRow) -> dict[str, Any]:
+    case = row.case
+    return {
+        "fault": case.fault,
+        "variant": case.variant,
+        "class": case.danger,
+        "asks": case.asks,
+        "mode": int(case.mode),
+        "limit_ms": case.limit_ms,
+        "provider": case.provider,
+        "note": case.note,
+        "injections": row.injections,
+        "without_effect": row.without_effect,
+        "outcomes": row.outcomes,
+        "missed": dataclasses.asdict(row.missed),
+        "fdti_ms": _times(row.detection),
+        "frti_ms": _times(row.reaction),
+        "fhti_ms": _times(row.handling),
+        "highest_mode": row.highest,
+        "spoiled_plans": row.spoiled,
+        "spoiled_plans_driven": row.spoiled_driven,
+        "rear_end_hits": row.rear_end_hits,
+    }
+
+
+def _times(times: Any) -> dict[str, float] | None:  # noqa: ANN401 - Times or None
+    return None if times is None else {"n": times.n, "p50": times.p50, "p95": times.p95, "max": times.largest}

@@ -1,0 +1,310 @@
+"""F6 (vehicle, objects, lanes) and F16 to F20, F22, F23: the supervisor's own inputs, its clock and itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from onboard_vla.app.campaign import changes as to
+from onboard_vla.app.campaign.fault_case import ADVISORY, NUISANCE, REACH, STAY, FaultCase
+from onboard_vla.app.campaign.tamper import Change, Memory, Tamper
+from onboard_vla.core.clock import Now
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.objects import ObjectList
+from onboard_vla.core.road import LaneObservation, Route
+from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.core.wire import Message
+
+MS = to.MILLISECOND_NS
+TICK_MS = 20.0
+INPUTS, FRESHNESS, OUTER = "input guards", "freshness guard", "outer guard of the tick"
+L2, L3, L4 = Mode.FALLBACK, Mode.IN_LANE_STOP, Mode.EMERGENCY_STOP
+EGO_FIELDS = ("x_m", "y_m", "heading_rad", "speed_mps", "acceleration_mps2", "yaw_rate_rps")
+
+
+def _input(
+    fault: str,
+    variant: str,
+    kind: type,
+    change: Change,
+    mode: Mode,
+    limit_ms: float,
+    *names: str,
+    danger: str = ADVISORY,
+    asks: str = REACH,
+    provider: str = INPUTS,
+    note: str = "",
+) -> FaultCase:
+    return FaultCase(
+        fault,
+        variant,
+        danger,
+        Tamper(chosen=to.kind(kind), change=change),
+        asks,
+        mode,
+        limit_ms,
+        names,
+        provider,
+        note=note,
+    )
+
+
+def _with_object(**values: float) -> Change:
+    def change(message: ObjectList, now: Now, memory: Memory) -> Sequence[Message]:
+        if not message.objects:
+            return (message,)
+        k = int(memory.rng.integers(len(message.objects)))
+        spoiled = dataclasses.replace(message.objects[k], **values)  # type: ignore[arg-type]
+        return (dataclasses.replace(message, objects=(*message.objects[:k], spoiled, *message.objects[k + 1 :])),)
+
+    return change
+
+
+def _shuffled(message: ObjectList, now: Now, memory: Memory) -> Sequence[Message]:
+    ids = memory.rng.permutation(len(message.objects)) + 500
+    objects = tuple(dataclasses.replace(o, track_id=int(k)) for o, k in zip(message.objects, ids, strict=True))
+    return (dataclasses.replace(message, objects=objects),)
+
+
+def _array(name: str, spoil: Callable[[Any, Memory], None]) -> Change:
+    def change(message: Any, now: Now, memory: Memory) -> Sequence[Message]:  # noqa: ANN401 - any dataclass message
+        array = getattr(message, name).copy()
+        spoil(array, memory)
+        return (dataclasses.replace(message, **{name: array}),)
+
+    return change
+
+
+def _nan_somewhere(array: Any, memory: Memory) -> None:  # noqa: ANN401 - an array of any shape
+    array.flat[int(memory.rng.integers(array.size))] = math.nan
+
+
+def _moved_aside(array: Any, memory: Memory) -> None:  # noqa: ANN401 - (N, 2)
+    array += 3.0 / math.sqrt(2.0)
+
+
+def _stuck_speed(message: EgoState, now: Now, memory: Memory) -> Sequence[Message]:
+    speed = memory.notes.setdefault("speed", message.speed_mps)
+    return (dataclasses.replace(message, speed_mps=speed),)
+
+
+def _broken(method: str) -> Callable[[Any], None]:
+    def plant(supervisor: Any) -> None:  # noqa: ANN401 - any supervisor under test
+        def raises(*arguments: object, **named: object) -> None:
+            raise RuntimeError("planted fault")
+
+        setattr(supervisor, method, raises)
+
+    return plant
+
+
+MODULES = ("_motion", "_judge_plans", "_requests", "_refresh_fallback", "_handback", "_choose", "_publish", "_message")
+"""The supervisor's parts, each of which is made to raise."""
+
+INPUT_FAULTS: tuple[FaultCase, ...] = (
+    *(
+        _input(
+            "F6", f"vehicle's {name} is {value}", EgoState, to.fields(**{name: value}), L3, TICK_MS, "EGO_NOT_FINITE"
+        )
+        for name in EGO_FIELDS
+        for value in (math.nan, math.inf)
+    ),
+    _input(
+        "F6", "an object's position is nan", ObjectList, _with_object(x_m=math.nan), L3, TICK_MS, "OBJECTS_NOT_FINITE"
+    ),
+    _input(
+        "F6",
+        "an object's velocity is inf",
+        ObjectList,
+        _with_object(vx_mps=math.inf),
+        L3,
+        TICK_MS,
+        "OBJECTS_NOT_FINITE",
+    ),
+    _input(
+        "F6", "lane points nan", LaneObservation, _array("centreline", _nan_somewhere), L2, TICK_MS, "LANES_NOT_FINITE"
+    ),
+    _input(
+        "F16", "vehicle's stamps -10 ms", EgoState, to.stamped(-10 * MS), Mode.REDUCED, 0.0, danger=NUISANCE, asks=STAY
+    ),
+    _input("F16", "vehicle's stamps -250 ms", EgoState, to.stamped(-250 * MS), L3, 500.0, "EGO_STALE"),
+    _input("F16", "vehicle's stamps -100 ms", EgoState, to.stamped(-100 * MS), L3, 500.0, "EGO_STALE", "EGO_SKEW"),
+    _input("F16", "vehicle's stamps +100 ms", EgoState, to.stamped(100 * MS), L3, 500.0, "STAMP_IN_FUTURE"),
+    _input("F16", "vehicle's stamps -600 ms", EgoState, to.stamped(-600 * MS), L3, 500.0, "EGO_LOST", "EGO_STALE"),
+    _input(
+        "F16", "objects' stamps -40 ms", ObjectList, to.stamped(-40 * MS), Mode.REDUCED, 0.0, danger=NUISANCE, asks=STAY
+    ),
+    _input("F16", "objects' stamps -500 ms", ObjectList, to.stamped(-500 * MS), L3, 500.0, "OBJECTS_STALE"),
+    _input("F16", "objects' stamps +500 ms", ObjectList, to.stamped(500 * MS), L3, 500.0, "STAMP_IN_FUTURE"),
+    *(
+        FaultCase(
+            "F16",
+            f"the supervisor's data clock steps by {step:+d} ms",
+            ADVISORY,
+            Tamper(clock_ns=step * MS),
+            REACH,
+            L2,
+            500.0,
+            ("STAMP_IN_FUTURE", "EGO_STALE", "EGO_LOST", "CLOCK_STEP", "OBJECTS_STALE", "LANES_STALE", "EGO_LATE"),
+            "clock guard, freshness guard",
+        )
+        for step in (-500, -100, 100, 500)
+    ),
+    *(
+        _input(
+            "F17",
+            f"speed {speed:g} m/s",
+            EgoState,
+            to.fields(speed_mps=speed),
+            L3,
+            100.0,
+            "EGO_IMPLAUSIBLE",
+            "EGO_JUMP",
+        )
+        for speed in (-5.0, 60.0, 120.0)
+    ),
+    _input(
+        "F17",
+        "speed stuck",
+        EgoState,
+        _stuck_speed,
+        L3,
+        1000.0,
+        "EGO_SPEED_SOURCES",
+        "EGO_STUCK",
+        note="only noticed once the vehicle's speed changes; the limit counts from the onset",
+    ),
+    _input(
+        "F17",
+        "speed jumps by 5 m/s",
+        EgoState,
+        to.fields(speed_mps=lambda message, memory: message.speed_mps + 5.0),
+        L3,
+        100.0,
+        "EGO_JUMP",
+        "EGO_SPEED_SOURCES",
+    ),
+    _input(
+        "F17",
+        "speed 3 m/s more than the odometry's",
+        EgoState,
+        to.fields(speed_mps=lambda message, memory: message.speed_mps + 3.0),
+        L3,
+        500.0,
+        "EGO_SPEED_SOURCES",
+        "EGO_JUMP",
+        note="against displacement over 0.4 s, so 100 ms cannot be had",
+    ),
+    _input(
+        "F18",
+        "silent for 80 ms",
+        EgoState,
+        to.dropped_for(80 * MS),
+        Mode.REDUCED,
+        0.0,
+        danger=NUISANCE,
+        asks=STAY,
+        provider=FRESHNESS,
+    ),
+    _input(
+        "F18",
+        "silent for 300 ms",
+        EgoState,
+        to.dropped_for(300 * MS),
+        L3,
+        220.0,
+        "EGO_STALE",
+        "EGO_LATE",
+        provider=FRESHNESS,
+    ),
+    _input("F18", "silent", EgoState, to.dropped, L4, 520.0, "EGO_STALE", "EGO_LATE", "EGO_LOST", provider=FRESHNESS),
+    _input("F19", "silent", ObjectList, to.dropped, L3, 320.0, "OBJECTS_SILENT", provider=FRESHNESS),
+    _input(
+        "F19",
+        "numbers of tracks shuffled",
+        ObjectList,
+        _shuffled,
+        Mode.REDUCED,
+        0.0,
+        danger=NUISANCE,
+        asks=STAY,
+        provider="object memory",
+    ),
+    _input(
+        "F19",
+        "empty",
+        ObjectList,
+        to.fields(objects=()),
+        L3,
+        0.0,
+        danger=NUISANCE,
+        asks=STAY,
+        provider="none: one source of objects",
+        note="nothing is there to contradict an empty list: asked is that no harm comes while the model sees",
+    ),
+    _input("F20", "lane silent", LaneObservation, to.dropped, L3, 200.0, "LANES_SILENT", provider=FRESHNESS),
+    _input(
+        "F20",
+        "lane 3 m aside",
+        LaneObservation,
+        _array("centreline", _moved_aside),
+        L3,
+        500.0,
+        "LANE_OFFSET",
+        "OFF_ROAD",
+        "LANES_JUMP",
+        danger=ADVISORY,
+    ),
+    _input(
+        "F20",
+        "route without points",
+        Route,
+        to.fields(points=np.zeros((0, 2)), speed_limit_mps=np.zeros(0)),
+        L3,
+        200.0,
+        "ROUTE_NOT_FINITE",
+        "INPUT_MALFORMED",
+    ),
+    _input("F20", "route with nan", Route, _array("points", _nan_somewhere), L3, 200.0, "ROUTE_NOT_FINITE"),
+    *(
+        FaultCase(
+            "F22",
+            f"in {method.strip('_').replace('_', ' ')}",
+            ADVISORY,
+            Tamper(supervisor=_broken(method)),
+            REACH,
+            L4,
+            TICK_MS,
+            ("INTERNAL_ERROR",),
+            OUTER,
+        )
+        for method in MODULES
+    ),
+    FaultCase(
+        "F23",
+        "no processor time for 100 ms",
+        ADVISORY,
+        Tamper(starve_ns=100 * MS),
+        REACH,
+        Mode.NOMINAL,
+        120.0,
+        ("TICK_GAP", "TICK_STARVED"),
+        "tick gap",
+        note="reported; the vehicle gate's own limit is 200 ms",
+    ),
+    FaultCase(
+        "F23",
+        "no processor time for 300 ms",
+        ADVISORY,
+        Tamper(starve_ns=300 * MS),
+        REACH,
+        L3,
+        320.0,
+        ("TICK_STARVED",),
+        "tick gap, vehicle gate",
+    ),
+)

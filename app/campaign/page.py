@@ -1,0 +1,200 @@
+"""The campaign's HTML report: one file, nothing to fetch."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from onboard_vla.app.campaign.fault_case import FAULTS
+from onboard_vla.app.campaign.outcome import OUTCOMES
+from onboard_vla.app.report.page import STYLE
+from onboard_vla.app.report.style import INK, MODE_COLOURS, PALE_INK, inline_svg, new_figure
+
+ROW_HEIGHT_IN = 0.17
+
+
+def page(content: dict[str, Any]) -> str:
+    """The report of a campaign's document (see report.schema.json)."""
+    kind = "pass" if content["outcome"] == "PASS" else "other"
+    counts = content["counts"]
+    title = "Onboard VLA: fault campaign"
+    parts = [
+        f"<h1>{title}</h1>",
+        f"<p>{counts['virtual_injections']} injections in virtual time, {counts['real_injections']} on real processes; "
+        f"{counts['virtual_injections_monitor_off']} more with the monitor off, {counts['virtual_controls']} controls "
+        f"without a fault, {counts['golden_drives']} golden drives.</p>",
+        f'<p class="verdict {kind}">{content["outcome"]}'
+        + (": " + _text(f"{len(content['reasons'])} reasons, below") if content["reasons"] else "")
+        + "</p>",
+        _list(content["reasons"]),
+        "<h2>Outcome by fault</h2>",
+        "<p>Masked: nothing had to change and nothing bad happened. Handled: in time. Late: after the limit or never, "
+        "without harm. Silent unsafe: harm before any reaction. Unsafe: harm although the system had reacted. Bounds: "
+        "95 %, Clopper and Pearson, on the share that was neither masked nor handled.</p>",
+        _table([_outcome_row(row) for row in content["rows"]], OUTCOME_COLUMNS),
+        "<h2>Reaction times</h2>",
+        "<p>Milliseconds of virtual time. FDTI: to the first output that names the cause; FRTI: from there to the "
+        "first output of the mode asked for; FHTI: both, from the first message that the fault touched.</p>",
+        _reaction_plot(content["rows"]),
+        _table([_time_row(row) for row in content["rows"] if row["asks"] == "reach"], TIME_COLUMNS),
+        "<h2>With the monitor off</h2>",
+        "<p>The same situations and faults with a supervisor that passes plans on. A fault is called dangerous only if "
+        f"it then ends in a collision, off the road or over a red light. Without any fault: "
+        f"{_share(content['controls']['off'])} with the monitor off, {_share(content['controls']['on'])} with it.</p>",
+        _table([_danger_row(row) for row in content["danger"]], ("fault", "harmed", "95 % bounds", "dangerous")),
+        "<h2>Golden drives: no fault</h2>",
+        _golden(content),
+        "<h2>Real processes</h2>",
+        _real(content["real"]),
+        "<h2>Not run here</h2>",
+        _list([f"{fault}: {FAULTS[fault]}" for fault in content["not_run"]]) or "<p>Every fault ran.</p>",
+        "<h2>What this was made of</h2>",
+        _table(_flat({**content["asked"], **content["provenance"]}), ("", "")),
+        "<p>What a campaign does not show: docs/faults.md.</p>",
+    ]
+    head = f'<head><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style></head>'
+    return f'<!DOCTYPE html>\n<html lang="en">{head}<body>\n' + "\n".join(parts) + "\n</body></html>\n"
+
+
+OUTCOME_COLUMNS = ("fault", "variant", "class", "asked", "n", *OUTCOMES, "missed, 95 % bounds", "met by")
+TIME_COLUMNS = ("fault", "variant", "n", "FDTI p50/p95/max", "FRTI p50/p95/max", "FHTI p50/p95/max", "limit")
+
+
+def _outcome_row(row: dict[str, Any]) -> list[str]:
+    asked = {
+        "reach": f"L{row['mode']} in {row['limit_ms']:g} ms",
+        "stay": f"at most L{row['mode']}",
+        "refuse": "spoiled plans do not drive, or do no harm",
+    }[row["asks"]]
+    missed = row["missed"]
+    note = f" ({row['note']})" if row["note"] else ""
+    return [
+        row["fault"],
+        row["variant"],
+        row["class"],
+        asked,
+        str(row["injections"]),
+        *(str(row["outcomes"].get(outcome, "")) for outcome in OUTCOMES),
+        f"{missed['low']:.1%} to {missed['high']:.1%}",
+        row["provider"] + note,
+    ]
+
+
+def _time_row(row: dict[str, Any]) -> list[str]:
+    times = [row["fdti_ms"], row["frti_ms"], row["fhti_ms"]]
+    words = [
+        "never" if t is None else f"{t['p50']:.0f} / {t['p95']:.0f} / {t['max']:.0f} (n = {t['n']})" for t in times
+    ]
+    return [row["fault"], row["variant"], str(row["injections"]), *words, f"{row['limit_ms']:g}"]
+
+
+def _danger_row(row: dict[str, Any]) -> list[str]:
+    harmed = row["harmed"]
+    bounds = f"{harmed['low']:.0%} to {harmed['high']:.0%}"
+    name = f"{row['fault']}: {FAULTS[row['fault']]}"
+    return [name, f"{harmed['events']} of {harmed['trials']}", bounds, "shown" if row["shown"] else "NOT SHOWN"]
+
+
+def _reaction_plot(rows: Sequence[dict[str, Any]]) -> str:
+    shown = [row for row in rows if row["asks"] == "reach" and row["fhti_ms"]]
+    if not shown:
+        return "<p>No reaction was measured.</p>"
+    figure = new_figure(10.0, 0.8 + ROW_HEIGHT_IN * len(shown))
+    panel = figure.subplots()
+    for k, row in enumerate(shown):
+        times = row["fhti_ms"]
+        panel.plot([times["p50"], times["max"]], [k, k], color=MODE_COLOURS[0], linewidth=2.5, solid_capstyle="round")
+        panel.plot([times["p95"]], [k], "o", color=MODE_COLOURS[0], markersize=3.5)
+        panel.plot([row["limit_ms"]], [k], "|", color=INK, markersize=8)
+    panel.set_yticks(range(len(shown)), [f"{row['fault']} {row['variant']}" for row in shown], fontsize=7)
+    panel.invert_yaxis()
+    panel.set(
+        xscale="symlog",
+        xlim=(0, None),
+        xlabel="ms",
+        title="fault handling time: median to maximum, dot: p95, bar: limit",
+    )
+    panel.grid(axis="x", color=PALE_INK, linewidth=0.3)
+    return f"<figure>{inline_svg(figure)}</figure>"
+
+
+def _golden(content: dict[str, Any]) -> str:
+    golden = content["golden"]
+    if golden is None:
+        return "<p>None in this run.</p>"
+    rates = [
+        (name, str(golden[key][0]), f"{golden[key][1]:.1f} / h", f"{golden[key][2]:.1f} / h")
+        for name, key in (
+            ("entries into L2 or L3", "fallback"),
+            ("entries into L4", "emergency"),
+            ("phantom brakings", "phantom"),
+        )
+    ]
+    words = f"{golden['drives']} drives, {golden['hours']:.2f} h; "
+    words += f"{golden['rear_end_hits']} rear-end hits; harm in {golden['harms']}."
+    drives = [
+        (
+            d["road"],
+            str(d["seed"]),
+            f"{d['progress_share']:.0%}",
+            str(d["fallback_entries"] + d["stop_entries"]),
+            str(d["emergency_entries"]),
+            str(d["phantoms"]),
+            ", ".join(d["reasons"]),
+        )
+        for d in content["golden_drives"]
+    ]
+    return (
+        f"<p>{words}</p>"
+        + _table(rates, ("", "seen", "rate", "95 % upper bound"))
+        + _table(drives, ("road", "seed", "of the expert's way", "L2, L3", "L4", "phantoms", "reasons"))
+    )
+
+
+def _real(results: Sequence[dict[str, Any]]) -> str:
+    if not results:
+        return "<p>None in this run.</p>"
+    rows = [
+        (
+            f"{r['fault']} {r['variant']}",
+            r["transport"],
+            "never" if r["handling_ms"] is None else f"{r['handling_ms']:.0f}",
+            f"{r['limit_ms']:g}",
+            f"{r['gap_ms']:.0f}",
+            f"{r['lateness_ms']:.0f}",
+            "inconclusive" if r["inconclusive"] else r["outcome"],
+            r["detail"],
+        )
+        for r in results
+    ]
+    columns = ("fault", "transport", "FHTI, ms", "limit, ms", "longest silence, ms", "rig late by, ms", "outcome", "")
+    return _table(rows, columns)
+
+
+def _share(share: dict[str, Any]) -> str:
+    return f"{share['events']} of {share['trials']}"
+
+
+def _table(rows: Sequence[Sequence[str]], columns: Sequence[str]) -> str:
+    head = "".join(f"<th>{_text(column)}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _list(lines: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{_text(line)}</li>" for line in lines) + "</ul>" if lines else ""
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for name, value in content.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{name}, ")
+        else:
+            rows.append((f"{prefix}{name}".replace("_", " "), str(value)))
+    return rows
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))

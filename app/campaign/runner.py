@@ -1,0 +1,105 @@
+"""Runs jobs in worker processes, keeps every result as one line of a file, and goes on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from onboard_vla.app.campaign.golden import GoldenDrive, drive_golden, golden_of_line
+from onboard_vla.app.campaign.jobs import Job, Result, run_job
+from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.faults import SECOND_NS
+from onboard_vla.core.errors import ConfigurationError
+
+CHUNK = 6
+"""Jobs handed to a worker at once: neighbours share their warmed-up start."""
+
+
+@dataclass(frozen=True)
+class GoldenJob:
+    """A drive without a fault."""
+
+    road: str
+    seed: int
+    seconds: float
+
+    @property
+    def key(self) -> str:
+        """As `GoldenDrive.key`."""
+        return f"golden|{self.road}|{self.seed}"
+
+
+AnyJob = Job | GoldenJob
+AnyResult = Result | GoldenDrive | RealResult
+
+
+class ResultStore:
+    """Results by key; on disk too, one line each, if there is a folder."""
+
+    def __init__(self, folder: Path | None, name: str) -> None:
+        self._path = None if folder is None else folder / f"{name}.jsonl"
+        self.results: dict[str, AnyResult] = {}
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(folder.glob("*.jsonl")):
+                for result in _read(path):
+                    self.results[result.key] = result
+
+    def add(self, result: AnyResult) -> None:
+        """Keep one result, at once and for good."""
+        self.results[result.key] = result
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(result.line() + "\n")
+
+
+def run_jobs(jobs: Sequence[AnyJob], store: ResultStore, done: Callable[[], None], workers: int | None = None) -> None:
+    """Run what is not in the store yet; `done` is called after each job."""
+    open_jobs = [job for job in jobs if job.key not in store.results]
+    for _ in range(len(jobs) - len(open_jobs)):
+        done()
+    count = workers or len(os.sched_getaffinity(0))
+    if count == 1 or len(open_jobs) < 2:
+        for job in open_jobs:
+            store.add(run_any(job))
+            done()
+        return
+    chunks = [open_jobs[i : i + CHUNK] for i in range(0, len(open_jobs), CHUNK)]
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(run_chunk, chunk) for chunk in chunks]):
+            for result in future.result():
+                store.add(result)
+                done()
+
+
+def run_chunk(jobs: Sequence[AnyJob]) -> list[AnyResult]:
+    """A worker's share."""
+    return [run_any(job) for job in jobs]
+
+
+def run_any(job: AnyJob) -> AnyResult:
+    """One job in this process."""
+    if isinstance(job, GoldenJob):
+        return drive_golden(job.road, job.seed, round(job.seconds * SECOND_NS))
+    return run_job(job)
+
+
+def _read(path: Path) -> Iterator[AnyResult]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            content = json.loads(line)
+            if "golden" in content:
+                yield golden_of_line(content["golden"])
+            elif "real" in content:
+                yield RealResult.of_content(content["real"])
+            else:
+                yield Result.of_line(line)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ConfigurationError(
+                f"{path}, line {number}: not a campaign's result ({error}); remove the line, or name another folder"
+            ) from error

@@ -1,0 +1,134 @@
+"""The situation in which a fault must matter: a winding road, a lead that brakes, and a human driver behind."""
+
+from __future__ import annotations
+
+import math
+
+from onboard_vla.app.campaign.pictures import MomentPictures
+from onboard_vla.app.closed_loop import Scene
+from onboard_vla.core.objects import VEHICLE
+from onboard_vla.world.actors import Actor, View
+from onboard_vla.world.expert import Expert
+from onboard_vla.world.idm import IdmParameters, advance, idm_acceleration
+from onboard_vla.world.profiles import Profile
+from onboard_vla.world.sensors import SensorModel
+from onboard_vla.world.vehicle import VehicleGate
+from onboard_vla.world.world import START_S_M, World
+
+SPEEDS_MPS = (5.0, 15.0, 25.0)
+"""Speeds at which every fault is injected."""
+CURVE_MPS2 = 1.5
+"""Lateral acceleration of the road's curves at the situation's speed."""
+RADIUS_MIN_M = 35.0
+ROUTE_S = 70.0
+"""Length of the route as travel time."""
+LEAD_GAP_M, LEAD_GAP_S = 5.0, 1.7
+"""The lead's first gap: a distance, and travel time."""
+LEAD_SPEED_SHARE = 0.92
+"""The lead drives a little slower than the limit: whoever follows comes up to it."""
+LEAD_BRAKING_MPS2 = 5.0
+"""Hard, and avoidable at these gaps within a second of delay."""
+LEAD_RATE_MPS2 = 2.0
+FOLLOWER_GAP_S = 1.5
+HUMAN_REACTION_S = 1.25
+"""Brake reaction to an unexpected event (Green 2000, "How long does it take to stop?": about 1.25 s)."""
+COMFORT_MPS2, STANDING_MPS = 2.5, 0.3
+HUMAN_BRAKING_MPS2 = 5.0
+"""Hardest braking of the human driver behind."""
+CAR = (4.5, 1.85, 1.5)
+LEAD_ID, FOLLOWER_ID = 9001, 9002
+
+
+class PacedLead:
+    """Drives at a steady speed, then brakes hard to a stop and stands."""
+
+    def __init__(self) -> None:
+        self.brake_at_s = math.inf
+
+    def step(self, actor: Actor, view: View, others: list[Actor], dt_s: float) -> None:
+        """Cruise, or brake."""
+        if view.time_s >= self.brake_at_s:
+            advance(actor, -LEAD_BRAKING_MPS2, dt_s)
+            return
+        rate = (LEAD_SPEED_SHARE * view.road.speed_limit_mps - actor.speed_mps) / 0.5
+        advance(actor, min(max(rate, -LEAD_RATE_MPS2), LEAD_RATE_MPS2), dt_s)
+
+
+class HumanFollower:
+    """Follows the ego vehicle; brakes harder than comfortably only a reaction time after that does."""
+
+    def __init__(self, desired_mps: float) -> None:
+        self._parameters = IdmParameters(desired_mps, time_gap_s=FOLLOWER_GAP_S)
+        self._ego_before_mps: float | None = None
+        self._alarmed_s = 0.0
+
+    def step(self, actor: Actor, view: View, others: list[Actor], dt_s: float) -> None:
+        """Car following, with the limit that surprise puts on braking."""
+        before = view.ego_speed_mps if self._ego_before_mps is None else self._ego_before_mps
+        braking = (before - view.ego_speed_mps) / dt_s
+        self._ego_before_mps = view.ego_speed_mps
+        alarming = braking > COMFORT_MPS2 or view.ego_speed_mps < STANDING_MPS
+        self._alarmed_s = self._alarmed_s + dt_s if alarming else 0.0
+        gap = view.ego_s_m - view.ego_rear_m - actor.s_m - actor.length_m / 2
+        demand = idm_acceleration(actor.speed_mps, gap, view.ego_speed_mps, self._parameters)
+        hardest = HUMAN_BRAKING_MPS2 if self._alarmed_s >= HUMAN_REACTION_S else COMFORT_MPS2
+        advance(actor, max(demand, -hardest), dt_s)
+
+
+def winding_road(speed_mps: float) -> Profile:
+    """One lane, curve upon curve, nobody there but who is put there."""
+    radius = max(speed_mps**2 / CURVE_MPS2, RADIUS_MIN_M)
+    return Profile(
+        name=f"winding_{speed_mps:g}",
+        speed_limits_mps=(speed_mps,),
+        lane_width_m=3.75,
+        shoulder_m=1.25,
+        centre_gap_m=0.8,
+        lanes=1,
+        left_margin_m=1.25,
+        route_length_m=max(ROUTE_S * speed_mps, 400.0),
+        min_radius_m=radius,
+        max_radius_m=1.5 * radius,
+        straight_share=0.0,
+        max_heading_rad=1.2,
+        junction_spacing_m=0.0,
+        turn_share=0.0,
+        signal_share=0.0,
+        kerb=False,
+        sight_m=100.0 if speed_mps < 20.0 else 200.0,
+        leads=0,
+        lead_share=0.0,
+        slower_lead_share=0.0,
+        oncoming=0,
+        parked_spacing_m=1e6,
+        cut_in_spacing_m=0.0,
+        pedestrian_spacing_m=0.0,
+        crossing_pedestrian_share=0.0,
+        tree_spacing_m=1e6,
+        building_spacing_m=1e6,
+        start_speed_share=0.8,
+    )
+
+
+def build_scene(seed: int, speed_mps: float, sensor: str) -> tuple[Scene, PacedLead]:
+    """A fresh scene and its lead, which brakes once it is told when."""
+    world = World(seed, winding_road(speed_mps))
+    start = world.vehicle.speed_mps
+    front = world.geometry.length_m - world.geometry.rear_overhang_m
+    lead = PacedLead()
+    s = START_S_M + front + LEAD_GAP_M + LEAD_GAP_S * start + CAR[0] / 2
+    _add(world, LEAD_ID, s, start, lead)
+    follower = HumanFollower(1.1 * speed_mps)
+    s = START_S_M - world.geometry.rear_overhang_m - 4.0 - FOLLOWER_GAP_S * start - CAR[0] / 2
+    _add(world, FOLLOWER_ID, s, start, follower)
+    driver = Expert(world)
+    pictures = MomentPictures(driver)
+    return Scene(world, pictures, SensorModel(seed, sensor), driver, VehicleGate()), lead
+
+
+def _add(world: World, actor_id: int, s_m: float, speed_mps: float, behaviour: PacedLead | HumanFollower) -> None:
+    length, width, height = CAR
+    actor = Actor(actor_id, VEHICLE, "campaign", s_m, 0.0, length, width, height, 0)
+    actor.speed_mps, actor.behaviour = speed_mps, behaviour
+    actor.place(world.road)
+    world.traffic.moving.append(actor)

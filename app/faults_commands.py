@@ -1,0 +1,69 @@
+"""`onboard-vla faults`: arguments in, exit status out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+DEFAULT_JSON = Path("out/faults.json")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program's command line."""
+    app.command("faults", epilog="Example: `onboard-vla faults --quick --json report.json`")(faults)
+
+
+def faults(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Every variant of every fault once or more (default).")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="At least 100 injections of every fault; hours.")] = False,
+    fault: Annotated[list[str] | None, typer.Option(help="Only this fault, such as F3; may be repeated.")] = None,
+    list_faults: Annotated[bool, typer.Option("--list", help="Print the table of faults and stop.")] = False,
+    shard: Annotated[str, typer.Option(help="I/N: the I-th of N parts of the campaign.")] = "1/1",
+    resume: Annotated[Path | None, typer.Option(help="Folder of results: kept there, and not run again.")] = None,
+    json_path: Annotated[
+        Path, typer.Option("--json", help="The report; the HTML report stands beside it.")
+    ] = DEFAULT_JSON,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; one per core.", min=1)] = None,
+    golden: Annotated[bool, typer.Option(help="Also drive without faults.")] = True,
+) -> None:
+    """Break what can break, and judge what the vehicle was then told to do.
+
+    Exit status: 0 pass, 1 fail, 2 inconclusive or not complete.
+    """
+    from onboard_vla.app.campaign.campaign import CampaignRequest, fault_list, run_campaign
+    from onboard_vla.core.errors import ConfigurationError
+
+    if list_faults:
+        Console().print(fault_list())
+        return
+    if quick and everything:
+        raise ConfigurationError("--quick and --all: expected one of them")
+    request = CampaignRequest(
+        everything=everything,
+        faults=tuple(dict.fromkeys(name.upper() for name in fault or ())),
+        shard=parse_shard(shard),
+        resume=resume,
+        json_path=json_path,
+        workers=workers,
+        golden=golden,
+    )
+    raise typer.Exit(run_campaign(request, Console()))
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Part and number of parts from "2/5".
+
+    Raises:
+        ConfigurationError: not two whole numbers with 1 <= I <= N.
+    """
+    from onboard_vla.core.errors import ConfigurationError
+
+    words = text.split("/")
+    if len(words) == 2 and all(word.isdecimal() for word in words) and 1 <= int(words[0]) <= int(words[1]):
+        return int(words[0]), int(words[1])
+    raise ConfigurationError(f"--shard {text!r}: expected I/N with 1 <= I <= N, such as 2/5")

@@ -1,0 +1,96 @@
+"""Small campaigns on the real supervisor, and on two that must not pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onboard_vla.app.campaign import changes, episode
+from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON
+from onboard_vla.app.campaign.figures import FAIL, PASS, verdict_of
+from onboard_vla.app.campaign.golden import drive_golden
+from onboard_vla.app.campaign.golden import figures_of as golden_figures
+from onboard_vla.app.campaign.jobs import CONTROL_CASE, Job, Result, _start, quick_jobs, run_job, shard
+from onboard_vla.app.campaign.pictures import MomentPictures
+from onboard_vla.app.campaign.planted import AlwaysBrakes, NeverIntervenes
+from onboard_vla.app.faults import SECOND_NS
+from onboard_vla.core.cameras import FRONT
+from onboard_vla.world.expert import Expert
+from onboard_vla.world.world import World
+
+BLACK, KILL = "F3/black", "F14/gone, and back after 4 s"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_starts():
+    _start.cache_clear()
+    yield
+    _start.cache_clear()
+
+
+def small_campaign(speed_mps: float = 15.0) -> list[Result]:
+    jobs = [Job(case, monitor, speed_mps, 0, 0) for case in (BLACK, KILL) for monitor in (MONITOR_ON, MONITOR_OFF)]
+    jobs += [Job(CONTROL_CASE.key, monitor, speed_mps, 0, 0) for monitor in (MONITOR_ON, MONITOR_OFF)]
+    return [run_job(job) for job in jobs]
+
+
+def test_faults_are_handled_and_are_dangerous_without_the_monitor():
+    results = {(r.fault, r.monitor): r for r in small_campaign()}
+    assert results["F3", MONITOR_ON].outcome == results["F14", MONITOR_ON].outcome == "handled"
+    assert results["F3", MONITOR_OFF].harm
+    assert results["F14", MONITOR_OFF].harm
+    assert not results["control", MONITOR_ON].harm
+    assert not results["control", MONITOR_OFF].harm
+    assert verdict_of(list(results.values()), None, (), 0).outcome == PASS
+
+
+def test_same_job_gives_the_same_result_again():
+    job = Job(BLACK, MONITOR_ON, 5.0, 0, 3)
+    first = run_job(job)
+    _start.cache_clear()
+    assert run_job(job) == first
+    assert Result.of_line(first.line()) == first
+
+
+def test_supervisor_that_never_intervenes_fails(monkeypatch):
+    monkeypatch.setitem(episode.SUPERVISORS, MONITOR_ON, NeverIntervenes)
+    verdict = verdict_of(small_campaign(), None, (), 0)
+    assert verdict.outcome == FAIL
+    assert any("silent unsafe" in reason for reason in verdict.reasons)
+
+
+def test_supervisor_that_always_brakes_fails_on_golden_drives(monkeypatch):
+    monkeypatch.setitem(episode.SUPERVISORS, MONITOR_ON, AlwaysBrakes)
+    drives = [drive_golden(road, 1, 8 * SECOND_NS) for road in ("winding_5", "winding_15", "winding_25")]
+    figures = golden_figures(drives)
+    assert not figures.passed
+    assert figures.emergency[0] == 3
+    assert sum(drive.phantoms for drive in drives) >= 3
+    verdict = verdict_of([], figures, (), 0)
+    assert verdict.outcome == FAIL
+
+
+def test_real_supervisor_drives_a_road_without_fault_or_alarm():
+    drive = drive_golden("winding_5", 1, 8 * SECOND_NS)
+    assert (drive.fallback_entries, drive.emergency_entries, drive.phantoms, drive.rear_end_hits) == (0, 0, 0, 0)
+    assert drive.progress_share > 0.8
+
+
+def test_shards_part_the_campaign():
+    jobs = quick_jobs()
+    parts = [shard(jobs, index, 3) for index in (1, 2, 3)]
+    assert sorted(job.key for part in parts for job in part) == sorted(job.key for job in jobs)
+    assert len({job.key for job in jobs}) == len(jobs)
+
+
+def test_pictures_tell_their_moment_unless_they_are_spoiled():
+    world = World(1, "quiet_road")
+    pictures = MomentPictures(Expert(world))
+    for _ in range(300):
+        taken = pictures.render(world)[FRONT]
+        expected = np.asarray(Expert(world).plan().fine, np.float64)
+        assert np.array_equal(pictures.seen_in(taken), expected)
+    for spoil in (changes.black, changes.white, changes.covered(0.5), changes.covered(0.8), changes.blurred):
+        assert pictures.seen_in(spoil(taken)) is None
+    dark = (taken * 0.7).astype(np.uint8)
+    assert np.array_equal(pictures.seen_in(dark), expected)
