@@ -39,7 +39,7 @@ AFTER_ONSET_NS = 8 * SECOND_NS
 """Observed after the onset: the lead's stop at 25 m/s takes 5 s."""
 MONITOR_ON, MONITOR_OFF = "on", "off"
 LATENCY_NS = 100 * MILLISECOND_NS
-PHANTOM_MPS2, CALM_MPS2, PHANTOM_STEPS = 2.5, 0.8, 15
+PHANTOM_MPS2, CALM_MPS2, PHANTOM_STEPS = 2.5, 0.4, 15
 """Phantom braking: the vehicle brakes harder than the first for 0.3 s while the expert, who sees everything and stands
 where the vehicle stands, asks for less than the second."""
 
