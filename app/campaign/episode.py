@@ -120,7 +120,6 @@ class StreamRecorder(RunRecorder):
             self._needless_steps = 0
         self.stream.end_ns, self.stream.speed_mps = now.monotonic_ns, world.vehicle.speed_mps
 
-
     def _cause(self, world: World) -> float:
         """Braking that the expert would begin here and now, were it rolling freely: its own law is bound in jerk."""
         real = world.vehicle.acceleration_mps2

@@ -5,6 +5,7 @@ The first is also the campaign's own control: with it in place, a dangerous faul
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from typing import Any
 
@@ -15,7 +16,15 @@ from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.geometry import compose
 from onboard_vla.core.plan import Plan
-from onboard_vla.core.safe_trajectory import ENGAGE, Engagement, Mode, OperatorCommand, SafeTrajectory
+from onboard_vla.core.safe_trajectory import (
+    ENGAGE,
+    NO_STAMP,
+    Engagement,
+    Mode,
+    OperatorCommand,
+    SafeTrajectory,
+    Takeover,
+)
 from onboard_vla.safety.last_resort import stop_along
 
 POINTS, POINT_STEP_S = 51, 0.1
@@ -65,8 +74,12 @@ class NeverIntervenes:
             reasons=(),
             points=points,
             hazard_lights=False,
-            takeover_request=False,
+            takeover=Takeover.NONE,
+            takeover_stamp_ns=NO_STAMP,
+            driver_stamp_ns=NO_STAMP,
+            refusals=(),
             shadow_passes=TRUSTED if self._path is not None else 0,
+            config_hash="",
         )
 
     def _points(self, path: NDArray[np.float64], age_s: float) -> NDArray[np.float64]:
@@ -101,16 +114,12 @@ class AlwaysBrakes(NeverIntervenes):
         times = stop[:, 0]
         columns = [np.interp(elapsed + times, times, stop[:, k]) for k in range(1, 6)]
         standing = now.monotonic_ns - since_ns > nanoseconds(float(times[-1]))
-        return SafeTrajectory(
-            plan.stamp_ns,
-            plan.sequence,
-            Engagement.LATCHED if standing else Engagement.ENGAGED,
-            Mode.STOPPED if standing else Mode.EMERGENCY_STOP,
-            "stop",
-            -1,
-            (),
-            np.column_stack([times, *columns]),
-            True,
-            True,
-            TRUSTED,
+        return dataclasses.replace(
+            plan,
+            engagement=Engagement.LATCHED if standing else Engagement.ENGAGED,
+            mode=Mode.STOPPED if standing else Mode.EMERGENCY_STOP,
+            source="stop",
+            plan_id=-1,
+            points=np.column_stack([times, *columns]),
+            hazard_lights=True,
         )
