@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from onboard_vla.app.campaign.pictures import MomentPictures
 from onboard_vla.app.closed_loop import Scene
@@ -10,7 +11,7 @@ from onboard_vla.core.objects import VEHICLE
 from onboard_vla.world.actors import Actor, View
 from onboard_vla.world.expert import Expert
 from onboard_vla.world.idm import IdmParameters, advance, idm_acceleration
-from onboard_vla.world.profiles import Profile
+from onboard_vla.world.profiles import PROFILES, Profile
 from onboard_vla.world.sensors import SensorModel
 from onboard_vla.world.vehicle import VehicleGate
 from onboard_vla.world.world import START_S_M, World
@@ -78,32 +79,24 @@ class HumanFollower:
 def winding_road(speed_mps: float) -> Profile:
     """One lane, curve upon curve, nobody there but who is put there."""
     radius = max(speed_mps**2 / CURVE_MPS2, RADIUS_MIN_M)
-    return Profile(
+    return replace(
+        PROFILES["rural"],
         name=f"winding_{speed_mps:g}",
         speed_limits_mps=(speed_mps,),
         lane_width_m=3.75,
         shoulder_m=1.25,
         centre_gap_m=0.8,
-        lanes=1,
         left_margin_m=1.25,
         route_length_m=max(ROUTE_S * speed_mps, 400.0),
         min_radius_m=radius,
         max_radius_m=1.5 * radius,
         straight_share=0.0,
-        max_heading_rad=1.2,
         junction_spacing_m=0.0,
-        turn_share=0.0,
-        signal_share=0.0,
-        kerb=False,
         sight_m=100.0 if speed_mps < 20.0 else 200.0,
         leads=0,
-        lead_share=0.0,
-        slower_lead_share=0.0,
         oncoming=0,
         parked_spacing_m=1e6,
         cut_in_spacing_m=0.0,
-        pedestrian_spacing_m=0.0,
-        crossing_pedestrian_share=0.0,
         tree_spacing_m=1e6,
         building_spacing_m=1e6,
         start_speed_share=0.8,
