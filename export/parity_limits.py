@@ -56,7 +56,7 @@ PARITY_LIMITS = (
         "ade_p95_m",
         0.76,
         "m",
-        "19 plans of 20 move by less than the reference model errs on average (card: ADE 0.76 m over 5 s); the worst is "
+        "19 plans of 20 move by less than the reference model errs on average (card: ADE 5 s 0.76 m); the worst is "
         "no measure, for a near tie that any rounding decides may part two plans: `preference_loss_max` guards it",
     ),
 )
