@@ -40,7 +40,7 @@ def random_boxes(rng, count):
 def oracle_overlap(first, second, grow=0.0):
     """The other library's word on each pair, the second box grown by `grow` on all sides."""
     made = [
-        [pycrcc.RectOBB(l / 2 + more, w / 2 + more, h, x, y) for x, y, h, l, w in rows.tolist()]
+        [pycrcc.RectOBB(length / 2 + more, w / 2 + more, h, x, y) for x, y, h, length, w in rows.tolist()]
         for rows, more in ((first, 0.0), (second, grow))
     ]
     return np.array([one.collide(two) for one, two in zip(*made, strict=True)])
