@@ -1,0 +1,86 @@
+"""`python -m tests.mutation [module ...]`: mutate the guards, the ladder and the fallback; fail below the score.
+
+Results go to out/mutation/, one file a module, and are kept: a second run tries only what changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+
+from .campaign import Campaign
+from .targets import SUITES
+
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = ROOT / "tests" / "safety"
+MINIMUM = 0.90
+OUTCOMES = ("killed", "survived", "uncovered", "timeout")
+
+
+def main() -> int:
+    """Run, print the table, and fail where a suite is red or too little is killed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("modules", nargs="*", help=f"below onboard_vla.safety; all by default: {', '.join(SUITES)}")
+    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--minimum", type=float, default=MINIMUM, help="share of mutants that must be killed")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "mutation")
+    options = parser.parse_args()
+    chosen = options.modules or list(SUITES)
+    if unknown := [name for name in chosen if name not in SUITES]:
+        parser.error(f"expected modules among {', '.join(SUITES)}; found {', '.join(unknown)}")
+    rows = [run(name, options.out, options.jobs) for name in chosen]
+    killed = sum(row["killed"] for row in rows)
+    total = sum(row["mutants"] for row in rows)
+    table = render(rows, killed, total)
+    sys.stdout.write(table)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "summary.md").write_text(table, encoding="utf-8")
+    (options.out / "summary.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    return 0 if total and all(row["green"] for row in rows) and killed >= options.minimum * total else 1
+
+
+def run(name: str, out: Path, jobs: int, wanted: Collection[str] | None = None) -> dict[str, object]:
+    """Mutate one module in a process of its own."""
+    store = out / f"{name}.json"
+    pid = os.fork()
+    if pid == 0:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        campaign = Campaign(f"onboard_vla.safety.{name}", store, jobs, wanted)
+        files = [str(TESTS / file) for file in SUITES[name]]
+        arguments = ["-q", "-p", "no:cacheprovider", "-W", "ignore", "-m", "not slow", "--rootdir", str(ROOT), *files]
+        status = 1
+        try:
+            status = pytest.main(arguments, plugins=[campaign])
+            for test in campaign.failed_unchanged:
+                sys.stderr.write(f"{name}: red without any mutant: {test}\n")
+        finally:
+            os._exit(1 if campaign.failed_unchanged else int(status))
+    _, status = os.waitpid(pid, 0)
+    if status:
+        return {"module": name, "green": False, "mutants": 0, **dict.fromkeys(OUTCOMES, 0)}
+    results = json.loads(store.read_text(encoding="utf-8"))["mutants"].values()
+    counts = {outcome: sum(result["outcome"] == outcome for result in results) for outcome in OUTCOMES}
+    return {"module": name, "green": True, "mutants": len(results), **counts}
+
+
+def render(rows: list[dict[str, object]], killed: int, total: int) -> str:
+    """The table of results as Markdown."""
+    lines = ["| module | mutants | killed | survived | uncovered | timeout | score |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        share = f"{row['killed'] / row['mutants']:.1%}" if row["mutants"] else "suite is red"
+        lines.append(
+            f"| {row['module']} | {row['mutants']} | " + " | ".join(str(row[o]) for o in OUTCOMES) + f" | {share} |"
+        )
+    share = f"{killed / total:.1%}" if total else "-"
+    return "\n".join([*lines, f"| **all** | {total} | {killed} | | | | **{share}** |", ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

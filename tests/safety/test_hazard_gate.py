@@ -1,0 +1,84 @@
+"""When the hazard gate asks for the emergency stop: how much, for how long, and of whom."""
+
+from __future__ import annotations
+
+import pytest
+
+from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
+from onboard_vla.safety.hazard_gate import HazardGate
+from onboard_vla.safety.idm import Lead
+
+CONFIRM_NS = 300_000_000
+
+
+def gate():
+    return HazardGate(CollisionLimits(), FallbackSettings(), StopSettings())
+
+
+def standing(required, speed=10.0):
+    """A standing lead behind which `speed` requires this deceleration, 1 m left."""
+    return (Lead(1.0 + speed**2 / (2 * required), 0.0),)
+
+
+@pytest.mark.parametrize(("required", "asks"), [(3.99, False), (4.01, True)])
+def test_more_than_the_limit_for_the_confirmation_time_asks_for_the_emergency_stop(required, asks):
+    watched = gate()
+    assert watched.watch(standing(required), 10.0, 5) is None
+    assert watched.watch(standing(required), 10.0, 4 + CONFIRM_NS) is None
+    request = watched.watch(standing(required), 10.0, 5 + CONFIRM_NS)
+    assert (request is not None) == asks
+    if request is not None:
+        assert (request.level, request.reason.code, request.reason.limit) == (Mode.EMERGENCY_STOP, "A_REQ", 4.0)
+        assert request.reason.measured == pytest.approx(required)
+        assert not request.outside
+
+
+def test_exactly_the_limit_is_not_more():
+    watched = gate()
+    for now in (0, CONFIRM_NS, 2 * CONFIRM_NS):
+        assert watched.watch((Lead(1.0 + 64 / 8.0, 0.0),), 8.0, now) is None
+
+
+def test_one_calm_moment_begins_the_confirmation_anew():
+    watched = gate()
+    watched.watch(standing(5.0), 10.0, 0)
+    assert watched.watch((), 10.0, CONFIRM_NS // 2) is None
+    assert watched.watch(standing(5.0), 10.0, CONFIRM_NS) is None
+    assert watched.watch(standing(5.0), 10.0, 2 * CONFIRM_NS - 1) is None
+    assert watched.watch(standing(5.0), 10.0, 2 * CONFIRM_NS) is not None
+
+
+def test_it_goes_on_asking_while_it_lasts():
+    watched = gate()
+    watched.watch(standing(5.0), 10.0, 0)
+    for now in (CONFIRM_NS, CONFIRM_NS + 1, 10 * CONFIRM_NS):
+        assert watched.watch(standing(5.0), 10.0, now) is not None
+
+
+def test_without_any_room_a_finite_figure_is_reported():
+    watched = gate()
+    watched.watch((Lead(0.5, 0.0),), 10.0, 0)
+    assert watched.watch((Lead(0.5, 0.0),), 10.0, CONFIRM_NS).reason.measured == 99.0
+
+
+@pytest.mark.parametrize(("lead_mps", "asks"), [(10.0, False), (10.1, False), (9.9, True)])
+def test_only_leads_that_the_vehicle_closes_in_on_count(lead_mps, asks):
+    watched = gate()
+    leads = (Lead(-20.0, lead_mps),)
+    watched.watch(leads, 10.0, 0)
+    assert (watched.watch(leads, 10.0, CONFIRM_NS) is not None) == asks
+
+
+@pytest.mark.parametrize(("speed", "asks"), [(0.49, False), (0.5, True)])
+def test_at_walking_pace_it_is_silent(speed, asks):
+    watched = gate()
+    watched.watch((Lead(0.5, 0.0),), speed, 0)
+    assert (watched.watch((Lead(0.5, 0.0),), speed, CONFIRM_NS) is not None) == asks
+
+
+def test_the_worst_lead_decides():
+    watched = gate()
+    leads = standing(1.0) + standing(5.0) + standing(2.0)
+    watched.watch(leads, 10.0, 0)
+    assert watched.watch(leads, 10.0, CONFIRM_NS).reason.measured == pytest.approx(5.0)
