@@ -22,6 +22,10 @@ VEHICLE_PROFILE, SIMULATION_PROFILE = "vehicle", "simulation"
 PROFILES = (VEHICLE_PROFILE, SIMULATION_PROFILE)
 DRIVE = "drive"
 AUTHORITIES = (DRIVE, SHADOW)
+PERCEIVED, NOT_PERCEIVED = "objects_and_lanes", "none"
+PERCEPTIONS = (PERCEIVED, NOT_PERCEIVED)
+BLIND_AGE_S, BLIND_SPEED_MPS = 0.5, 30 / 3.6
+"""Without objects and lanes: the most that a plan's age and the design domain's speed may be set to."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +254,7 @@ class SupervisorConfig(Validated):
 
     profile: str = choice(VEHICLE_PROFILE, "own: `simulation` accepts provisional thresholds", PROFILES)
     authority: str = choice(DRIVE, "own: `shadow` publishes every verdict and never engages", AUTHORITIES)
+    perception: str = choice(PERCEIVED, "own: `none` has no fallback, 0.5 s old plans at most, 30 km/h", PERCEPTIONS)
     thresholds: Thresholds | None = None
     cameras: tuple[str, ...] = names(CAMERAS, "own: verdicts expected; `front` must be among them")
     planner_process: str = choice(PLANNER, "own: name in its heartbeats")
@@ -285,3 +290,14 @@ class SupervisorConfig(Validated):
         if cap > fastest:
             expected = f"expected at most odd.speed_max_mps, {fastest:g}"
             raise ConfigurationError(f"SupervisorConfig.fallback.speed_cap_mps: {expected}, found {cap:g}")
+        if self.perception == NOT_PERCEIVED:
+            self._check_blind()
+
+    def _check_blind(self) -> None:
+        for where, found, most in (
+            ("staleness.age_max_s", self.staleness.age_max_s, BLIND_AGE_S),
+            ("odd.speed_max_mps", self.odd.speed_max_mps, BLIND_SPEED_MPS),
+        ):
+            if found > most:
+                expected = f"expected at most {most:.6g} where perception is none"
+                raise ConfigurationError(f"SupervisorConfig.{where}: {expected}, found {found:g}")

@@ -47,6 +47,12 @@ class JoinedPath:
         """The path with a point every 8 m, to tell what is far from it: on 30 m of radius that is 0.3 m off."""
         return self._thinned(4 * LINE_STRIDE)
 
+    @property
+    def known_line(self) -> Polyline:
+        """The part of the path up to which the followed line was given, two points of it at least."""
+        count = max(int(np.searchsorted(self.s_m, self.known_m, side="right")), 2)
+        return Polyline(np.stack([self.x_m[:count], self.y_m[:count]], axis=1))
+
     def _thinned(self, stride: int) -> Polyline:
         kept = np.arange(0, len(self.x_m), stride)
         if kept[-1] != len(self.x_m) - 1:

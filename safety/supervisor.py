@@ -18,9 +18,11 @@ from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.errors import GeometryError
 from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.objects import ObjectList
+from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import ENGAGE, REARM, SHADOW, Engagement, Mode, SafeTrajectory
 from onboard_vla.core.verdict import Reason
-from onboard_vla.safety.config import SIMULATION_PROFILE, VEHICLE_PROFILE, SupervisorConfig
+from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
@@ -29,12 +31,14 @@ from onboard_vla.safety.guards.consistency import check_agreement
 from onboard_vla.safety.guards.freshness import camera_requests, ego_age_s, input_requests, process_requests
 from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.hazard_gate import HazardGate
+from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.inputs import EGO, InputMessage, Inputs
 from onboard_vla.safety.ladder import LadderInputs, LadderState, PlanOutcome, Request, step
 from onboard_vla.safety.last_resort import StoredStop, store_stop
 from onboard_vla.safety.longitudinal import POINTS
-from onboard_vla.safety.operating_domain import DomainWatch, undeclared
+from onboard_vla.safety.operating_domain import DomainWatch
 from onboard_vla.safety.plan_guard import Judgement, PlanGuard
+from onboard_vla.safety.preconditions import engaging_obstacles, threshold_requests, tick_gap_requests
 from onboard_vla.safety.publication import (
     FALLBACK,
     MODEL,
@@ -73,6 +77,7 @@ class Supervisor:
         self.state = LadderState()
         self._self_test = self_test(config, self.config_hash)
         self._inputs = Inputs(config)
+        self._perceives = config.perception != NOT_PERCEIVED
         self._domain = DomainWatch(config.odd, config.freshness.future_s)
         thresholds = config.thresholds
         self._guard = PlanGuard(config, thresholds.core_hash if thresholds else None)
@@ -110,7 +115,7 @@ class Supervisor:
         try:
             if isinstance(message, OperatingConditions):
                 self._domain.receive(message, now)
-            else:
+            elif self._perceives or not isinstance(message, (ObjectList, LaneObservation)):
                 self._inputs.receive(message, now)
         except Exception as error:
             self._internal = Reason("INTERNAL_ERROR", 1.0, 0.0, f"receive {type(message).__name__}: {error!r}"[:300])
@@ -131,12 +136,14 @@ class Supervisor:
         motion = self._motion(now)
         outcomes = self._judge_plans(motion, now)
         self._busy = bool(outcomes)
-        gap = self._tick_gap(now)
+        gap = tick_gap_requests(self._tick_ns, now, self.config.freshness)
         outside = self._domain.requests(None if motion is None else motion.speed_mps, now)
         requests = self._requests(motion, now) + gap + outside
         commands, restarted = tuple(self._inputs.commands), self._inputs.planner_restarted
         self._inputs.commands.clear()
         self._inputs.planner_restarted = False
+        if ENGAGE in commands or REARM in commands:
+            self._self_test = self_test(self.config, self.config_hash)
         self._refresh_fallback(motion, now)
         if self._fallback_fault is not None:
             requests.append(Request(Mode.IN_LANE_STOP, self._fallback_fault))
@@ -150,7 +157,8 @@ class Supervisor:
                 speed_mps=None if motion is None else motion.speed_mps,
                 handback=self._handback(motion, now),
                 reset_shadow=restarted,
-                obstacles=self._obstacles(commands, outside),
+                obstacles=engaging_obstacles(self.config, outside, self._self_test),
+                has_fallback=self._perceives,
                 stamp_ns=now.stamp_ns,
             ),
             now.monotonic_ns,
@@ -166,20 +174,6 @@ class Supervisor:
                 self._watch(self._choose(motion, now)[2], motion, now)
             return shadow_message(stepped, self._sequence, self.config_hash, reasons, now)
         return self._publish(motion, reasons, now)
-
-    def _obstacles(self, commands: tuple[str, ...], outside: list[Request]) -> tuple[Reason, ...]:
-        """What stands against engaging and re-arming whatever level it asks for. `outside`: of the design domain."""
-        if ENGAGE in commands or REARM in commands:
-            self._self_test = self_test(self.config, self.config_hash)
-        found = [request.reason for request in outside if request.level <= Mode.FALLBACK]
-        if self._self_test is not None:
-            found.append(self._self_test)
-        missing = undeclared(self.config.odd)
-        if missing is not None and self.config.profile == VEHICLE_PROFILE:
-            found.append(missing)
-        if self.config.authority == SHADOW:
-            found.append(Reason("SHADOW_ONLY", 1.0, 0.0, "configured to watch: authority is shadow"))
-        return tuple(found)
 
     def _judge_plans(self, motion: Motion | None, now: Now) -> tuple[PlanOutcome, ...]:
         inputs, outcomes = self._inputs, []
@@ -209,7 +203,7 @@ class Supervisor:
         requests = input_requests(inputs, now, config)
         faults = process_requests(inputs, now, config) + camera_requests(inputs, now, config)
         requests += [replace(fault, outside=True) for fault in faults]
-        requests += self._thresholds_requests() + self._plan_requests(motion, now)
+        requests += threshold_requests(self.config) + self._plan_requests(motion, now)
         requests += [Request(Mode.REDUCED, reason) for reason in self._doubtful]
         if self._emergency is not None:
             requests.append(self._emergency)
@@ -217,16 +211,6 @@ class Supervisor:
             requests.append(Request(Mode.EMERGENCY_STOP, self._internal))
             self._internal = None
         return requests
-
-    def _thresholds_requests(self) -> list[Request]:
-        thresholds = self.config.thresholds
-        if thresholds is None:
-            reason = Reason("THRESHOLDS_MISSING", 0.0, 1.0, "no thresholds file: L2 at best")
-        elif thresholds.provisional and self.config.profile != SIMULATION_PROFILE:
-            reason = Reason("THRESHOLDS_PROVISIONAL", 1.0, 0.0, "provisional thresholds on a vehicle: L2 at best")
-        else:
-            return []
-        return [Request(Mode.FALLBACK, reason)]
 
     def _plan_requests(self, motion: Motion | None, now: Now) -> list[Request]:
         if self._accepted is None or self._accepted.placed is None or motion is None:
@@ -246,16 +230,6 @@ class Supervisor:
             if late > budget:
                 requests.append(Request(Mode.REDUCED, Reason("PLAN_LATENCY", late, budget, "p95 of age on arrival, s")))
         return requests
-
-    def _tick_gap(self, now: Now) -> list[Request]:
-        if self._tick_ns is None:
-            return []
-        gap, limits = seconds(now.monotonic_ns - self._tick_ns), self.config.freshness
-        if gap > limits.tick_gap_stop_s:
-            return [Request(Mode.IN_LANE_STOP, Reason("TICK_STARVED", gap, limits.tick_gap_stop_s, "between ticks, s"))]
-        if gap > limits.tick_gap_s:
-            return [Request(Mode.NOMINAL, Reason("TICK_GAP", gap, limits.tick_gap_s, "between ticks, s"))]
-        return []
 
     def _motion(self, now: Now) -> Motion | None:
         """The vehicle now: from its state while fresh, else where the last trajectory should have brought it."""
@@ -330,7 +304,7 @@ class Supervisor:
     def _reduced_cap(self, motion: Motion) -> float:
         lanes = self._inputs.lanes
         if lanes is None:
-            return self.config.fallback.speed_cap_mps
+            return self.config.ladder.reduced_speed * self.config.odd.speed_max_mps
         line = Polyline(lanes.centreline)
         s, _ = line.project(motion.pose[:2])
         return self.config.ladder.reduced_speed * float(np.interp(s[0], line.arc_lengths, lanes.speed_limit_mps))
@@ -343,6 +317,9 @@ class Supervisor:
             return emergency_stop(path, motion, demand, config.stop)
         objects = self._inputs.objects.confirmed.at(now.stamp_ns)
         leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle, self._inputs.lane_line)
+        if not self._perceives:
+            # Nobody knows what comes behind the end of the path that was checked last.
+            leads.append(Lead(path.known_m + config.recovery.overrun_m, 0.0))
         return in_lane_stop(path, motion, demand, leads, config.fallback, config.stop)
 
     def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:
@@ -359,7 +336,7 @@ class Supervisor:
         if fault is not None:
             raise ArithmeticError(f"own output: {fault}")
         if source != STOP:
-            self._line = Polyline(np.stack([trajectory.path.x_m, trajectory.path.y_m], axis=1))
+            self._line = trajectory.path.known_line
         self._stored = store_stop(points, now.monotonic_ns, plan_id)
         self._watch(trajectory, motion, now)
         return self._message(source, plan_id, reasons, points, now)

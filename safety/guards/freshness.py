@@ -6,7 +6,7 @@ from onboard_vla.core.cameras import FRONT
 from onboard_vla.core.clock import Now, seconds
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.core.verdict import Reason
-from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
 from onboard_vla.safety.inputs import EGO, GUARD, LANES, OBJECTS, OPERATOR, PLANNER, ROUTE, Inputs
 from onboard_vla.safety.ladder import Request
 
@@ -25,9 +25,21 @@ stale, so a bad lane message alone is L2."""
 
 def input_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[Request]:
     """Requests over the fallback's own inputs: ego, objects, lanes, route, and messages that were refused."""
-    limits = config.freshness
     requests = [Request(FAULT_LEVELS[topic], reason) for topic, reason in inputs.faults.items()]
     requests += ego_requests(inputs, now, config)
+    if config.perception == NOT_PERCEIVED:
+        detail = "no objects, no lanes: nobody but the model sees the road, and there is no fallback"
+        requests.append(Request(Mode.NOMINAL, Reason("NO_PERCEPTION", 0.0, 1.0, detail)))
+    else:
+        requests += _perception_requests(inputs, now, config)
+    if inputs.route is None:
+        requests.append(_stop("ROUTE_MISSING", 0.0, 1.0, "no route received"))
+    return requests
+
+
+def _perception_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[Request]:
+    limits = config.freshness
+    requests = []
     for topic, reception_s, data_s in (
         (OBJECTS, limits.objects_reception_s, limits.objects_data_s),
         (LANES, limits.lanes_reception_s, limits.lanes_data_s),
@@ -42,8 +54,6 @@ def input_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[R
             requests.append(_stop(f"{code}_SILENT", silent, reception_s, f"since {topic} were received, s"))
         elif age > data_s:
             requests.append(_stop(f"{code}_STALE", age, data_s, f"age of {topic}, s"))
-    if inputs.route is None:
-        requests.append(_stop("ROUTE_MISSING", 0.0, 1.0, "no route received"))
     return requests
 
 

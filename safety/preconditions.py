@@ -1,0 +1,53 @@
+"""What holds or fails whatever the inputs say: thresholds, the supervisor's own rate, what engaging needs beside it."""
+
+from __future__ import annotations
+
+from onboard_vla.core.clock import Now, seconds
+from onboard_vla.core.safe_trajectory import SHADOW, Mode
+from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.config import SIMULATION_PROFILE, VEHICLE_PROFILE, FreshnessLimits, SupervisorConfig
+from onboard_vla.safety.ladder_state import Request
+from onboard_vla.safety.operating_domain import undeclared
+
+
+def threshold_requests(config: SupervisorConfig) -> list[Request]:
+    """L2 at best without thresholds, and on a vehicle with provisional ones."""
+    thresholds = config.thresholds
+    if thresholds is None:
+        reason = Reason("THRESHOLDS_MISSING", 0.0, 1.0, "no thresholds file: L2 at best")
+    elif thresholds.provisional and config.profile != SIMULATION_PROFILE:
+        reason = Reason("THRESHOLDS_PROVISIONAL", 1.0, 0.0, "provisional thresholds on a vehicle: L2 at best")
+    else:
+        return []
+    return [Request(Mode.FALLBACK, reason)]
+
+
+def tick_gap_requests(before_ns: int | None, now: Now, limits: FreshnessLimits) -> list[Request]:
+    """Whether this tick came too long after the one before, which was at the monotonic instant `before_ns`."""
+    if before_ns is None:
+        return []
+    gap = seconds(now.monotonic_ns - before_ns)
+    if gap > limits.tick_gap_stop_s:
+        reason = Reason("TICK_STARVED", gap, limits.tick_gap_stop_s, "between ticks, s")
+        return [Request(Mode.IN_LANE_STOP, reason)]
+    if gap > limits.tick_gap_s:
+        return [Request(Mode.NOMINAL, Reason("TICK_GAP", gap, limits.tick_gap_s, "between ticks, s"))]
+    return []
+
+
+def engaging_obstacles(
+    config: SupervisorConfig, domain: list[Request], failed_self_test: Reason | None
+) -> tuple[Reason, ...]:
+    """What stands against engaging and re-arming at any level. `domain`: requests over the operational design domain.
+
+    Requests beyond L2 are left out: they stand against it anyway.
+    """
+    found = [request.reason for request in domain if request.level <= Mode.FALLBACK]
+    if failed_self_test is not None:
+        found.append(failed_self_test)
+    missing = undeclared(config.odd)
+    if missing is not None and config.profile == VEHICLE_PROFILE:
+        found.append(missing)
+    if config.authority == SHADOW:
+        found.append(Reason("SHADOW_ONLY", 1.0, 0.0, "configured to watch: authority is shadow"))
+    return tuple(found)
