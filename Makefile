@@ -64,7 +64,7 @@ host:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $$($(PYTHON) --version 2>&1) is too old: 3.10 or newer is needed; name one: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: $(PYTHON) cannot make virtual environments: on Debian and Ubuntu apt install python3-venv"; exit 1; }
 	@[ -e $(SYMLINKS) ] || { echo "make: $(SYMLINKS) cannot be reached: clone with symbolic links (git config core.symlinks true) on a file system that has them"; exit 1; }
-	@command -v c++ >/dev/null || echo "make: no C++ compiler (c++): this version needs none (the NumPy forms run); compiled kernels will: apt install g++"
+	@command -v c++ >/dev/null || echo "make: no C++ compiler (c++): kernels are not built, their NumPy forms run, slower with the same results: apt install g++, then make clean"
 
 $(VENV)/.created: | host
 	$(PYTHON) -m venv $(VENV)
@@ -72,13 +72,13 @@ $(VENV)/.created: | host
 
 $(VENV)/.demo-installed: $(VENV)/.created pyproject.toml constraints.txt | host
 	@echo "make: installing what the demo needs into $(VENV)"
-	$(PIP) setuptools
+	$(PIP) scikit-build-core cmake ninja
 	$(PIP) --no-build-isolation --editable '.[export,world$(ROS)]'
 	@touch $@
 
 $(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt | host
 	@echo "make: installing what the tests need into $(VENV)"
-	$(PIP) setuptools
+	$(PIP) scikit-build-core cmake ninja
 	$(PIP) --no-build-isolation --editable '.[export,world,parity,dev$(ROS)]'
 	$(PIP) --no-deps --only-binary :all: $(COLLISION_ORACLE)
 	@touch $@ $(VENV)/.demo-installed

@@ -82,7 +82,7 @@ def test_the_wheel_leaves_tests_and_benchmarks_out(wheel):
 
 @pytest.mark.slow
 def test_a_wheel_built_from_the_source_archive_holds_the_same(source, wheel, tmp_path):
-    program = f"from setuptools import build_meta; print(build_meta.build_sdist({str(tmp_path)!r}))"
+    program = f"from scikit_build_core import build; print(build.build_sdist({str(tmp_path)!r}))"
     name = run(sys.executable, "-c", program, cwd=source).splitlines()[-1]
     with tarfile.open(tmp_path / name) as archive:
         archive.extractall(tmp_path, filter="data") if hasattr(tarfile, "data_filter") else archive.extractall(tmp_path)

@@ -1,0 +1,271 @@
+"""Kernels 1 to 4 for callers, on the host library: statistics of logits, trajectories, dispersion, footprints."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.kernels.host_library import HostLibrary
+from onboard_vla.kernels.layouts import (
+    MAX_SAMPLES,
+    MAX_TOKENS,
+    TOP,
+    ComposeArguments,
+    DispersionArguments,
+    FootprintArguments,
+    RowStatistics,
+    StatisticsArguments,
+)
+
+STATISTICS: np.dtype[Any] = np.dtype(
+    [
+        *((name, np.int32) for name in ("best", "choice")),
+        ("flags", np.uint32),
+        *(
+            (name, np.float32)
+            for name in (
+                "margin",
+                "log_sum_exp",
+                "entropy",
+                "best_probability",
+                "choice_log_probability",
+                "spread_m",
+                "near_mass",
+                "outside_mass",
+            )
+        ),
+        ("top", np.int32, TOP),
+        ("top_logit", np.float32, TOP),
+    ]
+)
+"""A row of kernel 1's result; fields are described in `src/action_statistics.h`."""
+assert STATISTICS.itemsize == ctypes.sizeof(RowStatistics)
+NOT_FINITE, NONE_ALLOWED = 1, 2
+"""Flags of a row."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is chosen. `temperature` 0: greedy. The seed and the step make a draw reproducible."""
+
+    temperature: float = 0.0
+    calibration_temperature: float = 1.0
+    repetition_penalty: float = 1.0
+    near_m: float = 0.3
+    seed: int = 0
+    step: int = 0
+
+
+def action_statistics(
+    library: HostLibrary,
+    logits: NDArray[np.floating[Any]],
+    first_action: int,
+    ends: NDArray[np.float32],
+    sampling: Sampling | None = None,
+    allowed: NDArray[np.bool_] | None = None,
+    seen: NDArray[np.bool_] | None = None,
+    *,
+    reverse: bool = False,
+) -> NDArray[Any]:
+    """Statistics of (rows, vocabulary) fp16 or fp32 logits; rows may begin at any element address.
+
+    Args:
+        library: the host library.
+        logits: raw logits; the elements of a row must follow each other.
+        first_action: column of action 0.
+        ends: (actions, 2) end points in metres.
+        sampling: how to choose; greedy if not given.
+        allowed: (actions,) which may be chosen; all if not given.
+        seen: (rows, actions) which the repetition penalty holds for.
+        reverse: see `HostLibrary.run`.
+
+    Raises:
+        ValueError: a shape, type or setting does not fit.
+    """
+    sampling = sampling or Sampling()
+    rows, vocabulary = logits.shape
+    actions = len(ends)
+    _expect(logits.dtype in (np.float16, np.float32) and logits.strides[1] == logits.itemsize, "logits", logits)
+    _expect(ends.shape == (actions, 2) and 0 <= first_action <= vocabulary - actions, "ends", ends)
+    _expect(allowed is None or allowed.shape == (actions,), "allowed", allowed)
+    _expect(seen is None or seen.shape == (rows, actions), "seen", seen)
+    if not (sampling.temperature >= 0 and sampling.calibration_temperature > 0 and sampling.repetition_penalty > 0):
+        raise ValueError(f"sampling {sampling}: expected temperature >= 0, the other factors > 0")
+    points = np.ascontiguousarray(ends, np.float32)
+    masks = [None if mask is None else np.ascontiguousarray(mask, np.uint8) for mask in (allowed, seen)]
+    seed, step = np.array([sampling.seed], np.uint64), np.array([sampling.step], np.uint32)
+    out = np.empty(rows, STATISTICS)
+    arguments = StatisticsArguments(
+        logits=logits.ctypes.data,
+        allowed=None if masks[0] is None else masks[0].ctypes.data,
+        seen=None if masks[1] is None else masks[1].ctypes.data,
+        ends=points.ctypes.data,
+        seed=seed.ctypes.data,
+        step=step.ctypes.data,
+        out=out.ctypes.data,
+        row_stride=logits.strides[0] // logits.itemsize,
+        rows=rows,
+        vocabulary=vocabulary,
+        first_action=first_action,
+        actions=actions,
+        is_half=int(logits.dtype == np.float16),
+        temperature=sampling.temperature,
+        calibration_temperature=sampling.calibration_temperature,
+        repetition_penalty=sampling.repetition_penalty,
+        near_m=sampling.near_m,
+    )
+    library.run("action_statistics", arguments, rows, reverse=reverse)
+    return out
+
+
+def codebook_table(fine_deltas: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """(actions, sub-steps, 5) x, y, heading, cos, sin from (actions, sub-steps, 3), computed in float64."""
+    deltas = np.asarray(fine_deltas, np.float64)
+    directions = np.stack([np.cos(deltas[..., 2]), np.sin(deltas[..., 2])], axis=-1)
+    return np.ascontiguousarray(np.concatenate([deltas, directions], axis=-1), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """`poses` (samples, tokens, 3), `fine` (samples, tokens * sub-steps, 5), `invalid` (samples,) bool."""
+
+    poses: NDArray[np.float32]
+    fine: NDArray[np.float32]
+    invalid: NDArray[np.bool_]
+
+
+def compose(
+    library: HostLibrary, tokens: NDArray[np.int32], codebook: NDArray[np.float32], *, reverse: bool = False
+) -> Trajectories:
+    """Trajectories of (samples, tokens) action indices; a sample with an index outside the codebook is invalid.
+
+    Raises:
+        ValueError: a shape or type does not fit.
+    """
+    samples, count = tokens.shape
+    actions, sub_steps, _ = codebook.shape
+    _expect(1 <= count <= MAX_TOKENS, f"tokens (at most {MAX_TOKENS})", tokens)
+    _expect(codebook.shape[2] == 5 and codebook.dtype == np.float32 and codebook.flags.c_contiguous, "table", codebook)
+    indices = np.ascontiguousarray(tokens, np.int32)
+    poses, fine = np.empty((samples, count, 3), np.float32), np.empty((samples, count * sub_steps, 5), np.float32)
+    invalid = np.empty(samples, np.int32)
+    arguments = ComposeArguments(
+        *(array.ctypes.data for array in (indices, codebook, poses, fine, invalid)), samples, count, sub_steps, actions
+    )
+    library.run("compose", arguments, samples, reverse=reverse)
+    return Trajectories(poses, fine, invalid != 0)
+
+
+@dataclass(frozen=True)
+class MotionLimits:
+    """Limits on finite differences of poses `step_s` apart, from `speed_now_mps` on."""
+
+    step_s: float
+    speed_now_mps: float
+    speed_max_mps: float
+    acceleration_max_mps2: float
+    deceleration_max_mps2: float
+    jerk_max_mps3: float
+    yaw_rate_max_rps: float
+    lateral_max_mps2: float
+    reverse_max_m: float
+
+
+LIMIT_FLAGS = {
+    "not_finite": 1,
+    "speed": 2,
+    "acceleration": 4,
+    "deceleration": 8,
+    "jerk": 16,
+    "yaw_rate": 32,
+    "lateral_acceleration": 64,
+    "reverse": 128,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """How K trajectories lie apart; see `DispersionArguments` in `src/dispersion.h`."""
+
+    mean: NDArray[np.float32]
+    covariance: NDArray[np.float32]
+    pairwise: NDArray[np.float32]
+    mean_distance: NDArray[np.float32]
+    flags: NDArray[np.uint32]
+    medoid: int
+
+
+def dispersion(
+    library: HostLibrary, poses: NDArray[np.float32], limits: MotionLimits, *, reverse: bool = False
+) -> Spread:
+    """Mean, covariance, pairwise distances, medoid and limit flags of (samples, steps, 3) poses.
+
+    Raises:
+        ValueError: a shape does not fit.
+    """
+    samples, steps, _ = poses.shape
+    _expect(1 <= samples <= MAX_SAMPLES, f"samples (at most {MAX_SAMPLES})", poses)
+    given = np.ascontiguousarray(poses, np.float32)
+    mean, covariance = np.empty((steps, 2), np.float32), np.empty((steps, 3), np.float32)
+    pairwise, distance = np.empty((samples, samples), np.float32), np.empty(samples, np.float32)
+    flags, medoid = np.empty(samples, np.uint32), np.empty(1, np.int32)
+    arrays = (given, mean, covariance, pairwise, distance, flags, medoid)
+    numbers = [getattr(limits, name) for name in limits.__dataclass_fields__]
+    arguments = DispersionArguments(*(array.ctypes.data for array in arrays), samples, steps, *numbers)
+    library.run("dispersion", arguments, 1, reverse=reverse)
+    return Spread(mean, covariance, pairwise, distance, flags, int(medoid[0]))
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """The vehicle: half sizes of its box, its centre ahead of the rear axle, and a margin on every side; metres."""
+
+    half_length_m: float
+    half_width_m: float
+    centre_ahead_m: float
+    margin_m: float
+
+
+def first_contacts(
+    library: HostLibrary,
+    fine: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    vehicle: Rectangle,
+    step_s: float,
+    *,
+    reverse: bool = False,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """First overlapping pose (steps: none, -1: not finite) and the box it overlaps, for each candidate.
+
+    `fine`: (candidates, steps, 5). `boxes`: (boxes, 8) x, y, cos, sin, half length, half width, velocity x and y.
+
+    Raises:
+        ValueError: a shape does not fit.
+    """
+    candidates, steps, _ = fine.shape
+    _expect(fine.shape[2] == 5, "fine poses", fine)
+    _expect(boxes.ndim == 2 and boxes.shape[1] == 8, "boxes", boxes)
+    poses, others = np.ascontiguousarray(fine, np.float32), np.ascontiguousarray(boxes, np.float32)
+    contact, box = np.empty(candidates, np.int32), np.empty(candidates, np.int32)
+    arguments = FootprintArguments(
+        *(array.ctypes.data for array in (poses, others, contact, box)),
+        candidates,
+        steps,
+        len(others),
+        vehicle.half_length_m,
+        vehicle.half_width_m,
+        vehicle.centre_ahead_m,
+        vehicle.margin_m,
+        step_s,
+    )
+    library.run("footprint", arguments, candidates, reverse=reverse)
+    return contact, box
+
+
+def _expect(holds: bool, what: str, found: NDArray[Any] | None) -> None:
+    if not holds:
+        raise ValueError(f"{what}: unexpected {None if found is None else (found.shape, str(found.dtype))}")

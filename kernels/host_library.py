@@ -1,0 +1,62 @@
+"""The host build of the kernels: the same block programs as on a GPU, run as loops on the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+from pathlib import Path
+
+from onboard_vla.core.errors import EnvironmentLacksError
+from onboard_vla.kernels.layouts import ABI_VERSION, KERNELS, LAYOUTS, Arguments, PatchArguments
+
+LIBRARY = "libonboard_vla_kernels.so"
+
+
+class HostLibrary:
+    """A loaded host library.
+
+    Raises:
+        EnvironmentLacksError: it cannot be loaded, or was built from other sources than these Python files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._library = ctypes.CDLL(str(path))
+        except OSError as error:
+            raise EnvironmentLacksError(f"host kernels: {path} cannot be loaded ({error}); install again") from error
+        self._check("ABI version", self._library.ovk_version(), ABI_VERSION)
+        for index, layout in enumerate(LAYOUTS):
+            self._check(f"size of {layout.__name__}", self._library.ovk_size_of(index), ctypes.sizeof(layout))
+
+    def run(self, kernel: str, arguments: Arguments, blocks: int, *, first: int = 0, reverse: bool = False) -> None:
+        """Run blocks `first` to `blocks` of a kernel; the interpreter lock is free meanwhile.
+
+        `reverse`: blocks and threads in reverse order, which must not change a bit.
+        """
+        if not isinstance(arguments, KERNELS[kernel]):
+            raise TypeError(f"{kernel} takes {KERNELS[kernel].__name__}, found {type(arguments).__name__}")
+        getattr(self._library, f"ovk_{kernel}")(ctypes.byref(arguments), first, blocks, int(reverse))
+
+    def patches_by_rows(self, arguments: PatchArguments, begin: int, end: int) -> None:
+        """Kernel 0 for jobs `begin` to `end`, arranged for speed; to the bit what `run("patches", ...)` writes."""
+        self._library.ovk_patches_by_rows(ctypes.byref(arguments), begin, end)
+
+    def _check(self, what: str, found: int, expected: int) -> None:
+        if found != expected:
+            raise EnvironmentLacksError(
+                f"host kernels: {what} of {self.path} is {found}, expected {expected}: built from other sources, "
+                "install again"
+            )
+
+
+@lru_cache(maxsize=1)
+def host_library() -> HostLibrary | None:
+    """The library that this installation built, or None where it had no compiler."""
+    import onboard_vla.kernels as package
+
+    for folder in package.__path__:
+        path = Path(folder) / "_bin" / LIBRARY
+        if path.exists():
+            return HostLibrary(path)
+    return None

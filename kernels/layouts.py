@@ -1,0 +1,117 @@
+"""Argument structs of the kernels as ctypes lays them out; the C side is in `src/*.h`, sizes are compared at load."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, ClassVar
+
+TOP = 8
+"""Ranks of the top list (`kTop`)."""
+MAX_TOKENS, MAX_SAMPLES, MAX_SOURCE_ROWS = 32, 256, 400
+"""Bounds of shared memory: tokens of a trajectory, samples of a dispersion, source rows behind one patch."""
+ABI_VERSION = 1
+POINTER, LONG, INT, UNSIGNED, FLOAT = (
+    ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_uint32, ctypes.c_float,
+)  # fmt: skip
+
+
+def _fields(*groups: tuple[Any, str]) -> list[tuple[str, Any]]:
+    return [(name, kind) for kind, names in groups for name in names.split()]
+
+
+class Arguments(ctypes.Structure):
+    """What one launch is given, by value."""
+
+
+class ResizeTable(Arguments):
+    """See `patches.h`."""
+
+    _fields_: ClassVar = _fields((POINTER, "bounds coefficients"), (INT, "taps unused"))
+
+
+class PatchJob(Arguments):
+    """One camera's frame pair."""
+
+    _fields_: ClassVar = [
+        *_fields((POINTER, "older newer map")),
+        ("across", ResizeTable),
+        ("down", ResizeTable),
+        *_fields(
+            (INT, "width height row_bytes format crop_left crop_top crop_width crop_height"),
+            (INT, "out_width out_height first_row first_block"),
+        ),
+    ]
+
+
+class PatchArguments(Arguments):
+    """Kernel 0."""
+
+    _fields_: ClassVar = _fields((POINTER, "jobs table out"), (INT, "jobs_count blocks is_half unused"))
+
+
+class StatisticsArguments(Arguments):
+    """Kernel 1."""
+
+    _fields_: ClassVar = _fields(
+        (POINTER, "logits allowed seen ends seed step out"),
+        (LONG, "row_stride"),
+        (INT, "rows vocabulary first_action actions is_half"),
+        (FLOAT, "temperature calibration_temperature repetition_penalty near_m"),
+    )
+
+
+class RowStatistics(Arguments):
+    """Kernel 1's result, one row."""
+
+    _fields_: ClassVar = [
+        *_fields((INT, "best choice"), (UNSIGNED, "flags")),
+        *_fields(
+            (FLOAT, "margin log_sum_exp entropy best_probability choice_log_probability spread_m near_mass"),
+            (FLOAT, "outside_mass"),
+        ),
+        ("top", INT * TOP),
+        ("top_logit", FLOAT * TOP),
+    ]
+
+
+class ComposeArguments(Arguments):
+    """Kernel 2."""
+
+    _fields_: ClassVar = _fields(
+        (POINTER, "tokens codebook poses fine invalid"), (INT, "samples tokens_per_sample sub_steps actions")
+    )
+
+
+class DispersionArguments(Arguments):
+    """Kernel 3."""
+
+    _fields_: ClassVar = _fields(
+        (POINTER, "poses mean covariance pairwise mean_distance flags medoid"),
+        (INT, "samples steps"),
+        (FLOAT, "step_s speed_now_mps speed_max_mps acceleration_max_mps2 deceleration_max_mps2 jerk_max_mps3"),
+        (FLOAT, "yaw_rate_max_rps lateral_max_mps2 reverse_max_m"),
+    )
+
+
+class FootprintArguments(Arguments):
+    """Kernel 4."""
+
+    _fields_: ClassVar = _fields(
+        (POINTER, "fine boxes first_contact box"),
+        (INT, "candidates steps boxes_count"),
+        (FLOAT, "half_length_m half_width_m centre_ahead_m margin_m step_s"),
+    )
+
+
+KERNELS: dict[str, type[Arguments]] = {
+    "patches": PatchArguments,
+    "action_statistics": StatisticsArguments,
+    "compose": ComposeArguments,
+    "dispersion": DispersionArguments,
+    "footprint": FootprintArguments,
+}
+"""Kernels in the order of the C ABI."""
+BLOCK_THREADS = {"patches": 128, "action_statistics": 256, "compose": 64, "dispersion": 256, "footprint": 128}
+"""Threads of a block, as `launches.h` has them: the reductions' tree depends on it."""
+LAYOUTS: tuple[type[Arguments], ...] = (*KERNELS.values(), PatchJob, RowStatistics)
+"""In the order of `ovk_size_of`."""
