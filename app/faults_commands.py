@@ -30,6 +30,8 @@ def faults(
     ] = DEFAULT_JSON,
     workers: Annotated[int | None, typer.Option(help="Worker processes; one per core.", min=1)] = None,
     golden: Annotated[bool, typer.Option(help="Also drive without faults.")] = True,
+    real: Annotated[bool, typer.Option(help="Also break real processes, in real time.")] = True,
+    transport: Annotated[str, typer.Option(help="Of the real processes: zmq or ros.")] = "zmq",
 ) -> None:
     """Break what can break, and judge what the vehicle was then told to do.
 
@@ -43,6 +45,8 @@ def faults(
         return
     if quick and everything:
         raise ConfigurationError("--quick and --all: expected one of them")
+    if transport not in ("zmq", "ros"):
+        raise ConfigurationError(f"--transport {transport!r}: expected zmq or ros")
     request = CampaignRequest(
         everything=everything,
         faults=tuple(dict.fromkeys(name.upper() for name in fault or ())),
@@ -51,6 +55,8 @@ def faults(
         json_path=json_path,
         workers=workers,
         golden=golden,
+        real=real,
+        transport=transport,
     )
     raise typer.Exit(run_campaign(request, Console()))
 

@@ -17,6 +17,7 @@ from onboard_vla.app.campaign.golden import ROADS, GoldenDrive, figures_of
 from onboard_vla.app.campaign.jobs import Result, all_jobs, quick_jobs, shard
 from onboard_vla.app.campaign.outcome import OUTCOMES
 from onboard_vla.app.campaign.page import page
+from onboard_vla.app.campaign.real import RealJob, real_jobs, run_real
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.runner import AnyJob, GoldenJob, ResultStore, run_jobs
 from onboard_vla.app.campaign.table import CASES
@@ -24,6 +25,8 @@ from onboard_vla.core.errors import ConfigurationError
 
 QUICK_GOLDEN_SEEDS, ALL_GOLDEN_SEEDS = 1, 20
 QUICK_GOLDEN_S, ALL_GOLDEN_S = 20.0, 60.0
+QUICK_REAL_EACH, ALL_REAL_EACH = 1, 17
+"""Injections of each of the six ways on real processes: 6, and 102."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class CampaignRequest:
     json_path: Path
     workers: int | None
     golden: bool
+    real: bool
+    transport: str
 
 
 def run_campaign(request: CampaignRequest, console: Console) -> int:
@@ -53,6 +58,13 @@ def run_campaign(request: CampaignRequest, console: Console) -> int:
     ) as bar:
         task = bar.add_task("injections in virtual time", total=len(jobs))
         run_jobs(jobs, store, lambda: bar.advance(task), request.workers)
+        wanted = _real_jobs(request)[index - 1 :: count]
+        if wanted:
+            task = bar.add_task("injections on real processes", total=len(wanted))
+            for job in wanted:
+                if job.key not in store.results:
+                    store.add(run_real(job))
+                bar.advance(task)
     missing = _missing(request, store)
     verdict = report(request, store, missing, console)
     return verdict.exit_status
@@ -73,7 +85,7 @@ def report(request: CampaignRequest, store: ResultStore, missing: int, console: 
     results = [r for r in store.results.values() if isinstance(r, Result)]
     results.sort(key=lambda r: r.key)
     golden = sorted((r for r in store.results.values() if isinstance(r, GoldenDrive)), key=lambda d: (d.road, d.seed))
-    real = [r for r in store.results.values() if isinstance(r, RealResult)]
+    real = sorted((r for r in store.results.values() if isinstance(r, RealResult)), key=lambda r: r.key)
     figures = figures_of(golden) if golden else None
     verdict = verdict_of(results, figures, real, missing)
     asked = {
@@ -139,8 +151,14 @@ def _golden_jobs(request: CampaignRequest) -> list[AnyJob]:
     return [GoldenJob(road, seed + 1, duration) for road in ROADS for seed in range(seeds)]
 
 
+def _real_jobs(request: CampaignRequest) -> list[RealJob]:
+    if not request.real:
+        return []
+    return real_jobs(ALL_REAL_EACH if request.everything else QUICK_REAL_EACH, request.transport, request.faults)
+
+
 def _missing(request: CampaignRequest, store: ResultStore) -> int:
     """Jobs of the whole campaign, every shard's, that have no result yet."""
     injected = (all_jobs if request.everything else quick_jobs)(request.faults)
-    wanted = [*injected, *_golden_jobs(request)]
+    wanted = [*injected, *_golden_jobs(request), *_real_jobs(request)]
     return sum(job.key not in store.results for job in wanted)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -13,34 +11,12 @@ from typing import TypeVar
 
 import pytest
 
-PROBE = Path(__file__).with_name("lateness_probe.py")
-STARVED_S = 0.1
-"""Lateness of a 20 ms timer beyond which a missed limit says nothing about the processes (as in the demo)."""
+from onboard_vla.app.straight_road.lateness import STARVED_S, LatenessWatch
+
 ATTEMPTS = 3
 ON_TIME_FAILURES = 2
 
 Result = TypeVar("Result")
-
-
-class LatenessWatch:
-    """The probe process and what it has said."""
-
-    def __init__(self, directory: Path) -> None:
-        self._said = directory / "lateness.txt"
-        with self._said.open("w") as said:
-            self._process = subprocess.Popen([sys.executable, str(PROBE)], stdout=said)
-
-    def since(self, begin_ns: int) -> float:
-        """Greatest lateness from a monotonic time on, s."""
-        assert self._process.poll() is None, (
-            "the lateness probe has ended: nothing says whether the machine was on time"
-        )
-        lines = [line.split() for line in self._said.read_text().splitlines()[1:]]
-        return max((float(words[1]) for words in lines if len(words) == 2 and int(words[0]) >= begin_ns), default=0.0)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 class RealTimeRig:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onboard_vla.app.straight_road.stand_in_bundle import write_stand_in_bundle
 from onboard_vla.calibration.provisional import provisional_thresholds
 from onboard_vla.core.cameras import FRONT, CameraFrame
 from onboard_vla.core.clock import system_now
@@ -19,9 +20,7 @@ from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
 
-from .stand_in_bundle import write_stand_in_bundle
-
-STAND_IN_PLANNER = Path(__file__).with_name("stand_in_planner.py")
+STAND_IN_PLANNER = "onboard_vla.app.straight_road.stand_in_planner"
 LIMIT_S = 30.0
 TRANSPORTS = ["zmq", pytest.param("ros", marks=pytest.mark.ros)]
 pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
@@ -39,7 +38,7 @@ def directory(transport, tmp_path_factory, monkeypatch) -> Path:
 
 
 def command(transport: str, directory: Path, name: str, *options: tuple[str, object]) -> list[str]:
-    program = [str(STAND_IN_PLANNER), transport] if name == "stand_in" else None
+    program = ["-m", STAND_IN_PLANNER, transport] if name == "stand_in" else None
     room = "hil" if transport == "zmq" else "ros_nodes"
     words = [sys.executable, *(program or ["-m", f"onboard_vla.{room}.{name}"])]
     if transport == "zmq":

@@ -1,25 +1,34 @@
-"""A planner process without a model, on either transport: python stand_in_planner.py zmq|ros [arguments].
+"""A planner process without a model: python -m onboard_vla.app.straight_road.stand_in_planner zmq|ros [arguments].
 
 It drives straight on at the ego's speed, so that transports, guard and supervisor are tested without a bundle.
+SIGUSR1 makes its main thread hold the interpreter's lock in a C call, as a native library can.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 import threading
+from collections.abc import Mapping
+from types import FrameType
 
 import numpy as np
 
 from onboard_vla.core.cameras import FRONT, CameraFrame
+from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, Uncertainty
-from onboard_vla.core.process import Option, Role
+from onboard_vla.core.process import Option, OptionValue, Role
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.realtime import REALTIME_OPTION
+from onboard_vla.core.road import Route
 from onboard_vla.runtime.planner_host import PlannerHost
 
 STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
+HELD_S = 2
+"""How long SIGUSR1 holds the interpreter's lock."""
 
 
 class ConstantVelocityBody:
@@ -33,14 +42,16 @@ class ConstantVelocityBody:
         self._count = self._beats = 0
         self._dies_after, self._bundle_hash = dies_after, bundle_hash
 
-    def receive(self, message, now) -> None:
+    def receive(self, message: CameraFrame | EgoState | Route, now: Now) -> None:
+        """Keep the newest."""
         with self._lock:
             if isinstance(message, EgoState):
                 self._ego = message
             elif isinstance(message, CameraFrame) and message.camera == FRONT:
                 self._front = message
 
-    def plan_once(self, now):
+    def plan_once(self, now: Now) -> Plan | None:
+        """Straight on, once for every front picture."""
         with self._lock:
             front, ego = self._front, self._ego
         if front is None or ego is None or front.stamp_ns == self._planned:
@@ -70,14 +81,22 @@ class ConstantVelocityBody:
             bundle_hash=self._bundle_hash,
         )
 
-    def heartbeat(self, now) -> Heartbeat:
+    def heartbeat(self, now: Now) -> Heartbeat:
+        """Count plans as work."""
         self._beats += 1
         return Heartbeat(PLANNER, os.getpid(), self._beats, now.stamp_ns, self._count, self._count, True, "stand-in")
 
 
-def planner_host(options) -> PlannerHost:
-    body = ConstantVelocityBody(options["dies_after"], options["bundle_hash"])
-    return PlannerHost(body, options["plan_period_s"], realtime_priority=options["realtime_priority"])
+def hold_the_interpreter(number: int, frame: FrameType | None) -> None:
+    """Sleep in a C call that does not give the interpreter's lock back: every thread of this process stands still."""
+    ctypes.PyDLL(None).sleep(HELD_S)
+
+
+def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
+    """The stand-in in the real planner's host."""
+    signal.signal(signal.SIGUSR1, hold_the_interpreter)
+    body = ConstantVelocityBody(int(options["dies_after"]), str(options["bundle_hash"]))
+    return PlannerHost(body, float(options["plan_period_s"]), realtime_priority=int(options["realtime_priority"]))
 
 
 ROLE = Role(
@@ -93,6 +112,7 @@ ROLE = Role(
 
 
 def main() -> int:
+    """Run over the transport named first."""
     transport, *arguments = sys.argv[1:]
     if transport == "zmq":
         from onboard_vla.hil.process import run

@@ -1,0 +1,249 @@
+"""Faults on real processes in real time: signals to planner and supervisor, over real sockets.
+
+The verdict is taken at the vehicle's end of the link, where the reference gate listens too. A rig that was itself late
+has measured the machine: such an injection is inconclusive, and is counted as such.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onboard_vla.app.campaign.outcome import HANDLED, HANG, LATE
+from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.straight_road.graph import Graph
+from onboard_vla.app.straight_road.lateness import STARVED_S, LatenessWatch
+from onboard_vla.core.clock import Now, system_now
+from onboard_vla.core.process_graph import PLANNER, SUPERVISOR
+from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.world.vehicle_gate import VehicleGate
+
+ATTEMPTS = 3
+"""Of an injection that a starved machine made worthless."""
+WATCHED_S = 1.2
+"""Driven on after the signal."""
+RETURN_S = 8.0
+"""A killed supervisor is started again and heard of within this time, imports included."""
+GATE_MS = 220.0
+"""Silence limit of the vehicle's gate, and a period of its control."""
+
+
+@dataclass(frozen=True)
+class RealCase:
+    """One way of injecting a fault into a running process.
+
+    `signals`: (ms after the first, signal). `mode`, `limit_ms`: first mode asked for; None: the gate must stop.
+    """
+
+    fault: str
+    variant: str
+    process: str
+    signals: tuple[tuple[int, signal.Signals], ...]
+    mode: Mode | None
+    limit_ms: float
+
+    @property
+    def key(self) -> str:
+        """Name in results."""
+        return f"real|{self.fault}/{self.variant}"
+
+
+REAL_CASES: tuple[RealCase, ...] = (
+    RealCase(
+        "F13", "SIGSTOP to the planner", PLANNER, ((0, signal.SIGSTOP), (900, signal.SIGCONT)), Mode.FALLBACK, 250.0
+    ),
+    RealCase("F13", "interpreter's lock held in a C call", PLANNER, ((0, signal.SIGUSR1),), Mode.FALLBACK, 250.0),
+    RealCase("F14", "SIGKILL to the planner", PLANNER, ((0, signal.SIGKILL),), Mode.FALLBACK, 250.0),
+    RealCase("F22", "exception in a module", SUPERVISOR, ((0, signal.SIGUSR1),), Mode.EMERGENCY_STOP, 100.0),
+    RealCase(
+        "F23",
+        "SIGSTOP to the supervisor for 400 ms",
+        SUPERVISOR,
+        ((0, signal.SIGSTOP), (400, signal.SIGCONT)),
+        Mode.IN_LANE_STOP,
+        500.0,
+    ),
+    RealCase("F23", "SIGKILL to the supervisor", SUPERVISOR, ((0, signal.SIGKILL),), None, GATE_MS),
+)
+"""Limits: a heartbeat's period, its time-out, two ticks and the way (F13, F14); two ticks and the way (F22); the stop
+itself, two ticks and the way (F23)."""
+
+
+@dataclass(frozen=True)
+class RealJob:
+    """One injection on fresh processes."""
+
+    case: int
+    transport: str
+    number: int
+
+    @property
+    def key(self) -> str:
+        """Name under which its result is kept."""
+        return f"{REAL_CASES[self.case].key}|{self.transport}|{self.number}"
+
+
+def real_jobs(each: int, transport: str, faults: Sequence[str] = ()) -> list[RealJob]:
+    """So many injections of every case."""
+    return [
+        RealJob(case, transport, number)
+        for number in range(each)
+        for case, spec in enumerate(REAL_CASES)
+        if not faults or spec.fault in faults
+    ]
+
+
+def run_real(job: RealJob) -> RealResult:
+    """Inject until the machine was on time, at most `ATTEMPTS` times."""
+    result = inject(job)
+    for _ in range(ATTEMPTS - 1):
+        if not result.inconclusive:
+            break
+        result = inject(job)
+    return result
+
+
+def inject(job: RealJob) -> RealResult:
+    """Start processes, let the model drive, break one, and watch."""
+    case = REAL_CASES[job.case]
+    with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
+        watch = LatenessWatch(Path(folder))
+        try:
+            (Path(folder) / "graph").mkdir(mode=0o700)
+            breakable = case.process == SUPERVISOR and case.signals[0][1] is signal.SIGUSR1
+            graph = Graph(job.transport, Path(folder) / "graph", breakable=breakable)
+            try:
+                graph.road.engage()
+                return _break(case, job, graph, watch)
+            finally:
+                graph.close()
+        except AssertionError as error:
+            late_ms = watch.since(0) * 1e3
+            return _result(case, job, detail=str(error)[:200], lateness_ms=late_ms, outcome=LATE)
+        finally:
+            watch.close()
+
+
+@dataclass
+class _Seen:
+    """What came out of the supervisor after the signal. Times in ms since it."""
+
+    times_ms: list[float]
+    modes: list[int]
+    engagements: list[str]
+    stopped_ms: float | None = None
+
+
+def _break(case: RealCase, job: RealJob, graph: Graph, watch: LatenessWatch) -> RealResult:
+    graph.road.lateness_s = 0.0
+    gate = VehicleGate()
+    begin = _settle(graph, gate, (job.number * 7) % 10)
+    seen = _watch(graph, gate, _signals(case, graph), case)
+    lateness_ms = max(watch.since(begin.monotonic_ns), graph.road.lateness_s) * 1e3
+    times = [0.0, *seen.times_ms]
+    gap_ms = max((b - a for a, b in itertools.pairwise(times)), default=WATCHED_S * 1e3)
+    handling = seen.stopped_ms
+    if case.mode is not None:
+        handling = next((t for t, m in zip(seen.times_ms, seen.modes, strict=True) if m >= case.mode), None)
+    on_time = handling is not None and handling <= case.limit_ms
+    expected_gap = case.process == SUPERVISOR and case.signals[0][1] is not signal.SIGUSR1
+    outcome = HANDLED if on_time else LATE
+    if gap_ms > GATE_MS and not expected_gap:
+        outcome = HANG
+    returned = None
+    detail = ""
+    if case.mode is None:
+        word = seen.engagements[-1] if len(seen.times_ms) and seen.times_ms[-1] > GATE_MS else "not heard again"
+        returned = word != Engagement.ENGAGED.value and word != "not heard again"
+        detail = f"came back {word}"
+        outcome = outcome if returned else HANG
+    return _result(
+        case,
+        job,
+        handling_ms=handling,
+        highest=max(seen.modes, default=-1),
+        gap_ms=gap_ms,
+        gate_stopped_ms=seen.stopped_ms,
+        latched_on_return=returned,
+        lateness_ms=lateness_ms,
+        outcome=outcome,
+        detail=detail,
+    )
+
+
+def _settle(graph: Graph, gate: VehicleGate, steps: int) -> Now:
+    """A second of driving, and some steps more: another phase each time."""
+    for _ in range(50 + steps):
+        for message, received in graph.road.step():
+            if isinstance(message, SafeTrajectory):
+                gate.follow(message, received)
+    return system_now()
+
+
+def _signals(case: RealCase, graph: Graph) -> list[tuple[int, Callable[[], None]]]:
+    """When to send which signal, ms after the first."""
+    pid = graph.processes.pid(case.process)
+    assert pid is not None, f"{case.process} does not run"
+    return [(after_ms, lambda number=number: os.kill(pid, number)) for after_ms, number in case.signals]  # type: ignore[misc]
+
+
+def _watch(graph: Graph, gate: VehicleGate, signals: list[tuple[int, Callable[[], None]]], case: RealCase) -> _Seen:
+    seen = _Seen([], [], [])
+    _, first = signals.pop(0)
+    first()
+    sent_ns = time.monotonic_ns()
+    until_s = RETURN_S if case.mode is None else WATCHED_S
+    while (time.monotonic_ns() - sent_ns) / 1e9 < until_s:
+        while signals and (time.monotonic_ns() - sent_ns) / 1e6 >= signals[0][0]:
+            signals.pop(0)[1]()
+        for message, received in graph.road.step():
+            if isinstance(message, SafeTrajectory):
+                gate.follow(message, received)
+                if received.monotonic_ns >= sent_ns:
+                    seen.times_ms.append((received.monotonic_ns - sent_ns) / 1e6)
+                    seen.modes.append(int(message.mode))
+                    seen.engagements.append(message.engagement.value)
+        if seen.stopped_ms is None and gate.silent(system_now()):
+            seen.stopped_ms = (time.monotonic_ns() - sent_ns) / 1e6
+        if case.mode is None and seen.stopped_ms is not None and seen.times_ms and seen.times_ms[-1] > GATE_MS:
+            break
+    return seen
+
+
+def _result(
+    case: RealCase,
+    job: RealJob,
+    *,
+    outcome: str,
+    lateness_ms: float,
+    handling_ms: float | None = None,
+    highest: int = -1,
+    gap_ms: float = 0.0,
+    gate_stopped_ms: float | None = None,
+    latched_on_return: bool | None = None,
+    detail: str = "",
+) -> RealResult:
+    late = outcome != HANDLED and lateness_ms > STARVED_S * 1e3
+    return RealResult(
+        key=job.key,
+        fault=case.fault,
+        variant=case.variant,
+        transport=job.transport,
+        number=job.number,
+        limit_ms=case.limit_ms,
+        handling_ms=handling_ms,
+        highest=highest,
+        gap_ms=gap_ms,
+        gate_stopped_ms=gate_stopped_ms,
+        latched_on_return=latched_on_return,
+        lateness_ms=lateness_ms,
+        outcome=outcome,
+        inconclusive=late,
+        detail=detail or (f"this machine was {lateness_ms:.0f} ms late" if late else ""),
+    )

@@ -1,0 +1,96 @@
+"""Supervisor, camera guard and a planner without a model as real processes, and the straight road they drive on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from onboard_vla.app.processes import ProcessSet, ProcessSpec
+from onboard_vla.app.straight_road.road import LIMIT_S, StraightRoad
+from onboard_vla.app.straight_road.stand_in_bundle import write_stand_in_bundle
+from onboard_vla.core.bundle_manifest import BundleManifest, computed_precision, load_manifest
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, PROCESSES, SUPERVISOR
+from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
+from onboard_vla.core.vehicle_link import VehicleLink
+
+ROOM = "onboard_vla.app.straight_road"
+
+
+def wide_thresholds(manifest: BundleManifest) -> Thresholds:
+    """Limits for this bundle that no plan of the stand-in planner exceeds."""
+    limits = tuple(
+        Threshold(name, 5.0 if unit == "m" else (1.0 if direction == "above" else 0.0), unit, direction, "test")
+        for name, (unit, direction) in SIGNALS.items()
+    )
+    precision = computed_precision(manifest)
+    return Thresholds(manifest.core_hash, precision, True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits)
+
+
+def schedule_this_rig(policy: int, priority: int) -> None:
+    """Keep the rig itself on time beside other load, where permitted; its children stay ordinary processes."""
+    with contextlib.suppress(PermissionError):
+        for thread in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setscheduler(int(thread.name), policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
+
+
+class Graph:
+    """Link, processes and road on one transport ("zmq" or "ros").
+
+    `bundle`: a real bundle, for the real planner. `breakable`: a supervisor in which SIGUSR1 breaks a module.
+    """
+
+    def __init__(self, transport: str, directory: Path, bundle: Path | None = None, *, breakable: bool = False) -> None:
+        self.transport, self.directory, self.bundle, self.breakable = transport, directory, bundle, breakable
+        thresholds = directory / "thresholds.json"
+        manifest = load_manifest(bundle) if bundle else write_stand_in_bundle(directory / "bundle")
+        wide_thresholds(manifest).save(thresholds)
+        planner: dict[str, object] = {"bundle": bundle} if bundle else {"bundle_hash": manifest.core_hash}
+        supervisor: dict[str, object] = {
+            "profile": "simulation",
+            "thresholds": thresholds,
+            "bundle": bundle or directory / "bundle",
+        }
+        options: dict[str, dict[str, object]] = {PLANNER: planner, CAMERA_GUARD: {}, SUPERVISOR: supervisor}
+        self.link = self._make_link()
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        specs = [ProcessSpec(name, self.command(name, options[name]), environment) for name in PROCESSES]
+        self.processes = ProcessSet(specs, directory / "logs")
+        self.processes.start()
+        self.link.wait_ready(LIMIT_S, PROCESSES)
+        self.road = StraightRoad(self.link)
+        self.road.give_route()
+        schedule_this_rig(os.SCHED_FIFO, 5)
+
+    def command(self, name: str, options: dict[str, object]) -> tuple[str, ...]:
+        """The command line of a process."""
+        room = "hil" if self.transport == "zmq" else "ros_nodes"
+        program: tuple[str, ...] = ("-m", f"onboard_vla.{room}.{name}")
+        if name == PLANNER and self.bundle is None:
+            program = ("-m", f"{ROOM}.stand_in_planner", self.transport)
+        if name == SUPERVISOR and self.breakable:
+            program = ("-m", f"{ROOM}.breakable_supervisor", self.transport)
+        if self.transport == "zmq":
+            words = ["--endpoints", str(self.directory)]
+            words += [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+        else:
+            words = ["--ros-args", *(word for key, value in options.items() for word in ("-p", f"{key}:={value}"))]
+        return (sys.executable, *program, *words)
+
+    def _make_link(self) -> VehicleLink:
+        if self.transport == "zmq":
+            from onboard_vla.hil.vehicle_link import ZmqVehicleLink
+
+            return ZmqVehicleLink(self.directory)
+        from onboard_vla.ros_nodes.environment import unused_domain_id
+        from onboard_vla.ros_nodes.vehicle_link import RosVehicleLink
+
+        return RosVehicleLink(unused_domain_id())
+
+    def close(self) -> None:
+        """End the processes and the link."""
+        schedule_this_rig(os.SCHED_OTHER, 0)
+        self.processes.close()
+        self.link.close()
