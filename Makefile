@@ -48,7 +48,7 @@ unit: $(VENV)/.test-installed  ## Only the tests
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
 benchmark: $(VENV)/.test-installed  ## Timings of planner, transports, supervisor, camera guard and renderer
-	$(BIN)/python benchmarks/supervisor.py
+	$(BIN)/python benchmarks/supervisor_cycle.py --json out/benchmark_supervisor.json
 	$(BIN)/python benchmarks/camera_guard.py
 	$(BIN)/python benchmarks/render.py
 	$(BIN)/python benchmarks/planner.py --json out/benchmark_planner.json

@@ -97,15 +97,17 @@ class Polyline:
         Points before the start or past the end project onto the end points' segments, clipped to the line.
         """
         points = np.asarray(points, np.float64).reshape(-1, 2)
-        relative = points[:, None, :] - self.points[None, :-1, :]
-        along = np.clip(np.einsum("mnk,nk->mn", relative, self._directions), 0.0, self._lengths)
-        gap = relative - along[..., None] * self._directions
-        nearest = np.argmin(np.einsum("mnk,mnk->mn", gap, gap), axis=1)
+        x = points[:, 0, None] - self.points[:-1, 0]
+        y = points[:, 1, None] - self.points[:-1, 1]
+        reached = x * self._directions[:, 0] + y * self._directions[:, 1]
+        along = np.minimum(np.maximum(reached, 0.0), self._lengths)
+        # The squared distance to each segment; written out, this costs a quarter of three-dimensional arrays.
+        nearest = np.argmin(x * x + y * y + along * (along - 2.0 * reached), axis=1)
         row = np.arange(len(points))
-        direction, offset = self._directions[nearest], relative[row, nearest]
-        lateral = direction[:, 0] * offset[:, 1] - direction[:, 1] * offset[:, 0]
-        distance = np.hypot(gap[row, nearest, 0], gap[row, nearest, 1])
-        return self.arc_lengths[nearest] + along[row, nearest], np.copysign(distance, lateral)
+        x, y, along, direction = x[row, nearest], y[row, nearest], along[row, nearest], self._directions[nearest]
+        distance = np.hypot(x - along * direction[:, 0], y - along * direction[:, 1])
+        lateral = direction[:, 0] * y - direction[:, 1] * x
+        return self.arc_lengths[nearest] + along, np.copysign(distance, lateral)
 
     def at(self, arc_length: Floats | float) -> NDArray[np.float64]:
         """Points (..., 2) at these arc lengths, clipped to the line's ends."""

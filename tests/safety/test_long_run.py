@@ -19,7 +19,7 @@ from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.supervisor import Supervisor
 
 SPEC = importlib.util.spec_from_file_location(
-    "supervisor_benchmark", Path(__file__).parents[2] / "benchmarks" / "supervisor.py"
+    "supervisor_benchmark", Path(__file__).parents[2] / "benchmarks" / "supervisor_cycle.py"
 )
 benchmark = importlib.util.module_from_spec(SPEC)
 sys.modules[SPEC.name] = benchmark
