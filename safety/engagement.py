@@ -31,6 +31,8 @@ def decide_engagement(
     elif state.engagement is Engagement.DRIVER_OVERRIDE and not inputs.override:
         latched = Engagement.LATCHED if state.must_rearm else Engagement.STANDBY
         state = replace(state, engagement=latched)
+    if inputs.unheard:
+        state = replace(state, refusals=inputs.unheard)
     for command in inputs.commands:
         if command == ENGAGE and state.engagement is Engagement.ENGAGED:
             continue

@@ -24,6 +24,7 @@ from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
 from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.ego_history import EgoHistory
+from onboard_vla.safety.guards.orders import Orders
 from onboard_vla.safety.object_memory import ObjectMemory
 
 EGO, OBJECTS, LANES, ROUTE, PLANNER, GUARD, OPERATOR = (
@@ -110,6 +111,8 @@ class Inputs:
         self.faults: dict[str, Reason] = {}
         self.plans: deque[tuple[Plan | PlanRejection, int]] = deque(maxlen=PENDING_PLANS)
         self.commands: deque[str] = deque(maxlen=PENDING_COMMANDS)
+        self.refused_commands: deque[Reason] = deque(maxlen=PENDING_COMMANDS)
+        self._orders = Orders(config.freshness)
         self.override = False
         self.planner_restarted = False
 
@@ -139,8 +142,12 @@ class Inputs:
         elif isinstance(message, Verdict):
             self._take_verdict(message, now)
         elif isinstance(message, OperatorCommand):
-            self.commands.append(str(message.command))
-        else:
+            refused = self._orders.refuse_command(message, now)
+            if refused is None:
+                self.commands.append(str(message.command))
+            else:
+                self.refused_commands.append(refused)
+        elif self._orders.accept_driver(message, now):
             self.override = bool(message.override)
 
     def _take_ego(self, ego: EgoState, now: Now) -> None:

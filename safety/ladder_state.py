@@ -74,6 +74,7 @@ class LadderState:
 class LadderInputs:
     """What happened since the last step. `speed_mps` None: unknown. `handback`: the model agrees with the present path.
 
+    `unheard`: why commands did not count at all.
     `obstacles`: what else stands against engaging and re-arming (self-test, operational design domain, shadow mode).
     `has_fallback`: whether this configuration has an L2 at all. `reset_shadow`: the planner is another process than
     before. `stamp_ns`: the data clock now; recorded, never compared.
@@ -82,6 +83,7 @@ class LadderInputs:
     requests: tuple[Request, ...] = ()
     outcomes: tuple[PlanOutcome, ...] = ()
     commands: tuple[str, ...] = ()
+    unheard: tuple[Reason, ...] = ()
     override: bool = False
     speed_mps: float | None = None
     handback: bool = False

@@ -140,7 +140,9 @@ class Supervisor:
         outside = self._domain.requests(None if motion is None else motion.speed_mps, now)
         requests = self._requests(motion, now) + gap + outside
         commands, restarted = tuple(self._inputs.commands), self._inputs.planner_restarted
+        unheard = tuple(self._inputs.refused_commands)
         self._inputs.commands.clear()
+        self._inputs.refused_commands.clear()
         self._inputs.planner_restarted = False
         if ENGAGE in commands or REARM in commands:
             self._self_test = self_test(self.config, self.config_hash)
@@ -153,6 +155,7 @@ class Supervisor:
                 requests=tuple(requests),
                 outcomes=outcomes,
                 commands=commands,
+                unheard=unheard,
                 override=self._inputs.override,
                 speed_mps=None if motion is None else motion.speed_mps,
                 handback=self._handback(motion, now),

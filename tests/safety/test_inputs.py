@@ -321,12 +321,12 @@ def test_a_bad_verdict_without_reasons_is_still_bad():
 
 def test_commands_and_override_are_kept_and_floods_are_bounded():
     inputs = Inputs(CONFIG)
-    for _ in range(100):
-        inputs.receive(OperatorCommand(0, "engage"), at(0))
+    for k in range(100):
+        inputs.receive(OperatorCommand(at(0).stamp_ns + k, "engage"), at(0))
     assert len(inputs.commands) == 8
     inputs.receive(DriverState(0, True), at(0))
     assert inputs.override
-    inputs.receive(DriverState(0, False), at(0))
+    inputs.receive(DriverState(1, False), at(0))
     assert not inputs.override
 
 
