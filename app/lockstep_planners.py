@@ -60,7 +60,6 @@ class GeometricBody:
         self._planned_stamp_ns = stamp_ns
         self._count += 1
         fine = self._plan(ego).astype(np.float32)
-        certain = np.zeros(STEPS, np.float32)
         return Plan(
             plan_id=self._count,
             stamp_ns=stamp_ns,
@@ -72,7 +71,7 @@ class GeometricBody:
             depth=FAST,
             slow_probability=0.0,
             text="",
-            uncertainty=Uncertainty(certain, certain, np.ones(STEPS, np.float32), 0.0),
+            uncertainty=Uncertainty.sure(STEPS),
             passes=PassCount(0, 0, 0),
             stage_ms={"total": 0.0},
             bundle_hash=self._bundle_hash,

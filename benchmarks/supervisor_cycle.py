@@ -91,8 +91,7 @@ class Feed:
     def plan(self, stamp: int) -> Plan:
         """Straight on at constant speed."""
         fine = np.column_stack([SPEED_MPS * 0.1 * np.arange(1, 51), np.zeros((50, 2))]).astype(np.float32)
-        row = np.full(10, 0.01, np.float32)
-        doubt = Uncertainty(row, row * 0, row * 0 + 1, 0.1)
+        doubt = Uncertainty.sure(10, 0.01)
         return Plan(
             self.tick, stamp, stamp, 0.5, fine[4::5].copy(), fine, tuple(range(10)), "fast", 0.0, "", doubt,
             PassCount(1, 1, 9), {}, CORE_HASH,

@@ -16,14 +16,23 @@ import numpy as np
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Plan
 from onboard_vla.core.thresholds import (
+    CHANGE_LATERAL,
+    CHANGE_LONGITUDINAL,
     CHOSEN_MASS,
+    DRIFT_BLOCKS_MIN,
     OUTSIDE_MASS,
+    SECOND_MASS,
     SIGNALS,
+    SLOW_LATERAL,
+    SLOW_SPEED,
     SPREAD_FALLBACK,
     SPREAD_REDUCE,
+    STANDBY_LATERAL,
+    STANDBY_SPEED,
     Threshold,
     Thresholds,
 )
+from onboard_vla.safety.drift import block_medians
 
 TABLE: dict[str, tuple[float, str]] = {
     SPREAD_REDUCE: (
@@ -33,6 +42,13 @@ TABLE: dict[str, tuple[float, str]] = {
     SPREAD_FALLBACK: (1.0, "own table: two thirds of the spread of go against brake on AutoVLA's codebook (1.483 m)"),
     OUTSIDE_MASS: (0.05, "own table: more than a twentieth of the probability on tokens that are no actions"),
     CHOSEN_MASS: (0.1, "own: a tenth of the probability within 0.3 m of the chosen action"),
+    SECOND_MASS: (0.15, "safety sheet 3.2 item 3: two plans, at least 0.75 m apart"),
+    CHANGE_LATERAL: (0.75, "own: largest of 420 nominal plans of the reference checkpoint 0.53 m"),
+    CHANGE_LONGITUDINAL: (2.5, "own: largest of 420 nominal plans of the reference checkpoint 1.83 m"),
+    STANDBY_LATERAL: (1.0, "own: largest of 420 nominal plans of the reference checkpoint 0.86 m"),
+    STANDBY_SPEED: (3.0, "own: largest of 420 nominal plans of the reference checkpoint 2.44 m/s"),
+    SLOW_LATERAL: (0.75, "safety sheet 3.2 item 7"),
+    SLOW_SPEED: (2.0, "safety sheet 3.2 item 7"),
 }
 """Values without any scene."""
 
@@ -46,12 +62,16 @@ CHOSEN_FACTOR = 0.5
 
 @dataclass(frozen=True)
 class SceneSignals:
-    """The worst signals of one nominal scene: largest spread (m), smallest probability near the chosen actions."""
+    """The worst signals of one nominal scene: largest spread (m), smallest probability near the chosen actions.
+
+    `blocks`: medians of the spread over 10 s each, for the drift reference.
+    """
 
     scene_id: str
     plans: int
     spread_m: float
     chosen_mass: float
+    blocks: tuple[float, ...]
 
 
 def scene_signals(scene_id: str, plans: Iterable[Plan]) -> SceneSignals:
@@ -69,7 +89,9 @@ def scene_signals(scene_id: str, plans: Iterable[Plan]) -> SceneSignals:
         raise ConfigurationError(
             f"scene {scene_id!r}: a signal is not finite; such plans are rejected, not calibrated on"
         )
-    return SceneSignals(scene_id, len(plans), spread, chosen)
+    stamps = [plan.stamp_ns for plan in plans]
+    blocks = block_medians(stamps, [float(np.max(plan.uncertainty.spread_m)) for plan in plans])
+    return SceneSignals(scene_id, len(plans), spread, chosen, blocks)
 
 
 def provisional_thresholds(
@@ -91,6 +113,7 @@ def provisional_thresholds(
         values[SPREAD_REDUCE] = REDUCE_FACTOR * spread, f"{REDUCE_FACTOR:g} x the largest spread in {counted}"
         values[SPREAD_FALLBACK] = FALLBACK_FACTOR * spread, f"{FALLBACK_FACTOR:g} x the largest spread in {counted}"
         values[CHOSEN_MASS] = CHOSEN_FACTOR * chosen, f"{CHOSEN_FACTOR:g} x the smallest mass in {counted}"
+    blocks = tuple(value for scene in scenes for value in scene.blocks)
     source = f"scenes {', '.join(names)}" if scenes else "fixed values of calibration/provisional.py"
     return Thresholds(
         core_hash=core_hash,
@@ -106,4 +129,5 @@ def provisional_thresholds(
             Threshold(signal, values[signal][0], unit, direction, values[signal][1])
             for signal, (unit, direction) in SIGNALS.items()
         ),
+        drift_reference=blocks if len(blocks) >= DRIFT_BLOCKS_MIN else (),
     )

@@ -16,13 +16,25 @@ class Uncertainty:
 
     `spread_m`: (T,) float32, root-mean-square distance of the action distribution from its mean, metres per step.
     `outside_mass`: (T,) float32, probability outside the action tokens. `chosen_mass`: (T,) float32, probability within
-    0.3 m of the chosen action. `negative_log_likelihood`: mean over the chosen action tokens, nats.
+    0.3 m of the chosen action. `second_mass`: (T,) float32, probability of the second group of motions where the
+    distribution has two that lie apart, else 0; `second_distance_m`: (T,) float32, metres between the two groups'
+    means. `negative_log_likelihood`: mean over the chosen action tokens, nats. `vision_ood`: how far each camera's
+    features lie from those the model knows, one figure per camera; empty where the bundle cannot tell.
     """
 
     spread_m: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None,)})
     outside_mass: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None,)})
     chosen_mass: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None,)})
+    second_mass: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None,)})
+    second_distance_m: NDArray[np.float32] = field(metadata={"dtype": "float32", "shape": (None,)})
     negative_log_likelihood: float
+    vision_ood: dict[str, float]
+
+    @classmethod
+    def sure(cls, steps: int, spread_m: float = 0.0) -> Uncertainty:
+        """Of a planner that has no distribution to speak of (an expert, a stand-in): sure of every step."""
+        none = np.zeros(steps, np.float32)
+        return cls(none + np.float32(spread_m), none, np.ones(steps, np.float32), none, none, 0.0, {})
 
 
 @dataclass(frozen=True)

@@ -15,22 +15,41 @@ from typing import Any
 
 from onboard_vla.core.errors import BundleError
 
-THRESHOLDS_SCHEMA = 1
+THRESHOLDS_SCHEMA = 2
 ABOVE, BELOW = "above", "below"
 
 SPREAD_REDUCE, SPREAD_FALLBACK = "spread_reduce", "spread_fallback"
-OUTSIDE_MASS, CHOSEN_MASS = "outside_mass", "chosen_mass"
+OUTSIDE_MASS, CHOSEN_MASS, SECOND_MASS = "outside_mass", "chosen_mass", "second_mass"
+CHANGE_LATERAL, CHANGE_LONGITUDINAL = "change_lateral", "change_longitudinal"
+STANDBY_LATERAL, STANDBY_SPEED = "standby_lateral", "standby_speed"
+SLOW_LATERAL, SLOW_SPEED = "slow_lateral", "slow_speed"
+VISION_OOD = "vision_ood"
 SIGNALS = {
     SPREAD_REDUCE: ("m", ABOVE),
     SPREAD_FALLBACK: ("m", ABOVE),
     OUTSIDE_MASS: ("1", ABOVE),
     CHOSEN_MASS: ("1", BELOW),
+    SECOND_MASS: ("1", ABOVE),
+    CHANGE_LATERAL: ("m", ABOVE),
+    CHANGE_LONGITUDINAL: ("m", ABOVE),
+    STANDBY_LATERAL: ("m", ABOVE),
+    STANDBY_SPEED: ("m/s", ABOVE),
+    SLOW_LATERAL: ("m", ABOVE),
+    SLOW_SPEED: ("m/s", ABOVE),
 }
-"""Unit and alarm direction of every signal that the supervisor knows.
+"""Unit and alarm direction of every signal that each file has a limit on.
 
-Spread: largest over the plan's steps, to L1 and to rejection; outside mass: largest over the steps, to rejection;
-chosen mass: smallest over the steps, to L1.
+Of a plan's decoding: spread, largest over the steps, to L1 and to rejection; outside mass, largest over the steps, to
+rejection; chosen mass, smallest over the steps, to L1; second mass, largest over the steps whose two groups of motions
+lie apart, to L1. Of plans against others, to L1: change against the plan before, up to 2 s ahead; against the fallback
+in standby at 2 s; the slow plan against the fast one at 2 s.
 """
+DELIVERED = {VISION_OOD: ("distance", ABOVE)}
+"""Signals that some bundles deliver: a file has a limit on them exactly if its bundle does. To L1."""
+
+
+DRIFT_BLOCKS_MIN = 400
+"""Block medians, 67 minutes of nominal driving: with 200, 4 of 60 simulated nominal hours raised a false alarm."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +69,8 @@ class Thresholds:
 
     `provisional`: not derived from a guarantee; only the simulation profile accepts such a file. `n_scenes`: scenes
     that the numbers were chosen on; 0 where they come from a table. `alpha`, `delta`: the risk and the error
-    probability that `method` guarantees; both 1.0 (no claim) in a provisional file.
+    probability that `method` guarantees; both 1.0 (no claim) in a provisional file. `drift_reference`: medians of the
+    spread over blocks of 10 s of nominal drives, metres; empty where nobody measured them (then drift is not watched).
     """
 
     core_hash: str
@@ -63,6 +83,7 @@ class Thresholds:
     delta: float
     created: str
     limits: tuple[Threshold, ...]
+    drift_reference: tuple[float, ...]
 
     def __post_init__(self) -> None:
         _check(bool(self.core_hash), "core_hash", "a non-empty hash", self.core_hash)
@@ -80,17 +101,26 @@ class Thresholds:
         else:
             _check(self.n_scenes > 0, "n_scenes", "the number of scenes behind a file that is not provisional", 0)
         names = [limit.signal for limit in self.limits]
-        _check(sorted(names) == sorted(SIGNALS), "limits", f"each of {sorted(SIGNALS)} once", names)
+        always = sorted(name for name in names if name not in DELIVERED)
+        _check(always == sorted(SIGNALS) and len(set(names)) == len(names), "limits", f"{sorted(SIGNALS)} once", names)
         for limit in self.limits:
-            unit, direction = SIGNALS[limit.signal]
+            unit, direction = (SIGNALS | DELIVERED)[limit.signal]
             where = f"limits.{limit.signal}"
             _check(_is_number(limit.value) and limit.value >= 0, f"{where}.value", "a finite number >= 0", limit.value)
             _check(unit != "1" or limit.value <= 1, f"{where}.value", "a probability", limit.value)
             _check(limit.unit == unit, f"{where}.unit", unit, limit.unit)
             _check(limit.direction == direction, f"{where}.direction", direction, limit.direction)
             _check(bool(limit.provenance), f"{where}.provenance", "where the number comes from", limit.provenance)
+        count = len(self.drift_reference)
+        _check(count == 0 or count >= DRIFT_BLOCKS_MIN, "drift_reference", f"none or >= {DRIFT_BLOCKS_MIN}", count)
+        for value in self.drift_reference:
+            _check(_is_number(value) and value >= 0, "drift_reference", "finite numbers >= 0", value)
         low, high = self.value(SPREAD_REDUCE), self.value(SPREAD_FALLBACK)
         _check(low <= high, f"limits.{SPREAD_REDUCE}.value", f"no more than {SPREAD_FALLBACK} ({high:g})", low)
+
+    def has(self, signal: str) -> bool:
+        """Whether there is a limit on `signal`; for those of `DELIVERED`."""
+        return any(limit.signal == signal for limit in self.limits)
 
     def value(self, signal: str) -> float:
         """The limit on `signal`, in its unit."""
@@ -127,7 +157,10 @@ class Thresholds:
         for name in ("core_hash", "precision", "method", "provenance", "created"):
             _check(isinstance(document[name], str), name, "a text", document[name])
         limits = tuple(Threshold(**row) for row in rows)
-        return cls(**{**{name: document[name] for name in fields}, "limits": limits})
+        reference = document["drift_reference"]
+        _check(isinstance(reference, list), "drift_reference", "a list", reference)
+        values = {name: document[name] for name in fields}
+        return cls(**{**values, "limits": limits, "drift_reference": tuple(reference)})
 
     def require_core(self, core_hash: str, precision: str) -> None:
         """Refuse another core or precision.

@@ -16,6 +16,14 @@ NEAR_M = 0.3
 """Radius in metres within which tokens count as the same motion; own choice."""
 
 
+LINK_M = 0.5
+"""Tokens closer than this belong to the same group of motions (safety sheet section 3.2, signal 3)."""
+GROUPED_MASS = 0.95
+"""The most probable tokens that together have this probability are grouped (as above)."""
+GROUPED_TOKENS = 256
+"""Of those, no more than this many: a flatter distribution has spread, not groups."""
+
+
 @dataclass(frozen=True)
 class ActionStatistics:
     """One decoding step.
@@ -24,6 +32,8 @@ class ActionStatistics:
     `outside_mass`: probability of everything else in the vocabulary. `spread_m`: root-mean-square distance of the
     allowed tokens' end points from their mean. `chosen_mass`: probability, among allowed tokens, of end points within
     `NEAR_M` of the chosen one. `chosen_log_probability`: of the chosen token among allowed ones, nats.
+    `second_mass`, `second_distance_m`: probability of the second group of end points and metres between the means of
+    the two (`second_group`); 0 where there is one group.
     `finite`: no logit is NaN or infinite; when false every other figure is NaN and `best` is -1.
     """
 
@@ -33,6 +43,8 @@ class ActionStatistics:
     spread_m: float
     chosen_mass: float
     chosen_log_probability: float
+    second_mass: float
+    second_distance_m: float
     finite: bool
 
 
@@ -55,7 +67,7 @@ def action_statistics(
     row = np.asarray(logits, np.float64)
     if not np.isfinite(row).all():
         nan = float("nan")
-        return ActionStatistics(-1, nan, nan, nan, nan, nan, False)
+        return ActionStatistics(-1, nan, nan, nan, nan, nan, nan, nan, False)
     actions = row[first_id : first_id + len(ends)]
     if allowed is not None:
         actions = np.where(allowed, actions, -np.inf)
@@ -68,6 +80,7 @@ def action_statistics(
     centre = probabilities @ ends
     spread = np.sqrt(probabilities @ ((ends - centre) ** 2).sum(axis=1))
     near = ((ends - ends[pick]) ** 2).sum(axis=1) <= NEAR_M**2
+    second_mass, second_distance = second_group(probabilities, ends)
     log_sum_exp = peak + np.log(total)
     top = row.max()
     everything = top + np.log(np.exp(row - top).sum())
@@ -78,5 +91,38 @@ def action_statistics(
         spread_m=float(spread),
         chosen_mass=float(probabilities[near].sum()),
         chosen_log_probability=float(actions[pick] - log_sum_exp),
+        second_mass=second_mass,
+        second_distance_m=second_distance,
         finite=True,
     )
+
+
+def second_group(probabilities: NDArray[np.float64], ends: NDArray[np.float64]) -> tuple[float, float]:
+    """Mass of the second group of motions and metres between the two heaviest groups' means; (0, 0) for one group.
+
+    The most probable tokens up to `GROUPED_MASS` are linked where their end points lie within `LINK_M`; what hangs
+    together, directly or over others, is one group. A blur of any width over neighbouring tokens is one group; going on
+    and braking are two.
+
+    Args:
+        probabilities: (K,) of the allowed tokens, 0 for others.
+        ends: (K, 2) end points of the codebook's tokens, metres.
+    """
+    order = np.argsort(-probabilities, kind="stable")[:GROUPED_TOKENS]
+    before = np.cumsum(probabilities[order]) - probabilities[order]
+    order = order[(before < GROUPED_MASS) & (probabilities[order] > 0.0)]
+    points, weights = ends[order], probabilities[order]
+    linked = ((points[:, None] - points[None]) ** 2).sum(axis=-1) <= LINK_M**2
+    group = np.arange(len(order))
+    while True:
+        lowest = np.where(linked, group[None], len(order)).min(axis=1)
+        lowest = lowest[lowest]
+        if np.array_equal(lowest, group):
+            break
+        group = lowest
+    masses = np.bincount(group, weights)
+    heaviest = np.argsort(-masses, kind="stable")[:2]
+    if len(heaviest) < 2 or masses[heaviest[1]] <= 0.0:
+        return 0.0, 0.0
+    means = [np.average(points[group == g], axis=0, weights=weights[group == g]) for g in heaviest]
+    return float(masses[heaviest[1]]), float(np.hypot(*(means[0] - means[1])))

@@ -14,7 +14,7 @@ from onboard_vla.kernels.reference_actions import action_statistics
 def uncertainty_of(
     logits: NDArray[np.float32], tokens: Sequence[int], first_id: int, ends: NDArray[np.float64]
 ) -> Uncertainty:
-    """Signals of one action sequence.
+    """Signals of one action sequence; no bundle has a reference of its cameras' features yet, so `vision_ood` is empty.
 
     Args:
         logits: (T, V) raw logits, row t is what token t was chosen from.
@@ -27,5 +27,8 @@ def uncertainty_of(
         spread_m=np.array([step.spread_m for step in steps], np.float32),
         outside_mass=np.array([step.outside_mass for step in steps], np.float32),
         chosen_mass=np.array([step.chosen_mass for step in steps], np.float32),
+        second_mass=np.array([step.second_mass for step in steps], np.float32),
+        second_distance_m=np.array([step.second_distance_m for step in steps], np.float32),
         negative_log_likelihood=-float(np.mean([step.chosen_log_probability for step in steps])),
+        vision_ood={},
     )

@@ -55,6 +55,20 @@ class PlacedPlan:
     path: Polyline
 
     @property
+    def motion_rows(self) -> tuple[Array, ...]:
+        """Everything that limits are held against."""
+        return (
+            self.poses,
+            self.fine,
+            self.distance_m,
+            self.speed_mps,
+            self.acceleration_mps2,
+            self.lateral_mps2,
+            self.yaw_rate_rps,
+            self.yaw_acceleration_rps2,
+        )
+
+    @property
     def length_m(self) -> float:
         """Distance travelled by the plan."""
         return float(self.distance_m[-1])

@@ -1,32 +1,43 @@
-"""All guards over one plan, in order: structure, age, kinematics, consistency, road, objects, recoverability, doubt."""
+"""All guards over one plan, in order.
+
+Structure, age, kinematics, consistency with the vehicle, road, objects, recoverability, consistency with the plans
+before, doubt.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.plan import Plan, PlanRejection
+from onboard_vla.core.thresholds import CHANGE_LATERAL, CHANGE_LONGITUDINAL
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.drift import DriftMonitor
 from onboard_vla.safety.driving import plan_path
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.guards.collision import check_collision, check_encroachment, check_room
 from onboard_vla.safety.guards.consistency import check_consistency, check_steadiness
 from onboard_vla.safety.guards.forecast import SAMPLE_S, Forecast, forecast
-from onboard_vla.safety.guards.kinematics import check_kinematics
+from onboard_vla.safety.guards.kinematics import check_kinematics, kinematic_warnings
+from onboard_vla.safety.guards.oscillation import Change, PlanHistory
 from onboard_vla.safety.guards.recoverability import check_recovery, recovery_of, stop_time
 from onboard_vla.safety.guards.road import check_drivable, check_signals
+from onboard_vla.safety.guards.second_opinion import DepthPair, Standby, standby_readings
 from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.guards.structure import check_structure
-from onboard_vla.safety.guards.uncertainty import Doubt, judge_doubt
+from onboard_vla.safety.guards.uncertainty import Doubt, DoubtMonitor, Reading
 from onboard_vla.safety.inputs import Inputs
 from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.leads import object_leads
 from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.placed_plan import PlacedPlan, place
 
-CALM = Doubt((), (), True)
+UNKNOWN = Doubt((), (), False)
+"""Of a plan that is refused before its signals are looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +45,7 @@ class Judgement:
     """The guards' word on one plan. `placed` only where it passed. `hard`: refused for its structure.
 
     `unsteady`: where it differs too much from the plan before it to hand back to. `shadow`: counts for handback.
+    `notes`: what is reported and decides nothing.
     """
 
     plan_id: int
@@ -44,6 +56,7 @@ class Judgement:
     placed: PlacedPlan | None
     unsteady: tuple[Reason, ...]
     shadow: bool
+    notes: tuple[Reason, ...] = ()
 
 
 class PlanGuard:
@@ -53,13 +66,25 @@ class PlanGuard:
         self._config, self._core_hash = config, core_hash
         self._newest_stamp_ns: int | None = None
         self._before: PlacedPlan | None = None
+        self._history = PlanHistory(config.consistency)
+        self._monitor = DoubtMonitor(config.thresholds, config.ladder.exit_fraction)
+        self._depths = DepthPair()
+        self._drift = DriftMonitor(config.thresholds.drift_reference if config.thresholds else ())
+        self._told_absent = False
 
     def judge(
-        self, plan: Plan | PlanRejection, inputs: Inputs, motion: Motion | None, bad_front_ns: int | None, now: Now
+        self,
+        plan: Plan | PlanRejection,
+        inputs: Inputs,
+        motion: Motion | None,
+        bad_front_ns: int | None,
+        now: Now,
+        standby: Standby | None = None,
     ) -> Judgement | None:
         """Judge one plan; None where it is no newer than one judged before.
 
-        `motion`: the vehicle now. `bad_front_ns`: stamp of the last unusable front picture.
+        `motion`: the vehicle now. `bad_front_ns`: stamp of the last unusable front picture. `standby`: the fallback's
+        trajectory, where it has one.
         """
         limits = self._config.freshness
         ahead_s = seconds(plan.stamp_ns - now.stamp_ns)
@@ -81,7 +106,12 @@ class PlanGuard:
                 plan, [Reason("PLAN_UNPLACED", age_s, limit, "no ego state at the plan's stamp")], hard=False
             )
         reasons = self._check_motion(placed, inputs, motion, now)
-        doubt = judge_doubt(plan.uncertainty, self._config.thresholds, self._config.ladder.exit_fraction)
+        change = self._history.change(placed, now.stamp_ns)
+        swings = self._history.check(change)
+        if not reasons:
+            self._history.remember(placed, change)
+        reasons += swings
+        doubt = self._judge_doubt(placed, change, standby, now.stamp_ns)
         reasons += doubt.reject
         unsteady: tuple[Reason, ...] = (Reason("UNSTEADY_FIRST", 0.0, 1.0, "no plan before this one"),)
         if self._before is not None:
@@ -90,7 +120,29 @@ class PlanGuard:
         fresh = self._sees_clean(plan, bad_front_ns)
         passed = not reasons
         kept = placed if passed else None
-        return Judgement(plan.plan_id, passed, False, tuple(reasons), doubt, kept, unsteady, fresh)
+        notes = self._notes(placed, doubt)
+        return Judgement(plan.plan_id, passed, False, tuple(reasons), doubt, kept, unsteady, fresh, notes)
+
+    def _judge_doubt(self, placed: PlacedPlan, change: Change | None, standby: Standby | None, stamp_ns: int) -> Doubt:
+        uncertainty = placed.plan.uncertainty
+        others = standby_readings(placed, standby, stamp_ns) | self._depths.readings(placed, stamp_ns)
+        if change is not None:
+            others[CHANGE_LATERAL] = Reading(float(np.abs(change.across_m).max()))
+            others[CHANGE_LONGITUDINAL] = Reading(float(np.abs(change.along_m).max()))
+        doubt = self._monitor.judge(uncertainty, others)
+        self._drift.add(placed.stamp_ns, float(uncertainty.spread_m.max()))
+        if self._drift.alarm is None:
+            return doubt
+        return replace(doubt, reduce=(*doubt.reduce, self._drift.alarm), calm=False)
+
+    def _notes(self, placed: PlacedPlan, doubt: Doubt) -> tuple[Reason, ...]:
+        """Warnings; with the first plan, also what is not watched because nobody delivers it."""
+        notes = kinematic_warnings(placed, self._config.kinematics)
+        if not self._told_absent:
+            self._told_absent = True
+            absent = (*doubt.absent, *(() if self._drift.watches else ("drift",)))
+            notes += [Reason("SIGNAL_ABSENT", 0.0, 1.0, f"{name} is not delivered: not watched") for name in absent]
+        return tuple(notes)
 
     def recheck(self, judgement: Judgement, inputs: Inputs, motion: Motion, stamp_ns: int) -> list[Reason]:
         """The stop after one more cycle of an accepted plan, against the objects and the road as they are now."""
@@ -104,7 +156,7 @@ class PlanGuard:
     def _check_motion(self, placed: PlacedPlan, inputs: Inputs, motion: Motion, now: Now) -> list[Reason]:
         config, stamp_ns = self._config, now.stamp_ns
         found = [check_age(placed, motion, stamp_ns, config.staleness, config.stop)]
-        found += check_kinematics(placed, config.kinematics)
+        found += check_kinematics(placed, config.kinematics, config.vehicle.wheelbase_m)
         found += check_consistency(placed, motion, stamp_ns, config.consistency)
         if any(found):
             return [reason for reason in found if reason is not None]
@@ -167,4 +219,4 @@ class PlanGuard:
 
 
 def _refused(plan: Plan | PlanRejection, reasons: list[Reason], *, hard: bool) -> Judgement:
-    return Judgement(plan.plan_id, False, hard, tuple(reasons), CALM, None, (), False)
+    return Judgement(plan.plan_id, False, hard, tuple(reasons), UNKNOWN, None, (), False)

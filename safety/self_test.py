@@ -53,8 +53,7 @@ def _refuses_what_is_no_number(config: SupervisorConfig) -> bool:
     poses = np.zeros((limits.poses, 3), np.float32)
     poses[-1, 0] = math.nan
     fine = np.zeros((limits.poses * limits.sub_steps, 3), np.float32)
-    small = np.zeros(limits.tokens, np.float32)
-    doubt = Uncertainty(small, small, small, 0.0)
+    doubt = Uncertainty.sure(limits.tokens)
     tokens = tuple(range(limits.tokens))
     plan = Plan(0, 1, 1, limits.step_s, poses, fine, tokens, "fast", 0.0, "", doubt, PassCount(1, 1, 1), {}, "")
     return "PLAN_NOT_FINITE" in {reason.code for reason in check_structure(plan, limits, None)}

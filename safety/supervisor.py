@@ -29,6 +29,7 @@ from onboard_vla.safety.ego_history import Motion, advance
 from onboard_vla.safety.fallback import Trajectory, keep_lane
 from onboard_vla.safety.guards.consistency import check_agreement
 from onboard_vla.safety.guards.freshness import camera_requests, ego_age_s, input_requests, process_requests
+from onboard_vla.safety.guards.second_opinion import Standby
 from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.hazard_gate import HazardGate
 from onboard_vla.safety.idm import Lead
@@ -93,6 +94,7 @@ class Supervisor:
         self._internal: Reason | None = None
         self._line: Polyline | None = None
         self._stored: StoredStop | None = None
+        self._notes: tuple[Reason, ...] = ()
         self._checked_ns = 0
         self._unrecoverable: tuple[Request, ...] = ()
         self._busy = False
@@ -169,6 +171,7 @@ class Supervisor:
         )
         self.state = stepped.state
         reasons = [request.reason for request in requests] + list(stepped.reasons)
+        reasons += self._notes
         if self._judged is not None and not self._judged.passed:
             reasons += self._judged.reasons
         if self.config.authority == SHADOW:
@@ -180,13 +183,15 @@ class Supervisor:
 
     def _judge_plans(self, motion: Motion | None, now: Now) -> tuple[PlanOutcome, ...]:
         inputs, outcomes = self._inputs, []
+        self._notes = ()
         front = inputs.cameras.get(FRONT)
         while inputs.plans:
             plan, received_ns = inputs.plans.popleft()
             bad_front_ns = front.bad_stamp_ns if front else None
-            judgement = self._guard.judge(plan, inputs, motion, bad_front_ns, now)
+            judgement = self._guard.judge(plan, inputs, motion, bad_front_ns, now, self._standby(now))
             if judgement is None:
                 continue
+            self._notes += judgement.notes
             self._judged = judgement
             if judgement.placed is not None:
                 self._accepted = judgement
@@ -200,6 +205,13 @@ class Supervisor:
                 self._doubtful = ()
             outcomes.append(PlanOutcome(judgement.passed, judgement.hard, judgement.shadow))
         return tuple(outcomes)
+
+    def _standby(self, now: Now) -> Standby | None:
+        """The fallback's trajectory as a second opinion on plans."""
+        if self._fallback is None or self._fallback_ns is None:
+            return None
+        age_s = seconds(now.monotonic_ns - self._fallback_ns)
+        return Standby(self._fallback, age_s, self.config.fallback.speed_cap_mps)
 
     def _requests(self, motion: Motion | None, now: Now) -> list[Request]:
         config, inputs = self.config, self._inputs

@@ -21,11 +21,11 @@ ROOM = "onboard_vla.app.straight_road"
 def wide_thresholds(manifest: BundleManifest) -> Thresholds:
     """Limits for this bundle that no plan of the stand-in planner exceeds."""
     limits = tuple(
-        Threshold(name, 5.0 if unit == "m" else (1.0 if direction == "above" else 0.0), unit, direction, "test")
+        Threshold(name, 5.0 if unit != "1" else (1.0 if direction == "above" else 0.0), unit, direction, "test")
         for name, (unit, direction) in SIGNALS.items()
     )
     precision = computed_precision(manifest)
-    return Thresholds(manifest.core_hash, precision, True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits)
+    return Thresholds(manifest.core_hash, precision, True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits, ())
 
 
 def schedule_this_rig(policy: int, priority: int) -> None:

@@ -63,7 +63,6 @@ class ConstantVelocityBody:
         times = np.arange(1, STEPS * SUB_STEPS + 1) * STEP_S / SUB_STEPS
         fine = np.zeros((STEPS * SUB_STEPS, 3), np.float32)
         fine[:, 0] = ego.speed_mps * times
-        ones = np.ones(STEPS, np.float32)
         return Plan(
             plan_id=self._count,
             stamp_ns=front.stamp_ns,
@@ -75,7 +74,7 @@ class ConstantVelocityBody:
             depth=FAST,
             slow_probability=0.0,
             text="straight on",
-            uncertainty=Uncertainty(0.1 * ones, 0 * ones, ones, 0.0),
+            uncertainty=Uncertainty.sure(STEPS, 0.1),
             passes=PassCount(1, 1, STEPS),
             stage_ms={"all": 0.1},
             bundle_hash=self._bundle_hash,

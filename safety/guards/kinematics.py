@@ -14,9 +14,23 @@ from onboard_vla.safety.guards.worst import exceeds, worst_first
 from onboard_vla.safety.placed_plan import Array, PlacedPlan
 
 
-def check_kinematics(placed: PlacedPlan, limits: KinematicLimits) -> list[Reason]:
-    """Reasons to reject the plan, raw jumps first; each names the worst instant."""
-    return check_jumps(placed, limits) or check_smoothed(placed, limits)
+def check_kinematics(placed: PlacedPlan, limits: KinematicLimits, wheelbase_m: float) -> list[Reason]:
+    """Reasons to reject the plan: values that are not finite, else raw jumps, else derivatives, each at its worst."""
+    broken = sum(int(np.size(row) - np.count_nonzero(np.isfinite(row))) for row in placed.motion_rows)
+    if broken:
+        return [Reason("MOTION_NOT_FINITE", float(broken), 0.0, "placed poses or their derivatives are not finite")]
+    return check_jumps(placed, limits) or check_smoothed(placed, limits, wheelbase_m)
+
+
+def kinematic_warnings(placed: PlacedPlan, limits: KinematicLimits) -> list[Reason]:
+    """What is reported and rejects nothing: harder than comfort allows (nuPlan's, 2.6)."""
+    times, acceleration = placed.times_s, placed.acceleration_mps2
+    reasons = [
+        exceeds("ACCELERATION_HARD", acceleration, limits.acceleration_warn_mps2, times),
+        exceeds("DECELERATION_HARD", -acceleration, limits.deceleration_warn_mps2, times),
+        exceeds("LATERAL_ACCELERATION_HARD", np.abs(placed.lateral_mps2), limits.lateral_warn_mps2, times),
+    ]
+    return worst_first(reasons)
 
 
 def check_jumps(placed: PlacedPlan, limits: KinematicLimits) -> list[Reason]:
@@ -39,14 +53,15 @@ def check_jumps(placed: PlacedPlan, limits: KinematicLimits) -> list[Reason]:
     return worst_first(reasons)
 
 
-def check_smoothed(placed: PlacedPlan, limits: KinematicLimits) -> list[Reason]:
-    """Limits on smoothed derivatives."""
+def check_smoothed(placed: PlacedPlan, limits: KinematicLimits, wheelbase_m: float) -> list[Reason]:
+    """Limits on smoothed derivatives; steering angles are those of a kinematic bicycle."""
     times, step_s = placed.times_s, placed.plan.step_s
     acceleration, lateral = placed.acceleration_mps2, placed.lateral_mps2
     jerk = np.diff(acceleration) / step_s
     releasing = np.where(acceleration[1:] > 0.0, np.abs(jerk), 0.0)
     floor = limits.curvature_speed_floor_mps
-    curvature = np.abs(placed.yaw_rate_rps) / np.maximum(placed.speed_mps, floor)
+    turning = placed.yaw_rate_rps / np.maximum(placed.speed_mps, floor)
+    curvature, steering = np.abs(turning), np.arctan(wheelbase_m * turning)
     reasons = [
         exceeds("ACCELERATION", acceleration, limits.acceleration_max_mps2, times),
         exceeds("DECELERATION", -acceleration, limits.deceleration_max_mps2, times),
@@ -54,6 +69,8 @@ def check_smoothed(placed: PlacedPlan, limits: KinematicLimits) -> list[Reason]:
         exceeds("LATERAL_JERK", np.abs(np.diff(lateral)) / step_s, limits.lateral_jerk_mps3, times[1:]),
         exceeds("LONGITUDINAL_JERK", releasing, limits.longitudinal_jerk_mps3, times[1:]),
         exceeds("CURVATURE", curvature, limits.curvature_per_m, times),
+        exceeds("STEERING", np.abs(steering), limits.steering_rad, times),
+        exceeds("STEERING_RATE", np.abs(np.diff(steering)) / step_s, limits.steering_rate_rps, times[1:]),
         exceeds("YAW_RATE", np.abs(placed.yaw_rate_rps), limits.yaw_rate_rps, times),
         exceeds("YAW_ACCELERATION", np.abs(placed.yaw_acceleration_rps2), limits.yaw_acceleration_rps2, times),
     ]

@@ -11,7 +11,7 @@ from onboard_vla.core.plan import Plan
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import StructureLimits
 
-UNCERTAINTY_SIGNALS = ("spread_m", "outside_mass", "chosen_mass")
+UNCERTAINTY_SIGNALS = ("spread_m", "outside_mass", "chosen_mass", "second_mass", "second_distance_m")
 
 
 def check_structure(plan: Plan, limits: StructureLimits, core_hash: str | None) -> list[Reason]:
@@ -22,8 +22,9 @@ def check_structure(plan: Plan, limits: StructureLimits, core_hash: str | None) 
         broken = int(np.size(array) - np.count_nonzero(np.isfinite(array)))
         if broken:
             return [Reason("PLAN_NOT_FINITE", float(broken), 0.0, f"{name} holds values that are not finite")]
-    if not (math.isfinite(plan.step_s) and math.isfinite(plan.uncertainty.negative_log_likelihood)):
-        return [Reason("PLAN_NOT_FINITE", 1.0, 0.0, "step or likelihood is not finite")]
+    figures = plan.step_s, plan.uncertainty.negative_log_likelihood, *plan.uncertainty.vision_ood.values()
+    if not all(math.isfinite(figure) for figure in figures):
+        return [Reason("PLAN_NOT_FINITE", 1.0, 0.0, "step, likelihood or a camera's figure is not finite")]
     reasons = []
     shapes = {
         "poses": (limits.poses, 3),

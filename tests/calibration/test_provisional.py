@@ -14,12 +14,11 @@ from onboard_vla.core.plan import PassCount, Plan, Uncertainty
 from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
 
 
-def plan_with(spread: float, chosen: float) -> Plan:
-    row = np.zeros(10, np.float32)
-    doubt = Uncertainty(row + np.float32(spread), row, row + np.float32(chosen), 0.1)
+def plan_with(spread: float, chosen: float, stamp_ns: int = 0) -> Plan:
+    doubt = dataclasses.replace(Uncertainty.sure(10, spread), chosen_mass=np.full(10, chosen, np.float32))
     return Plan(
-        1, 0, 0, 0.5, np.zeros((10, 3), np.float32), np.zeros((50, 3), np.float32), (0,) * 10, "fast", 0.0, "",
-        doubt, PassCount(1, 1, 9), {}, "h",
+        1, stamp_ns, stamp_ns, 0.5, np.zeros((10, 3), np.float32), np.zeros((50, 3), np.float32), (0,) * 10, "fast",
+        0.0, "", doubt, PassCount(1, 1, 9), {}, "h",
     )  # fmt: skip
 
 
@@ -47,7 +46,7 @@ def test_scene_file_takes_extremes_over_scenes_with_stated_factors():
 
 def test_scenes_must_be_distinct_have_plans_and_be_finite():
     with pytest.raises(ConfigurationError, match="distinct"):
-        provisional_thresholds("abc", "int8", [SceneSignals("a", 1, 0.1, 0.9)] * 2)
+        provisional_thresholds("abc", "int8", [SceneSignals("a", 1, 0.1, 0.9, ())] * 2)
     with pytest.raises(ConfigurationError, match="no plan"):
         scene_signals("a", [])
     with pytest.raises(ConfigurationError, match="not finite"):
@@ -104,13 +103,13 @@ def test_probabilities_above_one_and_swapped_spreads_are_refused():
 
 
 def test_a_file_that_is_not_provisional_needs_scenes():
-    made = provisional_thresholds("abc", "int8", [SceneSignals("a", 1, 0.1, 0.9)])
+    made = provisional_thresholds("abc", "int8", [SceneSignals("a", 1, 0.1, 0.9, ())])
     assert dataclasses.replace(made, provisional=False, alpha=0.01, delta=0.05).n_scenes == 1
     with pytest.raises(BundleError, match="n_scenes"):
         dataclasses.replace(made, provisional=False, alpha=0.01, delta=0.05, n_scenes=0)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"schema": 1}', '{"schema": 2}', "\x00"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"schema": 1}', '{"schema": 2}', '{"schema": 3}', "\x00"])
 def test_a_file_of_another_shape_is_refused(tmp_path, text):
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(BundleError, match="thresholds"):
@@ -150,3 +149,30 @@ def _saved(folder):
     path = folder / "t.json"
     provisional_thresholds("abc", "int8").save(path)
     return path
+
+
+def test_block_medians_of_the_scenes_become_the_drift_reference_when_there_are_enough():
+    plans = [plan_with(0.1 + 0.001 * k, 0.9, 10_000_000_000 * block + k * 200_000_000) for block in range(201)
+             for k in range(50)]  # fmt: skip
+    one, two = scene_signals("a", plans), scene_signals("b", plans[:-45])
+    assert one.blocks == pytest.approx((0.1445,) * 201)
+    assert two.blocks == pytest.approx((0.1445,) * 200)
+    made = provisional_thresholds("abc", "int8", [one, two])
+    assert made.drift_reference == (*one.blocks, *two.blocks)
+    assert provisional_thresholds("abc", "int8", [one]).drift_reference == ()
+
+
+def test_a_drift_reference_that_is_too_short_or_no_number_is_refused():
+    made = provisional_thresholds("abc", "int8")
+    for reference in ((0.1,) * 399, (*(0.1,) * 399, float("nan")), (*(0.1,) * 399, -0.1)):
+        with pytest.raises(BundleError, match="drift_reference"):
+            dataclasses.replace(made, drift_reference=reference)
+    assert dataclasses.replace(made, drift_reference=(0.1,) * 400).drift_reference
+
+
+def test_a_signal_that_only_some_bundles_deliver_may_have_a_limit_once():
+    made = provisional_thresholds("abc", "int8")
+    extra = Threshold("vision_ood", 4.0, "distance", "above", "test")
+    assert dataclasses.replace(made, limits=(*made.limits, extra)).value("vision_ood") == 4.0
+    with pytest.raises(BundleError, match="limits"):
+        dataclasses.replace(made, limits=(*made.limits, extra, extra))

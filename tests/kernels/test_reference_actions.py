@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onboard_vla.kernels.reference_actions import action_statistics
+from onboard_vla.kernels.reference_actions import action_statistics, second_group
 
 ENDS = np.array([[0.0, 0.0], [1.0, 0.0], [1.1, 0.0], [5.0, 2.0]])
 FIRST = 3
@@ -60,6 +60,7 @@ def test_a_bad_logit_anywhere_is_flagged_and_gives_no_action(bad, place):
     assert not result.finite
     assert result.best == -1
     assert math.isnan(result.spread_m)
+    assert math.isnan(result.second_mass)
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,3 +76,44 @@ def test_statistics_equal_a_plain_evaluation(values, chosen):
     assert result.chosen_mass == pytest.approx(near)
     assert result.outside_mass == pytest.approx(1 - sum(weights[FIRST:7]) / sum(weights), abs=1e-9)
     assert result.log_sum_exp == pytest.approx(math.log(sum(weights[FIRST:7])))
+
+
+GRID = np.stack(np.meshgrid(np.arange(0.0, 12.0, 0.25), np.arange(-2.0, 2.1, 0.25)), axis=-1).reshape(-1, 2)
+
+
+def blur(x, y, sigma):
+    weights = np.exp(-((GRID - [x, y]) ** 2).sum(axis=1) / (2 * sigma**2))
+    return weights / weights.sum()
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.1, 0.2, 0.5])
+def test_a_blur_of_any_width_is_one_group(sigma):
+    assert second_group(blur(5.0, 0.0, sigma), GRID) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3, 0.16])
+def test_going_on_and_braking_are_two_groups_with_their_masses_and_distance(share):
+    mass, distance = second_group((1 - share) * blur(5.0, 0.0, 0.1) + share * blur(2.0, 0.0, 0.1), GRID)
+    assert share - 0.05 <= mass <= share + 1e-6
+    assert distance == pytest.approx(3.0, abs=0.02)
+
+
+def test_what_lies_beyond_the_most_probable_ninety_five_per_cent_is_no_group():
+    assert second_group(0.96 * blur(5.0, 0.0, 0.05) + 0.04 * blur(2.0, 0.0, 0.05), GRID) == (0.0, 0.0)
+
+
+def test_groups_hang_together_over_others_and_the_second_heaviest_counts():
+    ends = np.array([[0.0, 0.0], [0.45, 0.0], [0.9, 0.0], [3.0, 0.0], [6.0, 0.0]])
+    mass, distance = second_group(np.array([0.2, 0.2, 0.2, 0.15, 0.25]), ends)
+    assert mass == pytest.approx(0.25)
+    assert distance == pytest.approx(6.0 - 0.45)
+    assert second_group(np.array([0.5, 0.0, 0.5, 0.0, 0.0]), ends)[0] == pytest.approx(0.5)
+
+
+def test_a_flat_distribution_is_bounded_work_and_the_step_carries_the_group():
+    mass, distance = second_group(np.full(len(GRID), 1.0 / len(GRID)), GRID)
+    assert 0.0 <= mass <= 1.0
+    assert distance >= 0.0
+    result = action_statistics(row(5.0, -80.0, -80.0, 5.0), FIRST, ENDS)
+    assert result.second_mass == pytest.approx(0.5)
+    assert result.second_distance_m == pytest.approx(math.hypot(5.0, 2.0))

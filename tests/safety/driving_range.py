@@ -27,13 +27,17 @@ from onboard_vla.safety.supervisor import Supervisor
 TICK_NS = 20_000_000
 START_NS = 10_000_000_000
 CORE_HASH = "c0ffee" * 10
-VALUES = {"spread_reduce": 0.5, "spread_fallback": 1.0, "outside_mass": 0.05, "chosen_mass": 0.1}
+VALUES = {
+    "spread_reduce": 0.5, "spread_fallback": 1.0, "outside_mass": 0.05, "chosen_mass": 0.1, "second_mass": 0.15,
+    "change_lateral": 0.75, "change_longitudinal": 2.5, "standby_lateral": 0.75, "standby_speed": 3.0,
+    "slow_lateral": 0.75, "slow_speed": 2.0,
+}  # fmt: skip
 
 
 def make_thresholds(core_hash: str = CORE_HASH, provisional: bool = True) -> Thresholds:
     limits = tuple(Threshold(s, VALUES[s], unit, direction, "test") for s, (unit, direction) in SIGNALS.items())
     alpha, scenes = (1.0, 0) if provisional else (0.01, 300)
-    return Thresholds(core_hash, "int8", provisional, "table", "test", scenes, alpha, alpha, "2026-01-01", limits)
+    return Thresholds(core_hash, "int8", provisional, "table", "test", scenes, alpha, alpha, "2026-01-01", limits, ())
 
 
 def simulation_config(**changes) -> SupervisorConfig:
@@ -76,12 +80,11 @@ def make_plan(stamp_ns: int, poses: np.ndarray, plan_id: int = 1, **changes) -> 
     ends = np.concatenate([np.zeros((1, 3)), poses])
     shares = np.arange(1, 6) / 5
     fine = (ends[:-1, None] + shares[None, :, None] * np.diff(ends, axis=0)[:, None]).reshape(-1, 3)
-    small = np.full(10, 0.1, np.float32)
     values = dict(
         plan_id=plan_id, stamp_ns=stamp_ns, oldest_frame_stamp_ns=stamp_ns, step_s=0.5,
         poses=poses.astype(np.float32), fine_poses=fine.astype(np.float32), action_tokens=tuple(range(10)),
         depth="fast", slow_probability=0.1, text="", passes=PassCount(1, 1, 9), stage_ms={}, bundle_hash=CORE_HASH,
-        uncertainty=Uncertainty(small, small * 0, small * 0 + 1, 0.5),
+        uncertainty=Uncertainty.sure(10, 0.1),
     )  # fmt: skip
     return Plan(**{**values, **changes})
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from onboard_vla.safety.config import KinematicLimits
-from onboard_vla.safety.guards.kinematics import check_jumps, check_kinematics, check_smoothed
+from onboard_vla.safety.guards.kinematics import check_jumps, check_kinematics, check_smoothed, kinematic_warnings
 from onboard_vla.safety.placed_plan import place
 
 from .driving_range import make_plan, straight_poses
 from .plans import STAMP, arc_poses, found, history, placed
 
-KINEMATICS = KinematicLimits()
+KINEMATICS, WHEELBASE = KinematicLimits(), 2.9
 
 
 class TestKinematics:
@@ -32,7 +32,7 @@ class TestKinematics:
         raw = []
         for _ in range(200):
             poses = straight_poses(10.0) + rng.normal(0, [0.03, 0.03, 0.01], (10, 3))
-            assert found(check_kinematics(placed(poses), KINEMATICS)) == set()
+            assert found(check_kinematics(placed(poses), KINEMATICS, WHEELBASE)) == set()
             raw.append(np.abs(np.diff(poses[:, 1], 2) / 0.25).max())
         assert np.median(raw) > 0.3
 
@@ -44,8 +44,8 @@ class TestKinematics:
         ],
     )
     def test_longitudinal_limits_hold_on_both_sides(self, poses, speed, code):
-        assert code not in found(check_smoothed(placed(poses(0.99), speed), KINEMATICS))
-        assert code in found(check_smoothed(placed(poses(1.02), speed), KINEMATICS))
+        assert code not in found(check_smoothed(placed(poses(0.99), speed), KINEMATICS, WHEELBASE))
+        assert code in found(check_smoothed(placed(poses(1.02), speed), KINEMATICS, WHEELBASE))
 
     @pytest.mark.parametrize(
         ("speed", "yaw_rate", "code"),
@@ -60,8 +60,8 @@ class TestKinematics:
         def turning(rate):
             return place(make_plan(STAMP, arc_poses(speed, rate)), history(speed, yaw_rate=rate))
 
-        assert code not in found(check_smoothed(turning(side * yaw_rate * 0.98), KINEMATICS))
-        assert code in found(check_smoothed(turning(side * yaw_rate * 1.06), KINEMATICS))
+        assert code not in found(check_smoothed(turning(side * yaw_rate * 0.98), KINEMATICS, WHEELBASE))
+        assert code in found(check_smoothed(turning(side * yaw_rate * 1.06), KINEMATICS, WHEELBASE))
 
     @pytest.mark.parametrize(
         ("name", "code"),
@@ -78,13 +78,13 @@ class TestKinematics:
             row = np.zeros(11)
             row[5:] = limit * factor * (1.0 if code == "YAW_ACCELERATION" else 0.5)
             plan = replace(placed(straight_poses()), **{name: row})
-            assert (code in found(check_smoothed(plan, wide))) is expected
+            assert (code in found(check_smoothed(plan, wide, WHEELBASE))) is expected
 
     def test_jerk_of_braking_is_not_judged(self):
         row = np.zeros(11)
         row[5:] = -6.0
         plan = replace(placed(straight_poses()), acceleration_mps2=row)
-        assert "LONGITUDINAL_JERK" not in found(check_smoothed(plan, KINEMATICS))
+        assert "LONGITUDINAL_JERK" not in found(check_smoothed(plan, KINEMATICS, WHEELBASE))
 
     @pytest.mark.parametrize(
         ("edit", "code", "inside", "outside"),
@@ -124,7 +124,46 @@ class TestKinematics:
 
     def test_values_that_are_not_numbers_fail_every_limit(self):
         plan = replace(placed(straight_poses()), acceleration_mps2=np.full(11, np.nan))
-        assert {"ACCELERATION", "DECELERATION"} <= found(check_smoothed(plan, KINEMATICS))
+        assert {"ACCELERATION", "DECELERATION"} <= found(check_smoothed(plan, KINEMATICS, WHEELBASE))
 
     def test_a_standing_plan_of_a_standing_vehicle_passes(self):
-        assert check_kinematics(placed(np.zeros((10, 3)), 0.0), KINEMATICS) == []
+        assert check_kinematics(placed(np.zeros((10, 3)), 0.0), KINEMATICS, WHEELBASE) == []
+
+    @pytest.mark.parametrize("row", ["poses", "fine", "distance_m", "speed_mps", "acceleration_mps2", "lateral_mps2",
+                                     "yaw_rate_rps", "yaw_acceleration_rps2"])  # fmt: skip
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    def test_anything_not_finite_comes_first_and_alone(self, row, value):
+        plan = placed(straight_poses())
+        broken = getattr(plan, row).copy()
+        broken.flat[-1] = value
+        reasons = check_kinematics(replace(plan, **{row: broken}), KINEMATICS, WHEELBASE)
+        assert [(reason.code, reason.measured) for reason in reasons] == [("MOTION_NOT_FINITE", 1.0)]
+
+    @pytest.mark.parametrize("side", [1.0, -1.0])
+    @pytest.mark.parametrize(("angle", "expected"), [(0.59, False), (0.61, True)])
+    def test_the_steering_angle_is_that_of_a_bicycle(self, side, angle, expected):
+        rate = side * 3.0 * np.tan(angle) / WHEELBASE
+        plan = replace(placed(straight_poses(3.0), 3.0), speed_mps=np.full(11, 3.0), yaw_rate_rps=np.full(11, rate))
+        assert ("STEERING" in found(check_smoothed(plan, KINEMATICS, WHEELBASE))) is expected
+
+    @pytest.mark.parametrize("side", [1.0, -1.0])
+    @pytest.mark.parametrize(("step", "expected"), [(0.245, False), (0.255, True)])
+    def test_the_steering_rate_holds_on_both_sides(self, side, step, expected):
+        rate = np.where(np.arange(11) < 5, 0.0, side * 3.0 * np.tan(step) / WHEELBASE)
+        plan = replace(placed(straight_poses(3.0), 3.0), speed_mps=np.full(11, 3.0), yaw_rate_rps=rate)
+        assert ("STEERING_RATE" in found(check_smoothed(plan, KINEMATICS, WHEELBASE))) is expected
+
+    @pytest.mark.parametrize(
+        ("row", "value", "code"),
+        [
+            ("acceleration_mps2", 2.4, "ACCELERATION_HARD"),
+            ("acceleration_mps2", -4.05, "DECELERATION_HARD"),
+            ("lateral_mps2", 3.0, "LATERAL_ACCELERATION_HARD"),
+            ("lateral_mps2", -3.0, "LATERAL_ACCELERATION_HARD"),
+        ],
+    )
+    def test_warnings_hold_on_both_sides_and_reject_nothing(self, row, value, code):
+        for factor, expected in ((0.99, set()), (1.01, {code})):
+            plan = replace(placed(straight_poses()), **{row: np.full(11, value * factor)})
+            assert found(kinematic_warnings(plan, KINEMATICS)) == expected
+            assert code.removesuffix("_HARD") not in found(check_smoothed(plan, KINEMATICS, WHEELBASE))

@@ -181,7 +181,7 @@ class TestStoredStop:
 
 
 PLANTED = ("step", "keep_lane", "points_of", "input_requests", "process_requests", "follow_plan", "output_fault",
-           "advance", "motion_on", "stop_path", "emergency_stop", "in_lane_stop", "finite_reasons")  # fmt: skip
+           "advance", "motion_on", "stop_path", "emergency_stop", "in_lane_stop")  # fmt: skip
 
 
 def test_with_the_planner_dead_the_ego_lost_and_every_step_failing_the_stored_stop_runs_to_standstill(monkeypatch):

@@ -23,7 +23,9 @@ class TestStructure:
         assert check_structure(make_plan(STAMP, straight_poses()), STRUCTURE, CORE_HASH) == []
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-    @pytest.mark.parametrize("name", ["poses", "fine_poses", "spread_m", "outside_mass", "chosen_mass"])
+    @pytest.mark.parametrize(
+        "name", ["poses", "fine_poses", "spread_m", "outside_mass", "chosen_mass", "second_mass", "second_distance_m"]
+    )
     def test_values_that_are_not_finite_come_first_and_are_fatal(self, name, value):
         plan = make_plan(STAMP, straight_poses())
         owner = plan if name in ("poses", "fine_poses") else plan.uncertainty
@@ -34,6 +36,12 @@ class TestStructure:
         reasons = check_structure(plan, STRUCTURE, CORE_HASH)
         assert [(r.code, r.measured, r.limit) for r in reasons] == [("PLAN_NOT_FINITE", 1.0, 0.0)]
         assert name in reasons[0].detail
+
+    def test_a_cameras_figure_must_be_finite(self):
+        plan = make_plan(STAMP, straight_poses())
+        for value, codes in ((3.0, set()), (math.nan, {"PLAN_NOT_FINITE"})):
+            changed = replace(plan, uncertainty=replace(plan.uncertainty, vision_ood={"front": 1.0, "back": value}))
+            assert found(check_structure(changed, STRUCTURE, CORE_HASH)) == codes
 
     def test_step_and_likelihood_must_be_finite(self):
         plan = make_plan(STAMP, straight_poses(), step_s=math.nan)
@@ -52,7 +60,7 @@ class TestStructure:
         tokens = replace(plan, action_tokens=tuple(range(count)))
         reasons = check_structure(tokens, STRUCTURE, CORE_HASH)
         assert [(r.code, r.measured, r.limit) for r in reasons] == [("PLAN_TOKENS", float(count), 10.0)]
-        signals = Uncertainty(*(np.zeros(count, np.float32),) * 3, 0.1)
+        signals = Uncertainty.sure(count)
         assert "PLAN_SHAPE" in found(check_structure(replace(plan, uncertainty=signals), STRUCTURE, CORE_HASH))
 
     def test_negative_tokens_are_refused(self):

@@ -1,4 +1,4 @@
-"""The planner's doubt: both sides of every threshold."""
+"""The planner's doubt: both sides of every threshold, the worst of the last plans, and what is missing."""
 
 from __future__ import annotations
 
@@ -8,19 +8,31 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.plan import Uncertainty
-from onboard_vla.safety.guards.uncertainty import judge_doubt
+from onboard_vla.core.thresholds import DELIVERED, SIGNALS, Threshold
+from onboard_vla.safety.guards.uncertainty import CODES, WINDOW, DoubtMonitor, Reading
 
-from .driving_range import make_thresholds
+from .driving_range import VALUES, make_thresholds
 from .plans import found
 
 
-class TestDoubt:
-    def signals(self, spread=0.1, outside=0.0, chosen=1.0):
-        row = np.zeros(10, np.float32)
-        spreads, outsides, chosens = row + np.float32(0.05), row.copy(), row + 1
-        spreads[7], outsides[7], chosens[7] = spread, outside, chosen
-        return Uncertainty(spreads, outsides, chosens, 0.1)
+def signals(spread=0.1, outside=0.0, chosen=1.0, second=0.0, apart=2.0, ood=None, step=7):
+    row = np.zeros(10, np.float32)
+    rows = row + np.float32(0.05), row.copy(), row + 1, row.copy(), row.copy()
+    for values, value in zip(rows, (spread, outside, chosen, second, apart), strict=True):
+        values[step] = value
+    return Uncertainty(*rows, 0.1, ood or {})
 
+
+def judge(uncertainty, others=None, thresholds=None, monitor=None):
+    return (monitor or DoubtMonitor(thresholds or make_thresholds(), 0.8)).judge(uncertainty, others or {})
+
+
+def with_vision(value=4.0):
+    made = make_thresholds()
+    return replace(made, limits=(*made.limits, Threshold("vision_ood", value, "distance", "above", "test")))
+
+
+class TestThresholds:
     @pytest.mark.parametrize(
         ("change", "reject", "reduce"),
         [
@@ -33,22 +45,99 @@ class TestDoubt:
             ({"outside": 0.0501}, {"OUTSIDE_MASS"}, set()),
             ({"chosen": 0.101}, set(), set()),
             ({"chosen": 0.099}, set(), {"CHOSEN_MASS"}),
+            ({"second": 0.149}, set(), set()),
+            ({"second": 0.151}, set(), {"TWO_PLANS"}),
+            ({"second": 0.49, "apart": 0.74}, set(), set()),
+            ({"second": 0.49, "apart": 0.751}, set(), {"TWO_PLANS"}),
             ({"spread": -0.01}, {"DOUBT_RANGE"}, set()),
             ({"chosen": 1.01}, {"DOUBT_RANGE"}, set()),
             ({"outside": -0.01}, {"DOUBT_RANGE"}, set()),
+            ({"second": 1.01, "apart": 0.1}, {"DOUBT_RANGE"}, set()),
+            ({"apart": -0.01}, {"DOUBT_RANGE"}, set()),
         ],
     )
     def test_both_sides_of_every_threshold_at_the_worst_step(self, change, reject, reduce):
-        doubt = judge_doubt(self.signals(**change), make_thresholds(), 0.8)
+        doubt = judge(signals(**change))
         assert (found(doubt.reject), found(doubt.reduce)) == (reject, reduce)
 
-    def test_calm_begins_below_the_exit_fraction(self):
-        assert judge_doubt(self.signals(spread=0.399), make_thresholds(), 0.8).calm
-        assert not judge_doubt(self.signals(spread=0.401), make_thresholds(), 0.8).calm
+    @pytest.mark.parametrize("name", [name for name in CODES if name.split("_")[0] in ("change", "standby", "slow")])
+    def test_both_sides_of_every_comparison_with_other_plans(self, name):
+        for factor, codes in ((0.99, set()), (1.01, {CODES[name][0]})):
+            doubt = judge(signals(), {name: Reading(VALUES[name] * factor)})
+            assert (found(doubt.reduce), found(doubt.reject)) == (codes, set())
+        assert len([n for n in CODES if n.split("_")[0] in ("change", "standby", "slow")]) == 6
+
+    def test_every_signal_of_the_thresholds_is_judged(self):
+        assert set(CODES) | {"spread_fallback", "outside_mass"} == set(SIGNALS) | set(DELIVERED)
 
     def test_no_file_may_raise_the_outside_mass_and_none_is_needed_for_it(self):
         limits = tuple(replace(x, value=1.0) if x.signal == "outside_mass" else x for x in make_thresholds().limits)
         generous = replace(make_thresholds(), limits=limits)
-        for thresholds in (generous, None):
-            assert found(judge_doubt(self.signals(outside=0.06), thresholds, 0.8).reject) == {"OUTSIDE_MASS"}
-            assert found(judge_doubt(self.signals(spread=5.0), None, 0.8).reject) == set()
+        assert found(judge(signals(outside=0.06), thresholds=generous).reject) == {"OUTSIDE_MASS"}
+        without = DoubtMonitor(None, 0.8)
+        assert found(without.judge(signals(outside=0.06), {}).reject) == {"OUTSIDE_MASS"}
+        assert without.judge(signals(spread=5.0), {}).reject == ()
+
+    def test_a_reason_says_which_step_and_how_many_plans_ago(self):
+        monitor = DoubtMonitor(make_thresholds(), 0.8)
+        reason = judge(signals(spread=0.7, step=3), monitor=monitor).reduce[0]
+        assert (reason.code, reason.measured, reason.limit) == ("SPREAD_RAISED", pytest.approx(0.7), 0.5)
+        assert reason.detail.endswith("step 4")
+        later = judge(signals(spread=0.6, step=5), monitor=monitor).reduce[0]
+        assert later.measured == pytest.approx(0.7)
+        assert later.detail.endswith("step 4, 1 plans ago")
+
+
+class TestWindow:
+    def test_the_worst_of_five_plans_counts_never_their_mean(self):
+        monitor = DoubtMonitor(make_thresholds(), 0.8)
+        assert found(judge(signals(spread=0.6, chosen=0.05), monitor=monitor).reduce) == {
+            "SPREAD_RAISED",
+            "CHOSEN_MASS",
+        }
+        for _ in range(WINDOW - 1):
+            assert found(judge(signals(), monitor=monitor).reduce) == {"SPREAD_RAISED", "CHOSEN_MASS"}
+        last = judge(signals(), monitor=monitor)
+        assert (last.reduce, last.calm) == ((), True)
+
+    def test_a_spike_refuses_its_own_plan_alone(self):
+        monitor = DoubtMonitor(make_thresholds(), 0.8)
+        assert found(judge(signals(spread=1.2), monitor=monitor).reject) == {"SPREAD"}
+        after = judge(signals(), monitor=monitor)
+        assert (found(after.reject), found(after.reduce)) == (set(), {"SPREAD_RAISED"})
+
+    @pytest.mark.parametrize(
+        ("change", "others", "calm"),
+        [
+            ({"spread": 0.399}, {}, True),
+            ({"spread": 0.401}, {}, False),
+            ({"chosen": 0.126}, {}, True),
+            ({"chosen": 0.124}, {}, False),
+            ({"second": 0.119}, {}, True),
+            ({"second": 0.121}, {}, False),
+            ({}, {"standby_speed": Reading(2.39)}, True),
+            ({}, {"standby_speed": Reading(2.41)}, False),
+            ({"outside": 0.06}, {}, False),
+        ],
+    )
+    def test_calm_begins_beyond_the_exit_fraction_of_every_limit(self, change, others, calm):
+        assert judge(signals(**change), others).calm is calm
+
+
+class TestVision:
+    def test_a_delivered_signal_is_judged_per_camera_and_names_the_worst(self):
+        for worst, codes in ((3.99, set()), (4.01, {"VISION_OOD"})):
+            doubt = judge(signals(ood={"front": 1.0, "back": worst, "front_left": 2.0}), thresholds=with_vision())
+            assert (found(doubt.reduce), doubt.reject, doubt.absent) == (codes, (), ())
+        assert doubt.reduce[0].detail.endswith("camera back")
+
+    def test_what_no_bundle_delivers_is_absent_by_name_and_has_no_value(self):
+        doubt = judge(signals())
+        assert (doubt.absent, doubt.reject, doubt.reduce) == (("vision_ood",), (), ())
+
+    def test_a_limit_without_a_signal_or_a_signal_without_a_limit_refuses_the_plan(self):
+        assert found(judge(signals(), thresholds=with_vision()).reject) == {"SIGNAL_MISSING"}
+        assert found(judge(signals(ood={"front": 0.1})).reject) == {"THRESHOLD_MISSING"}
+
+    def test_a_distance_below_zero_is_no_distance(self):
+        assert found(judge(signals(ood={"front": -0.1}), thresholds=with_vision()).reject) == {"DOUBT_RANGE"}

@@ -26,8 +26,7 @@ def lane_plan(vehicle: Vehicle, line: Polyline, limit_mps: float, swing_m: float
     xy = line.at(arcs) + offset[:, None] * np.stack([-np.sin(heading), np.cos(heading)], axis=1)
     course = heading + np.arctan2(np.gradient(offset, arcs), 1.0)
     fine = compose(inverse(pose), np.column_stack([xy, course])).astype(np.float32)
-    row = np.full(POSES, 0.01, np.float32)
     return Plan(
         number, stamp_ns, stamp_ns, STEP_S, fine[SUB_STEPS - 1 :: SUB_STEPS].copy(), fine, tuple(range(POSES)), "fast",
-        0.0, "", Uncertainty(row, row * 0, row * 0 + 1, 0.1), PassCount(1, 1, 9), {}, CORE_HASH,
+        0.0, "", Uncertainty.sure(POSES, 0.01), PassCount(1, 1, 9), {}, CORE_HASH,
     )  # fmt: skip

@@ -1,0 +1,99 @@
+"""Has the planner's doubt changed over minutes? A conformal test martingale on one figure per 10 s; advisory.
+
+Raw scores at the planner's rate are so correlated that every detector raises false alarms on them; medians over 2 s,
+8 s apart, are nearly independent. Each median gets a conformal p-value against a fixed reference of nominal drives; a
+Simple Jumper martingale bets against uniform p-values (Vovk et al., "Retrain or not retrain: conformal test martingales
+for change-point detection", 2021), and its CUSUM, the capital over its least value so far, raises the alarm.
+
+Simulated (`tests/safety/test_drift.py`): correlated scores (AR(1), 0.98 at 10 Hz) and a reference of 400 blocks, no
+alarm in 20 hours; a shift of one standard deviation of the block medians is seen after 7 to 12 minutes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from onboard_vla.core.verdict import Reason
+
+BLOCK_NS = 10_000_000_000
+"""One value per 10 s: two correlation times or more of the spread."""
+TAIL_NS = 2_000_000_000
+"""A block's value is the median of its last 2 s: medians of whole blocks are correlated with their neighbours."""
+BLOCK_PLANS = 5
+"""A block with fewer plans in its tail has no value."""
+BLOCK_PLANS_MAX = 1000
+"""Plans of a block beyond this are left out; 100 Hz is no planner's rate."""
+THRESHOLD = 1e4
+"""Capital over its least value; with bets of at most 1.5 no alarm comes before 23 blocks, 4 minutes."""
+JUMP = 0.01
+"""Share of the capital that changes its bet per block (Simple Jumper)."""
+BETS = np.array([-1.0, 0.0, 1.0])
+"""Slopes of the betting functions 1 + bet (p - 1/2)."""
+
+
+def block_medians(stamps_ns: Sequence[int], scores: Sequence[float]) -> tuple[float, ...]:
+    """Values of the blocks of a nominal drive that have enough plans; `stamps_ns` rise."""
+    blocks: dict[int, list[float]] = {}
+    for stamp_ns, score in zip(stamps_ns, scores, strict=True):
+        if _in_tail(stamp_ns):
+            blocks.setdefault(stamp_ns // BLOCK_NS, []).append(score)
+    return tuple(float(np.median(block)) for block in blocks.values() if len(block) >= BLOCK_PLANS)
+
+
+class DriftMonitor:
+    """Takes one score per plan; once raised, the alarm stays. `reference`: block medians of nominal drives."""
+
+    def __init__(self, reference: tuple[float, ...], seed: int = 0) -> None:
+        self._reference = np.sort(np.asarray(reference, np.float64))
+        # Ties are broken at random, as conformal p-values need; seeded, so that a replay gives the same.
+        self._random = np.random.default_rng(seed)
+        self._block: int | None = None
+        self._scores: list[float] = []
+        self._capital = np.full(len(BETS), 1.0 / len(BETS))
+        self._log_capital = 0.0
+        self._least = 0.0
+        self.blocks = 0
+        self.alarm: Reason | None = None
+
+    @property
+    def watches(self) -> bool:
+        """Whether there is a reference to compare with."""
+        return len(self._reference) > 0
+
+    def add(self, stamp_ns: int, score: float) -> None:
+        """Take the score of a plan of this data stamp; a finished block is judged."""
+        if not self.watches:
+            return
+        block = stamp_ns // BLOCK_NS
+        if block != self._block:
+            if len(self._scores) >= BLOCK_PLANS:
+                self.add_block(float(np.median(self._scores)))
+            self._block = block
+            self._scores.clear()
+        if _in_tail(stamp_ns) and len(self._scores) < BLOCK_PLANS_MAX:
+            self._scores.append(score)
+
+    def add_block(self, value: float) -> None:
+        """Judge one block's value."""
+        self.blocks += 1
+        count = len(self._reference)
+        above = count - int(np.searchsorted(self._reference, value, side="right"))
+        equal = count - above - int(np.searchsorted(self._reference, value, side="left"))
+        p = (above + self._random.random() * (equal + 1)) / (count + 1)
+        mixed = (1.0 - JUMP) * self._capital + JUMP * self._capital.sum() / len(BETS)
+        mixed *= 1.0 + BETS * (p - 0.5)
+        total = float(mixed.sum())
+        self._capital = mixed / total
+        self._log_capital += math.log(total)
+        self._least = min(self._least, self._log_capital)
+        rise = self._log_capital - self._least
+        if self.alarm is None and rise >= math.log(THRESHOLD):
+            detail = f"spread over blocks of 10 s has drifted, seen after {self.blocks} blocks; capital, decades"
+            self.alarm = Reason("DRIFT", rise / math.log(10.0), math.log10(THRESHOLD), detail)
+
+
+def _in_tail(stamp_ns: int) -> bool:
+    return stamp_ns % BLOCK_NS >= BLOCK_NS - TAIL_NS

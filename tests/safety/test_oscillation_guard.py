@@ -1,0 +1,179 @@
+"""Plans against the plans before: jumps, and changes that are taken back at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.clock import Now
+from onboard_vla.core.plan import Plan, PlanRejection
+from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.safety.config import ConsistencyLimits
+from onboard_vla.safety.ego_history import Motion
+from onboard_vla.safety.guards.oscillation import PlanHistory, change_between
+from onboard_vla.safety.inputs import Inputs
+from onboard_vla.safety.plan_guard import PlanGuard
+
+from .driving_range import CORE_HASH, make_plan, simulation_config, straight_poses
+from .plans import STAMP, found, history, placed
+from .test_supervisor import codes, nominal
+
+LIMITS = ConsistencyLimits()
+CYCLE_NS = 200_000_000
+
+
+def beside(offset_m):
+    """Straight on at 10 m/s, moving over to `offset_m` within 2 s."""
+    poses = straight_poses(10.0)
+    poses[:, 1] = offset_m * np.minimum(np.arange(1, 11) / 4, 1.0)
+    return poses
+
+
+def swings(*plans):
+    """Codes found for each of these poses, one cycle apart, all placed at the same pose."""
+    memory, result = PlanHistory(LIMITS), []
+    for poses in plans:
+        plan = placed(poses)
+        change = memory.change(plan, STAMP)
+        result.append(found(memory.check(change)))
+        memory.remember(plan, change)
+    return result
+
+
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_change_passes_and_taking_it_back_within_five_plans_does_not(side):
+    left = beside(side * 0.8)
+    assert swings(beside(0), left, beside(0)) == [set(), set(), {"SWING_LATERAL"}]
+    assert swings(beside(0), left, left, left, beside(0))[-1] == {"SWING_LATERAL"}
+    assert swings(beside(0), left, left, left, left, left, beside(0))[-1] == set()
+    assert swings(beside(0), left, beside(side * 1.6)) == [set(), set(), set()]
+
+
+@pytest.mark.parametrize(("amount", "expected"), [(0.76, {"SWING_LATERAL"}), (0.74, set())])
+def test_the_lateral_limit_holds_on_both_sides(amount, expected):
+    assert swings(beside(0), beside(amount), beside(0))[-1] == expected
+
+
+@pytest.mark.parametrize(("metres", "expected"), [(2.05, {"SWING_LONGITUDINAL"}), (1.95, set())])
+def test_the_longitudinal_limit_holds_on_both_sides(metres, expected):
+    slower = straight_poses(10.0, -metres / 2)
+    assert swings(straight_poses(10.0), slower, straight_poses(10.0))[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("shift", "code"),
+    [((0.0, 0.5), "SHIFT_LATERAL"), ((0.0, -0.5), "SHIFT_LATERAL"), ((1.0, 0.0), "SHIFT_FORWARD"),
+     ((-0.3, 0.0), "SHIFT_BACK")],
+)  # fmt: skip
+def test_jumps_here_and_now_hold_on_both_sides(shift, code):
+    before = placed(straight_poses())
+    for factor, expected in ((0.98, set()), (1.02, {code})):
+        moved = before.fine + np.array([factor * shift[0], factor * shift[1], 0.0])
+        memory = PlanHistory(LIMITS)
+        memory.remember(before, None)
+        assert found(memory.check(memory.change(replace(before, fine=moved), STAMP))) == expected
+
+
+def test_hard_braking_since_the_earlier_plan_is_no_jump():
+    memory = PlanHistory(LIMITS)
+    memory.remember(placed(straight_poses()), None)
+    now = STAMP + 400_000_000
+    for braked, expected in ((-0.77, set()), (-0.79, {"SHIFT_BACK"})):
+        plan = placed(straight_poses())
+        plan = replace(plan, fine=plan.fine + np.array([braked, 0.0, 0.0]))
+        assert found(memory.check(memory.change(plan, now))) == expected
+
+
+def test_plans_that_do_not_reach_as_far_are_not_compared_and_end_the_memory():
+    first, later = placed(straight_poses()), placed(straight_poses())
+    assert change_between(later, first, STAMP + 3_000_000_000) is not None
+    assert change_between(later, first, STAMP + 3_000_000_001) is None
+    memory = PlanHistory(LIMITS)
+    for poses in (beside(0), beside(0.8)):
+        plan = placed(poses)
+        memory.remember(plan, memory.change(plan, STAMP))
+    memory.remember(plan, None)
+    back = placed(beside(0))
+    assert memory.check(memory.change(back, STAMP)) == []
+
+
+def test_a_plan_that_another_guard_refuses_is_not_remembered():
+    config = simulation_config()
+    guard, inputs = PlanGuard(config, CORE_HASH), Inputs(config)
+    inputs.history = history()
+    motion = Motion(0.0, 0.0, 0.0, 10.0, 0.0, 0.0)
+    seen = []
+    for k, poses in enumerate((beside(0), beside(0) * [1.0, 1.0, 0.0] + [0.0, 5.0, 0.0], beside(0))):
+        now = Now(STAMP + k, STAMP + k)
+        seen.append(found(guard.judge(make_plan(STAMP + k, poses), inputs, motion, None, now).reasons))
+    assert seen[0] == seen[2] == set()
+    assert "JUMP_SIDEWAYS" in seen[1]
+
+
+class TestInTheLoop:
+    """F12: plans that swing by a metre, or stop and go, are published twice at most; then L2."""
+
+    def drive(self, edits):
+        drive = nominal(10.0)
+        count = 0
+
+        def edit(plan):
+            nonlocal count
+            count += 1
+            return edits[count % 2](plan)
+
+        while drive.tick % 10:
+            drive.step()
+        begun = drive.plan_id
+        drive.edit[Plan] = edit
+        messages = [drive.step() for _ in range(50)]
+        first = next(k for k, m in enumerate(messages) if m.mode >= Mode.FALLBACK)
+        published = {m.plan_id for m in messages[: first + 1] if m.source == "model" and m.plan_id > begun}
+        return first * 0.02, published, messages
+
+    @staticmethod
+    def shifted(metres):
+        def edit(plan):
+            poses, fine = plan.poses.copy(), plan.fine_poses.copy()
+            poses[:, 1] += np.float32(metres) * np.minimum(np.arange(1, 11) / 4, 1.0).astype(np.float32)
+            fine[:, 1] += np.float32(metres) * np.minimum(np.arange(1, 51) / 20, 1.0).astype(np.float32)
+            return replace(plan, poses=poses, fine_poses=fine)
+
+        return edit
+
+    def test_swerving_by_a_metre_to_either_side(self):
+        waited, published, messages = self.drive([self.shifted(1.0), self.shifted(-1.0)])
+        assert len(published) <= 2
+        assert waited <= 0.64
+        assert "SWING_LATERAL" in {code for m in messages for code in codes(m)}
+
+    def test_stop_and_go_in_turns(self):
+        def stop(plan):
+            poses = straight_poses(10.0, -3.0)
+            made = make_plan(plan.stamp_ns, poses)
+            return replace(plan, poses=made.poses, fine_poses=made.fine_poses)
+
+        waited, published, messages = self.drive([stop, lambda plan: plan])
+        assert len(published) <= 2
+        assert waited <= 0.64
+        assert "SWING_LONGITUDINAL" in {code for m in messages for code in codes(m)}
+
+    def test_one_swerve_alone_leaves_the_model_at_the_wheel(self):
+        drive = nominal(10.0)
+        while drive.tick % 10:
+            drive.step()
+        edits = iter([self.shifted(0.9)])
+        drive.edit[Plan] = lambda plan: next(edits, lambda same: same)(plan)
+        drive.run(1.5)
+        assert drive.published[-1].source == "model"
+
+    def test_a_refused_plan_does_not_make_the_next_one_swing(self):
+        drive = nominal(10.0)
+        while drive.tick % 10:
+            drive.step()
+        edits = iter([lambda plan: PlanRejection(plan.plan_id, plan.stamp_ns, "X", "")])
+        drive.edit[Plan] = lambda plan: next(edits, lambda same: same)(plan)
+        drive.run(1.0)
+        assert drive.published[-1].source == "model"

@@ -1,0 +1,107 @@
+"""The fallback's and the slow plan's word on a plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.plan import FAST, SLOW, Plan
+from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.safety.config import FallbackSettings
+from onboard_vla.safety.driving import plan_path
+from onboard_vla.safety.ego_history import Motion
+from onboard_vla.safety.fallback import Trajectory
+from onboard_vla.safety.guards.second_opinion import DepthPair, Standby, standby_readings
+from onboard_vla.safety.longitudinal import roll
+
+from .driving_range import make_plan, straight_poses
+from .plans import STAMP, placed
+from .test_supervisor import codes, nominal
+
+CAP = FallbackSettings().speed_cap_mps
+
+
+def standby(speed=10.0, acceleration=0.0, offset=0.0, age_s=0.0, cap=CAP):
+    motion = Motion(0.0, offset, 0.0, speed, 0.0, 0.0)
+    line = placed(straight_poses(speed), speed)
+    path = replace(plan_path(line, motion))
+    path = replace(path, y_m=path.y_m + offset)
+    profile = roll(speed, acceleration, lambda t, s, v: (acceleration, 1e6))
+    return Standby(Trajectory(path, profile, ()), age_s, cap)
+
+
+class TestStandby:
+    @pytest.mark.parametrize("side", [1.0, -1.0])
+    def test_the_offset_is_that_from_the_fallbacks_path_two_seconds_from_now(self, side):
+        found = standby_readings(placed(straight_poses()), standby(offset=side * 0.6), STAMP)
+        assert found["standby_lateral"].value == pytest.approx(0.6)
+        poses = straight_poses()
+        poses[:, 1] = 0.1 * np.arange(1, 11)
+        found = standby_readings(placed(poses), standby(), STAMP + 500_000_000)
+        assert found["standby_lateral"].value == pytest.approx(0.5)
+
+    @pytest.mark.parametrize("age_s", [0.0, 0.1])
+    def test_speeds_are_compared_at_the_same_instant(self, age_s):
+        plan = placed(straight_poses(10.0, 0.5))
+        found = standby_readings(plan, standby(10.0, -1.0, age_s=age_s), STAMP)
+        assert found["standby_speed"].value == pytest.approx(plan.speed_at(2.0) - (10.0 - (2.0 + age_s)), abs=1e-6)
+
+    def test_above_its_own_cap_the_fallbacks_speed_is_no_opinion(self):
+        assert "standby_speed" in standby_readings(placed(straight_poses(13.8), 13.8), standby(13.8), STAMP)
+        assert set(standby_readings(placed(straight_poses(14.0), 14.0), standby(14.0), STAMP)) == {"standby_lateral"}
+
+    def test_without_a_fallback_there_is_no_reading(self):
+        assert standby_readings(placed(straight_poses()), None, STAMP) == {}
+
+
+class TestDepths:
+    def pair(self, slow_poses, *, slow_first=False, later_ns=0):
+        pair = DepthPair()
+        fast = placed(straight_poses(), depth=FAST)
+        slow = replace(placed(slow_poses, depth=SLOW), stamp_ns=STAMP + later_ns)
+        first, second = (slow, fast) if slow_first else (fast, slow)
+        assert pair.readings(first, STAMP + later_ns) == {}
+        return pair.readings(second, STAMP + later_ns)
+
+    @pytest.mark.parametrize("slow_first", [True, False])
+    def test_slow_is_held_against_fast_whichever_comes_first(self, slow_first):
+        poses = straight_poses(10.0, -1.0)
+        poses[:, 1] = -0.9
+        found = self.pair(poses, slow_first=slow_first)
+        assert found["slow_lateral"].value == pytest.approx(0.9, abs=1e-6)
+        assert found["slow_speed"].value == pytest.approx(2.0, abs=0.05)
+
+    def test_plans_far_apart_in_time_are_no_pair(self):
+        assert self.pair(straight_poses(), later_ns=1_500_000_000)
+        assert self.pair(straight_poses(), later_ns=1_500_000_001) == {}
+
+    def test_fast_plans_alone_have_no_pair(self):
+        pair = DepthPair()
+        for _ in range(3):
+            assert pair.readings(placed(straight_poses(), depth=FAST), STAMP) == {}
+
+
+def test_in_the_loop_a_plan_that_leaves_the_fallbacks_speed_reduces_and_says_why():
+    drive = nominal(8.0)
+    drive.limit_mps = 2.0
+    seen = []
+    for _ in range(100):
+        message = drive.step()
+        seen.append((message.mode, codes(message)))
+    assert any(mode is Mode.REDUCED and "STANDBY_SPEED" in found for mode, found in seen)
+
+
+def test_the_first_judged_plan_names_what_is_not_watched():
+    drive = nominal(8.0)
+    told = [r.detail for m in drive.published for r in m.reasons if r.code == "SIGNAL_ABSENT"]
+    assert [detail.split()[0] for detail in told] == ["vision_ood", "drift"]
+
+
+def test_plans_of_another_depth_pass_the_guard_all_the_same():
+    drive = nominal(8.0)
+    drive.edit[Plan] = lambda plan: replace(plan, depth=SLOW)
+    drive.run(1.0)
+    assert drive.published[-1].mode is Mode.NOMINAL
+    assert make_plan(STAMP, straight_poses()).depth == FAST
