@@ -1,51 +1,23 @@
-"""Kernels 1 to 4 for callers, on the host library: statistics of logits, trajectories, dispersion, footprints."""
+"""Kernels 1 to 4 for callers: statistics of logits, trajectories, dispersion, footprints."""
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.kernels.host_library import HostLibrary
 from onboard_vla.kernels.layouts import (
     MAX_SAMPLES,
     MAX_TOKENS,
-    TOP,
+    STATISTICS,
     ComposeArguments,
     DispersionArguments,
     FootprintArguments,
-    RowStatistics,
+    KernelForm,
     StatisticsArguments,
 )
-
-STATISTICS: np.dtype[Any] = np.dtype(
-    [
-        *((name, np.int32) for name in ("best", "choice")),
-        ("flags", np.uint32),
-        *(
-            (name, np.float32)
-            for name in (
-                "margin",
-                "log_sum_exp",
-                "entropy",
-                "best_probability",
-                "choice_log_probability",
-                "spread_m",
-                "near_mass",
-                "outside_mass",
-            )
-        ),
-        ("top", np.int32, TOP),
-        ("top_logit", np.float32, TOP),
-    ]
-)
-"""A row of kernel 1's result; fields are described in `src/action_statistics.h`."""
-assert STATISTICS.itemsize == ctypes.sizeof(RowStatistics)
-NOT_FINITE, NONE_ALLOWED = 1, 2
-"""Flags of a row."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +33,7 @@ class Sampling:
 
 
 def action_statistics(
-    library: HostLibrary,
+    form: KernelForm,
     logits: NDArray[np.floating[Any]],
     first_action: int,
     ends: NDArray[np.float32],
@@ -74,14 +46,14 @@ def action_statistics(
     """Statistics of (rows, vocabulary) fp16 or fp32 logits; rows may begin at any element address.
 
     Args:
-        library: the host library.
+        form: what runs it, see `forms.py`.
         logits: raw logits; the elements of a row must follow each other.
         first_action: column of action 0.
         ends: (actions, 2) end points in metres.
         sampling: how to choose; greedy if not given.
         allowed: (actions,) which may be chosen; all if not given.
         seen: (rows, actions) which the repetition penalty holds for.
-        reverse: see `HostLibrary.run`.
+        reverse: see `KernelForm.run`.
 
     Raises:
         ValueError: a shape, type or setting does not fit.
@@ -118,7 +90,7 @@ def action_statistics(
         repetition_penalty=sampling.repetition_penalty,
         near_m=sampling.near_m,
     )
-    library.run("action_statistics", arguments, rows, reverse=reverse)
+    form.run("action_statistics", arguments, rows, reverse=reverse)
     return out
 
 
@@ -139,7 +111,7 @@ class Trajectories:
 
 
 def compose(
-    library: HostLibrary, tokens: NDArray[np.int32], codebook: NDArray[np.float32], *, reverse: bool = False
+    form: KernelForm, tokens: NDArray[np.int32], codebook: NDArray[np.float32], *, reverse: bool = False
 ) -> Trajectories:
     """Trajectories of (samples, tokens) action indices; a sample with an index outside the codebook is invalid.
 
@@ -156,7 +128,7 @@ def compose(
     arguments = ComposeArguments(
         *(array.ctypes.data for array in (indices, codebook, poses, fine, invalid)), samples, count, sub_steps, actions
     )
-    library.run("compose", arguments, samples, reverse=reverse)
+    form.run("compose", arguments, samples, reverse=reverse)
     return Trajectories(poses, fine, invalid != 0)
 
 
@@ -175,18 +147,6 @@ class MotionLimits:
     reverse_max_m: float
 
 
-LIMIT_FLAGS = {
-    "not_finite": 1,
-    "speed": 2,
-    "acceleration": 4,
-    "deceleration": 8,
-    "jerk": 16,
-    "yaw_rate": 32,
-    "lateral_acceleration": 64,
-    "reverse": 128,
-}
-
-
 @dataclass(frozen=True, eq=False)
 class Spread:
     """How K trajectories lie apart; see `DispersionArguments` in `src/dispersion.h`."""
@@ -199,9 +159,7 @@ class Spread:
     medoid: int
 
 
-def dispersion(
-    library: HostLibrary, poses: NDArray[np.float32], limits: MotionLimits, *, reverse: bool = False
-) -> Spread:
+def dispersion(form: KernelForm, poses: NDArray[np.float32], limits: MotionLimits, *, reverse: bool = False) -> Spread:
     """Mean, covariance, pairwise distances, medoid and limit flags of (samples, steps, 3) poses.
 
     Raises:
@@ -216,7 +174,7 @@ def dispersion(
     arrays = (given, mean, covariance, pairwise, distance, flags, medoid)
     numbers = [getattr(limits, name) for name in limits.__dataclass_fields__]
     arguments = DispersionArguments(*(array.ctypes.data for array in arrays), samples, steps, *numbers)
-    library.run("dispersion", arguments, 1, reverse=reverse)
+    form.run("dispersion", arguments, 1, reverse=reverse)
     return Spread(mean, covariance, pairwise, distance, flags, int(medoid[0]))
 
 
@@ -231,7 +189,7 @@ class Rectangle:
 
 
 def first_contacts(
-    library: HostLibrary,
+    form: KernelForm,
     fine: NDArray[np.float32],
     boxes: NDArray[np.float32],
     vehicle: Rectangle,
@@ -262,7 +220,7 @@ def first_contacts(
         vehicle.margin_m,
         step_s,
     )
-    library.run("footprint", arguments, candidates, reverse=reverse)
+    form.run("footprint", arguments, candidates, reverse=reverse)
     return contact, box
 
 

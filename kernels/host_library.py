@@ -19,6 +19,8 @@ class HostLibrary:
         EnvironmentLacksError: it cannot be loaded, or was built from other sources than these Python files.
     """
 
+    name = "host library"
+
     def __init__(self, path: Path) -> None:
         self.path = path
         try:

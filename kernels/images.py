@@ -1,4 +1,4 @@
-"""Kernel 0 for callers: cameras' pictures to patches, on the host library."""
+"""Kernel 0 for callers: cameras' pictures to patches."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import FrameError
-from onboard_vla.kernels.host_library import HostLibrary
-from onboard_vla.kernels.layouts import MAX_SOURCE_ROWS, PatchArguments, PatchJob, ResizeTable
+from onboard_vla.kernels.layouts import (
+    MAX_SOURCE_ROWS,
+    PICTURE_FORMATS,
+    KernelForm,
+    PatchArguments,
+    PatchJob,
+    ResizeTable,
+)
 from onboard_vla.kernels.resize_tables import ResizeAxis, resize_axis
 
 PATCH, MERGE = 14, 2
 ROW = 3 * 2 * PATCH * PATCH
-FORMATS = {"rgb8": 0, "bgr8": 1, "nv12": 2, "uyvy": 3, "yuyv": 4}
-"""Pixel formats by the code of `patches.h`; NV12 is (H * 3 / 2, W), the packed YUV formats (H, W, 2)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +43,8 @@ class PictureLayout:
     def __post_init__(self) -> None:
         left, top, right, bottom = self.crop
         block = PATCH * MERGE
-        if self.pixel_format not in FORMATS:
-            raise FrameError(f"pixel format {self.pixel_format!r}: expected one of {', '.join(FORMATS)}")
+        if self.pixel_format not in PICTURE_FORMATS:
+            raise FrameError(f"pixel format {self.pixel_format!r}: expected one of {', '.join(PICTURE_FORMATS)}")
         if not (0 <= left < right <= self.width and 0 <= top < bottom <= self.height):
             raise FrameError(f"crop {self.crop} of a {self.width}x{self.height} picture leaves no pixels")
         if self.out_width % block or self.out_height % block or self.out_width < 1 or self.out_height < 1:
@@ -71,15 +75,15 @@ class PatchKernel:
     """Patches of several cameras in one call; tables and jobs are made once, nothing is allocated per call.
 
     Args:
-        library: the host library.
+        form: what runs it, see `forms.py`.
         layouts: one per camera, in the order of the output's rows.
         table: (3, 256) float32, see `reference_images.normalisation_table`.
     """
 
-    def __init__(self, library: HostLibrary, layouts: Sequence[PictureLayout], table: NDArray[np.float32]) -> None:
+    def __init__(self, form: KernelForm, layouts: Sequence[PictureLayout], table: NDArray[np.float32]) -> None:
         self.layouts = tuple(layouts)
         self.rows = sum(layout.patches for layout in self.layouts)
-        self._library = library
+        self._form = form
         self._table = np.ascontiguousarray(table, np.float32)
         if self._table.shape != (3, 256):
             raise FrameError(f"normalisation table of shape {self._table.shape}: expected (3, 256)")
@@ -105,7 +109,7 @@ class PatchKernel:
             self._maps.append(np.ascontiguousarray(layout.map))
             job.map = self._maps[-1].ctypes.data
         job.across, job.down = _table(across), _table(down)
-        job.width, job.height, job.format = layout.width, layout.height, FORMATS[layout.pixel_format]
+        job.width, job.height, job.format = layout.width, layout.height, PICTURE_FORMATS[layout.pixel_format]
         job.crop_left, job.crop_top, job.crop_width, job.crop_height = left, top, right - left, bottom - top
         job.out_width, job.out_height, job.first_row, job.first_block = (
             layout.out_width, layout.out_height, first, first,
@@ -125,10 +129,10 @@ class PatchKernel:
         self.point_at(pairs, out)
         count = len(self.layouts)
         if threads <= 1 or count <= 1:
-            self._library.patches_by_rows(self.arguments, 0, count)
+            self._form.patches_by_rows(self.arguments, 0, count)
             return
         with ThreadPoolExecutor(min(threads, count)) as pool:
-            list(pool.map(lambda job: self._library.patches_by_rows(self.arguments, job, job + 1), range(count)))
+            list(pool.map(lambda job: self._form.patches_by_rows(self.arguments, job, job + 1), range(count)))
 
     def point_at(
         self,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
 
 TOP = 8
 """Ranks of the top list (`kTop`)."""
@@ -115,3 +117,34 @@ BLOCK_THREADS = {"patches": 128, "action_statistics": 256, "compose": 64, "dispe
 """Threads of a block, as `launches.h` has them: the reductions' tree depends on it."""
 LAYOUTS: tuple[type[Arguments], ...] = (*KERNELS.values(), PatchJob, RowStatistics)
 """In the order of `ovk_size_of`."""
+STATISTICS: np.dtype[Any] = np.dtype(RowStatistics)
+"""A row of kernel 1's result; fields are described in `src/action_statistics.h`."""
+NOT_FINITE, NONE_ALLOWED = 1, 2
+"""Flags of such a row."""
+LIMIT_FLAGS = {
+    "not_finite": 1,
+    "speed": 2,
+    "acceleration": 4,
+    "deceleration": 8,
+    "jerk": 16,
+    "yaw_rate": 32,
+    "lateral_acceleration": 64,
+    "reverse": 128,
+}
+"""Bits of kernel 3's flags."""
+PICTURE_FORMATS = {"rgb8": 0, "bgr8": 1, "nv12": 2, "uyvy": 3, "yuyv": 4}
+"""Pixel formats by the code of `patches.h`; NV12 is (H * 3 / 2, W), the packed YUV formats (H, W, 2)."""
+
+
+class KernelForm(Protocol):
+    """Something that runs the kernels on arrays in this process's memory."""
+
+    name: str
+
+    def run(self, kernel: str, arguments: Arguments, blocks: int, *, first: int = 0, reverse: bool = False) -> None:
+        """Run blocks `first` to `blocks`; `reverse`: in reverse order of blocks and threads, to the same bits."""
+        ...
+
+    def patches_by_rows(self, arguments: PatchArguments, begin: int, end: int) -> None:
+        """Kernel 0 for jobs `begin` to `end`, in the form that is fastest here."""
+        ...

@@ -54,11 +54,11 @@ def normalisation_table(mean: Sequence[float], std: Sequence[float]) -> NDArray[
 def patches_of_pair(
     older: NDArray[np.uint8],
     newer: NDArray[np.uint8],
-    table: NDArray[np.float32],
+    table: NDArray[np.floating[Any]],
     patch_size: int = 14,
     merge_size: int = 2,
-    out: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
+    out: NDArray[np.floating[Any]] | None = None,
+) -> NDArray[Any]:
     """Patches (grid_h * grid_w, channels * 2 * patch * patch) float32 of two resized pictures (H, W, 3) uint8.
 
     Rows go through merge blocks row by row, inside a block row by row; a row holds (channel, frame, row, column).

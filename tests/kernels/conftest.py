@@ -1,4 +1,4 @@
-"""The kernels' host library, built here from the sources of this folder."""
+"""The forms of the kernels: the host library, built here from the sources of this folder, and NumPy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from onboard_vla.kernels.host_library import HostLibrary
+from onboard_vla.kernels.layouts import KernelForm
+from onboard_vla.kernels.numpy_forms import NumpyForms
 
 SOURCES = Path(__file__).resolve().parents[2] / "kernels" / "src"
 COMPILER = shutil.which("c++") or shutil.which("g++")
@@ -42,3 +44,9 @@ def build(tmp_path_factory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def library(build) -> HostLibrary:
     return HostLibrary(build("released", "-O3", MARCH))
+
+
+@pytest.fixture(scope="session", params=["host", "numpy"])
+def form(request) -> KernelForm:
+    """What passes the same tests."""
+    return request.getfixturevalue("library") if request.param == "host" else NumpyForms()

@@ -1,4 +1,4 @@
-"""The camera kernel on the host: to the bit the reference (which is to the bit transformers' Pillow processor)."""
+"""The camera kernel in every form: to the bit the reference (which is to the bit transformers' Pillow processor)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def expected(pair, layout):
     return patches_of_pair(*resized, TABLE)
 
 
-def by_blocks(library, kernel, pairs, dtype=np.float32, reverse=False):
+def by_blocks(form, kernel, pairs, dtype=np.float32, reverse=False):
     """The block program, the form that a GPU runs."""
     out = np.full((kernel.rows, ROW), np.nan, dtype)
     kernel.point_at(pairs, out)
-    library.run("patches", kernel.arguments, kernel.rows, reverse=reverse)
+    form.run("patches", kernel.arguments, kernel.rows, reverse=reverse)
     return out
 
 
@@ -45,30 +45,30 @@ sizes = st.tuples(st.integers(30, 200), st.integers(30, 200))
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes, st.integers(1, 5), st.integers(1, 5), st.randoms(use_true_random=False))
-def test_patches_equal_the_reference_to_the_bit_at_any_size_and_crop(library, size, across, down, random):
+def test_patches_equal_the_reference_to_the_bit_at_any_size_and_crop(form, size, across, down, random):
     width, height = size
     left, top = random.randrange(width - 8), random.randrange(height - 8)
     crop = (left, top, random.randrange(left + 4, width + 1), random.randrange(top + 4, height + 1))
     layout = PictureLayout(width, height, crop, 28 * across, 28 * down)
     pair = noise(height, width, 1), noise(height, width, 2)
-    kernel = PatchKernel(library, [layout], TABLE)
+    kernel = PatchKernel(form, [layout], TABLE)
 
     result = by_rows(kernel, [pair])
 
     np.testing.assert_array_equal(result, expected(pair, layout))
-    np.testing.assert_array_equal(by_blocks(library, kernel, [pair]), result)
-    np.testing.assert_array_equal(by_blocks(library, kernel, [pair], reverse=True), result)
+    np.testing.assert_array_equal(by_blocks(form, kernel, [pair]), result)
+    np.testing.assert_array_equal(by_blocks(form, kernel, [pair], reverse=True), result)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_six_cameras_of_different_sizes_fill_their_rows_in_order(library, threads):
+def test_six_cameras_of_different_sizes_fill_their_rows_in_order(form, threads):
     front, side = (
         PictureLayout(448, 252, (56, 63, 392, 244), 168, 112),
         PictureLayout(400, 300, (0, 0, 400, 300), 84, 84),
     )
     layouts = [front, side, side, side, side, side]
     pairs = [(noise(la.height, la.width, 2 * i), noise(la.height, la.width, 2 * i + 1)) for i, la in enumerate(layouts)]
-    kernel = PatchKernel(library, layouts, TABLE)
+    kernel = PatchKernel(form, layouts, TABLE)
 
     result = by_rows(kernel, pairs, threads=threads)
 
@@ -77,28 +77,28 @@ def test_six_cameras_of_different_sizes_fill_their_rows_in_order(library, thread
     )
 
 
-def test_a_single_picture_fills_both_frames(library):
+def test_a_single_picture_fills_both_frames(form):
     picture, layout = noise(120, 160), PictureLayout(160, 120, (0, 0, 160, 120), 84, 56)
-    kernel = PatchKernel(library, [layout], TABLE)
+    kernel = PatchKernel(form, [layout], TABLE)
 
     np.testing.assert_array_equal(by_rows(kernel, [(picture, picture)]), expected((picture, picture), layout))
-    np.testing.assert_array_equal(by_blocks(library, kernel, [(picture, picture)]), expected((picture,) * 2, layout))
+    np.testing.assert_array_equal(by_blocks(form, kernel, [(picture, picture)]), expected((picture,) * 2, layout))
 
 
-def test_halves_are_the_rounded_floats(library):
+def test_halves_are_the_rounded_floats(form):
     layout = PictureLayout(160, 120, (0, 0, 160, 120), 84, 56)
-    pair, kernel = (noise(120, 160, 1), noise(120, 160, 2)), PatchKernel(library, [layout], TABLE)
+    pair, kernel = (noise(120, 160, 1), noise(120, 160, 2)), PatchKernel(form, [layout], TABLE)
 
     floats = by_rows(kernel, [pair])
 
     np.testing.assert_array_equal(by_rows(kernel, [pair], np.float16), floats.astype(np.float16))
-    np.testing.assert_array_equal(by_blocks(library, kernel, [pair], np.float16), floats.astype(np.float16))
+    np.testing.assert_array_equal(by_blocks(form, kernel, [pair], np.float16), floats.astype(np.float16))
 
 
-def test_bgr_and_rows_with_padding_give_the_same_patches(library):
+def test_bgr_and_rows_with_padding_give_the_same_patches(form):
     pair = noise(120, 160, 1), noise(120, 160, 2)
-    rgb = by_rows(PatchKernel(library, [PictureLayout(160, 120, (8, 4, 150, 118), 84, 56)], TABLE), [pair])
-    kernel = PatchKernel(library, [PictureLayout(160, 120, (8, 4, 150, 118), 84, 56, "bgr8")], TABLE)
+    rgb = by_rows(PatchKernel(form, [PictureLayout(160, 120, (8, 4, 150, 118), 84, 56)], TABLE), [pair])
+    kernel = PatchKernel(form, [PictureLayout(160, 120, (8, 4, 150, 118), 84, 56, "bgr8")], TABLE)
     wide = [np.zeros((120, 192, 3), np.uint8) for _ in pair]
     for padded, picture in zip(wide, pair, strict=True):
         padded[:, :160] = picture[..., ::-1]
@@ -114,7 +114,7 @@ def bt601(y, u, v):
 
 
 @pytest.mark.parametrize("pixel_format", ["nv12", "uyvy", "yuyv"])
-def test_yuv_pictures_are_within_one_level_of_the_formula(library, pixel_format):
+def test_yuv_pictures_are_within_one_level_of_the_formula(form, pixel_format):
     y, u, v = (noise(56, 84, seed, 1)[..., 0] for seed in range(3))
     if pixel_format == "nv12":
         chroma = np.stack([u[::2, ::2], v[::2, ::2]], axis=-1).reshape(28, 84)
@@ -125,26 +125,26 @@ def test_yuv_pictures_are_within_one_level_of_the_formula(library, pixel_format)
         picture = np.stack([pairs, y] if pixel_format == "uyvy" else [y, pairs], axis=-1)
         u, v = np.repeat(u[:, ::2], 2, 1), np.repeat(v[:, ::2], 2, 1)
     levels = np.tile(np.arange(256, dtype=np.float32), (3, 1))
-    kernel = PatchKernel(library, [PictureLayout(84, 56, (0, 0, 84, 56), 84, 56, pixel_format)], levels)
+    kernel = PatchKernel(form, [PictureLayout(84, 56, (0, 0, 84, 56), 84, 56, pixel_format)], levels)
 
     result = by_rows(kernel, [(picture, picture)])
 
     exact = bt601(y, u, v)
     blocks = patches_of_pair(*[np.rint(exact).astype(np.uint8)] * 2, levels)
     assert np.abs(result - blocks).max() <= 1.0
-    np.testing.assert_array_equal(by_blocks(library, kernel, [(picture, picture)]), result)
+    np.testing.assert_array_equal(by_blocks(form, kernel, [(picture, picture)]), result)
 
 
-def test_an_undistortion_map_moves_blends_and_is_black_outside(library):
+def test_an_undistortion_map_moves_blends_and_is_black_outside(form):
     picture = noise(60, 90)
     y, x = np.mgrid[:56, :84].astype(float)
     levels = np.tile(np.arange(256, dtype=np.float32), (3, 1))
 
     def through(map_x, map_y):
         layout = PictureLayout(90, 60, (2, 1, 86, 57), 84, 56, map=undistortion_map(map_x, map_y))
-        kernel = PatchKernel(library, [layout], levels)
+        kernel = PatchKernel(form, [layout], levels)
         result = by_rows(kernel, [(picture, picture)])
-        np.testing.assert_array_equal(by_blocks(library, kernel, [(picture, picture)]), result)
+        np.testing.assert_array_equal(by_blocks(form, kernel, [(picture, picture)]), result)
         return result
 
     def plain(pixels):
@@ -192,13 +192,13 @@ def test_a_layout_that_cannot_be_is_refused(change, says):
         noise(112, 84)[..., :2],
     ],
 )
-def test_a_picture_that_is_not_as_declared_is_refused(library, picture):
-    kernel = PatchKernel(library, [PictureLayout(84, 56, (0, 0, 84, 56), 84, 56)], TABLE)
+def test_a_picture_that_is_not_as_declared_is_refused(form, picture):
+    kernel = PatchKernel(form, [PictureLayout(84, 56, (0, 0, 84, 56), 84, 56)], TABLE)
     with pytest.raises(FrameError):
         by_rows(kernel, [(picture, picture)])
 
 
-def test_an_output_that_does_not_fit_is_refused(library):
-    kernel = PatchKernel(library, [PictureLayout(84, 56, (0, 0, 84, 56), 84, 56)], TABLE)
+def test_an_output_that_does_not_fit_is_refused(form):
+    kernel = PatchKernel(form, [PictureLayout(84, 56, (0, 0, 84, 56), 84, 56)], TABLE)
     with pytest.raises(FrameError, match="output"):
         kernel.run([(noise(56, 84),) * 2], np.zeros((kernel.rows - 1, ROW), np.float32))

@@ -1,4 +1,4 @@
-"""The action kernels on the host against float64 references, and to the bit against themselves in reverse order."""
+"""The action kernels in every form against float64 references, and to the bit against themselves in reverse order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ import pytest
 from shapely import Polygon
 
 from onboard_vla.kernels.actions import (
-    LIMIT_FLAGS,
-    NONE_ALLOWED,
-    NOT_FINITE,
     MotionLimits,
     Rectangle,
     Sampling,
@@ -21,6 +18,7 @@ from onboard_vla.kernels.actions import (
     dispersion,
     first_contacts,
 )
+from onboard_vla.kernels.layouts import LIMIT_FLAGS, NONE_ALLOWED, NOT_FINITE
 from onboard_vla.kernels.reference_actions import action_statistics as reference_statistics
 from onboard_vla.kernels.reference_trajectory import compose_tokens
 
@@ -36,7 +34,7 @@ def ends(rng):
 
 
 @pytest.mark.parametrize("case", range(24))
-def test_statistics_equal_the_reference_wherever_rows_begin(library, case):
+def test_statistics_equal_the_reference_wherever_rows_begin(form, case):
     rng = np.random.default_rng(case)
     vocabulary, rows = int(rng.integers(2100, 4001)) | 1, int(rng.integers(1, 5))
     first, points = int(rng.integers(0, vocabulary - ACTIONS + 1)), ends(rng)
@@ -46,11 +44,9 @@ def test_statistics_equal_the_reference_wherever_rows_begin(library, case):
     logits = flat[1:].reshape(rows, vocabulary)  # of halves only 2-byte aligned, the row length is odd
     allowed = rng.random(ACTIONS) < 0.7 if case % 3 else None
 
-    result = action_statistics(library, logits, first, points, allowed=allowed)
+    result = action_statistics(form, logits, first, points, allowed=allowed)
 
-    assert (
-        result.tobytes() == action_statistics(library, logits, first, points, allowed=allowed, reverse=True).tobytes()
-    )
+    assert result.tobytes() == action_statistics(form, logits, first, points, allowed=allowed, reverse=True).tobytes()
     for row, found in zip(logits, result, strict=True):
         wanted = reference_statistics(row, first, points.astype(np.float64), allowed=allowed)
         actions = row[first : first + ACTIONS].astype(np.float64)
@@ -72,22 +68,22 @@ def test_statistics_equal_the_reference_wherever_rows_begin(library, case):
         assert found["outside_mass"] == pytest.approx(wanted.outside_mass, abs=1e-6)
 
 
-def test_a_small_spread_far_from_the_origin_does_not_drown(library):
+def test_a_small_spread_far_from_the_origin_does_not_drown(form):
     points = np.zeros((ACTIONS, 2), np.float32)
     points[:2] = [[15.0, 4.0], [15.02, 4.0]]
     logits = np.full((1, ACTIONS), -80, np.float32)
     logits[0, :2] = 3.0
 
-    assert action_statistics(library, logits, 0, points)[0]["spread_m"] == pytest.approx(0.01, rel=1e-3)
+    assert action_statistics(form, logits, 0, points)[0]["spread_m"] == pytest.approx(0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 700, 2100])
-def test_a_bad_logit_anywhere_is_flagged_and_gives_no_action(library, bad, place):
+def test_a_bad_logit_anywhere_is_flagged_and_gives_no_action(form, bad, place):
     logits = np.zeros((3, 2101), np.float32)
     logits[1, place] = bad
 
-    result = action_statistics(library, logits, 20, np.zeros((ACTIONS, 2), np.float32))
+    result = action_statistics(form, logits, 20, np.zeros((ACTIONS, 2), np.float32))
 
     assert list(result["flags"]) == [0, NOT_FINITE, 0]
     assert result[1]["best"] == result[1]["choice"] == -1
@@ -95,28 +91,26 @@ def test_a_bad_logit_anywhere_is_flagged_and_gives_no_action(library, bad, place
     assert set(result[1]["top"]) == {-1}
 
 
-def test_a_mask_that_allows_nothing_is_flagged(library):
+def test_a_mask_that_allows_nothing_is_flagged(form):
     logits, nothing = np.zeros((1, ACTIONS), np.float32), np.zeros(ACTIONS, bool)
 
-    result = action_statistics(library, logits, 0, np.zeros((ACTIONS, 2), np.float32), allowed=nothing)
+    result = action_statistics(form, logits, 0, np.zeros((ACTIONS, 2), np.float32), allowed=nothing)
 
     assert (result[0]["flags"], result[0]["choice"]) == (NONE_ALLOWED, -1)
 
 
-def test_few_allowed_tokens_leave_the_rest_of_the_top_list_empty(library):
+def test_few_allowed_tokens_leave_the_rest_of_the_top_list_empty(form):
     rng, allowed = np.random.default_rng(0), np.zeros(ACTIONS, bool)
     allowed[[5, 900]] = True
 
-    row = action_statistics(library, rng.standard_normal((1, ACTIONS)).astype(np.float32), 0, ends(rng), None, allowed)[
-        0
-    ]
+    row = action_statistics(form, rng.standard_normal((1, ACTIONS)).astype(np.float32), 0, ends(rng), None, allowed)[0]
 
     assert set(row["top"][:2]) == {5, 900}
     assert list(row["top"][2:]) == [-1] * 6
 
 
-def test_equal_logits_give_the_lowest_index(library):
-    row = action_statistics(library, np.zeros((1, ACTIONS), np.float32), 0, np.zeros((ACTIONS, 2), np.float32))[0]
+def test_equal_logits_give_the_lowest_index(form):
+    row = action_statistics(form, np.zeros((1, ACTIONS), np.float32), 0, np.zeros((ACTIONS, 2), np.float32))[0]
 
     assert row["best"] == 0
     assert list(row["top"]) == list(range(8))
@@ -124,7 +118,7 @@ def test_equal_logits_give_the_lowest_index(library):
 
 
 @pytest.mark.parity
-def test_the_repetition_penalty_is_that_of_transformers(library):
+def test_the_repetition_penalty_is_that_of_transformers(form):
     torch = pytest.importorskip("torch")
     from transformers import RepetitionPenaltyLogitsProcessor
 
@@ -135,28 +129,28 @@ def test_the_repetition_penalty_is_that_of_transformers(library):
     np.put_along_axis(seen, before, True, axis=1)
     wanted = RepetitionPenaltyLogitsProcessor(1.4)(torch.tensor(before), torch.tensor(logits)).numpy()
 
-    result = action_statistics(library, logits, 0, ends(rng), Sampling(repetition_penalty=1.4), seen=seen)
+    result = action_statistics(form, logits, 0, ends(rng), Sampling(repetition_penalty=1.4), seen=seen)
 
     np.testing.assert_array_equal(result["best"], wanted.argmax(axis=1))
     np.testing.assert_array_equal(result["top_logit"][:, 0], wanted.max(axis=1))
 
 
-def test_draws_follow_the_distribution_and_the_seed(library):
+def test_draws_follow_the_distribution_and_the_seed(form):
     rng = np.random.default_rng(2)
     row, points = (2 * rng.standard_normal(64)).astype(np.float32), np.zeros((64, 2), np.float32)
     logits = np.broadcast_to(row, (100_000, 64))
     logits = np.ascontiguousarray(logits)
 
-    draws = action_statistics(library, logits, 0, points, Sampling(1.3, seed=7, step=3))["choice"]
+    draws = action_statistics(form, logits, 0, points, Sampling(1.3, seed=7, step=3))["choice"]
 
     wanted = np.exp(row.astype(np.float64) / 1.3)
     wanted *= len(draws) / wanted.sum()
     chi_squared = ((np.bincount(draws, minlength=64) - wanted) ** 2 / wanted).sum()
     assert chi_squared / 63 < 1.5  # beyond 5 standard deviations of chi squared with 63 degrees of freedom
-    again = action_statistics(library, logits[:500], 0, points, Sampling(1.3, seed=7, step=3))["choice"]
+    again = action_statistics(form, logits[:500], 0, points, Sampling(1.3, seed=7, step=3))["choice"]
     np.testing.assert_array_equal(again, draws[:500])
     for other in (Sampling(1.3, seed=8, step=3), Sampling(1.3, seed=7, step=4)):
-        assert (action_statistics(library, logits[:500], 0, points, other)["choice"] != draws[:500]).any()
+        assert (action_statistics(form, logits[:500], 0, points, other)["choice"] != draws[:500]).any()
 
 
 @pytest.fixture
@@ -166,10 +160,10 @@ def steps():
 
 
 @pytest.mark.parametrize("count", [1, 10, 32])
-def test_trajectories_equal_the_reference(library, steps, count):
+def test_trajectories_equal_the_reference(form, steps, count):
     tokens = np.random.default_rng(4).integers(0, ACTIONS, (50, count)).astype(np.int32)
 
-    result = compose(library, tokens, codebook_table(steps))
+    result = compose(form, tokens, codebook_table(steps))
 
     assert not result.invalid.any()
     for row, poses, fine in zip(tokens, result.poses, result.fine, strict=True):
@@ -181,17 +175,17 @@ def test_trajectories_equal_the_reference(library, steps, count):
         assert np.abs(turned).max() <= HEADING_ERROR_RAD * scale
         np.testing.assert_allclose(fine[:, 3], np.cos(wanted_fine[:, 2]), atol=1e-6 * scale)
         assert (np.abs(fine[:, 2]) <= np.float32(np.pi)).all()
-    reverse = compose(library, tokens, codebook_table(steps), reverse=True)
+    reverse = compose(form, tokens, codebook_table(steps), reverse=True)
     assert reverse.fine.tobytes() == result.fine.tobytes()
     assert reverse.poses.tobytes() == result.poses.tobytes()
 
 
 @pytest.mark.parametrize("token", [-1, ACTIONS])
-def test_a_token_that_is_no_action_makes_its_sample_invalid_and_no_other(library, steps, token):
+def test_a_token_that_is_no_action_makes_its_sample_invalid_and_no_other(form, steps, token):
     tokens = np.zeros((3, 10), np.int32)
     tokens[1, 4] = token
 
-    result = compose(library, tokens, codebook_table(steps))
+    result = compose(form, tokens, codebook_table(steps))
 
     assert list(result.invalid) == [False, True, False]
     assert np.isnan(result.fine[1]).all()
@@ -208,13 +202,13 @@ def straight(speeds):
 
 
 @pytest.mark.parametrize("samples", [1, 2, 7, 64, 256])
-def test_dispersion_equals_a_plain_evaluation(library, samples):
+def test_dispersion_equals_a_plain_evaluation(form, samples):
     rng = np.random.default_rng(samples)
     poses = rng.normal(0, 3, (samples, 10, 3)).astype(np.float32)
     poses[samples // 2, 3, 1] = np.nan if samples > 2 else 0.0
     good = np.isfinite(poses).all(axis=(1, 2))
 
-    result = dispersion(library, poses, LIMITS)
+    result = dispersion(form, poses, LIMITS)
 
     points = poses[good, :, :2].astype(np.float64)
     np.testing.assert_allclose(result.mean, points.mean(axis=0), atol=1e-5)
@@ -228,7 +222,7 @@ def test_dispersion_equals_a_plain_evaluation(library, samples):
     mean_distance = distances.sum(axis=1) / max(len(points) - 1, 1)
     np.testing.assert_allclose(result.mean_distance[good], mean_distance, atol=1e-5)
     assert result.medoid == np.flatnonzero(good)[np.argmin(np.round(mean_distance, 5))]
-    again = dispersion(library, poses, LIMITS, reverse=True)
+    again = dispersion(form, poses, LIMITS, reverse=True)
     for name in ("mean", "covariance", "pairwise", "mean_distance", "flags"):
         assert getattr(again, name).tobytes() == getattr(result, name).tobytes()
 
@@ -247,34 +241,34 @@ def test_dispersion_equals_a_plain_evaluation(library, samples):
         ([0.0, -0.5] + [0] * 8, {"deceleration"}),
     ],
 )
-def test_limits_are_told_by_name_on_both_sides(library, speeds, flags):
-    result = dispersion(library, straight(speeds)[None], replace(LIMITS, jerk_max_mps3=1e3))
+def test_limits_are_told_by_name_on_both_sides(form, speeds, flags):
+    result = dispersion(form, straight(speeds)[None], replace(LIMITS, jerk_max_mps3=1e3))
 
     assert {name for name, bit in LIMIT_FLAGS.items() if result.flags[0] & bit} == flags
 
 
 @pytest.mark.parametrize(("speed", "flags"), [(6.0, 0), (6.2, LIMIT_FLAGS["jerk"])])
-def test_jerk_is_limited_from_the_second_step_on(library, speed, flags):
+def test_jerk_is_limited_from_the_second_step_on(form, speed, flags):
     poses = straight([5, speed] + [speed + 0.5 * 2 * (speed - 5)] * 8)[None]
 
-    assert dispersion(library, poses, replace(LIMITS, jerk_max_mps3=4.4)).flags[0] & LIMIT_FLAGS["jerk"] == flags
+    assert dispersion(form, poses, replace(LIMITS, jerk_max_mps3=4.4)).flags[0] & LIMIT_FLAGS["jerk"] == flags
 
 
 @pytest.mark.parametrize(("rate", "speed", "flags"), [(0.9, 3.9, 0), (1.0, 3.9, 32), (0.6, 6.4, 0), (0.6, 6.9, 64)])
-def test_turning_is_limited_by_rate_and_by_lateral_acceleration(library, rate, speed, flags):
+def test_turning_is_limited_by_rate_and_by_lateral_acceleration(form, rate, speed, flags):
     heading = 0.5 * rate * np.arange(1, 11)
     middle = heading - 0.25 * rate
     steps = 0.5 * speed * np.stack([np.cos(middle), np.sin(middle)], axis=-1)
     poses = np.concatenate([np.cumsum(steps, axis=0), heading[:, None]], axis=1).astype(np.float32)
     poses[:, 2] = (poses[:, 2] + np.pi) % (2 * np.pi) - np.pi
 
-    result = dispersion(library, poses[None], MotionLimits(0.5, speed, 30.0, 3.0, 6.0, 8.4, 0.95, 4.0, 0.3))
+    result = dispersion(form, poses[None], MotionLimits(0.5, speed, 30.0, 3.0, 6.0, 8.4, 0.95, 4.0, 0.3))
 
     assert result.flags[0] == flags
 
 
-def test_no_finite_sample_has_no_medoid(library):
-    result = dispersion(library, np.full((4, 10, 3), np.nan, np.float32), LIMITS)
+def test_no_finite_sample_has_no_medoid(form):
+    result = dispersion(form, np.full((4, 10, 3), np.nan, np.float32), LIMITS)
 
     assert result.medoid == -1
     assert set(result.flags) == {1}
@@ -287,7 +281,7 @@ def rectangle(x, y, heading, half_length, half_width):
     return Polygon(corners @ turn.T + [x, y])
 
 
-def test_first_contacts_equal_polygons_that_intersect(library):
+def test_first_contacts_equal_polygons_that_intersect(form):
     rng = np.random.default_rng(5)
     vehicle, step_s, decided = Rectangle(2.4, 1.0, 1.4, 0.3), 0.1, 0
     for _ in range(40):
@@ -302,10 +296,8 @@ def test_first_contacts_equal_polygons_that_intersect(library):
             ],
             axis=-1,
         )  # fmt: skip
-        contact, box = first_contacts(library, fine.astype(np.float32), boxes.astype(np.float32), vehicle, step_s)
-        again = first_contacts(
-            library, fine.astype(np.float32), boxes.astype(np.float32), vehicle, step_s, reverse=True
-        )
+        contact, box = first_contacts(form, fine.astype(np.float32), boxes.astype(np.float32), vehicle, step_s)
+        again = first_contacts(form, fine.astype(np.float32), boxes.astype(np.float32), vehicle, step_s, reverse=True)
         np.testing.assert_array_equal(again, (contact, box))
         for candidate in range(3):
             wanted, which, gap = 20, -1, np.inf
@@ -326,13 +318,13 @@ def test_first_contacts_equal_polygons_that_intersect(library):
     assert decided > 100
 
 
-def test_a_pose_or_box_that_is_not_finite_is_no_clear_way(library):
+def test_a_pose_or_box_that_is_not_finite_is_no_clear_way(form):
     fine = np.zeros((2, 5, 5), np.float32)
     fine[..., 3] = 1.0
     fine[1, 4, 0] = np.nan
     far = np.array([[50, 0, 1, 0, 2, 1, 0, 0]], np.float32)
     vehicle = Rectangle(2.4, 1.0, 1.4, 0.3)
 
-    assert list(first_contacts(library, fine, far, vehicle, 0.1)[0]) == [5, -1]
+    assert list(first_contacts(form, fine, far, vehicle, 0.1)[0]) == [5, -1]
     far[0, 7] = np.inf
-    assert list(first_contacts(library, fine, far, vehicle, 0.1)[0]) == [-1, -1]
+    assert list(first_contacts(form, fine, far, vehicle, 0.1)[0]) == [-1, -1]
