@@ -149,6 +149,8 @@ class RunRecord:
     traffic: list[Traffic] = field(default_factory=list)
     route_points: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
     lane_edges: list[NDArray[np.float64]] = field(default_factory=list)
+    config_hash: str = ""
+    """Of the supervisor's settings, as its newest message says."""
     probe: list[tuple[int, float]] = field(default_factory=list)
     """Probe timer: (time_ns it was due, lateness in ms)."""
     loop_lateness_ms: list[float] = field(default_factory=list)

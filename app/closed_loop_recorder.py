@@ -53,6 +53,7 @@ class RunRecorder:
             return
         received_ns = received.monotonic_ns - self._origin.monotonic_ns
         if isinstance(message, SafeTrajectory):
+            self._record.config_hash = message.config_hash
             self._record.published.append(_published(message, self._stamp(message.stamp_ns), received_ns))
         elif isinstance(message, Plan):
             self._plan = self._planned(message, received, received_ns)

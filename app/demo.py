@@ -168,6 +168,7 @@ def _run_summary(request: DemoRequest, record: RunRecord) -> dict[str, Any]:
         "seed": settings.seed,
         "sensors": settings.sensor,
         "planner": settings.planner,
+        "supervisor's settings (config_hash)": record.config_hash,
         "clock and transport": "virtual time" if settings.transport == LOCKSTEP else settings.transport,
         "declared plan latency": f"{settings.plan_latency_ns / MILLISECOND_NS:g} ms" if request.lockstep else "real",
         "length": f"{settings.run_ns / SECOND_NS:g} s",

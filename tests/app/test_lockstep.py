@@ -25,11 +25,13 @@ from onboard_vla.app.faults import (
 )
 from onboard_vla.app.lockstep import run_lockstep
 from onboard_vla.app.lockstep_parts import make_guard, make_supervisor, planner_without_model
+from onboard_vla.app.simulated_vehicle import SIMULATED_VEHICLE
 from onboard_vla.core.cameras import CAMERAS, FRONT
 from onboard_vla.core.clock import Now
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.safety.config_file import config_hash
 from onboard_vla.world.world import World
 
 BLACK = Fault(BLACK_CAMERA, FRONT, 2 * SECOND_NS, SECOND_NS, BLACK_REACTION_LIMIT_NS)
@@ -80,6 +82,15 @@ def test_expert_drives_from_the_first_answer_and_keeps_up_with_itself(undisturbe
     assert figures.model_share == 1.0
     assert 0.75 < figures.progress_share < 1.05  # L1 caps the speed at 0.8 of the limit for the first seconds
     assert not undisturbed.violations
+
+
+def test_the_record_has_the_hash_of_the_settings_that_it_was_driven_with(undisturbed):
+    assert len(undisturbed.config_hash) == 64
+    factory, thresholds = planner_without_model("expert")
+    run, supervisor = settings(0.1), make_supervisor(thresholds)
+    scene = Scene.build(run.seed, run.profile, run.sensor, PatchPictures())
+    record = run_lockstep(run, factory, supervisor, make_guard(), scene)
+    assert record.config_hash == config_hash(dataclasses.replace(SIMULATED_VEHICLE, thresholds=thresholds))
 
 
 def test_same_seed_gives_the_same_run_and_another_seed_another(undisturbed):
