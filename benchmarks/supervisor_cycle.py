@@ -54,13 +54,18 @@ class Feed:
     model: bool
     tick: int = 0
 
+    @property
+    def limit_mps(self) -> float:
+        """High enough that the reduced speed of L1 asks for nothing that this vehicle does not do."""
+        return SPEED_MPS / LadderSettings().reduced_speed if self.model else SPEED_MPS
+
     def messages(self) -> list[object]:
         """What is due at this tick."""
         stamp, x, k = self.tick * TICK_NS, SPEED_MPS * self.tick * 0.02, self.tick
         due: list[object] = [EgoState(stamp, x, 0.0, 0.0, SPEED_MPS, 0.0, 0.0)]
         if k == 0:
             route = np.array([[0.0, 0.0], [1e6, 0.0]])
-            due.append(Route("r", route, np.full(2, SPEED_MPS), ()))
+            due.append(Route("r", route, np.full(2, self.limit_mps), ()))
         if k % 5 == 0:
             due += [self.objects(stamp, x), self.lanes(stamp, x)]
             due += [Verdict(camera, stamp, k, True, ()) for camera in CAMERAS]
@@ -86,7 +91,7 @@ class Feed:
         arcs = np.arange(x - 10.0, x + 100.0, 2.0)
         wide = np.full(len(arcs), 2.5)
         centre = np.column_stack([arcs, np.zeros(len(arcs))])
-        return LaneObservation(stamp, centre, wide, wide, 3.5, np.full(len(arcs), SPEED_MPS), ())
+        return LaneObservation(stamp, centre, wide, wide, 3.5, np.full(len(arcs), self.limit_mps), ())
 
     def plan(self, stamp: int) -> Plan:
         """Straight on at constant speed."""

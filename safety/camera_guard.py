@@ -20,6 +20,9 @@ from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 from onboard_vla.safety.camera_guard_measures import Grey, PictureMeasures, grey_picture, measure
 from onboard_vla.safety.camera_guard_skew import SkewWatch
+from onboard_vla.safety.guards.clock import ClockWatch
+from onboard_vla.safety.guards.clock_step import restated_by
+from onboard_vla.safety.input_config import ClockLimits
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,11 @@ class CameraGuard:
         self.config = config
         self._tracks: dict[str, _Track] = {}
         self._skew = SkewWatch(config)
+        self._clock = ClockWatch(ClockLimits())
 
     def check(self, frame: CameraFrame, speed_mps: float, now: Now) -> Verdict:
         """Judge one picture. `speed_mps`: the vehicle's; `now`: when it arrived."""
+        self._follow_clock(now)
         track = self._tracks.setdefault(frame.camera, _Track())
         errors = _check_order(frame, track)
         if not errors:
@@ -93,6 +98,16 @@ class CameraGuard:
         if track.stamp_ns is None or frame.stamp_ns > track.stamp_ns:
             track.stamp_ns = frame.stamp_ns
         return Verdict(frame.camera, frame.stamp_ns, frame.sequence, not errors, (*errors, *warnings))
+
+    def _follow_clock(self, now: Now) -> None:
+        """A step of the data clock must not make every later picture look older than the last one."""
+        step_ns = self._clock.step_ns(now)
+        if not step_ns:
+            return
+        clock = restated_by(step_ns, now.stamp_ns)
+        for track in self._tracks.values():
+            track.stamp_ns = None if track.stamp_ns is None else clock(track.stamp_ns)
+            track.same_since_ns = clock(track.same_since_ns)
 
     def _check_measures(
         self, camera: str, measures: PictureMeasures, track: _Track

@@ -16,6 +16,15 @@ from onboard_vla.core.safe_trajectory import SHADOW
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.validated import Validated, choice, limit, names
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
+from onboard_vla.safety.input_config import (
+    ActuatorLimits,
+    AuthorityLimits,
+    CameraArrivalLimits,
+    ClockLimits,
+    LaneLimits,
+    ObjectLimits,
+    WheelLimits,
+)
 from onboard_vla.safety.operating_domain import OperationalDesignDomain
 
 VEHICLE_PROFILE, SIMULATION_PROFILE = "vehicle", "simulation"
@@ -60,6 +69,12 @@ class EgoLimits(Validated):
     speed_sources_mps: float = limit(2.0, "m/s", "2.6: reported speed against odometry displacement", 0.5, 10.0)
     speed_sources_window_s: float = limit(0.4, "s", "own: keeps 5 cm of position noise below 0.2 m/s", 0.1, 2.0)
     yaw_rate_max_rps: float = limit(3.0, "rad/s", "own: above any road manoeuvre", 0.5, 10.0)
+    gain_window_s: float = limit(0.9, "s", "10.2 F17: stuck within 1.0 s; speed against summed acceleration", 0.2, 1.5)
+    gain_gap_mps: float = limit(1.5, "m/s", "own: 6 m/s^2 of braking, 0.2 s late in one of the two", 0.3, 10.0)
+    stuck_spread_mps: float = limit(0.001, "m/s", "own: no measured speed is so steady", 0.0, 0.1)
+    stuck_gain_mps: float = limit(0.5, "m/s", "own: 0.55 m/s^2 over the window", 0.1, 5.0)
+    stuck_speed_mps: float = limit(0.5, "m/s", "own: below it a vehicle may stand", 0.1, 5.0)
+    pose_stuck_s: float = limit(0.3, "s", "own: 15 states at 50 Hz", 0.04, 1.0)
 
 
 @dataclass(frozen=True)
@@ -276,6 +291,13 @@ class SupervisorConfig(Validated):
     camera_guard: CameraGuardConfig = field(default_factory=CameraGuardConfig)
     freshness: FreshnessLimits = field(default_factory=FreshnessLimits)
     ego: EgoLimits = field(default_factory=EgoLimits)
+    wheel: WheelLimits = field(default_factory=WheelLimits)
+    clock: ClockLimits = field(default_factory=ClockLimits)
+    camera_arrivals: CameraArrivalLimits = field(default_factory=CameraArrivalLimits)
+    objects: ObjectLimits = field(default_factory=ObjectLimits)
+    lanes: LaneLimits = field(default_factory=LaneLimits)
+    speakers: AuthorityLimits = field(default_factory=AuthorityLimits)
+    actuators: ActuatorLimits = field(default_factory=ActuatorLimits)
     structure: StructureLimits = field(default_factory=StructureLimits)
     kinematics: KinematicLimits = field(default_factory=KinematicLimits)
     consistency: ConsistencyLimits = field(default_factory=ConsistencyLimits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.clock import nanoseconds, seconds
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.geometry import wrap_angle
+from onboard_vla.safety.guards.clock_step import Restate
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,16 @@ class EgoHistory:
         if self._stamps[0] < state.stamp_ns - 2 * self._span_ns:
             keep = bisect.bisect_left(self._stamps, state.stamp_ns - self._span_ns)
             del self._stamps[:keep], self._states[:keep]
+
+    def since(self, stamp_ns: int) -> list[EgoState]:
+        """The states from the last one at or before `stamp_ns` on, oldest first; all where there is none."""
+        return self._states[max(bisect.bisect_right(self._stamps, stamp_ns) - 1, 0) :]
+
+    def restate(self, clock: Restate) -> None:
+        """The data clock has stepped: restate all stamps on it."""
+        self._stamps = [clock(stamp_ns) for stamp_ns in self._stamps]
+        pairs = zip(self._states, self._stamps, strict=True)
+        self._states = [replace(state, stamp_ns=stamp_ns) for state, stamp_ns in pairs]
 
     def at(self, stamp_ns: int) -> Motion | None:
         """The motion at `stamp_ns`, interpolated; None outside the history (a little extrapolation forward aside)."""

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from onboard_vla.core.clock import Now, nanoseconds, seconds
-from onboard_vla.core.ego import EgoState
+from onboard_vla.core.clock import Now, seconds
+from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import GeometryError
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
-from onboard_vla.core.road import SIGNAL_STATES, LaneObservation, Route
+from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
 from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.ego_history import EgoHistory
+from onboard_vla.safety.guards.authority import AuthorityWatch, Heard
+from onboard_vla.safety.guards.camera_arrivals import CameraArrivals
+from onboard_vla.safety.guards.clock import ClockWatch
+from onboard_vla.safety.guards.clock_step import restated_by
+from onboard_vla.safety.guards.lanes import lanes_fault, lanes_place_fault, route_fault, route_place_fault
+from onboard_vla.safety.guards.objects import OBJECTS_MAX, ObjectWatch, list_fault
 from onboard_vla.safety.guards.orders import Orders
+from onboard_vla.safety.guards.speed import SpeedComparison, ego_contradiction, ego_fault, wheel_fault
 from onboard_vla.safety.object_memory import ObjectMemory
 
 EGO, OBJECTS, LANES, ROUTE, PLANNER, GUARD, OPERATOR = (
@@ -36,14 +44,15 @@ EGO, OBJECTS, LANES, ROUTE, PLANNER, GUARD, OPERATOR = (
     "guard",
     "operator",
 )
+WHEEL, SPEEDS, PLACE = "wheel", "speeds", "place"
+"""The second speed source, the two held against each other, and the vehicle's place against the route."""
 PENDING_PLANS = 3
 """Plans kept for one tick; a flood beyond that loses the oldest, as the newest is what counts."""
 PENDING_COMMANDS = 8
-OBJECTS_MAX = 1000
-"""More objects than any perception reports; a list beyond it is refused rather than computed on."""
 
 InputMessage = (
     EgoState
+    | WheelSpeed
     | ObjectList
     | LaneObservation
     | Route
@@ -56,6 +65,7 @@ InputMessage = (
 )
 TOPICS: dict[type, str] = {
     EgoState: EGO,
+    WheelSpeed: WHEEL,
     ObjectList: OBJECTS,
     LaneObservation: LANES,
     Route: ROUTE,
@@ -105,6 +115,13 @@ class Inputs:
         self.lanes: LaneObservation | None = None
         self.lane_line: Polyline | None = None
         self.route: Route | None = None
+        self.wheel: WheelSpeed | None = None
+        self.object_watch = ObjectWatch(config.objects)
+        self.camera_arrivals = CameraArrivals(config.camera_arrivals)
+        self.clock = ClockWatch(config.clock)
+        self.authority = AuthorityWatch(config.speakers, config.freshness.future_s)
+        self._speeds = SpeedComparison(config.wheel)
+        self._route_line: Polyline | None = None
         self.arrivals: dict[str, Arrival] = {}
         self.pulses: dict[str, Pulse] = {}
         self.cameras: dict[str, CameraHealth] = {}
@@ -124,11 +141,13 @@ class Inputs:
         try:
             self._take(message, now, topic)
         except (TypeError, ValueError, AttributeError, IndexError, GeometryError) as error:
-            self._fault(topic, "INPUT_MALFORMED", 1.0, 0.0, f"{type(message).__name__}: {error}")
+            self.faults[topic] = Reason("INPUT_MALFORMED", 1.0, 0.0, f"{type(message).__name__}: {error}")
 
     def _take(self, message: InputMessage, now: Now, topic: str) -> None:
         if isinstance(message, EgoState):
             self._take_ego(message, now)
+        elif isinstance(message, WheelSpeed):
+            self._take_wheel(message, now)
         elif isinstance(message, ObjectList):
             self._take_objects(message, now)
         elif isinstance(message, LaneObservation):
@@ -136,7 +155,8 @@ class Inputs:
         elif isinstance(message, Route):
             self._take_route(message, now)
         elif isinstance(message, (Plan, PlanRejection)):
-            self.plans.append((message, now.monotonic_ns))
+            if self.authority.accept_plan(message, now):
+                self.plans.append((message, now.monotonic_ns))
         elif isinstance(message, Heartbeat):
             self._take_heartbeat(message, now)
         elif isinstance(message, Verdict):
@@ -151,105 +171,94 @@ class Inputs:
             self.override = bool(message.override)
 
     def _take_ego(self, ego: EgoState, now: Now) -> None:
-        values = (ego.x_m, ego.y_m, ego.heading_rad, ego.speed_mps, ego.acceleration_mps2, ego.yaw_rate_rps)
-        if not all(math.isfinite(value) for value in values):
-            self._fault(EGO, "EGO_NOT_FINITE", 1.0, 0.0, "a field of the ego state is not finite")
+        fault = ego_fault(ego, self.history, self._config.ego)
+        if fault is not None and fault.code == "EGO_NOT_FINITE":
+            self.faults[EGO] = fault
             return
         if self._from_future(EGO, ego.stamp_ns, now) or not self._newer(EGO, ego.stamp_ns):
             return
-        limits = self._config.ego
-        newest = self.history.newest
-        low, high = limits.speed_min_mps, limits.speed_max_mps
-        if not low <= ego.speed_mps <= high:
-            nearest = low if ego.speed_mps < low else high
-            self._fault(EGO, "EGO_IMPLAUSIBLE", ego.speed_mps, nearest, "speed, m/s")
+        if fault is not None:
+            self.faults[EGO] = fault
             return
-        if abs(ego.yaw_rate_rps) > limits.yaw_rate_max_rps:
-            self._fault(EGO, "EGO_IMPLAUSIBLE", abs(ego.yaw_rate_rps), limits.yaw_rate_max_rps, "yaw rate, rad/s")
-            return
-        if newest is not None:
-            change = abs(ego.speed_mps - newest.speed_mps)
-            reachable = limits.acceleration_max_mps2 * seconds(ego.stamp_ns - newest.stamp_ns) + limits.speed_jump_mps
-            if change > reachable:
-                self._fault(EGO, "EGO_JUMP", change, reachable, "speed change between two states, m/s")
-                return
         self.history.add(ego)
         self._accept(EGO, ego.stamp_ns, now)
-        gap = self._speed_sources_gap(ego)
-        if gap > limits.speed_sources_mps:
-            self._fault(EGO, "EGO_SPEED_SOURCES", gap, limits.speed_sources_mps, "speed against displacement, m/s")
+        contradiction = ego_contradiction(self.history, self._config.ego)
+        if contradiction is not None:
+            self.faults[EGO] = contradiction
 
-    def _speed_sources_gap(self, ego: EgoState) -> float:
-        """Reported speed against the distance travelled over a short window; 0 while the history is shorter."""
-        window_s = self._config.ego.speed_sources_window_s
-        before = self.history.at(ego.stamp_ns - nanoseconds(window_s))
-        if before is None:
-            return 0.0
-        travelled = math.hypot(ego.x_m - before.x_m, ego.y_m - before.y_m) / window_s
-        return abs(travelled - abs(before.speed_mps + ego.speed_mps) / 2)
+    def _take_wheel(self, wheel: WheelSpeed, now: Now) -> None:
+        before = self.wheel
+        if before is not None and wheel.stamp_ns <= self.arrivals[WHEEL].stamp_ns and math.isfinite(wheel.speed_mps):
+            return
+        fault = wheel_fault(wheel, before, self._config.ego)
+        if fault is not None:
+            self.faults[WHEEL] = fault
+            return
+        if self._from_future(WHEEL, wheel.stamp_ns, now):
+            return
+        self.wheel = wheel
+        self._accept(WHEEL, wheel.stamp_ns, now)
+        self._note(SPEEDS, self._speeds.check(wheel, self.history))
 
     def _take_objects(self, message: ObjectList, now: Now) -> None:
-        if len(message.objects) > OBJECTS_MAX:
-            self._fault(
-                OBJECTS, "OBJECTS_TOO_MANY", float(len(message.objects)), float(OBJECTS_MAX), "objects in a list"
-            )
-            return
-        states = message.states()
-        if not np.isfinite(states).all():
-            self._fault(OBJECTS, "OBJECTS_NOT_FINITE", 1.0, 0.0, "a field of an object is not finite")
-            return
-        if (states[:, 5:] <= 0).any():
-            self._fault(OBJECTS, "OBJECTS_IMPLAUSIBLE", float(states[:, 5:].min()), 0.0, "length or width, m")
+        count = len(message.objects)
+        states = message.states() if count <= OBJECTS_MAX else np.zeros((0, 7))
+        fault = list_fault(count, states, self._config.objects)
+        if fault is not None:
+            self.faults[OBJECTS] = fault
             return
         if self._from_future(OBJECTS, message.stamp_ns, now) or not self._newer(OBJECTS, message.stamp_ns):
             return
+        self.object_watch.add(message, states, self.objects.confirmed, self._here(), now)
         self.objects.add(message, self.lane_line)
         self._accept(OBJECTS, message.stamp_ns, now)
 
     def _take_lanes(self, lanes: LaneObservation, now: Now) -> None:
-        arrays = (lanes.centreline, lanes.left_m, lanes.right_m, lanes.speed_limit_mps)
-        count = len(lanes.centreline)
-        positions = [value for signal in lanes.signals for value in (signal.x_m, signal.y_m)]
-        finite = all(np.isfinite(array).all() for array in arrays) and all(map(math.isfinite, positions))
-        if not (finite and math.isfinite(lanes.lane_width_m)):
-            self._fault(LANES, "LANES_NOT_FINITE", 1.0, 0.0, "a field of the lanes is not finite")
-            return
-        shaped = lanes.centreline.shape == (count, 2) and all(array.shape == (count,) for array in arrays[1:])
-        known = all(signal.state in SIGNAL_STATES for signal in lanes.signals)
-        positive = shaped and min(float(array.min(initial=math.inf)) for array in arrays[1:]) >= 0.0
-        if count < 2 or not (shaped and known and positive and lanes.lane_width_m > 0.0):
-            self._fault(LANES, "LANES_IMPLAUSIBLE", float(count), 2.0, "points, extents or signals of the lane")
+        fault = lanes_fault(lanes)
+        if fault is not None:
+            self.faults[LANES] = fault
             return
         line = Polyline(lanes.centreline)
         if self._from_future(LANES, lanes.stamp_ns, now) or not self._newer(LANES, lanes.stamp_ns):
+            return
+        here = self._here()
+        if here is not None:
+            before = self.lane_line if self._age_s(LANES, now) <= self._config.freshness.lanes_data_s else None
+            fault = lanes_place_fault(line, lanes.lane_width_m, before, here, self._config.lanes)
+            if self._route_line is not None:
+                self._note(PLACE, route_place_fault(self._route_line, here, self._config.lanes))
+        if fault is not None:
+            self.faults[LANES] = fault
             return
         self.lanes, self.lane_line = lanes, line
         self._accept(LANES, lanes.stamp_ns, now)
 
     def _take_route(self, route: Route, now: Now) -> None:
-        limits = route.speed_limit_mps
-        if not (np.isfinite(route.points).all() and np.isfinite(limits).all()) or len(limits) != len(route.points):
-            self._fault(ROUTE, "ROUTE_NOT_FINITE", 1.0, 0.0, "a field of the route is not finite or missing")
+        fault = route_fault(route)
+        if fault is not None:
+            self.faults[ROUTE] = fault
             return
-        Polyline(route.points)
+        self._route_line = Polyline(route.points)
         self.route = route
         self._accept(ROUTE, now.stamp_ns, now)
 
     def _take_heartbeat(self, heartbeat: Heartbeat, now: Now) -> None:
+        if heartbeat.process not in (self._config.planner_process, self._config.guard_process):
+            return
+        heard = self.authority.hear(heartbeat, now)
+        if heard is Heard.OLD:
+            return
         before = self.pulses.get(heartbeat.process)
-        same = before is not None and before.heartbeat.process_id == heartbeat.process_id
         progress_ns = now.monotonic_ns
-        if before is not None and same:
-            if heartbeat.sequence <= before.heartbeat.sequence:
-                return
+        if before is not None and heard is Heard.NEXT:
             busy = heartbeat.work_started > heartbeat.work_done
             if busy and heartbeat.work_done == before.heartbeat.work_done:
                 idle_before = before.heartbeat.work_started <= before.heartbeat.work_done
                 progress_ns = now.monotonic_ns if idle_before else before.progress_ns
-        if heartbeat.process == self._config.planner_process and before is not None and not same:
+        if heartbeat.process == self._config.planner_process and before is not None and heard is Heard.RESTARTED:
             self.planner_restarted = True
-        if heartbeat.process in (self._config.planner_process, self._config.guard_process):
-            self.pulses[heartbeat.process] = Pulse(heartbeat, now.monotonic_ns, progress_ns)
+            self.authority.forget_plans()
+        self.pulses[heartbeat.process] = Pulse(heartbeat, now.monotonic_ns, progress_ns)
 
     def _take_verdict(self, verdict: Verdict, now: Now) -> None:
         if verdict.camera not in self._config.cameras:
@@ -257,17 +266,55 @@ class Inputs:
         before = self.cameras.get(verdict.camera)
         if before is not None and verdict.usable and verdict.stamp_ns <= before.verdict.stamp_ns:
             return
-        if self._from_future(GUARD, verdict.stamp_ns, now):
-            return
+        ahead_s, limit_s = seconds(verdict.stamp_ns - now.stamp_ns), self._config.freshness.future_s
+        if ahead_s > limit_s:
+            # The picture is unusable, and its stamp must not stand in the way of later ones.
+            reason = Reason("STAMP_IN_FUTURE", ahead_s, limit_s, "stamp, s ahead")
+            stamp_ns = now.stamp_ns if before is None else before.verdict.stamp_ns
+            verdict = replace(verdict, usable=False, stamp_ns=stamp_ns, reasons=(reason, *verdict.reasons))
+        elif before is None or verdict.stamp_ns > before.verdict.stamp_ns:
+            self.camera_arrivals.add(verdict.camera, verdict.stamp_ns)
         bad_received = now.monotonic_ns if not verdict.usable else before.bad_received_ns if before else None
         bad_stamp = verdict.stamp_ns if not verdict.usable else before.bad_stamp_ns if before else None
         self.cameras[verdict.camera] = CameraHealth(verdict, now.monotonic_ns, bad_received, bad_stamp)
 
-    def _from_future(self, topic: str, stamp_ns: int, now: Now) -> bool:
-        ahead_s = seconds(stamp_ns - now.stamp_ns)
-        if ahead_s <= self._config.freshness.future_s:
+    def clock_stepped(self, now: Now) -> bool:
+        """Compare the clocks, once a tick; after a step of the data clock everything kept is restated on it.
+
+        Plans are not restated: where a plan belongs is known by its stamp alone.
+        """
+        step_ns = self.clock.step_ns(now)
+        if not step_ns:
             return False
-        self._fault(topic, "STAMP_IN_FUTURE", ahead_s, self._config.freshness.future_s, f"stamp of {topic}, s ahead")
+        clock = restated_by(step_ns, now.stamp_ns)
+        for kept in (self.history, self.objects, self.object_watch, self.camera_arrivals):
+            kept.restate(clock)
+        self.authority.forget_plans()
+        self.plans.clear()
+        if self.wheel is not None:
+            self.wheel = replace(self.wheel, stamp_ns=clock(self.wheel.stamp_ns))
+        for topic, arrival in self.arrivals.items():
+            self.arrivals[topic] = replace(arrival, stamp_ns=clock(arrival.stamp_ns))
+        for camera, health in self.cameras.items():
+            verdict = replace(health.verdict, stamp_ns=clock(health.verdict.stamp_ns))
+            bad_ns = None if health.bad_stamp_ns is None else clock(health.bad_stamp_ns)
+            self.cameras[camera] = replace(health, verdict=verdict, bad_stamp_ns=bad_ns)
+        return True
+
+    def _here(self) -> NDArray[np.float64] | None:
+        """Where the vehicle was by its newest state, (2,)."""
+        newest = self.history.newest
+        return None if newest is None else np.array([newest.x_m, newest.y_m])
+
+    def _age_s(self, topic: str, now: Now) -> float:
+        arrival = self.arrivals.get(topic)
+        return math.inf if arrival is None else seconds(now.stamp_ns - arrival.stamp_ns)
+
+    def _from_future(self, topic: str, stamp_ns: int, now: Now) -> bool:
+        ahead_s, limit_s = seconds(stamp_ns - now.stamp_ns), self._config.freshness.future_s
+        if ahead_s <= limit_s:
+            return False
+        self.faults[topic] = Reason("STAMP_IN_FUTURE", ahead_s, limit_s, f"stamp of {topic}, s ahead")
         return True
 
     def _newer(self, topic: str, stamp_ns: int) -> bool:
@@ -277,5 +324,9 @@ class Inputs:
         self.arrivals[topic] = Arrival(stamp_ns, now.monotonic_ns)
         self.faults.pop(topic, None)
 
-    def _fault(self, topic: str, code: str, measured: float, limit: float, detail: str) -> None:
-        self.faults[topic] = Reason(code, measured, limit, detail)
+    def _note(self, topic: str, fault: Reason | None) -> None:
+        """Keep what a comparison says now."""
+        if fault is None:
+            self.faults.pop(topic, None)
+        else:
+            self.faults[topic] = fault

@@ -16,6 +16,7 @@ from onboard_vla.core.clock import seconds
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.objects import CYCLIST, PEDESTRIAN, ObjectList
 from onboard_vla.safety.config import CollisionLimits
+from onboard_vla.safety.guards.clock_step import Restate
 
 Array = NDArray[np.float64]
 
@@ -128,6 +129,11 @@ class ObjectMemory:
             np.concatenate([hits, kept.hits]),
             np.concatenate([drift, kept.drift_mps]),
         )
+
+    def restate(self, clock: Restate) -> None:
+        """The data clock has stepped: restate all stamps on it."""
+        stamps = np.array([clock(stamp_ns) for stamp_ns in self._known.stamps_ns.tolist()], np.int64)
+        self._known = replace(self._known, stamps_ns=stamps)
 
     def _match(self, states: Array, stamp_ns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows of `states` and of the known objects that belong together: mutually nearest, within reach."""

@@ -72,6 +72,11 @@ class PlanGuard:
         self._drift = DriftMonitor(config.thresholds.drift_reference if config.thresholds else ())
         self._told_absent = False
 
+    def forget(self) -> None:
+        """The data clock has stepped: no stamp from before it says anything about the next plan's."""
+        self._newest_stamp_ns = self._before = None
+        self._history, self._depths = PlanHistory(self._config.consistency), DepthPair()
+
     def judge(
         self,
         plan: Plan | PlanRejection,

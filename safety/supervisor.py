@@ -27,8 +27,10 @@ from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
 from onboard_vla.safety.fallback import Trajectory, keep_lane
+from onboard_vla.safety.guards.actuators import ActuatorWatch
+from onboard_vla.safety.guards.cameras import camera_requests
 from onboard_vla.safety.guards.consistency import check_agreement
-from onboard_vla.safety.guards.freshness import camera_requests, ego_age_s, input_requests, process_requests
+from onboard_vla.safety.guards.freshness import ego_age_s, input_requests, process_requests
 from onboard_vla.safety.guards.second_opinion import Standby
 from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.hazard_gate import HazardGate
@@ -82,6 +84,7 @@ class Supervisor:
         self._domain = DomainWatch(config.odd, config.freshness.future_s)
         thresholds = config.thresholds
         self._guard = PlanGuard(config, thresholds.core_hash if thresholds else None)
+        self._actuators = ActuatorWatch(config.actuators)
         self._gate = HazardGate(config.collision, config.fallback, config.stop)
         self._judged: Judgement | None = None
         self._accepted: Judgement | None = None
@@ -135,6 +138,9 @@ class Supervisor:
         return published
 
     def _tick(self, now: Now) -> SafeTrajectory:
+        if self._inputs.clock_stepped(now):
+            self._guard.forget()
+            self._judged = self._accepted = None
         motion = self._motion(now)
         outcomes = self._judge_plans(motion, now)
         self._busy = bool(outcomes)
@@ -218,6 +224,10 @@ class Supervisor:
         requests = input_requests(inputs, now, config)
         faults = process_requests(inputs, now, config) + camera_requests(inputs, now, config)
         requests += [replace(fault, outside=True) for fault in faults]
+        driven = self.state.engagement is Engagement.ENGAGED and not inputs.override
+        measured = ego_age_s(inputs, now) <= config.freshness.ego_stop_s
+        points = self._last.points if self._last is not None and driven and measured else NO_POINTS
+        requests += self._actuators.check(points, motion, now.monotonic_ns)
         requests += threshold_requests(self.config) + self._plan_requests(motion, now)
         requests += [Request(Mode.REDUCED, reason) for reason in self._doubtful]
         if self._emergency is not None:

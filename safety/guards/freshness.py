@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from onboard_vla.core.cameras import FRONT
 from onboard_vla.core.clock import Now, seconds
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
-from onboard_vla.safety.inputs import EGO, GUARD, LANES, OBJECTS, OPERATOR, PLANNER, ROUTE, Inputs
+from onboard_vla.safety.guards.wheel import wheel_requests
+from onboard_vla.safety.inputs import (
+    EGO,
+    GUARD,
+    LANES,
+    OBJECTS,
+    OPERATOR,
+    PLACE,
+    PLANNER,
+    ROUTE,
+    SPEEDS,
+    WHEEL,
+    Inputs,
+)
 from onboard_vla.safety.ladder import Request
 
 FAULT_LEVELS = {
@@ -18,15 +30,26 @@ FAULT_LEVELS = {
     PLANNER: Mode.FALLBACK,
     GUARD: Mode.FALLBACK,
     OPERATOR: Mode.FALLBACK,
+    SPEEDS: Mode.IN_LANE_STOP,
+    PLACE: Mode.IN_LANE_STOP,
 }
 """What an unusable newest message asks for. Without a fresh lane the fallback drives on the last good one until that is
-stale, so a bad lane message alone is L2."""
+stale, so a bad lane message alone is L2. What a wheel speed's fault asks for hangs on the odometry (`wheel.py`)."""
+WRONG_PLACE = ("LANES_AWAY", "LANES_JUMP")
+"""Faults of a lane that is whole but not where the vehicle is: the last good one may be no better (10.2 F20: L3)."""
 
 
 def input_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[Request]:
-    """Requests over the fallback's own inputs: ego, objects, lanes, route, and messages that were refused."""
-    requests = [Request(FAULT_LEVELS[topic], reason) for topic, reason in inputs.faults.items()]
+    """Requests over all inputs but processes and cameras: freshness, messages that were refused, contradictions."""
+    requests = [
+        Request(Mode.IN_LANE_STOP if reason.code in WRONG_PLACE else FAULT_LEVELS[topic], reason)
+        for topic, reason in inputs.faults.items()
+        if topic != WHEEL
+    ]
     requests += ego_requests(inputs, now, config)
+    odometry_lost = EGO in inputs.faults or ego_age_s(inputs, now) > config.freshness.ego_stop_s
+    requests += wheel_requests(inputs, odometry_lost, now, config) + inputs.clock.requests(now)
+    requests += inputs.object_watch.requests(now) + inputs.authority.requests(now)
     if config.perception == NOT_PERCEIVED:
         detail = "no objects, no lanes: nobody but the model sees the road, and there is no fallback"
         requests.append(Request(Mode.NOMINAL, Reason("NO_PERCEPTION", 0.0, 1.0, detail)))
@@ -102,41 +125,6 @@ def process_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list
         if stuck > limits.planner_hang_s and pulse.heartbeat.work_started > pulse.heartbeat.work_done:
             requests.append(_fallback(f"{code}_HANGS", stuck, limits.planner_hang_s, f"{process} finishes nothing, s"))
     return requests
-
-
-def camera_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[Request]:
-    """Requests over the camera guard's verdicts: front to L2, one other to L1, two others to L2."""
-    limits = config.freshness
-    front: list[Request] = []
-    others: dict[str, Reason] = {}
-    for camera in config.cameras:
-        health = inputs.cameras.get(camera)
-        if health is None:
-            reason = Reason("CAMERA_MISSING", 0.0, 1.0, f"{camera}: no verdict received")
-        else:
-            silent = seconds(now.monotonic_ns - health.received_ns)
-            age = seconds(now.stamp_ns - health.verdict.stamp_ns)
-            if silent > limits.verdict_s:
-                reason = Reason("CAMERA_SILENT", silent, limits.verdict_s, f"{camera}: since the last verdict, s")
-            elif age > limits.verdict_s + limits.guard_heartbeat_s:
-                limit = limits.verdict_s + limits.guard_heartbeat_s
-                reason = Reason("CAMERA_STALE", age, limit, f"{camera}: age of the judged picture, s")
-            elif not health.verdict.usable:
-                first = health.verdict.reasons[0] if health.verdict.reasons else Reason("CAMERA_UNUSABLE", 1.0, 0.0, "")
-                reason = Reason(first.code, first.measured, first.limit, f"{camera}: {first.detail}")
-            elif camera == FRONT and health.bad_received_ns is not None:
-                clean = seconds(now.monotonic_ns - health.bad_received_ns)
-                if clean >= config.ladder.front_clean_s:
-                    continue
-                reason = Reason("CAMERA_RECOVERING", clean, config.ladder.front_clean_s, f"{camera}: clean for, s")
-            else:
-                continue
-        if camera == FRONT:
-            front.append(Request(Mode.FALLBACK, reason))
-        else:
-            others[camera] = reason
-    level = Mode.REDUCED if len(others) <= 1 else Mode.FALLBACK
-    return front + [Request(level, reason) for reason in others.values()]
 
 
 def _stop(code: str, measured: float, limit: float, detail: str) -> Request:

@@ -208,3 +208,16 @@ def test_cameras_do_not_share_their_history():
 )  # fmt: skip
 def test_pictures_of_another_shape_are_refused_not_raised_on(image):
     assert codes(show(CameraGuard(CONFIG), [image])[0]) == ["MALFORMED"]
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, -0.5, 0.5, 3600.0])
+def test_a_step_of_the_clock_costs_two_pictures_at_most(step_s):
+    guard = CameraGuard(CONFIG)
+    show(guard, [scene(k) for k in range(30)])
+    found = []
+    for k in range(30, 60):
+        monotonic = (k + 1) * PERIOD
+        stamp = monotonic + round(step_s * 1e9)
+        found.append(guard.check(CameraFrame("front", stamp, k, scene(k)), 5.0, Now(monotonic, stamp)).usable)
+    assert sum(found) >= 28
+    assert all(found[2:])

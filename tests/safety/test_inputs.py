@@ -15,7 +15,8 @@ from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.road import LaneObservation, Route, Signal
 from onboard_vla.core.safe_trajectory import DriverState, Mode, OperatorCommand
 from onboard_vla.core.verdict import Reason, Verdict
-from onboard_vla.safety.guards.freshness import camera_requests, input_requests, process_requests
+from onboard_vla.safety.guards.cameras import camera_requests
+from onboard_vla.safety.guards.freshness import input_requests, process_requests
 from onboard_vla.safety.inputs import Inputs
 
 from .driving_range import make_ego, make_object, simulation_config
@@ -297,8 +298,9 @@ def test_the_front_camera_must_be_clean_for_a_while():
     for camera in CAMERAS:
         inputs.receive(verdict(camera, 100), at(100))
     assert asked(camera_requests(inputs, at(100), CONFIG)) == {(L2, "CAMERA_RECOVERING")}
-    for camera in CAMERAS:
-        inputs.receive(verdict(camera, 2990), at(2990))
+    for ms in (*range(200, 2901, 100), 2990):
+        for camera in CAMERAS:
+            inputs.receive(verdict(camera, ms), at(ms))
     assert asked(camera_requests(inputs, at(2999.9), CONFIG)) == {(L2, "CAMERA_RECOVERING")}
     assert camera_requests(inputs, at(3000), CONFIG) == []
 

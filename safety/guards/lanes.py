@@ -1,0 +1,72 @@
+"""What is wrong with lanes and route: as messages, and against where the vehicle is (10.2 F20)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.road import SIGNAL_STATES, LaneObservation, Route
+from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.input_config import LaneLimits
+
+Array = NDArray[np.float64]
+
+
+def lanes_fault(lanes: LaneObservation) -> Reason | None:
+    """Why a lane message must not be used, whatever the vehicle does."""
+    arrays = (lanes.centreline, lanes.left_m, lanes.right_m, lanes.speed_limit_mps)
+    count = len(lanes.centreline)
+    positions = [value for signal in lanes.signals for value in (signal.x_m, signal.y_m)]
+    finite = all(np.isfinite(array).all() for array in arrays) and all(map(math.isfinite, positions))
+    if not (finite and math.isfinite(lanes.lane_width_m)):
+        return Reason("LANES_NOT_FINITE", 1.0, 0.0, "a field of the lanes is not finite")
+    shaped = lanes.centreline.shape == (count, 2) and all(array.shape == (count,) for array in arrays[1:])
+    known = all(signal.state in SIGNAL_STATES for signal in lanes.signals)
+    positive = shaped and min(float(array.min(initial=math.inf)) for array in arrays[1:]) >= 0.0
+    if count < 2 or not (shaped and known and positive and lanes.lane_width_m > 0.0):
+        return Reason("LANES_IMPLAUSIBLE", float(count), 2.0, "points, extents or signals of the lane")
+    return None
+
+
+def lanes_place_fault(
+    line: Polyline, lane_width_m: float, before: Polyline | None, here: Array, limits: LaneLimits
+) -> Reason | None:
+    """Why a lane cannot be the one that the vehicle is in.
+
+    `line`: its centreline; `before`: the one of the last good message, None where that is too old to compare; `here`
+    (2,): the vehicle. A lane that moved sideways is accepted where the vehicle is within it: so an ego lane that
+    changes with a lane change of the vehicle passes, and a shifted map does not.
+    """
+    offset_m = _offset(line, here)
+    if not abs(offset_m) <= limits.away_m:
+        return Reason("LANES_AWAY", abs(offset_m), limits.away_m, "vehicle from the lane's centreline, m")
+    if before is None:
+        return None
+    shift_m = abs(offset_m - _offset(before, here))
+    if shift_m <= limits.shift_m or abs(offset_m) <= lane_width_m / 2:
+        return None
+    return Reason("LANES_JUMP", shift_m, limits.shift_m, "sideways between two messages, m")
+
+
+def route_fault(route: Route) -> Reason | None:
+    """Why a route must not be used."""
+    limits = route.speed_limit_mps
+    if not (np.isfinite(route.points).all() and np.isfinite(limits).all()) or len(limits) != len(route.points):
+        return Reason("ROUTE_NOT_FINITE", 1.0, 0.0, "a field of the route is not finite or missing")
+    return None
+
+
+def route_place_fault(line: Polyline, here: Array, limits: LaneLimits) -> Reason | None:
+    """Why a route cannot be the one that the vehicle is on: lost, or in another frame. `here` (2,): the vehicle."""
+    offset_m = abs(_offset(line, here))
+    if offset_m <= limits.route_away_m:
+        return None
+    return Reason("ROUTE_AWAY", offset_m, limits.route_away_m, "vehicle from the route, m")
+
+
+def _offset(line: Polyline, here: Array) -> float:
+    """Distance of a point from a line, left positive; beyond an end, the distance from that end."""
+    return float(line.project(here[None])[1][0])

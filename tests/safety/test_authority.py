@@ -1,0 +1,166 @@
+"""One planner at a time, and no plan twice (F24)."""
+
+from __future__ import annotations
+
+import pytest
+
+from onboard_vla.core.clock import Now
+from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.safety.config import LadderSettings
+from onboard_vla.safety.guards.authority import AuthorityWatch, Heard
+from onboard_vla.safety.input_config import AuthorityLimits
+
+from .driving_range import Range, codes, simulation_config
+
+MS = 1_000_000
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+
+
+def watch():
+    return AuthorityWatch(AuthorityLimits(), 0.005)
+
+
+def beat(pid, sequence, process="vla_planner"):
+    return Heartbeat(process, pid, sequence, 0, 0, 0, True, "")
+
+
+def hear(authority, *messages, period_ms=50, begin_ms=0):
+    """What each of the messages (pid, sequence), one per period, was taken for, and the codes at the end."""
+    heard = []
+    for k, (pid, sequence) in enumerate(messages):
+        now = Now((begin_ms + k * period_ms) * MS, 0)
+        heard.append(authority.hear(beat(pid, sequence), now))
+    return heard, [(int(r.level), r.reason.code) for r in authority.requests(now)]
+
+
+def test_one_process_that_counts_on_is_alone():
+    heard, requests = hear(watch(), *[(1, k) for k in range(20)])
+    assert heard == [Heard.RESTARTED] + [Heard.NEXT] * 19
+    assert requests == []
+
+
+def test_a_restart_is_no_second_process():
+    heard, requests = hear(watch(), (1, 500), (1, 501), (2, 1), (2, 2), (3, 1), (3, 2))
+    assert heard[2] is heard[4] is Heard.RESTARTED
+    assert requests == []
+
+
+def test_two_processes_in_turn_are_found_at_the_third_message():
+    _, requests = hear(watch(), (1, 500), (2, 7), (1, 501))
+    assert requests == [(3, "DUPLICATE_AUTHORITY")]
+
+
+@pytest.mark.parametrize(("pause_ms", "found"), [(450, True), (1001, False)])
+def test_an_identity_that_comes_back_after_long_is_a_restart(pause_ms, found):
+    authority = watch()
+    hear(authority, (1, 500))
+    hear(authority, (2, 1), begin_ms=pause_ms)
+    _, requests = hear(authority, (1, 1), begin_ms=2 * pause_ms)
+    assert bool(requests) is found
+
+
+def test_equal_process_ids_on_two_hosts_are_found_by_their_counts():
+    in_turn = [pair for k in range(3) for pair in ((1, 500 + k), (1, 20 + k))]
+    _, requests = hear(watch(), *in_turn, period_ms=25)
+    assert requests == [(3, "DUPLICATE_AUTHORITY")]
+    _, requests = hear(watch(), *in_turn[:4], period_ms=25)
+    assert requests == []
+
+
+def test_a_restart_under_the_same_process_id_is_taken_over_at_the_third_message():
+    heard, requests = hear(watch(), (1, 500), (1, 501), (1, 1), (1, 2), (1, 3), (1, 4))
+    assert heard[2:] == [Heard.OLD, Heard.OLD, Heard.RESTARTED, Heard.NEXT]
+    assert requests == []
+
+
+def test_duplicates_and_a_stray_old_message_are_nothing():
+    heard, requests = hear(watch(), (1, 5), (1, 6), (1, 6), (1, 4), (1, 7), (1, 7), (1, 8))
+    assert heard[2:5] == [Heard.OLD, Heard.OLD, Heard.NEXT]
+    assert requests == []
+
+
+def test_the_fault_is_held_for_a_while():
+    authority = watch()
+    hear(authority, (1, 500), (2, 7), (1, 501))
+    assert authority.requests(Now(2100 * MS, 0))
+    assert authority.requests(Now(2101 * MS, 0)) == []
+
+
+def rejection(plan_id, stamp):
+    return PlanRejection(plan_id, stamp, "", "")
+
+
+@pytest.mark.parametrize(
+    ("plan_id", "stamp", "accepted"),
+    [(11, 201, True), (10, 201, False), (9, 201, False), (11, 200, False), (11, 100, False)],
+)
+def test_a_plan_must_count_on_and_be_newer(plan_id, stamp, accepted):
+    authority, now = watch(), Now(0, 300)
+    assert authority.accept_plan(rejection(10, 200), now)
+    assert authority.accept_plan(rejection(plan_id, stamp), now) is accepted
+    assert [r.reason.code for r in authority.requests(now)] == ([] if accepted else ["PLAN_REPLAYED"])
+
+
+def test_a_planner_that_begins_anew_is_heard_again_and_replays_between_its_plans_are_not():
+    authority, now = watch(), Now(0, 10**12)
+    authority.accept_plan(rejection(500, 100), now)
+    assert [authority.accept_plan(rejection(k, 200 + k), now) for k in range(1, 6)] == [False] * 3 + [True] * 2
+    for k in range(10):
+        assert authority.accept_plan(rejection(10 + k, 300 + 10 * k), now)
+        assert not authority.accept_plan(rejection(3, 301 + 10 * k), now)
+
+
+def test_a_stamp_from_the_future_stands_in_nobodys_way():
+    authority, now = watch(), Now(0, 1000)
+    assert authority.accept_plan(rejection(1, 10**15), now)
+    assert authority.accept_plan(rejection(2, 900), now)
+
+
+def nominal():
+    drive = Range(simulation_config(ladder=QUICK), speed=8.0)
+    drive.limit_mps = drive.plan_speed = 8.0
+    drive.engage(0.7)
+    drive.run(2.2)
+    assert drive.published[-1].mode is Mode.NOMINAL
+    return drive
+
+
+def test_a_second_planner_stops_the_vehicle_within_200_ms():
+    drive = nominal()
+    begun = drive.tick
+    for k in range(20):
+        drive.supervisor.receive(beat(999, k), drive.now)
+        if drive.step().mode is Mode.IN_LANE_STOP:
+            break
+    assert (drive.tick - begun) * 0.02 <= 0.2
+    assert "DUPLICATE_AUTHORITY" in codes(drive.published[-1])
+
+
+@pytest.mark.parametrize("restamped", [False, True])
+def test_replayed_plans_change_nothing_but_are_reported(restamped):
+    from dataclasses import replace
+
+    drive, old = nominal(), []
+    drive.edit[Plan] = lambda plan: old.append(plan) or plan
+    drive.run(1.0)
+    followed = []
+    for _ in range(100):
+        plan = old[0]
+        if restamped:
+            now_ns = drive.now.stamp_ns
+            plan = replace(plan, stamp_ns=now_ns, oldest_frame_stamp_ns=now_ns)
+        drive.supervisor.receive(plan, drive.now)
+        message = drive.step()
+        followed.append(message.plan_id)
+        assert "PLAN_REPLAYED" in codes(message)
+        assert message.mode is Mode.NOMINAL
+    assert old[0].plan_id not in followed
+
+
+def test_a_restarted_planner_drives_again():
+    drive = nominal()
+    drive.planner_pid, drive.plan_id, drive.beats = 777, 0, 0
+    drive.run(6.0)
+    message = drive.published[-1]
+    assert (message.mode, message.source, codes(message)) == (Mode.NOMINAL, "model", [])

@@ -1,0 +1,163 @@
+"""Pictures that do not come: a dead camera on a clean link, and random loss that must not flap (F4, F5)."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.cameras import CAMERAS
+from onboard_vla.core.clock import Now
+from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.core.verdict import Reason, Verdict
+from onboard_vla.safety.config import LadderSettings
+from onboard_vla.safety.guards.camera_arrivals import CameraArrivals
+from onboard_vla.safety.guards.cameras import camera_requests
+from onboard_vla.safety.input_config import CameraArrivalLimits
+from onboard_vla.safety.inputs import Inputs
+
+from .driving_range import Range, codes, simulation_config
+
+MS = 1_000_000
+LIMITS = CameraArrivalLimits()
+CLEAN_S = 0.25
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+
+
+def arrivals(kept, jitter_ms=0.0, limits=LIMITS):
+    """Streams by camera: whether each picture of a 10 Hz stream came."""
+    watch, rng = CameraArrivals(limits), np.random.default_rng(1)
+    for k in range(max(map(len, kept.values()))):
+        for camera, row in kept.items():
+            if k < len(row) and row[k]:
+                watch.add(camera, 10**12 + k * 100 * MS + round(rng.uniform(-jitter_ms, jitter_ms) * MS))
+    return watch
+
+
+def limit_of(streams):
+    """How long the front camera may be silent when its last picture has just come."""
+    watch = arrivals(streams)
+    return watch.silence_limit_s("front", CLEAN_S, 10**12 + (max(map(len, streams.values())) - 1) * 100 * MS)
+
+
+def test_a_complete_stream_has_lost_nothing_whatever_its_jitter():
+    watch = arrivals({"front": [True] * 200}, jitter_ms=24.0)
+    assert watch.lost_fraction("front") == 0.0
+    assert watch.silence_limit_s("front", CLEAN_S, 0) == CLEAN_S
+
+
+@pytest.mark.parametrize(("every", "share"), [(2, 0.5), (4, 0.25), (10, 0.1)])
+def test_losses_are_counted_over_the_window(every, share):
+    watch = arrivals({"front": [k % every != 0 for k in range(300)]})
+    assert watch.lost_fraction("front") == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize(("missing", "limit"), [(2, CLEAN_S), (3, 0.95), (4, CLEAN_S)])
+def test_pictures_that_several_cameras_miss_now_are_chance_unless_most_of_them_do(missing, limit):
+    streams = {camera: [True] * 50 for camera in CAMERAS}
+    for camera in CAMERAS[1 : 1 + missing]:
+        streams[camera] = [True] * 48
+    assert limit_of(streams) == limit
+
+
+def test_losses_of_long_ago_are_forgotten():
+    watch = arrivals({"front": [k % 2 == 0 for k in range(60)] + [True] * 60})
+    assert watch.lost_fraction("front") == 0.0
+
+
+def test_few_pictures_say_nothing_of_a_share():
+    assert arrivals({"front": [True, False] * 9}).lost_fraction("front") == 0.0
+
+
+@pytest.mark.parametrize(("gaps", "limit"), [(2, CLEAN_S), (3, 0.95)])
+def test_a_few_single_losses_of_any_cameras_make_a_link_lossy(gaps, limit):
+    streams = {camera: [True] * 50 for camera in CAMERAS}
+    for camera in CAMERAS[1 : 1 + gaps]:
+        streams[camera][45] = False
+    assert limit_of(streams) == limit
+    later = {camera: row + [True] * 15 for camera, row in streams.items()}
+    assert limit_of(later) == CLEAN_S
+
+
+@pytest.mark.parametrize(("lost", "limit"), [(7, CLEAN_S), (8, 0.95)])
+def test_the_lossy_share_holds_on_both_sides(lost, limit):
+    spread = {round(k * 49 / lost) + 1 for k in range(lost)}
+    watch = arrivals({"front": [True] * 5 + [k not in spread for k in range(51)]},
+                     limits=CameraArrivalLimits(lossy_gaps=100))  # fmt: skip
+    assert watch.silence_limit_s("front", CLEAN_S, 0) == limit
+
+
+def test_a_lossy_camera_reduces_the_mode_and_names_its_share():
+    config = simulation_config()
+    inputs = Inputs(config)
+    for k in range(100):
+        now = Now(10**12 + k * 100 * MS, 10**12 + k * 100 * MS)
+        for camera in CAMERAS:
+            if camera != "back" or k % 4:
+                inputs.receive(Verdict(camera, now.stamp_ns, k, True, ()), now)
+    requests = camera_requests(inputs, now, config)
+    assert [(r.level, r.reason.code, r.reason.measured) for r in requests] == [
+        (Mode.REDUCED, "CAMERA_LOSSY", pytest.approx(0.25, abs=0.02))
+    ]
+    assert "back:" in requests[0].reason.detail
+
+
+def test_warnings_are_reported_and_ask_for_nothing():
+    config = simulation_config()
+    inputs, now = Inputs(config), Now(10**12, 10**12)
+    for camera in CAMERAS:
+        warning = (Reason("DARK", 15.0, 20.0, "mean grey"),) if camera == "back" else ()
+        inputs.receive(Verdict(camera, now.stamp_ns, 1, True, warning), now)
+    assert [(r.level, r.reason.code, r.reason.detail) for r in camera_requests(inputs, now, config)] == [
+        (Mode.NOMINAL, "DARK", "back: mean grey")
+    ]
+
+
+def test_a_verdict_from_the_future_makes_its_camera_unusable_until_a_good_one():
+    config = simulation_config()
+    inputs, now = Inputs(config), Now(10**12, 10**12)
+    for camera in CAMERAS:
+        inputs.receive(Verdict(camera, now.stamp_ns, 1, True, ()), now)
+    inputs.receive(Verdict("back", now.stamp_ns + 6 * MS, 2, True, ()), now)
+    assert [(r.level, r.reason.code) for r in camera_requests(inputs, now, config)] == [(1, "STAMP_IN_FUTURE")]
+    later = Now(10**12 + 4 * MS, 10**12 + 4 * MS)
+    inputs.receive(Verdict("back", later.stamp_ns, 3, True, ()), later)
+    assert camera_requests(inputs, later, config) == []
+
+
+def nominal():
+    drive = Range(simulation_config(ladder=QUICK), speed=8.0)
+    drive.limit_mps = drive.plan_speed = 8.0
+    drive.engage(0.7)
+    drive.run(2.2)
+    assert drive.published[-1].mode is Mode.NOMINAL
+    return drive
+
+
+@pytest.mark.parametrize("phase", range(5))
+@pytest.mark.parametrize(("camera", "mode"), [("front", Mode.FALLBACK), ("back", Mode.REDUCED)])
+def test_a_dead_camera_on_a_clean_link_is_found_within_300_ms(camera, mode, phase):
+    drive = nominal()
+    for _ in range(phase):
+        drive.step()
+    last = drive.tick - 1 - (drive.tick - 1) % 5
+    drive.edit[Verdict] = lambda verdict: None if verdict.camera == camera else verdict
+    while drive.step().mode is not mode:
+        assert (drive.tick - last) * 0.02 <= 0.3
+    assert "CAMERA_SILENT" in codes(drive.published[-1])
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+def test_thirty_percent_random_loss_of_all_cameras_reduces_once_and_does_not_flap(seed):
+    """At its onset the front may lose two pictures before anybody knows of the loss (seed 7): one entry into L2."""
+    drive, rng = nominal(), np.random.default_rng(seed)
+    drive.edit[Verdict] = lambda verdict: None if rng.uniform() < 0.3 else verdict
+    begun = len(drive.published)
+    drive.run(64.0)
+    modes = [int(message.mode) for message in drive.published[begun:]]
+    settled = modes[200:]
+    assert set(settled) == {Mode.REDUCED}
+    entries = sum(a < 2 <= b for a, b in itertools.pairwise(modes))
+    assert entries == (1 if seed == 7 else 0)
+    assert max(modes) <= Mode.FALLBACK

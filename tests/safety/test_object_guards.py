@@ -1,0 +1,120 @@
+"""Object lists: what one may hold, and how it may differ from the one before."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.clock import Now
+from onboard_vla.core.objects import ObjectList
+from onboard_vla.safety.guards.objects import list_fault
+from onboard_vla.safety.input_config import ObjectLimits
+from onboard_vla.safety.inputs import Inputs
+
+from .driving_range import make_ego, make_object, simulation_config
+
+LIMITS, MS = ObjectLimits(), 1_000_000
+CONFIG = simulation_config()
+
+
+@pytest.mark.parametrize(
+    ("speed", "code"), [(79.9, None), (80.1, "OBJECTS_IMPLAUSIBLE"), (math.nan, "OBJECTS_NOT_FINITE")]
+)
+@pytest.mark.parametrize("turn", [0.0, 2.0])
+def test_impossible_speeds_are_refused(speed, code, turn):
+    item = replace(make_object(1.0, 2.0), vx_mps=speed * math.cos(turn), vy_mps=speed * math.sin(turn))
+    fault = list_fault(1, ObjectList(0, (item,)).states(), LIMITS)
+    assert (fault.code if fault else None) == code
+
+
+class Lists:
+    """Lists at 10 Hz of six cars that drive along, into `Inputs`."""
+
+    def __init__(self, near=10.0):
+        self.inputs, self.k = Inputs(CONFIG), 0
+        self.cars = [make_object(near + 8.0 * i, 4.0 * (i % 2), vx=9.0, track_id=i) for i in range(6)]
+        self.inputs.receive(make_ego(0), Now(0, 0))
+
+    def send(self, change=lambda cars: cars, count=1):
+        """Codes with their levels after the last list."""
+        for _ in range(count):
+            now = Now(self.k * 100 * MS, self.k * 100 * MS)
+            self.cars = [replace(car, x_m=car.x_m + 0.9) for car in self.cars]
+            self.inputs.receive(ObjectList(now.stamp_ns, tuple(change(self.cars))), now)
+            self.k += 1
+        requests = self.inputs.object_watch.requests(now)
+        return {(int(request.level), request.reason.code): request.reason.measured for request in requests}
+
+
+def with_ids(cars, ids):
+    return [replace(car, track_id=i) for car, i in zip(cars, ids, strict=True)]
+
+
+def test_cars_that_drive_along_ask_for_nothing():
+    rng = np.random.default_rng(2)
+    lists = Lists()
+    for _ in range(100):
+        noise = rng.normal(0, 0.3, (6, 2))
+        assert lists.send(lambda cars, n=noise: [replace(c, x_m=c.x_m + a, y_m=c.y_m + b)
+                                        for c, (a, b) in zip(cars, n, strict=True)]) == {}  # fmt: skip
+
+
+def test_shuffled_identities_reduce_the_speed_and_move_no_box():
+    lists = Lists()
+    lists.send(count=3)
+    seen = lists.send(lambda cars: with_ids(cars, [1, 2, 3, 4, 5, 0]))
+    assert seen == {(1, "OBJECTS_MIXED_UP"): 6.0}
+    assert len(lists.inputs.objects.confirmed.states) == 6
+    assert lists.send(lambda cars: with_ids(cars, [1, 2, 3, 4, 5, 0]), count=11) == {}
+
+
+def test_one_identity_given_twice_again_and_again_is_mixed_up():
+    lists = Lists()
+    assert lists.send(lambda cars: with_ids(cars, [0, 1, 2, 3, 4, 4]), count=2) == {}
+    assert lists.send(lambda cars: with_ids(cars, [0, 1, 2, 3, 4, 4])) == {(1, "OBJECTS_MIXED_UP"): 3.0}
+
+
+@pytest.mark.parametrize(("moved", "found"), [(2, False), (3, True)])
+def test_so_many_jumps_in_a_second_lead_to_the_fallback(moved, found):
+    lists = Lists()
+    lists.send(count=3)
+    seen = lists.send(lambda cars: [replace(c, y_m=c.y_m + 60.0) if i < moved else c for i, c in enumerate(cars)])
+    assert seen == ({(2, "OBJECTS_JUMP"): float(moved)} if found else {})
+
+
+@pytest.mark.parametrize(("jump", "found"), [(3.5, False), (3.7, True)])
+def test_the_reach_of_a_jump_holds_on_both_sides(jump, found):
+    lists = Lists()
+    lists.cars = [replace(car, x_m=40.0 * i) for i, car in enumerate(lists.cars)]
+    lists.send(count=3)
+    assert bool(lists.send(lambda cars: [replace(c, y_m=c.y_m + jump) for c in cars])) is found
+
+
+def test_an_identity_unseen_for_long_may_stand_anywhere():
+    lists = Lists()
+    lists.send(count=3)
+    lists.k += 6
+    assert lists.send(lambda cars: [replace(c, y_m=c.y_m + 60.0) for c in cars]) == {}
+
+
+@pytest.mark.parametrize(("count", "found"), [(2, False), (3, True)])
+def test_near_objects_that_are_gone_at_once_lead_to_the_fallback_for_a_while(count, found):
+    lists = Lists()
+    lists.send(lambda cars: cars[:count], count=3)
+    gone = {(2, "OBJECTS_VANISHED"): float(count)} if found else {}
+    assert lists.send(lambda cars: []) == gone
+    assert lists.send(lambda cars: [], count=20) == gone
+    assert lists.send(lambda cars: []) == {}
+
+
+def test_far_objects_may_leave_the_sight_and_objects_that_come_back_clear_the_fault():
+    lists = Lists(near=60.0)
+    lists.send(count=3)
+    assert lists.send(lambda cars: []) == {}
+    lists = Lists()
+    lists.send(count=3)
+    assert lists.send(lambda cars: [])
+    assert lists.send() == {}
