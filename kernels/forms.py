@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
-from onboard_vla.kernels.host_library import host_library
+from onboard_vla.kernels.host_library import built_file, host_library
 from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.kernels.numpy_forms import NumpyForms
 
 VARIABLE = "ONBOARD_VLA_KERNELS"
 """Environment variable that asks for one form: `host` or `numpy`."""
+FATBIN = "onboard_vla_kernels.fatbin"
 
 
 def kernel_form(name: str | None = None) -> KernelForm:
@@ -30,3 +32,8 @@ def kernel_form(name: str | None = None) -> KernelForm:
             f"or leave {VARIABLE} unset for NumPy"
         )
     return library or NumpyForms()
+
+
+def fat_binary() -> Path | None:
+    """The GPU code that this installation built, or None where it had no nvcc."""
+    return built_file(FATBIN)

@@ -55,10 +55,12 @@ class HostLibrary:
 @lru_cache(maxsize=1)
 def host_library() -> HostLibrary | None:
     """The library that this installation built, or None where it had no compiler."""
+    path = built_file(LIBRARY)
+    return None if path is None else HostLibrary(path)
+
+
+def built_file(name: str) -> Path | None:
+    """A file that this installation's build made; an editable installation keeps them apart from the sources."""
     import onboard_vla.kernels as package
 
-    for folder in package.__path__:
-        path = Path(folder) / "_bin" / LIBRARY
-        if path.exists():
-            return HostLibrary(path)
-    return None
+    return next((path for path in (Path(folder) / "_bin" / name for folder in package.__path__) if path.exists()), None)

@@ -84,6 +84,7 @@ class PatchKernel:
         self.layouts = tuple(layouts)
         self.rows = sum(layout.patches for layout in self.layouts)
         self._form = form
+        self._pool: tuple[int, ThreadPoolExecutor] | None = None
         self._table = np.ascontiguousarray(table, np.float32)
         if self._table.shape != (3, 256):
             raise FrameError(f"normalisation table of shape {self._table.shape}: expected (3, 256)")
@@ -131,8 +132,9 @@ class PatchKernel:
         if threads <= 1 or count <= 1:
             self._form.patches_by_rows(self.arguments, 0, count)
             return
-        with ThreadPoolExecutor(min(threads, count)) as pool:
-            list(pool.map(lambda job: self._form.patches_by_rows(self.arguments, job, job + 1), range(count)))
+        if self._pool is None or self._pool[0] != threads:
+            self._pool = threads, ThreadPoolExecutor(threads, "patches")
+        list(self._pool[1].map(lambda job: self._form.patches_by_rows(self.arguments, job, job + 1), range(count)))
 
     def point_at(
         self,

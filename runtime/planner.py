@@ -16,6 +16,7 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import FrameError, PromptError
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection
 from onboard_vla.core.road import KEEP_FORWARD
+from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.kernels.reference_trajectory import compose_tokens
 from onboard_vla.runtime.answer_grammar import DecodeError
 from onboard_vla.runtime.bundle import Bundle
@@ -37,11 +38,12 @@ class Planner:
 
     Args:
         bundle: an opened bundle.
-        threads: worker threads per engine.
+        threads: worker threads per engine, and of picture preparation.
         depth: what `plan` does unless told otherwise, one of `DEPTHS`.
         vision_cache: remember embeddings of frame pairs; plans are equal either way.
         check_end: spend one more pass per plan to see that no action follows the last one.
         load: makes an engine from a graph file; ONNX Runtime on the CPU if not given.
+        kernels: what prepares pictures; the fastest form that this installation has, if not given.
     """
 
     def __init__(
@@ -53,13 +55,14 @@ class Planner:
         vision_cache: bool = True,
         check_end: bool = False,
         load: Callable[[Path], Engine] | None = None,
+        kernels: KernelForm | None = None,
     ) -> None:
         if depth not in DEPTHS:
             raise ValueError(f"depth {depth!r}: expected one of {', '.join(DEPTHS)}")
         manifest = bundle.manifest
         load = load or (lambda path: OnnxEngine(path, threads))
         self.bundle, self.depth = bundle, depth
-        self.vision = VisionEncoder(manifest, bundle.path, load, cache=vision_cache)
+        self.vision = VisionEncoder(manifest, bundle.path, load, cache=vision_cache, threads=threads, kernels=kernels)
         tokenizer = Tokenizer(bundle.path / manifest.tokenizer)
         vision = manifest.model.vision
         scale = vision.tokens_per_second, vision.second_per_grid

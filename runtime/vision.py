@@ -12,8 +12,11 @@ from onboard_vla.core.bundle_manifest import BundleManifest, CameraInput
 from onboard_vla.core.cameras import FrameSet
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import BundleError
-from onboard_vla.kernels.reference_images import crop_and_resize, normalisation_table, patches_of_pair
+from onboard_vla.kernels.images import MERGE, PATCH
+from onboard_vla.kernels.layouts import KernelForm
+from onboard_vla.kernels.reference_images import normalisation_table
 from onboard_vla.runtime.engine import Engine
+from onboard_vla.runtime.patches import PatchMaker
 from onboard_vla.runtime.vision_cache import FramePair, VisionCache
 
 PAIR = 2
@@ -28,17 +31,27 @@ Short enough that the pictures which an entry keeps for comparison are still in 
 class VisionEncoder:
     """Encodes frame pairs; keeps patch buffers and, if wanted, a cache of embeddings."""
 
-    def __init__(self, manifest: BundleManifest, path: Path, load: Callable[[Path], Engine], *, cache: bool) -> None:
-        """`load` makes an engine from a graph file; graphs of equal size are loaded once."""
+    def __init__(
+        self,
+        manifest: BundleManifest,
+        path: Path,
+        load: Callable[[Path], Engine],
+        *,
+        cache: bool,
+        threads: int = 1,
+        kernels: KernelForm | None = None,
+    ) -> None:
+        """`load` makes an engine from a graph file; graphs of equal size are loaded once. `kernels`: see PatchMaker."""
         self._vision, self._hidden = manifest.model.vision, manifest.model.text.hidden_size
-        if self._vision.temporal_patch_size != PAIR:
-            raise BundleError(
-                f"{path}: model.vision.temporal_patch_size is {self._vision.temporal_patch_size}, expected {PAIR}"
-            )
+        for name, expected in (("temporal_patch_size", PAIR), ("patch_size", PATCH), ("merge_size", MERGE)):
+            if getattr(self._vision, name) != expected:
+                found = getattr(self._vision, name)
+                raise BundleError(f"{path}: model.vision.{name} is {found}, expected {expected}: no kernel makes these")
         self._cameras = {camera.role: camera for camera in manifest.cameras}
         graphs = sorted({camera.vision_graph for camera in manifest.cameras})
         self._engines = {graph: load(path / graph) for graph in graphs}
-        self._table = normalisation_table(self._vision.image_mean, self._vision.image_std)
+        table = normalisation_table(self._vision.image_mean, self._vision.image_std)
+        self._maker = PatchMaker(self._cameras, table, threads, kernels)
         frames = manifest.frames
         ageing_s = frames.spacing_s * (frames.per_camera - PAIR)
         self.cache = VisionCache(nanoseconds(ageing_s + CACHE_SLACK_S)) if cache else None
@@ -74,14 +87,7 @@ class VisionEncoder:
         prepared = {}
         for graph, indices in by_graph.items():
             patches = self._buffer(graph, len(indices), self._cameras[pairs[indices[0]].camera])
-            for row, index in enumerate(indices):
-                camera = self._cameras[pairs[index].camera]
-                older, newer = (
-                    crop_and_resize(image, camera.crop, camera.width, camera.height) for image in pairs[index].images
-                )
-                patches_of_pair(
-                    older, newer, self._table, self._vision.patch_size, self._vision.merge_size, patches[row]
-                )
+            self._maker.write([pairs[index] for index in indices], patches)
             prepared[graph] = indices, patches
         return prepared
 

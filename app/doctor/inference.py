@@ -124,6 +124,22 @@ def cxx_compiler(machine: Machine) -> Finding:
     return absent("cxx_compiler", found, consequence, "Debian and Ubuntu: apt install g++")
 
 
+def kernels(machine: Machine) -> Finding:
+    """Which form of the kernels runs, and whether GPU code was built; loaded in a process of its own."""
+    asked = machine.environment().get("ONBOARD_VLA_KERNELS")
+    program = "import onboard_vla.kernels.forms as f; print(f.kernel_form().name, f.fat_binary() or '', sep='\\n')"
+    try:
+        form, fat_binary = (machine.python_output(program) + "\n").splitlines()[:2]
+    except (OSError, ValueError) as error:
+        return poor("kernels", f"do not load: {error}", "no picture can be prepared", "pip install again")
+    found = f"{form}{' as asked for' if asked else ''}; "
+    found += f"GPU code in {fat_binary}" if fat_binary else "no GPU code"
+    if form == "NumPy" and not asked:
+        remedy = "install a C++ compiler, then this package again"
+        return poor("kernels", found, "same results, pictures take several times as long", remedy)
+    return fine("kernels", found)
+
+
 def export(machine: Machine) -> Finding:
     """What writes bundles."""
     have, lack = _installed(machine, EXPORT_PACKAGES)

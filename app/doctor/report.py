@@ -31,6 +31,7 @@ PROBES: tuple[Probe, ...] = (
     inference.cuda_driver,
     inference.cuda_compiler,
     inference.cxx_compiler,
+    inference.kernels,
     transport.ros2,
     transport.rmw,
     transport.dds_profile,

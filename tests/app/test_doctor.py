@@ -17,6 +17,7 @@ GIB = 1024**3
 BASE = ("numpy", "tokenizers", "pillow", "jsonschema", "pyyaml", "pyzmq", "typer", "rich", "onnxruntime")
 EXTRAS = ("onnx", "safetensors", "ml_dtypes", "numba", "matplotlib", "psutil", "ros-kilted-rclpy")
 INSTALLED = dict.fromkeys(BASE + EXTRAS, "1.0")
+KERNELS, LIBRARY = "onboard_vla.kernels.forms", "host library\n/site/kernels.fatbin"
 FILES = {
     "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:   16777216 kB\n",
     "/sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc\n",
@@ -35,7 +36,12 @@ class FakeMachine(Machine):
     modules: set[str] = field(default_factory=lambda: {"onnxruntime", "rclpy"})
     commands: dict[str, str] = field(default_factory=lambda: {"c++": "c++ 14.0\nmore", "nvcc": "release 13.0, V13"})
     programs: dict[str, str] = field(
-        default_factory=lambda: {"onnxruntime": "1.31.1 CPUExecutionProvider", "rclpy": "", "zmq": "27.0 on libzmq 4.3"}
+        default_factory=lambda: {
+            "onnxruntime": "1.31.1 CPUExecutionProvider",
+            "rclpy": "",
+            "zmq": "27.0 on libzmq 4.3",
+            KERNELS: LIBRARY,
+        }
     )
     libraries: set[str] = field(default_factory=set)
     files: dict[str, str] = field(default_factory=lambda: dict(FILES))
@@ -287,3 +293,23 @@ def test_this_machine_is_examined_without_importing_torch():
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
 
     assert result.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("output", "asked", "state", "says"),
+    [
+        (LIBRARY, None, State.OK, "host library; GPU code in /site/kernels.fatbin"),
+        ("host library\n", None, State.OK, "host library; no GPU code"),
+        ("NumPy\n", None, State.WARNING, "NumPy; no GPU code"),
+        ("NumPy\n", "numpy", State.OK, "NumPy as asked for; no GPU code"),
+        (None, None, State.WARNING, "do not load"),
+    ],
+)
+def test_which_form_of_the_kernels_runs(output, asked, state, says):
+    machine = FakeMachine(variables={} if asked is None else {"ONBOARD_VLA_KERNELS": asked})
+    machine.programs = {} if output is None else {KERNELS: output}
+
+    finding = row(machine, "kernels")
+
+    assert finding.state is state
+    assert says in finding.found
