@@ -93,7 +93,12 @@ def start_processes(transport: str, bundle: Path, thresholds: Path, logs: Path) 
     options: Options = {
         PLANNER: {"bundle": str(bundle)},
         CAMERA_GUARD: {CONFIG_OPTION.name: str(configuration)},
-        SUPERVISOR: {CONFIG_OPTION.name: str(configuration), "thresholds": str(thresholds), "bundle": str(bundle)},
+        SUPERVISOR: {
+            CONFIG_OPTION.name: str(configuration),
+            "thresholds": str(thresholds),
+            "bundle": str(bundle),
+            "marker": str(Path(directory.name) / "driving"),
+        },
     }
     try:
         link = _ros_link() if transport == ROS else _zmq_link(Path(directory.name))

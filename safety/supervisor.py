@@ -69,11 +69,15 @@ BUSY_S = 0.02
 class Supervisor:
     """The body of the supervisor process: `receive` messages, `tick` at 50 Hz. One thread; no clocks of its own."""
 
-    def __init__(self, config: SupervisorConfig) -> None:
+    def __init__(self, config: SupervisorConfig, died_driving: bool = False) -> None:
+        """Begin in standby; after a life that ended while it drove, latched, and asking for the stop."""
         self._sequence = 0
         self._tick_ns: int | None = None
         self._last: SafeTrajectory | None = None
         self._begin(config)
+        if died_driving:
+            self.state = LadderState(engagement=Engagement.LATCHED, mode=Mode.STOPPED, must_rearm=True)
+        self._died_driving = died_driving
 
     def _begin(self, config: SupervisorConfig) -> None:
         self.config, self.config_hash = config, config_hash(config)
@@ -235,6 +239,10 @@ class Supervisor:
         if self._internal is not None:
             requests.append(Request(Mode.EMERGENCY_STOP, self._internal))
             self._internal = None
+        self._died_driving = self._died_driving and self.state.engagement is Engagement.LATCHED
+        if self._died_driving:
+            reason = Reason("SUPERVISOR_RESTARTED", 1.0, 0.0, "it died while it drove: latched until rearmed")
+            requests.append(Request(Mode.NOMINAL, reason))
         return requests
 
     def _plan_requests(self, motion: Motion | None, now: Now) -> list[Request]:
@@ -336,7 +344,8 @@ class Supervisor:
 
     def _stop(self, motion: Motion, now: Now, mode: Mode) -> Trajectory:
         config = self.config
-        path = stop_path(self._line, motion, config.fallback)
+        line = self._inputs.lane_line if self._line is None else self._line
+        path = stop_path(line, motion, config.fallback)
         demand = self._demand(motion, now)
         if mode is not Mode.IN_LANE_STOP:
             return emergency_stop(path, motion, demand, config.stop)

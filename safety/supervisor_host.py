@@ -21,6 +21,7 @@ from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_file import CONFIG_OPTION, Compose, given_config
+from onboard_vla.safety.driving_marker import DrivingMarker
 
 TICK_PERIOD_S = 0.02
 """50 Hz: the vehicle gate stops the vehicle when ten of these stay out."""
@@ -30,6 +31,7 @@ SUPERVISOR_OPTIONS = (
     Option("profile", str, "", "`vehicle` or `simulation` (accepts provisional thresholds), over the configuration's"),
     Option("thresholds", str, "", "thresholds file, over the configuration's; with none the ladder ends at FALLBACK"),
     Option("bundle", str, "", "bundle folder that the thresholds are held against (its manifest.json is read)"),
+    Option("marker", str, "", "file that exists while the system drives; who finds it at its start comes back latched"),
     REALTIME_OPTION,
 )
 
@@ -47,8 +49,11 @@ class SupervisorLike(Protocol):
 class SupervisorHost:
     """Runs a supervisor on one thread. The planner and all inputs are untrusted: no message can end this process."""
 
-    def __init__(self, supervisor: SupervisorLike, realtime_priority: int = 0) -> None:
-        self._supervisor, self._priority = supervisor, realtime_priority
+    def __init__(
+        self, supervisor: SupervisorLike, realtime_priority: int = 0, marker: DrivingMarker | None = None
+    ) -> None:
+        self._supervisor, self._priority, self._marker = supervisor, realtime_priority, marker
+        self._marker_failed = False
         self._publish: Publish | None = None
         self._clock: Clock = system_now
         self.refused = 0
@@ -83,8 +88,18 @@ class SupervisorHost:
         return True
 
     def _tick(self) -> None:
-        if self._publish is not None:
-            self._publish(self._supervisor.tick(self._clock()))
+        if self._publish is None:
+            return
+        message = self._supervisor.tick(self._clock())
+        self._publish(message)
+        if self._marker is None:
+            return
+        try:
+            self._marker.note(message.engagement)
+        except OSError as error:
+            if not self._marker_failed:
+                log_event(SUPERVISOR, "marker_failed", error=str(error))
+            self._marker_failed = True
 
 
 def supervisor_role(compose: Compose) -> Role:
@@ -96,9 +111,18 @@ def supervisor_role(compose: Compose) -> Role:
     def build(options: Mapping[str, OptionValue]) -> SupervisorHost:
         from onboard_vla.safety.supervisor import Supervisor
 
-        supervisor = Supervisor(_config(options, compose))
-        log_event(SUPERVISOR, "configured", profile=supervisor.config.profile, config_hash=supervisor.config_hash)
-        return SupervisorHost(supervisor, int(options["realtime_priority"]))
+        path = str(options["marker"])
+        marker = DrivingMarker(Path(path)) if path else None
+        died_driving = marker is not None and marker.left_behind
+        supervisor = Supervisor(_config(options, compose), died_driving=died_driving)
+        log_event(
+            SUPERVISOR,
+            "configured",
+            profile=supervisor.config.profile,
+            config_hash=supervisor.config_hash,
+            died_driving=died_driving,
+        )
+        return SupervisorHost(supervisor, int(options["realtime_priority"]), marker)
 
     return Role(SUPERVISOR, SUPERVISOR_OPTIONS, build)
 
