@@ -28,7 +28,7 @@ from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
 from onboard_vla.core.verdict import Verdict
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 MAGIC = b"OBV1"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Upper bound of one message; six raw 1920x1280 pictures would still pass one by one."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,12 +85,19 @@ class PlacedPlan:
         first, second = np.diff(self.distance_m[:3]) / self.plan.step_s
         return float(1.5 * first - 0.5 * second)
 
+    @cached_property
+    def fine_headings(self) -> Array:
+        """(T*S+1,) headings of `fine` without jumps by a turn."""
+        return np.unwrap(self.fine[:, 2])
+
     def pose_at(self, times_s: Array | float) -> Array:
         """Poses (..., 3) at these times since `stamp_ns`, interpolated, held at the ends."""
         t = np.asarray(times_s, np.float64)
-        columns = [np.interp(t, self.fine_times_s, self.fine[:, 0]), np.interp(t, self.fine_times_s, self.fine[:, 1])]
-        heading = np.interp(t, self.fine_times_s, np.unwrap(self.fine[:, 2]))
-        return np.stack([*columns, wrap_angle(heading)], axis=-1)
+        poses = np.empty((*t.shape, 3))
+        poses[..., 0] = np.interp(t, self.fine_times_s, self.fine[:, 0])
+        poses[..., 1] = np.interp(t, self.fine_times_s, self.fine[:, 1])
+        poses[..., 2] = wrap_angle(np.interp(t, self.fine_times_s, self.fine_headings))
+        return poses
 
     def speed_at(self, time_s: float) -> float:
         """Smoothed speed at this time since `stamp_ns`."""

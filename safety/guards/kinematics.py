@@ -5,6 +5,8 @@ Smoothed quantities come from `PlacedPlan` (why: there). Raw checks act on the p
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from onboard_vla.core.geometry import compose, inverse, wrap_angle
@@ -16,8 +18,9 @@ from onboard_vla.safety.placed_plan import Array, PlacedPlan
 
 def check_kinematics(placed: PlacedPlan, limits: KinematicLimits, wheelbase_m: float) -> list[Reason]:
     """Reasons to reject the plan: values that are not finite, else raw jumps, else derivatives, each at its worst."""
-    broken = sum(int(np.size(row) - np.count_nonzero(np.isfinite(row))) for row in placed.motion_rows)
-    if broken:
+    # A sum is finite only if all its terms are; which are not is counted only then.
+    if not math.isfinite(sum(float(row.sum()) for row in placed.motion_rows)):
+        broken = sum(int(np.size(row) - np.count_nonzero(np.isfinite(row))) for row in placed.motion_rows)
         return [Reason("MOTION_NOT_FINITE", float(broken), 0.0, "placed poses or their derivatives are not finite")]
     return check_jumps(placed, limits) or check_smoothed(placed, limits, wheelbase_m)
 

@@ -26,23 +26,31 @@ def footprints(poses: Array, vehicle: VehicleGeometry) -> Array:
 
 
 def check_drivable(
-    placed: PlacedPlan, lanes: LaneObservation, stamp_ns: int, vehicle: VehicleGeometry, limits: RoadLimits
+    placed: PlacedPlan,
+    lanes: LaneObservation,
+    stamp_ns: int,
+    vehicle: VehicleGeometry,
+    limits: RoadLimits,
+    line: Polyline | None = None,
 ) -> Reason | None:
-    """Footprint corners over the horizon against the lane's left and right extents."""
+    """Footprint corners over the horizon against the lane's left and right extents. `line`: as for `outside_by`."""
     times = np.arange(0.0, limits.horizon_s + 1e-9, SAMPLE_S)
-    outside, row = outside_by(placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns)), lanes, vehicle)
+    outside, row = outside_by(placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns)), lanes, vehicle, line)
     if outside <= limits.outside_m:
         return None
     return Reason("OFF_ROAD", outside, limits.outside_m, f"corner outside in {times[row]:.1f} s")
 
 
-def outside_by(poses: Array, lanes: LaneObservation, vehicle: VehicleGeometry) -> tuple[float, int]:
+def outside_by(
+    poses: Array, lanes: LaneObservation, vehicle: VehicleGeometry, line: Polyline | None = None
+) -> tuple[float, int]:
     """How far the worst footprint corner of `poses` (N, 3) lies outside the lane's extents, and of which pose.
 
-    Negative inside; minus infinity where all corners lie beyond the observed lane.
+    Negative inside; minus infinity where all corners lie beyond the observed lane. `line`: the lanes' centreline where
+    somebody has it as a polyline already.
     """
     corners = footprints(poses, vehicle).reshape(-1, 2)
-    line = Polyline(lanes.centreline)
+    line = Polyline(lanes.centreline) if line is None else line
     s, d = line.project(corners)
     left, right = np.interp(s, line.arc_lengths, lanes.left_m), np.interp(s, line.arc_lengths, lanes.right_m)
     outside = np.where(d > 0, d - left, -d - right)
@@ -55,15 +63,16 @@ def check_signals(
     placed: PlacedPlan, lanes: LaneObservation, stamp_ns: int, vehicle: VehicleGeometry, limits: RoadLimits
 ) -> Reason | None:
     """The vehicle's front against the stop points of red signals within the horizon."""
+    red = [signal for signal in lanes.signals if signal.state == RED]
+    if not red:
+        return None
     times = np.arange(0.0, limits.horizon_s + 1e-9, SAMPLE_S)
     poses = placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns))
     front = vehicle.length_m - vehicle.rear_overhang_m
     noses = poses[:, :2] + front * np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], axis=1)
     line = Polyline(lanes.centreline)
     s, _ = line.project(noses)
-    for signal in lanes.signals:
-        if signal.state != RED:
-            continue
+    for signal in red:
         stop, _ = line.project(np.array([[signal.x_m, signal.y_m]]))
         before = s[0] <= stop[0] + limits.red_overrun_m
         overrun = float(s.max() - stop[0])

@@ -56,7 +56,7 @@ def judge(plan, motion, *rows, lanes=None, objects_stamp=STAMP):
         objects, motion.pose[:2], motion.speed_mps, stop_time(motion, LIMITS, STOP), None, CollisionLimits()
     )
     recovery = recovery_of(path, plan, motion, STAMP, LIMITS, STOP)
-    reason = check_recovery(recovery, path, plan, seen, lanes, VEHICLE, LIMITS, RoadLimits(), StalenessLimits())
+    reason = check_recovery(recovery, path, plan, seen, lanes, None, VEHICLE, LIMITS, RoadLimits(), StalenessLimits())
     return recovery, path, reason
 
 
@@ -89,7 +89,7 @@ class TestGuard:
         plan, motion = placed(straight_poses(20.0), 20.0), motion_at(20.0)
         recovery, path, reason = judge(plan, motion)
         assert reason is None
-        arguments = (plan, forecast(ObjectSet.empty(), motion.pose[:2], 20.0, 5.0, None, CollisionLimits()), None)
+        arguments = (plan, forecast(ObjectSet.empty(), motion.pose[:2], 20.0, 5.0, None, CollisionLimits()), None, None)
         rest = (VEHICLE, LIMITS, RoadLimits(), StalenessLimits())
         for known, code in ((recovery.needed_m + 0.01, None), (recovery.needed_m - 0.01, "RECOVERY_LENGTH")):
             short = replace(path, known_m=known)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onboard_vla.safety.config import StalenessLimits, StopSettings
 from onboard_vla.safety.ego_history import Motion
@@ -61,3 +63,17 @@ class TestStaleness:
         assert check_age(plan, motion, STAMP + 1_400_000_000, self.LIMITS, self.STOP) is None
         late = check_age(plan, motion, STAMP + 1_400_000_001, self.LIMITS, self.STOP)
         assert (late.code, late.limit) == ("PLAN_STALE", 1.5)
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.floats(1.0, 40.0), st.floats(-5.0, 2.5), st.floats(-4.0, 2.5))
+    def test_a_plan_followed_until_its_limit_leaves_an_emergency_stop_and_the_margin(self, speed, acceleration, own):
+        """F15: whatever the speed, at A_max the plan's rest is no shorter than the stop begun then, and 2 m."""
+        plan = placed(straight_poses(speed, acceleration), speed)
+        age = age_limit(plan, Motion(0, 0, 0, speed, own, 0.0), self.LIMITS, self.STOP)
+        assert 0.0 <= age <= 1.5
+        if plan.end_speed_mps <= 0.5 or age == 0.0:
+            return
+        braking = stop_distance(speed, own, 6.0, 12.65)
+        assert plan.length_m - speed * age >= braking + 2.0 - 1e-9
+        if age < 1.5:
+            assert plan.length_m - speed * (age + 0.01) < braking + 2.0
