@@ -217,6 +217,10 @@ class FallbackSettings(Validated):
     emergency_jerk_mps3: float = limit(12.65, "m/s^3", "2.7 R157 careful human", 4.0, 30.0)
     join_time_s: float = limit(2.0, "s", "own: time over which a lateral offset decays", 0.5, 5.0)
     join_min_m: float = limit(6.0, "m", "own: at standstill", 2.0, 20.0)
+    widest_offset_m: float = limit(1.0, "m", "2.2: proposals to either side", 0.0, 2.0)
+    switch_margin: float = limit(0.03, "1", "own: score by which another side must be better", 0.0, 0.5)
+    switch_hold_s: float = limit(1.0, "s", "own: a side is kept this long unless contact is near", 0.0, 10.0)
+    contact_brake_s: float = limit(2.0, "s", "2.2: full braking this long before contact, at any speed", 0.5, 4.0)
     corridor_margin_m: float = limit(0.3, "m", "2.6 TIER IV, to either side of the footprint", 0.0, 1.5)
     period_s: float = limit(0.05, "s", "1: hot standby at 20 Hz", 0.01, 0.5)
 

@@ -1,12 +1,19 @@
-"""The fallback planner: keep the observed lane with IDM, from independent inputs alone (safety sheet 2.1, 2.4, 6.1)."""
+"""The fallback planner: proposals beside the observed lane's centre, the best one driven, from own inputs alone.
+
+Twenty times a second all proposals are unrolled, and a tick later scored, so that no tick does all the work. At every
+tick the chosen one's speed is planned anew on the newest objects: braking never waits for the next choice.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.errors import GeometryError
 from onboard_vla.core.geometry import Polyline
@@ -14,20 +21,27 @@ from onboard_vla.core.road import LaneObservation
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.idm import Lead, emergency_brake, following_acceleration, free_acceleration
-from onboard_vla.safety.joined_path import SPACING_M, JoinedPath, join
-from onboard_vla.safety.leads import nearest_distinct, object_leads, signal_leads
+from onboard_vla.safety.joined_path import SPACING_M, JoinedPath, after, join_beside
+from onboard_vla.safety.lane_leads import LaneObjects, in_lane_coordinates, lane_leads
+from onboard_vla.safety.leads import nearest_distinct, signal_leads
 from onboard_vla.safety.longitudinal import SpeedProfile, roll
 from onboard_vla.safety.object_memory import ObjectSet
+from onboard_vla.safety.proposals import CAP_LOOKAHEAD_S, SHARES, Rollouts, offsets, unroll
+from onboard_vla.safety.scoring import Scores, score
+from onboard_vla.safety.speed_caps import speed_caps
 
 Array = NDArray[np.float64]
 
-CURVATURE_WINDOW_M = 10.0
-"""Curvature is the heading change over this length: a noise of 5 cm on the lane becomes 0.001 1/m."""
-CAP_LOOKAHEAD_S = 0.5
-"""The speed cap is read where the vehicle will be after this time, and approached over it."""
 PATH_S = 8.0
 """Length of the joined path, at the present speed plus `PATH_MIN_M`."""
 PATH_MIN_M = 40.0
+WIDTH_S = 4.0
+"""The drivable width is looked at for this time ahead, plus `WIDTH_M`."""
+WIDTH_M = 20.0
+NEAR_POINTS = 40
+"""The vehicle is looked for beside the path's first 20 m."""
+STRAYED_M, STRAYED_RAD = 0.5, 0.3
+"""Farther off its path than this, the vehicle starts a new path from where it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +53,76 @@ class Trajectory:
     leads: tuple[Lead, ...]
 
 
-def lane_line(lanes: LaneObservation) -> Polyline:
-    """The observed centreline.
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """All that one planning step looks at. `start_m`: the vehicle's arc length on `line`, the observed centreline."""
 
-    Raises:
-        GeometryError: it is no line.
+    motion: Motion
+    speed_mps: float
+    demand_mps2: float
+    line: Polyline
+    start_m: float
+    lanes: LaneObservation
+    others: LaneObjects
+    vehicle: VehicleGeometry
+    settings: FallbackSettings
+    margins: CollisionLimits
+
+
+@dataclass(frozen=True, eq=False)
+class Lane:
+    """A path with what bounds the speed on it: caps by rules and physics (M,), and leads."""
+
+    path: JoinedPath
+    rules_mps: Array
+    physics_mps: Array
+    leads: list[Lead]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The proposal in force. `side`: index of its offset (centre, right, left); `share` of the allowed speed.
+
+    `brakes`: contact is so near, in spite of its braking, that nothing but full braking is left.
     """
-    return Polyline(lanes.centreline)
+
+    side: int
+    share: float
+    lane: Lane
+    since_ns: int
+    brakes: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Unrolled, not yet scored. `sides`: index of each path's offset; `targets_m`: the offsets; `now`: their begin."""
+
+    now: Situation
+    sides: list[int]
+    targets_m: tuple[float, ...]
+    lanes: list[Lane]
+    rollouts: Rollouts
+
+
+class LaneMemory:
+    """What the planner remembers from one tick to the next: the choice in force, and when proposals are due again."""
+
+    def __init__(self) -> None:
+        self.choice: Choice | None = None
+        self.proposals: Proposals | None = None
+        self.due_ns: int | None = None
+
+    def due(self, now_ns: int) -> bool:
+        """Whether there is something to unroll or to score."""
+        return self.due_ns is None or self.proposals is not None or now_ns >= self.due_ns
+
+    def forget(self) -> None:
+        """Begin anew: nothing known of the road any more."""
+        self.choice, self.proposals, self.due_ns = None, None, None
 
 
 def keep_lane(
+    memory: LaneMemory,
     motion: Motion,
     acceleration_mps2: float,
     lanes: LaneObservation,
@@ -56,24 +130,121 @@ def keep_lane(
     vehicle: VehicleGeometry,
     settings: FallbackSettings,
     margins: CollisionLimits,
+    now_ns: int,
 ) -> Trajectory:
-    """Plan 5 s of lane keeping from the present motion; `acceleration_mps2` is the demand in force.
+    """Plan 5 s from the present motion; `acceleration_mps2` is the demand in force, `objects` at the present instant.
 
     Raises:
         GeometryError: the lane is no line, or ends behind the vehicle.
     """
-    line = lane_line(lanes)
+    line = Polyline(lanes.centreline)
     speed = max(motion.speed_mps, 0.0)
-    path = join(line, motion, join_length(speed, settings), speed * PATH_S + PATH_MIN_M)
-    if path.known_m <= 0.0:
+    start = float(line.project(motion.pose[None, :2])[0][0])
+    reach = settings.widest_offset_m + vehicle.width_m / 2 + margins.vulnerable_margin_m
+    others = in_lane_coordinates(objects, line, reach, start, speed)
+    now = Situation(
+        motion, speed, acceleration_mps2, line, start, lanes, others, vehicle, settings, margins
+    )  # fmt: skip
+    choice, proposals = memory.choice, memory.proposals
+    if proposals is not None or choice is None:
+        choice = memory.choice = _choose(choice, proposals or _propose(None, now), now_ns)
+        memory.proposals = None
+    elif memory.due(now_ns):
+        memory.due_ns = max((memory.due_ns or 0) + nanoseconds(settings.period_s), now_ns + 1)
+        memory.proposals = _propose(choice, now)
+    lane = _lane(_rest(choice.lane.path, motion), now)
+    profile = _drive(lane, choice, now)
+    return Trajectory(lane.path, profile, tuple(lane.leads))
+
+
+def _propose(before: Choice | None, now: Situation) -> Proposals:
+    """Unroll all proposals from beside the vehicle on the path in force."""
+    settings, speed = now.settings, now.speed_mps
+    anchor, slope = (now.motion, None) if before is None else _anchor(before.lane.path, now.motion)
+    end = now.start_m + speed * WIDTH_S + WIDTH_M
+    targets = offsets(now.lanes, now.line.arc_lengths, now.start_m, end, now.vehicle, settings.widest_offset_m)
+    sides = [side for side, target in enumerate(targets) if side == 0 or target != 0.0]
+    beside = tuple(targets[side] for side in sides)
+    length = speed * PATH_S + PATH_MIN_M
+    paths = join_beside(now.line, anchor, join_length(speed, settings), length, beside, slope)
+    if paths[0].known_m <= 0.0:
         raise GeometryError("the observed lane ends behind the vehicle")
-    limits = np.interp(path.line_s_m, line.arc_lengths, lanes.speed_limit_mps)
-    rules, physics = speed_caps(path, limits, settings, vehicle)
-    leads = object_leads(path, objects, speed, vehicle, margins, settings.corridor_margin_m, line)
-    leads += signal_leads(path, lanes, speed, vehicle, settings)
-    leads = nearest_distinct(leads)
-    profile = _drive(speed, acceleration_mps2, rules, physics, leads, settings)
-    return Trajectory(path, profile, tuple(leads))
+    lanes = [_lane(path, now) for path in paths]
+    caps = [(lane.rules_mps, lane.physics_mps) for lane in lanes]
+    rollouts = unroll(speed, now.demand_mps2, caps, [lane.leads for lane in lanes], settings)
+    return Proposals(now, sides, beside, lanes, rollouts)
+
+
+def _choose(before: Choice | None, proposals: Proposals, now_ns: int) -> Choice:
+    """Score the proposals; stay with the side in force unless another is clearly better."""
+    now, settings = proposals.now, proposals.now.settings
+    paths = [lane.path for lane in proposals.lanes]
+    scores = score(
+        paths, proposals.rollouts, proposals.targets_m, now.others.objects, now.lanes, now.line, now.vehicle,
+        now.margins,
+    )  # fmt: skip
+    best = _stay_or_switch(before, scores, proposals.sides, settings, now_ns)
+    row, column = divmod(best, len(SHARES))
+    side = proposals.sides[row]
+    since_ns = before.since_ns if before is not None and before.side == side else now_ns
+    brakes = bool(scores.contact_s[best] <= settings.contact_brake_s)
+    return Choice(side, SHARES[column], proposals.lanes[row], since_ns, brakes)
+
+
+def _stay_or_switch(
+    before: Choice | None, scores: Scores, sides: list[int], settings: FallbackSettings, now_ns: int
+) -> int:
+    """Index of the proposal to drive. Another side must be better by a margin, and the last switch some time ago."""
+    best = int(np.argmax(scores.total))
+    if before is None or before.side not in sides:
+        return best
+    first = sides.index(before.side) * len(SHARES)
+    here = first + int(np.argmax(scores.total[first : first + len(SHARES)]))
+    held = now_ns - before.since_ns >= nanoseconds(settings.switch_hold_s)
+    better = scores.total[best] - scores.total[here] > settings.switch_margin
+    unsafe_here = scores.contact_s[here] < scores.contact_s[best]
+    return best if better and (held or unsafe_here) else here
+
+
+def _anchor(path: JoinedPath, motion: Motion) -> tuple[Motion, float | None]:
+    """Where a new path begins: beside the vehicle on the old one, with the slope of its offset from the line.
+
+    Where the vehicle has strayed, it begins at the vehicle.
+    """
+    place = _beside(path, motion)
+    if place is None:
+        return motion, None
+    x, y, heading = path.poses(np.array([place]))[0].tolist()
+    before, behind = np.interp([place, place + SPACING_M], path.s_m, path.offset_m)
+    anchor = dataclasses.replace(motion, x_m=x, y_m=y, heading_rad=heading)
+    return anchor, float(behind - before) / SPACING_M
+
+
+def _rest(path: JoinedPath, motion: Motion) -> JoinedPath:
+    """The path in force from beside the vehicle on."""
+    place = _beside(path, motion)
+    return path if place is None else after(path, place)
+
+
+def _beside(path: JoinedPath, motion: Motion) -> float | None:
+    """Arc length beside the vehicle; None where it is too far from the path or points elsewhere."""
+    x, y = path.x_m[:NEAR_POINTS] - motion.x_m, path.y_m[:NEAR_POINTS] - motion.y_m
+    index = int(np.argmin(x * x + y * y))
+    heading = float(path.heading_rad[index])
+    cos, sin = math.cos(heading), math.sin(heading)
+    dx, dy = float(x[index]), float(y[index])
+    turned = abs(math.remainder(motion.heading_rad - heading, 2 * math.pi))
+    if abs(dx * sin - dy * cos) > STRAYED_M or turned > STRAYED_RAD:
+        return None
+    return max(float(path.s_m[index]) - dx * cos - dy * sin, 0.0)
+
+
+def _lane(path: JoinedPath, now: Situation) -> Lane:
+    """A path with its caps, and the objects and signals to yield to on it, the nearest of each speed."""
+    found = lane_leads(path, now.others, now.speed_mps, now.vehicle, now.margins, now.settings.corridor_margin_m)
+    found += signal_leads(path, now.lanes, now.speed_mps, now.vehicle, now.settings)
+    allowed = np.interp(path.line_s_m, now.line.arc_lengths, now.lanes.speed_limit_mps)
+    return Lane(path, *speed_caps(path, allowed, now.settings, now.vehicle), nearest_distinct(found))
 
 
 def join_length(speed_mps: float, settings: FallbackSettings) -> float:
@@ -81,46 +252,15 @@ def join_length(speed_mps: float, settings: FallbackSettings) -> float:
     return max(settings.join_min_m, speed_mps * settings.join_time_s)
 
 
-def speed_caps(
-    path: JoinedPath, limits_mps: Array, settings: FallbackSettings, vehicle: VehicleGeometry
-) -> tuple[Array, Array]:
-    """Highest speed at every path point, (M,) each: what rules allow (limit, cap of the mode), and what is safe.
-
-    The latter is what curves and the lane's known end allow. Both look ahead: comfortable braking reaches each in time.
-    """
-    half = CURVATURE_WINDOW_M / 2
-    ahead = np.interp(path.s_m + half, path.s_m, path.heading_rad)
-    behind = np.interp(path.s_m - half, path.s_m, path.heading_rad)
-    span = np.minimum(path.s_m + half, path.s_m[-1]) - np.maximum(path.s_m - half, 0.0)
-    curvature = np.abs(ahead - behind) / np.maximum(span, SPACING_M)
-    curve = np.sqrt(settings.lateral_acceleration_mps2 / np.maximum(curvature, 1e-4))
-    front = vehicle.length_m - vehicle.rear_overhang_m
-    room = np.maximum(path.known_m - front - settings.sight_margin_m - path.s_m, 0.0)
-    sight = np.sqrt(2 * settings.sight_deceleration_mps2 * room)
-    rules = np.minimum(limits_mps, settings.speed_cap_mps)
-    slowing = settings.curve_deceleration_mps2
-    return _reachable(rules, path.s_m, slowing), np.minimum(_reachable(curve, path.s_m, slowing), sight)
-
-
-def _reachable(cap_mps: Array, s_m: Array, deceleration_mps2: float) -> Array:
-    """The cap lowered where braking must have begun: v^2 is at most v^2 later plus 2 a times the distance."""
-    potential = cap_mps**2 + 2 * deceleration_mps2 * s_m
-    allowed = np.minimum.accumulate(potential[::-1])[::-1] - 2 * deceleration_mps2 * s_m
-    return np.asarray(np.sqrt(np.maximum(allowed, 0.0)), np.float64)
-
-
-def _drive(
-    speed_mps: float,
-    acceleration_mps2: float,
-    rules_mps: Array,
-    physics_mps: Array,
-    leads: list[Lead],
-    settings: FallbackSettings,
-) -> SpeedProfile:
-    idm, rules, physics = settings.idm, rules_mps.tolist(), physics_mps.tolist()
+def _drive(lane: Lane, choice: Choice, now: Situation) -> SpeedProfile:
+    """The speed along a lane: free road, caps, leads with the emergency brake on top."""
+    settings, leads = now.settings, lane.leads
+    idm, rules, physics = settings.idm, (lane.rules_mps * choice.share).tolist(), lane.physics_mps.tolist()
     last = len(rules) - 1
 
     def law(time_s: float, distance_m: float, speed: float) -> tuple[float, float]:
+        if choice.brakes:
+            return -idm.clip_mps2, settings.emergency_jerk_mps3
         here = min(int(distance_m / SPACING_M), last)
         soon = min(int((distance_m + speed * CAP_LOOKAHEAD_S) / SPACING_M), last)
         safe = min(physics[here], physics[soon])
@@ -137,4 +277,4 @@ def _drive(
                 wanted, jerk = min(wanted, brake), settings.emergency_jerk_mps3
         return wanted, jerk
 
-    return roll(speed_mps, acceleration_mps2, law)
+    return roll(now.speed_mps, now.demand_mps2, law)

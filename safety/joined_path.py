@@ -25,8 +25,8 @@ class JoinedPath:
     """Points every `SPACING_M` of the followed line, starting at the vehicle.
 
     `s_m` (M,): arc length of the joined path from the vehicle; `x_m`, `y_m`, `heading_rad` (unwrapped),
-    `curvature_per_m`: (M,). `line_s_m` (M,): arc length on the followed line. `known_m`: arc length up to which the
-    line was given; beyond it the path goes straight on.
+    `curvature_per_m`: (M,). `line_s_m`, `offset_m` (M,): arc length on the followed line, and beside it, left positive.
+    `known_m`: arc length up to which the line was given; beyond it the path goes straight on.
     """
 
     s_m: Array
@@ -35,6 +35,7 @@ class JoinedPath:
     heading_rad: Array
     curvature_per_m: Array
     line_s_m: Array
+    offset_m: Array
     known_m: float
 
     @property
@@ -65,22 +66,57 @@ class JoinedPath:
         return np.stack([x, y, wrap_angle(np.interp(s_m, self.s_m, self.heading_rad))], axis=1)
 
 
+def after(path: JoinedPath, arc_m: float) -> JoinedPath:
+    """The rest of a path from an arc length on it."""
+    s = np.arange(0.0, max(path.s_m[-1] - arc_m, 2 * SPACING_M) + SPACING_M, SPACING_M)
+    at = s + arc_m
+    columns = (path.x_m, path.y_m, path.heading_rad, path.curvature_per_m, path.line_s_m, path.offset_m)
+    x, y, heading, curvature, line_s, offset = (np.interp(at, path.s_m, column) for column in columns)
+    beyond = np.maximum(at - path.s_m[-1], 0.0)
+    x, y = x + beyond * math.cos(heading[-1]), y + beyond * math.sin(heading[-1])
+    return JoinedPath(s, x, y, heading, curvature, line_s + beyond, offset, max(path.known_m - arc_m, 0.0))
+
+
 def join(line: Polyline, motion: Motion, join_m: float, length_m: float) -> JoinedPath:
     """Follow `line` for `length_m` from the vehicle's pose.
 
     The vehicle's offset from the line and its heading error decay over `join_m` as a cubic; the line's ends are
     extended straight.
     """
+    return join_beside(line, motion, join_m, length_m, (0.0,))[0]
+
+
+def join_beside(
+    line: Polyline, motion: Motion, join_m: float, length_m: float, targets_m: tuple[float, ...],
+    slope: float | None = None,
+) -> list[JoinedPath]:  # fmt: skip
+    """As `join`, once for each lateral offset from the line at which to follow it.
+
+    `slope`: the offset's present change per metre along the line, where it is known better than from the heading: a
+    heading held against a line of straight pieces is wrong by half a piece's turn.
+    """
     start, offset = _project(line, motion)
     direction = _heading(line, start)
     error = float(wrap_angle(motion.heading_rad - direction))
-    slope = math.tan(max(-HEADING_ERROR_MAX_RAD, min(HEADING_ERROR_MAX_RAD, error)))
+    if slope is None:
+        slope = math.tan(max(-HEADING_ERROR_MAX_RAD, min(HEADING_ERROR_MAX_RAD, error)))
     distance = np.arange(0.0, max(length_m, 2 * SPACING_M) + SPACING_M, SPACING_M)
     u = np.minimum(distance / join_m, 1.0)
-    shift = offset * (2 * u**3 - 3 * u**2 + 1) + slope * join_m * (u**3 - 2 * u**2 + u)
+    leaving, turning = 2 * u**3 - 3 * u**2 + 1, slope * join_m * (u**3 - 2 * u**2 + u)
     base, heading = _points(line, start + distance), _headings(line, start + distance)
-    x = base[:, 0] - np.sin(heading) * shift
-    y = base[:, 1] + np.cos(heading) * shift
+    known_m = max(line.length - start, 0.0)
+    left = np.stack([-np.sin(heading), np.cos(heading)])
+    paths = []
+    for target in targets_m:
+        shift = target + (offset - target) * leaving + turning
+        x, y = base.T + left * shift
+        paths.append(_through(x, y, motion, start + distance, shift, distance, known_m))
+    return paths
+
+
+def _through(
+    x: Array, y: Array, motion: Motion, line_s_m: Array, shift: Array, distance: Array, known_m: float
+) -> JoinedPath:
     x[0], y[0] = motion.x_m, motion.y_m
     steps = np.maximum(np.hypot(np.diff(x), np.diff(y)), 1e-6)
     s = np.concatenate([[0.0], np.cumsum(steps)])
@@ -88,8 +124,8 @@ def join(line: Polyline, motion: Motion, join_m: float, length_m: float) -> Join
     headings = np.interp(s, (s[:-1] + s[1:]) / 2, chords)
     first = motion.heading_rad + 2 * math.pi * round((chords[0] - motion.heading_rad) / (2 * math.pi))
     headings[0] = first
-    known = float(np.interp(max(line.length - start, 0.0), distance, s))
-    return JoinedPath(s, x, y, headings, np.gradient(headings, s), start + distance, known)
+    known = float(np.interp(known_m, distance, s))
+    return JoinedPath(s, x, y, headings, np.gradient(headings, s), line_s_m, shift, known)
 
 
 def along(line: Polyline, motion: Motion, length_m: float) -> JoinedPath:
@@ -102,7 +138,9 @@ def along(line: Polyline, motion: Motion, length_m: float) -> JoinedPath:
     s = np.arange(0.0, max(length_m, 2 * SPACING_M) + SPACING_M, SPACING_M)
     points, headings = _points(line, start + s), _headings(line, start + s)
     known = max(line.length - start, 0.0)
-    return JoinedPath(s, points[:, 0], points[:, 1], headings, np.gradient(headings, s), start + s, known)
+    return JoinedPath(
+        s, points[:, 0], points[:, 1], headings, np.gradient(headings, s), start + s, np.zeros(len(s)), known
+    )
 
 
 def _project(line: Polyline, motion: Motion) -> tuple[float, float]:

@@ -30,7 +30,7 @@ def predict(objects: ObjectSet, times_s: Array, line: Polyline | None) -> tuple[
 
     `line`: the ego lane's centreline, None if unknown.
     """
-    states, times = _without_sliding(objects), np.asarray(times_s, np.float64)
+    states, times = without_sliding(objects), np.asarray(times_s, np.float64)
     positions = states[None, :, :2] + times[:, None, None] * states[None, :, 3:5]
     headings = np.broadcast_to(states[None, :, 2], positions.shape[:2]).copy()
     velocities = np.broadcast_to(states[None, :, 3:5], positions.shape).copy()
@@ -56,7 +56,7 @@ def predict(objects: ObjectSet, times_s: Array, line: Polyline | None) -> tuple[
     return positions, headings, velocities
 
 
-def _without_sliding(objects: ObjectSet) -> Array:
+def without_sliding(objects: ObjectSet) -> Array:
     """The states (N, 7), slow wheeled objects' velocity turned into their heading."""
     states = objects.states
     heading = np.stack([np.cos(states[:, 2]), np.sin(states[:, 2])], axis=1)

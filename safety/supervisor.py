@@ -26,7 +26,7 @@ from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
-from onboard_vla.safety.fallback import Trajectory, keep_lane
+from onboard_vla.safety.fallback import LaneMemory, Trajectory, keep_lane
 from onboard_vla.safety.guards.actuators import ActuatorWatch
 from onboard_vla.safety.guards.cameras import camera_requests
 from onboard_vla.safety.guards.consistency import check_agreement
@@ -95,6 +95,7 @@ class Supervisor:
         self._doubtful: tuple[Reason, ...] = ()
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self._fallback: Trajectory | None = None
+        self._lane_memory = LaneMemory()
         self._fallback_ns: int | None = None
         self._fallback_fault: Reason | None = None
         self._emergency: Request | None = None
@@ -286,10 +287,9 @@ class Supervisor:
         """Plan lane keeping when it is due: at 20 Hz in standby, at every tick while it drives."""
         if motion is None or self._inputs.lanes is None:
             self._fallback, self._fallback_ns = None, None
+            self._lane_memory.forget()
             return
-        due = self._fallback_ns is None or now.monotonic_ns - self._fallback_ns >= nanoseconds(
-            self.config.fallback.period_s + (BUSY_S if self._busy else 0.0)
-        )
+        due = self._lane_memory.due(now.monotonic_ns - (nanoseconds(BUSY_S) if self._busy else 0))
         if due or self.state.mode is Mode.FALLBACK:
             self._plan_fallback(motion, now)
 
@@ -301,8 +301,9 @@ class Supervisor:
         demand = self._demand(motion, now)
         try:
             self._fallback = keep_lane(
-                motion, demand, lanes, objects, config.vehicle, config.fallback, config.collision
-            )
+                self._lane_memory, motion, demand, lanes, objects, config.vehicle, config.fallback, config.collision,
+                now.monotonic_ns,
+            )  # fmt: skip
             self._fallback_fault = None
         except GeometryError as error:
             self._fallback = None

@@ -47,7 +47,7 @@ class Measures:
     off_road: bool
     acceleration_step_mps2: float
     travelled_m: float
-    crept_m: float
+    creep_mps: float
     first_brake_s: float
     highest_mode: int
     time_gap_5th_s: float
@@ -100,7 +100,7 @@ def measure(run: Run, geometry: VehicleGeometry) -> Measures:
         off_road=bool(beyond.max(initial=-1.0) > EDGE_TOLERANCE_M),
         acceleration_step_mps2=float(np.abs(np.diff(demand)).max(initial=0.0)),
         travelled_m=float(arc[-1] - arc[0]),
-        crept_m=float(arc[later].max() - arc[later].min()) if later.any() else 0.0,
+        creep_mps=float(speed[later].max(initial=0.0)),
         first_brake_s=float(run.samples[braking[0]].time_s) if len(braking) else math.inf,
         highest_mode=max(s.mode for s in run.samples),
         time_gap_5th_s=time_gap,
@@ -123,7 +123,7 @@ def shortfalls(cell: Cell, measures: Measures, references: dict[str, ReferenceRe
         ("lateral jerk m/s3", m.lateral_jerk_mps3, need.lateral_jerk_mps3),
         ("offset m", m.offset_m, need.offset_m),
         ("acceleration step m/s2", m.acceleration_step_mps2, need.acceleration_step_mps2),
-        ("creep m/s", m.crept_m, need.creep_mps),
+        ("creep m/s", m.creep_mps, need.creep_mps),
         ("speed variance ratio", m.speed_variance_ratio, need.speed_variance_ratio),
     )
     found += [f"{name} {value:.2f} > {limit:g}" for name, value, limit in limits if limit is not None and value > limit]

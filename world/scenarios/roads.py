@@ -18,8 +18,8 @@ def curves() -> Iterator[Cell]:
     need = Requirement(lateral_mps2=3.0, lateral_jerk_mps3=5.0, offset_m=0.30)
     for radius, kmh in ((30.0, 40), (50.0, 50), (100.0, 70), (250.0, 100)):
         for side in (1.0, -1.0):
-            line = curve(side * radius, length_m=150.0 + 2.5 * radius + 100.0)
-            yield _road("S5", f"{side * radius:g}", line, kmh, need, 20.0, quick=radius in (30.0, 100.0))
+            line = curve(side * radius, length_m=150.0 + 4.0 * radius)
+            yield _road("S5", f"{side * radius:g}", line, kmh, need, 16.0, quick=radius in (30.0, 100.0), sight_m=80.0)
         yield _road("S5", f"s_{radius:g}", s_curve(radius), kmh, need, 20.0, quick=radius == 50.0)
 
 
@@ -68,6 +68,14 @@ def blocked_roads() -> Iterator[Cell]:
                 "S10", f"{name}_{kmh}", straight(), kmh, passes, 25.0, quick=kmh == 50, others=parked,
                 left_m=left, right_m=3.5,
             )  # fmt: skip
+    for edge, kmh in ((-1.7, 50), (-1.7, 30), (1.7, 50)):
+        # The parked car reaches so far into the lane that its middle is blocked.
+        parked = (Participant(80.0, edge, width_m=1.8),)
+        around = Requirement(least_gap_m=0.3, passes=True, braking_mps2=3.5, lateral_mps2=3.0)
+        yield _road(
+            "S10", f"around_{edge:+g}_{kmh}", straight(), kmh, around, 25.0, quick=True, others=parked,
+            left_m=3.5, right_m=3.5,
+        )  # fmt: skip
     parked_left = (Participant(80.0, 2.2, width_m=1.8),)
     yield _road(
         "S10", "parked_left_50", straight(), 50, passes, 25.0, quick=True, others=parked_left, left_m=3.5, right_m=3.5
@@ -98,7 +106,9 @@ def speed_range() -> Iterator[Cell]:
     """S13: free driving from 0 to 130 km/h, and starting on hills of 8 %."""
     for kmh in (0, 10, 30, 50, 80, 130):
         need = Requirement(jerk_mps3=4.13, braking_mps2=2.5, moves_m=20.0)
-        yield _road("S13", f"free_{kmh}", straight(), kmh, need, 12.0, quick=kmh in (0, 130), limit_mps=36.2)
+        yield _road(
+            "S13", f"free_{kmh}", straight(), kmh, need, 12.0, quick=kmh in (0, 130), limit_mps=36.2, sight_m=400.0
+        )
     for slope in (0.08, -0.08):
         need = Requirement(moves_m=20.0)
         yield _road("S13", f"hill_{slope:+g}", straight(), 0, need, 15.0, quick=True, slope=slope, limit_mps=10.0)
@@ -112,11 +122,11 @@ def _road(
     others: tuple[Participant, ...] = (), mu: float | None = None, limit_mps: float | None = None,
     start_m: float = 50.0, left_m: float = 2.5, right_m: float = 2.5, end_m: float | None = None,
     stop_at_s: float | None = None, planner_dies_s: float | None = None, planner_shift_m: float = 0.0,
-    slope: float = 0.0,
+    slope: float = 0.0, sight_m: float = 200.0,
 ) -> Cell:  # fmt: skip
     return Cell(
         family=family, name=name, parameters={"kmh": round(kmh, 2)}, speed_mps=kmh / 3.6, participants=others,
         requirement=need, duration_s=duration_s, line=line, start_m=start_m, limit_mps=limit_mps, left_m=left_m,
         right_m=right_m, end_m=end_m, friction=mu, stop_at_s=stop_at_s, planner_dies_s=planner_dies_s,
-        planner_shift_m=planner_shift_m, slope=slope, quick=quick, sight_m=200.0,
+        planner_shift_m=planner_shift_m, slope=slope, quick=quick, sight_m=sight_m,
     )  # fmt: skip

@@ -1,0 +1,161 @@
+"""Which proposal is best: no contact, on the drivable area, then time to collision, progress, comfort, lane keeping.
+
+The form is that of the extended PDM score (NAVSIM, Dauner et al. 2024): a product of what may not be violated, times a
+weighted mean of the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.road import LaneObservation
+from onboard_vla.safety.config import CollisionLimits
+from onboard_vla.safety.joined_path import JoinedPath
+from onboard_vla.safety.object_memory import ObjectSet
+from onboard_vla.safety.prediction import predict
+from onboard_vla.safety.proposals import SHARES, STEP_S, Rollouts, poses
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+EVERY = 3
+"""Steps between judged instants: 0.3 s, the spacing of the time-to-collision projections."""
+PROJECTIONS = (1, 2, 3)
+"""The time-to-collision term looks 0.3, 0.6 and 0.9 s ahead at constant speed."""
+TTC_WEIGHT, PROGRESS_WEIGHT, COMFORT_WEIGHT, LANE_WEIGHT = 5.0, 5.0, 2.0, 2.0
+LEAST_PROGRESS_M = 5.0
+"""Where nobody gets farther than this, all progress counts alike."""
+COMFORT_BRAKING_MPS2, COMFORT_LATERAL_MPS2 = 4.05, 4.89
+LANE_OFFSET_M = 0.5
+"""Farther from the centre than this is not lane keeping."""
+MOVING_MPS = 0.005
+CONTACT_MARGIN_M = 0.1
+NEVER_S = 99.0
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """`total` (K,) in 0 to 1; `contact_s` (K,): time of the first contact at fault, `NEVER_S` where there is none."""
+
+    total: Array
+    contact_s: Array
+
+
+def score(
+    paths: list[JoinedPath],
+    rollouts: Rollouts,
+    targets_m: tuple[float, ...],
+    objects: ObjectSet,
+    lanes: LaneObservation,
+    line: Polyline,
+    vehicle: VehicleGeometry,
+    margins: CollisionLimits,
+) -> Scores:
+    """Judge all proposals against those `objects`, at the present instant, that can matter."""
+    steps = np.arange(0, rollouts.distance_m.shape[1], EVERY)
+    distance, speed = rollouts.distance_m[:, steps], rollouts.speed_mps[:, steps]
+    contact, close = _contacts(poses(paths, distance), speed, objects, line, vehicle, margins)
+    off = np.repeat([drivable_m(path, lanes, line, vehicle) for path in paths], len(SHARES)) < distance[:, -1]
+    gone = distance[:, -1]
+    allowed = (contact >= NEVER_S) & ~off
+    best = float(gone[allowed].max(initial=0.0))
+    progress = gone / best if best > LEAST_PROGRESS_M else np.ones(len(gone))
+    curvature = np.repeat([np.abs(path.curvature_per_m).max() for path in paths], len(SHARES))
+    lateral = speed.max(axis=1) ** 2 * curvature
+    comfort = (rollouts.acceleration_mps2.min(axis=1) >= -COMFORT_BRAKING_MPS2) & (lateral <= COMFORT_LATERAL_MPS2)
+    keeps = np.repeat([abs(target) <= LANE_OFFSET_M for target in targets_m], len(SHARES))
+    weighted = TTC_WEIGHT * ~close + PROGRESS_WEIGHT * np.minimum(progress, 1.0)
+    weighted = weighted + COMFORT_WEIGHT * comfort + LANE_WEIGHT * keeps
+    total = weighted / (TTC_WEIGHT + PROGRESS_WEIGHT + COMFORT_WEIGHT + LANE_WEIGHT)
+    # Where contact is foreseen, later is better, and below every proposal without.
+    forbidden = np.where(off, 0.0, 0.01 * np.minimum(contact, 10.0) / 10.0)
+    return Scores(np.where(allowed, 0.1 + 0.9 * total, forbidden), contact)
+
+
+def drivable_m(path: JoinedPath, lanes: LaneObservation, line: Polyline, vehicle: VehicleGeometry) -> float:
+    """How far along the path the footprint stays on the drivable area; where it begins outside, that is forgiven."""
+    rows = slice(None, None, 2)
+    s, offset = path.line_s_m[rows], path.offset_m[rows]
+    turn = np.arctan(np.gradient(offset, s))
+    outside = np.full(len(s), -np.inf)
+    for reach in (vehicle.length_m - vehicle.rear_overhang_m, -vehicle.rear_overhang_m):
+        at, centre = s + reach, offset + reach * np.sin(turn)
+        known = at <= line.length
+        left = np.interp(at, line.arc_lengths, lanes.left_m)
+        right = np.interp(at, line.arc_lengths, lanes.right_m)
+        over = np.abs(centre - (left - right) / 2) + vehicle.width_m / 2 * np.cos(turn) - (left + right) / 2
+        outside = np.maximum(outside, np.where(known, over, -np.inf))
+    off = outside > max(float(outside[0]), 0.0) + 0.01
+    return float(path.s_m[rows][np.argmax(off)]) if off.any() else math.inf
+
+
+def _contacts(
+    ego: Array, speed: Array, objects: ObjectSet, line: Polyline, vehicle: VehicleGeometry, margins: CollisionLimits
+) -> tuple[Array, Flags]:
+    """First contact at fault (K,), and whether a constant-speed projection of any instant makes contact (K,)."""
+    count, instants = speed.shape
+    contact, close = np.full(count, NEVER_S), np.zeros(count, bool)
+    if not len(objects.states):
+        return contact, close
+    times = np.arange(instants + PROJECTIONS[-1]) * (EVERY * STEP_S)
+    places, turns, velocities = predict(objects, times, line)
+    cos, sin = np.cos(ego[..., 2]), np.sin(ego[..., 2])
+    x = ego[..., 0] + vehicle.centre_offset_m * cos
+    y = ego[..., 1] + vehicle.centre_offset_m * sin
+    for ahead in (0, *PROJECTIONS):
+        travel = speed * (ahead * EVERY * STEP_S)
+        rows = slice(ahead, ahead + instants)
+        margin = np.where(objects.vulnerable, margins.lateral_margin_m, CONTACT_MARGIN_M)
+        hit = _first_touch(
+            x + travel * cos, y + travel * sin, ego[..., 2], speed, places[rows], turns[rows], velocities[rows],
+            objects.states[:, 5:7], margin, vehicle,
+        )  # fmt: skip
+        if ahead == 0:
+            at = hit.argmax(axis=1)
+            contact = np.where(hit.any(axis=1), at * (EVERY * STEP_S), NEVER_S)
+        else:
+            close |= (hit & (speed > MOVING_MPS)).any(axis=1)
+    return contact, close
+
+
+def _first_touch(
+    x: Array, y: Array, heading: Array, speed: Array, places: Array, turns: Array, velocities: Array, sizes: Array,
+    margin: Array, vehicle: VehicleGeometry,
+) -> Flags:  # fmt: skip
+    """Where (K, T) the footprint touches an object at fault: ahead of the own centre, or no faster than oneself."""
+    half_length, half_width = vehicle.length_m / 2, vehicle.width_m / 2
+    reach = math.hypot(half_length, half_width) + margin + np.hypot(sizes[:, 0], sizes[:, 1]) / 2
+    dx, dy = places[None, ..., 0] - x[..., None], places[None, ..., 1] - y[..., None]
+    k, t, n = np.nonzero(dx * dx + dy * dy <= reach**2)
+    hit = np.zeros(x.shape, bool)
+    if not len(k):
+        return hit
+    cos, sin = np.cos(heading[k, t]), np.sin(heading[k, t])
+    along = dx[k, t, n] * cos + dy[k, t, n] * sin
+    across = dy[k, t, n] * cos - dx[k, t, n] * sin
+    turn = turns[t, n] - heading[k, t]
+    touching = boxes_touch(along, across, turn, half_length, half_width + margin[n], sizes[n, 0] / 2, sizes[n, 1] / 2)
+    their = velocities[t, n, 0] * cos + velocities[t, n, 1] * sin
+    fault = touching & ((along > 0.0) | (their < speed[k, t])) & (along > -half_length)
+    hit[k[fault], t[fault]] = True
+    return hit
+
+
+def boxes_touch(
+    along: Array, across: Array, turn: Array, half_length: float, half_width: Array | float, other_length: Array,
+    other_width: Array,
+) -> Flags:  # fmt: skip
+    """Separating-axis test of a box at the origin and boxes at (along, across), turned by `turn`; half sizes."""
+    cos, sin = np.cos(turn), np.sin(turn)
+    c, s = np.abs(cos), np.abs(sin)
+    apart = np.abs(along) > half_length + other_length * c + other_width * s
+    apart |= np.abs(across) > half_width + other_length * s + other_width * c
+    apart |= np.abs(along * cos + across * sin) > other_length + half_length * c + half_width * s
+    apart |= np.abs(across * cos - along * sin) > other_width + half_length * s + half_width * c
+    return np.asarray(~apart, bool)
