@@ -35,13 +35,14 @@ def camera_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[
 def _fault(camera: str, health: CameraHealth, inputs: Inputs, now: Now, config: SupervisorConfig) -> Reason | None:
     """What keeps this camera from being used."""
     limits = config.freshness
-    silent = seconds(now.monotonic_ns - health.received_ns)
-    silent_limit = inputs.camera_arrivals.silence_limit_s(camera, limits.verdict_s, now.stamp_ns)
-    if silent > silent_limit:
-        return Reason("CAMERA_SILENT", silent, silent_limit, f"{camera}: since the last verdict, s")
-    age, age_limit = seconds(now.stamp_ns - health.verdict.stamp_ns), silent_limit + limits.guard_heartbeat_s
-    if age > age_limit:
-        return Reason("CAMERA_STALE", age, age_limit, f"{camera}: age of the judged picture, s")
+    silent, age = seconds(now.monotonic_ns - health.received_ns), seconds(now.stamp_ns - health.verdict.stamp_ns)
+    if silent > limits.verdict_s or age > limits.verdict_s + limits.guard_heartbeat_s:
+        silent_limit = inputs.camera_arrivals.silence_limit_s(camera, limits.verdict_s, now.stamp_ns)
+        age_limit = silent_limit + limits.guard_heartbeat_s
+        if silent > silent_limit:
+            return Reason("CAMERA_SILENT", silent, silent_limit, f"{camera}: since the last verdict, s")
+        if age > age_limit:
+            return Reason("CAMERA_STALE", age, age_limit, f"{camera}: age of the judged picture, s")
     if not health.verdict.usable:
         reasons = health.verdict.reasons or (Reason("CAMERA_UNUSABLE", 1.0, 0.0, ""),)
         return _about(camera, reasons[0])
