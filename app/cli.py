@@ -14,11 +14,9 @@ import typer
 
 from onboard_vla import __version__
 from onboard_vla.app import config_commands, demo_commands, faults_commands
-from onboard_vla.core.errors import EnvironmentLacksError, OnboardVlaError
+from onboard_vla.core.errors import OnboardVlaError
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from rich.table import Table
 
 EXIT_ERROR = 1
@@ -27,6 +25,12 @@ EXIT_INTERNAL = 70
 """Exit status of a fault of ours (EX_SOFTWARE of sysexits.h)."""
 DEBUG = "--debug"
 BYTES_PER_MIB = 1024 * 1024
+EXTRAS = {
+    "export": ("onnx", "safetensors", "ml_dtypes"),
+    "world": ("numba", "matplotlib", "psutil"),
+    "train": ("torch", "transformers"),
+}
+"""Packages that commands import and that an extra brings; any other is one that every installation needs."""
 
 app = typer.Typer(
     name="onboard-vla",
@@ -99,7 +103,7 @@ def export(
 
     One that differs too much from the float32 model is refused. The checkpoint's own scenes are used if none are given.
     """
-    writer = _room("onboard_vla.export.bundle_writer", extra="export")
+    writer = importlib.import_module("onboard_vla.export.bundle_writer")
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -147,20 +151,8 @@ def _bundle_table(path: Path) -> Table:
 )
 def train(context: typer.Context) -> None:
     """Train the reference checkpoint (extra `train`); options are those of `onboard_vla.world.train`."""
-    status = _room("onboard_vla.world.train", extra="train").main(context.args)
+    status = importlib.import_module("onboard_vla.world.train").main(context.args)
     raise typer.Exit(status or 0)
-
-
-def _room(module: str, extra: str) -> ModuleType:
-    """Import a module, naming the extra to install if a package of another project is missing."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        missing = error.name or "a package"
-        if missing.startswith("onboard_vla"):
-            raise
-        message = f"this command needs {missing}, which is not installed: pip install 'onboard-vla[{extra}]'"
-        raise EnvironmentLacksError(message) from error
 
 
 def run(arguments: list[str]) -> int:
@@ -172,10 +164,26 @@ def run(arguments: list[str]) -> int:
         return stop.code if isinstance(stop.code, int) else EXIT_ERROR if stop.code else 0
     except (OnboardVlaError, OSError) as error:
         return _fail(error, str(error), EXIT_ERROR, debug)
+    except ModuleNotFoundError as error:
+        package = (error.name or "a package").split(".")[0]
+        if package == "onboard_vla":
+            return _fail_internally(error, debug)
+        message = f"this command needs {package}, which is not installed: {_installation(package)}"
+        return _fail(error, message, EXIT_ERROR, debug)
     except Exception as error:  # the last resort of the command line: one line instead of a traceback
-        message = f"internal error, {type(error).__name__}: {error}; run again with {DEBUG} and report it"
-        return _fail(error, message, EXIT_INTERNAL, debug)
+        return _fail_internally(error, debug)
     return 0
+
+
+def _installation(package: str) -> str:
+    """What brings a package."""
+    extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+    return f"pip install 'onboard-vla[{extra}]'" if extra else "`onboard-vla doctor` says what is missing"
+
+
+def _fail_internally(error: Exception, debug: bool) -> int:
+    message = f"internal error, {type(error).__name__}: {error}; run again with {DEBUG} and report it"
+    return _fail(error, message, EXIT_INTERNAL, debug)
 
 
 def _fail(error: BaseException, message: str, status: int, debug: bool) -> int:

@@ -1,12 +1,14 @@
 """The closed loop's one stepping function: the world as vehicle, cameras and sensors at the vehicle's end of a link.
 
-The same `ClosedLoop.step` runs in virtual time (lockstep.py) and in real time (demo.py); they differ in the clock that
-says when a step is due and in what stands behind the link: bodies in this process, or processes over ROS 2 or ZeroMQ.
+The same `ClosedLoop.step` runs in virtual time (lockstep.py) and in real time (demo_run.py); they differ in the clock
+that says when a step is due and in what stands behind the link: bodies in this process, or processes over ROS 2 or
+ZeroMQ.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,14 +21,16 @@ from onboard_vla.app.faults import BLACK_CAMERA, KILL_PROCESS, MILLISECOND_NS, S
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.safe_trajectory import ENGAGE, Engagement, OperatorCommand, SafeTrajectory
 from onboard_vla.core.vehicle_link import VehicleLink
 from onboard_vla.world.expert import Expert, expert_progress
+from onboard_vla.world.profiles import PROFILES
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
-from onboard_vla.world.sensors import Sensed, SensorModel
+from onboard_vla.world.sensors import SENSOR_KINDS, Sensed, SensorModel
 from onboard_vla.world.vehicle import VehicleGate
 from onboard_vla.world.world import World
 
@@ -249,6 +253,18 @@ class ClosedLoop:
     def _restamped(self, message: Sensed) -> Sensed:
         """The world's stamps count from its own zero; the processes' clock may not."""
         return dataclasses.replace(message, stamp_ns=self._clock.base.stamp_ns + message.stamp_ns)
+
+
+def require_known(profile: str, sensors: Sequence[str]) -> None:
+    """Refuse a scene that cannot be built, before anything costly is done for it.
+
+    Raises:
+        ConfigurationError: no such road profile, or no such kind of sensors.
+    """
+    if profile not in PROFILES:
+        raise ConfigurationError(f"--profile {profile!r}: expected one of {', '.join(PROFILES)}")
+    if unknown := [kind for kind in sensors if kind not in SENSOR_KINDS]:
+        raise ConfigurationError(f"--sensor {unknown[0]!r}: expected one of {', '.join(SENSOR_KINDS)}")
 
 
 def fill_in_expert(record: RunRecord, loop: ClosedLoop) -> None:

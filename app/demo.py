@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from onboard_vla.app.closed_loop import Scene
+from onboard_vla.app.closed_loop import Scene, require_known
 from onboard_vla.app.closed_loop_figures import figures_of
 from onboard_vla.app.closed_loop_json import compared_part, digest_of, run_json, write_json
 from onboard_vla.app.closed_loop_record import RunRecord, RunSettings
@@ -29,7 +29,6 @@ from onboard_vla.app.report.page import write_report
 from onboard_vla.app.report.picture import write_picture
 from onboard_vla.app.report.provenance import provenance_of
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
-from onboard_vla.world.profiles import PROFILES
 from onboard_vla.world.rig import default_rig
 
 
@@ -69,6 +68,7 @@ def run_demo(request: DemoRequest, console: Console) -> int:
         OnboardVlaError: no checkpoint, no such transport or profile: one line that says what to do.
     """
     _check(request)
+    transport = LOCKSTEP if request.lockstep else choose_transport(request.transport, console.print)
     prepared = None
     if request.planner == MODEL:
         prepared = prepare_with_progress(request.checkpoint, request.out, console, given=request.bundle)
@@ -76,7 +76,7 @@ def run_demo(request: DemoRequest, console: Console) -> int:
         require_cameras(prepared.path, default_rig())
     drive = _in_lockstep if request.lockstep else _in_real_time
     try:
-        record = drive(request, prepared, console)
+        record = drive(request, run_settings(request, transport), prepared, console)
     except NotDrivenError as error:
         outcome = INCONCLUSIVE if error.too_busy else PRECONDITION_MISSED
         console.print(f"{outcome} (exit {EXIT_STATUS[outcome]}): {error}", soft_wrap=True)
@@ -117,10 +117,7 @@ def run_settings(request: DemoRequest, transport: str) -> RunSettings:
 
 
 def _check(request: DemoRequest) -> None:
-    if request.profile not in PROFILES:
-        raise ConfigurationError(f"--profile {request.profile!r}: expected one of {', '.join(PROFILES)}")
-    if request.sensor not in ("perfect", "modelled"):
-        raise ConfigurationError(f"--sensor {request.sensor!r}: expected perfect or modelled")
+    require_known(request.profile, (request.sensor,))
     if request.bundle and request.checkpoint:
         raise ConfigurationError("--bundle and --checkpoint exclude each other: a given bundle is used as it is")
     if request.bundle and request.planner != MODEL:
@@ -129,12 +126,14 @@ def _check(request: DemoRequest) -> None:
         raise ConfigurationError(f"--planner {request.planner} runs in lock-step only: add --lockstep")
 
 
-def _in_lockstep(request: DemoRequest, prepared: PreparedBundle | None, console: Console) -> RunRecord:
+def _in_lockstep(
+    request: DemoRequest, settings: RunSettings, prepared: PreparedBundle | None, console: Console
+) -> RunRecord:
     planner, thresholds = planner_with_model(prepared) if prepared else planner_without_model(request.planner)
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("driving in virtual time", total=1.0)
         return run_lockstep(
-            run_settings(request, LOCKSTEP),
+            settings,
             planner,
             make_supervisor(thresholds),
             make_guard(),
@@ -142,16 +141,16 @@ def _in_lockstep(request: DemoRequest, prepared: PreparedBundle | None, console:
         )
 
 
-def _in_real_time(request: DemoRequest, prepared: PreparedBundle | None, console: Console) -> RunRecord:
+def _in_real_time(
+    request: DemoRequest, settings: RunSettings, prepared: PreparedBundle | None, console: Console
+) -> RunRecord:
     if prepared is None:
         raise ConfigurationError("a run in real time needs a bundle")
-    transport = choose_transport(request.transport, console.print)
-    settings = run_settings(request, transport)
     console.print(f"building the world: {request.profile}, seed {request.seed}")
     scene = Scene.build(request.seed, request.profile, request.sensor)
-    console.print(f"starting planner, camera guard and supervisor over {transport}")
+    console.print(f"starting planner, camera guard and supervisor over {settings.transport}")
     try:
-        running = start_processes(transport, prepared.path, prepared.thresholds, request.out / "logs")
+        running = start_processes(settings.transport, prepared.path, prepared.thresholds, request.out / "logs")
         try:
             with LiveView(console, settings.run_ns) as view:
                 return run_realtime(settings, scene, running, view, console.print)

@@ -23,6 +23,7 @@ SHAPING_ROOMS = ("core", "export", "kernels", "runtime")
 SHAPING_FILES = (".py", ".json", ".cpp", ".cu", ".cuh", ".h", ".hpp")
 SHAPING_PACKAGES = ("numpy", "onnx", "onnxruntime", "tokenizers")
 """Sources and packages that an export's content depends on, beside the checkpoint."""
+CHECKPOINT_CONFIG = "config.json"
 PRECISION = "int8"
 HASH_DIGITS = 12
 """Hex digits of a hash in a cache folder's name; the checkpoint's full hash is in the report."""
@@ -65,14 +66,14 @@ def checkpoint_hash(checkpoint: Path) -> str:
     """sha256 over names and contents of all files of a checkpoint folder.
 
     Raises:
-        CheckpointError: there is no such folder, or it is empty.
+        CheckpointError: there is no such folder, or it is no checkpoint's.
     """
-    files = sorted(path for path in checkpoint.rglob("*") if path.is_file()) if checkpoint.is_dir() else []
-    if not files:
+    if not (checkpoint / CHECKPOINT_CONFIG).is_file():
         raise CheckpointError(
-            f"no checkpoint in {checkpoint}: pass --checkpoint FOLDER, or make one: `python -m onboard_vla.world.train`"
+            f"no checkpoint in {checkpoint}: it has no {CHECKPOINT_CONFIG}; pass --checkpoint FOLDER as "
+            "save_pretrained writes it, or make one: `onboard-vla train`"
         )
-    return _hash_of(files, checkpoint)
+    return _hash_of(sorted(path for path in checkpoint.rglob("*") if path.is_file()), checkpoint)
 
 
 def tools_hash(rooms: Path = ROOMS) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from onboard_vla.app.closed_loop import Scene
+from onboard_vla.app.closed_loop import Scene, require_known
 from onboard_vla.app.closed_loop_figures import ForkChoice, RunFigures, figures_of
 from onboard_vla.app.closed_loop_json import compared_part, digest_of, write_json
 from onboard_vla.app.closed_loop_record import RunSettings
@@ -80,7 +80,12 @@ class Summary:
 
 
 def run_evaluation(request: EvaluateRequest, console: Console) -> int:
-    """Run all episodes, print the comparison, write JSON; 0 unless something could not run."""
+    """Run all episodes, print the comparison, write JSON; 0 unless something could not run.
+
+    Raises:
+        OnboardVlaError: no checkpoint, no such profile, sensors or planner: one line that says what to do.
+    """
+    require_known(request.profile, request.sensors)
     prepared = None
     if request.planner == MODEL:
         prepared = prepare_with_progress(request.checkpoint, request.out, console)

@@ -70,7 +70,7 @@ class _Child:
 
 
 class ProcessSet:
-    """Runs processes until `close`. Their output goes to `<log_directory>/<name>.log`.
+    """Runs processes until `close`. Their output goes to `<log_directory>/<name>.log`, anew in each run.
 
     A process that ends with status 2 was started wrongly and is not started again. All processes are started by one
     thread of this object, because the kernel ties a child's life to the thread that started it.
@@ -81,7 +81,7 @@ class ProcessSet:
             raise ConfigurationError(f"process names must differ, found {[spec.name for spec in specs]}")
         log_directory.mkdir(parents=True, exist_ok=True)
         self._log_directory = log_directory
-        self._children = {spec.name: _Child(spec, self.log_path(spec.name).open("ab")) for spec in specs}
+        self._children = {spec.name: _Child(spec, self.log_path(spec.name).open("wb")) for spec in specs}
         self._lock = threading.Condition()
         self._events: list[ProcessEvent] = []
         self._ending = False

@@ -18,6 +18,7 @@ TENSORRT_RTX_PACKAGES = ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12
 GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
 REFERENCE_FILES = ("config.json", "model.safetensors", "tokenizer.json", "codebook.npz", "prompt.json", "cameras.json")
 BYTES_PER_MB = 1_000_000
+NOT_USED = "with or without it, this version computes with ONNX Runtime on the processor"
 
 
 def python(machine: Machine) -> Finding:
@@ -70,19 +71,19 @@ def tensorrt(machine: Machine) -> Finding:
     """The engine of a vehicle."""
     version = _first_version(machine, TENSORRT_PACKAGES)
     if version or machine.has_module("tensorrt"):
-        return fine("tensorrt", version or "present, version unknown")
+        return fine("tensorrt", version or "present, version unknown", NOT_USED)
     remedy = "on Jetson it is part of JetPack (apt install nvidia-jetpack; let the environment see system packages)"
     if machine.architecture() == "x86_64":
         remedy = "on a machine with a GPU: pip install 'onboard-vla[trt]'"
-    return absent("tensorrt", "not installed", "no TensorRT engines; ONNX Runtime computes", remedy)
+    return absent("tensorrt", "not installed", f"no TensorRT engines; {NOT_USED}", remedy)
 
 
 def tensorrt_rtx(machine: Machine) -> Finding:
     """TensorRT's compiler front end that needs no GPU."""
     version = _first_version(machine, TENSORRT_RTX_PACKAGES)
     if version:
-        return fine("tensorrt_rtx", version)
-    consequence = "the graphs are not checked against TensorRT's compiler here"
+        return fine("tensorrt_rtx", version, NOT_USED)
+    consequence = f"the graphs are not checked against TensorRT's compiler; {NOT_USED}"
     return absent("tensorrt_rtx", "not installed", consequence, "x86-64 only: pip install 'onboard-vla[rtx]'")
 
 
@@ -92,9 +93,10 @@ def cuda_driver(machine: Machine) -> Finding:
     if not machine.loads_library("libcuda.so.1"):
         found = f"libcuda.so.1 does not load{f' ({tegra})' if tegra else ''}"
         remedy = "needs an NVIDIA GPU with its driver; on Jetson, JetPack"
-        return absent("cuda_driver", found, "no GPU: inference and decoding run on the processor", remedy)
+        return absent("cuda_driver", found, f"no GPU; {NOT_USED}", remedy)
     version = re.search(r"Kernel Module\s+(?:for \S+\s+)?(\S+)", machine.read("/proc/driver/nvidia/version") or "")
-    return fine("cuda_driver", f"libcuda.so.1, {tegra or (f'driver {version[1]}' if version else 'version unknown')}")
+    driver = tegra or (f"driver {version[1]}" if version else "version unknown")
+    return fine("cuda_driver", f"libcuda.so.1, {driver}", NOT_USED)
 
 
 def cuda_compiler(machine: Machine) -> Finding:

@@ -19,10 +19,10 @@ def failing_room(monkeypatch):
     """Makes `export` meet an error of the test's choice."""
 
     def choose(error):
-        def room(module, extra):
+        def load(module):
             raise error
 
-        monkeypatch.setattr(cli, "_room", room)
+        monkeypatch.setattr(cli.importlib, "import_module", load)
 
     return choose
 
@@ -90,18 +90,42 @@ def test_debug_shows_the_traceback_wherever_it_stands(failing_room, capsys, plac
     assert "BundleError: damaged" in error
 
 
-def test_a_missing_extra_is_named(monkeypatch, capsys):
-    monkeypatch.setattr(cli.importlib, "import_module", _without("onnx"))
+@pytest.mark.parametrize(
+    ("package", "command", "remedy"),
+    [
+        ("onnx", ["export", "somewhere", "--out", "elsewhere"], "pip install 'onboard-vla[export]'"),
+        ("onnx", ["demo", "--lockstep"], "pip install 'onboard-vla[export]'"),
+        ("numba", ["demo"], "pip install 'onboard-vla[world]'"),
+        ("numba", ["evaluate"], "pip install 'onboard-vla[world]'"),
+        ("onnxruntime", ["demo"], "`onboard-vla doctor` says what is missing"),
+    ],
+)
+def test_a_missing_package_is_named_with_what_brings_it(package, command, remedy, tmp_path):
+    program = (
+        f"import sys\nsys.modules[{package!r}] = None\nfrom onboard_vla.app import cli\nsys.exit(cli.run({command!r}))"
+    )
 
-    assert export() == 1
-    assert "needs onnx, which is not installed: pip install 'onboard-vla[export]'" in capsys.readouterr().err
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr == f"onboard-vla: this command needs {package}, which is not installed: {remedy}\n"
 
 
-def _without(package):
-    def load(module):
-        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+def test_training_without_torch_names_its_extra(failing_room, capsys):
+    failing_room(ModuleNotFoundError("No module named 'torch.nn'", name="torch.nn"))
 
-    return load
+    assert cli.run(["train", "--work", "somewhere"]) == 1
+    expected = "onboard-vla: this command needs torch, which is not installed: pip install 'onboard-vla[train]'\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_missing_module_of_our_own_is_a_fault_of_ours(failing_room, capsys):
+    failing_room(ModuleNotFoundError("No module named 'onboard_vla.nowhere'", name="onboard_vla.nowhere"))
+
+    assert export() == 70
+    assert "internal error, ModuleNotFoundError" in capsys.readouterr().err
 
 
 def test_a_folder_without_checkpoint_is_refused_in_one_line(tmp_path, capsys):

@@ -31,13 +31,15 @@ from onboard_vla.core.errors import CheckpointError, ConfigurationError, Environ
     ("arguments", "words"),
     [
         (["demo", "--profile", "moon"], "quiet_road"),
-        (["demo", "--sensor", "none"], "perfect or modelled"),
+        (["demo", "--sensor", "none"], "perfect, modelled"),
         (["demo", "--planner", "expert"], "--lockstep"),
         (["demo", "--lockstep", "--planner", "teacher"], "constant_velocity"),
         (["demo", "--checkpoint", "nowhere"], "no checkpoint in nowhere"),
         (["evaluate", "--seeds", "1,x"], "whole numbers"),
         (["evaluate", "--planner", "teacher"], "expected one of"),
-        (["evaluate", "--sensor", "none"], "perfect"),
+        (["evaluate", "--sensor", "none"], "perfect, modelled"),
+        (["evaluate", "--profile", "moon"], "quiet_road"),
+        (["demo", "--transport", "pigeon"], "ros, zmq, auto"),
     ],
 )
 def test_wrong_wish_is_answered_in_one_line(arguments, words, capsys, tmp_path):
@@ -46,6 +48,7 @@ def test_wrong_wish_is_answered_in_one_line(arguments, words, capsys, tmp_path):
     assert error.startswith("onboard-vla: ")
     assert words in error
     assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir()), "something was exported for a run that cannot be"
 
 
 class MachineWithoutRos(Machine):
@@ -112,9 +115,10 @@ def test_log_tail_joins_the_last_lines(tmp_path):
 
 
 def test_checkpoint_hash_changes_with_content_and_name(tmp_path):
-    with pytest.raises(CheckpointError, match="no checkpoint"):
-        checkpoint_hash(tmp_path)
     (tmp_path / "a").write_text("1")
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        checkpoint_hash(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
     first = checkpoint_hash(tmp_path)
     (tmp_path / "a").write_text("2")
     second = checkpoint_hash(tmp_path)
