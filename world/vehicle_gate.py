@@ -97,6 +97,10 @@ class VehicleGate:
         return 2.0 * left / distance_2
 
     def _accelerate(self, ego: EgoState, age_s: float) -> float:
+        """Feed-forward and speed feedback; in a stop, feedback never weakens the braking asked for.
+
+        A supervisor that stops because it doubts its speed may plan from a speed that the vehicle does not have.
+        """
         times, speeds, accelerations = self._path[:, 0], self._path[:, 4], self._path[:, 5]
         ahead = age_s + self._lead_s
         speed = float(np.interp(ahead, times, speeds))

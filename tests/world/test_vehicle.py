@@ -138,3 +138,16 @@ def test_gate_starts_from_standstill_along_a_gently_rising_speed():
     gate = VehicleGate()
     gate.follow(straight_trajectory(0.0, points=points), Now(0, 0))
     assert gate.control(ego_at(0.0), Now(0, 0)).acceleration_mps2 > 0.2
+
+
+@pytest.mark.parametrize("mode", [Mode.IN_LANE_STOP, Mode.EMERGENCY_STOP, Mode.STOPPED])
+def test_stop_that_was_planned_from_a_wrong_speed_brakes_no_less_than_it_says(mode):
+    """A supervisor that believes 5 m/s too much plans its stop from there; feedback alone would cancel the braking."""
+    times = np.arange(0.0, 5.05, 0.1)
+    zeros, speeds = np.zeros_like(times), np.maximum(20.0 - 6.0 * times, 0.0)
+    travelled = np.cumsum(speeds) * 0.1
+    points = np.column_stack([times, travelled, zeros, zeros, speeds, np.where(speeds > 0.0, -6.0, 0.0)])
+    gate = VehicleGate()
+    gate.follow(dataclasses.replace(straight_trajectory(0.0, points=points), mode=mode), Now(0, 0))
+    assert gate.control(ego_at(15.0), Now(0, 0)).acceleration_mps2 == pytest.approx(-6.0)
+    assert gate.control(ego_at(22.0), Now(0, 0)).acceleration_mps2 < -6.0
