@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.safe_trajectory import SHADOW, Engagement, SafeTrajectory
+from onboard_vla.core.safe_trajectory import SHADOW, Engagement, Mode, SafeTrajectory
 from onboard_vla.world.control import Control
 
 SILENCE_LIMIT_NS = nanoseconds(0.2)
@@ -109,4 +109,7 @@ class VehicleGate:
             return -1.0
         feed_forward = float(np.interp(ahead, times, accelerations)) if ahead <= times[-1] else 0.0
         expected = ego.speed_mps + ego.acceleration_mps2 * self._lead_s
-        return feed_forward + SPEED_GAIN_PER_S * (speed - expected)
+        feedback = SPEED_GAIN_PER_S * (speed - expected)
+        if self._trajectory is not None and self._trajectory.mode >= Mode.IN_LANE_STOP:
+            feedback = min(feedback, 0.0)
+        return feed_forward + feedback
