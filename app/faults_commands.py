@@ -28,6 +28,7 @@ def faults(
     json_path: Annotated[
         Path, typer.Option("--json", help="The report; the HTML report stands beside it.")
     ] = DEFAULT_JSON,
+    soak: Annotated[str, typer.Option(help="Instead: drive without faults for this long, such as 2h.")] = "",
     workers: Annotated[int | None, typer.Option(help="Worker processes; one per core.", min=1)] = None,
     golden: Annotated[bool, typer.Option(help="Also drive without faults.")] = True,
     real: Annotated[bool, typer.Option(help="Also break real processes, in real time.")] = True,
@@ -37,12 +38,14 @@ def faults(
 
     Exit status: 0 pass, 1 fail, 2 inconclusive or not complete.
     """
-    from onboard_vla.app.campaign.campaign import CampaignRequest, fault_list, run_campaign
+    from onboard_vla.app.campaign.campaign import CampaignRequest, fault_list, run_campaign, run_soak
     from onboard_vla.core.errors import ConfigurationError
 
     if list_faults:
         Console().print(fault_list())
         return
+    if soak:
+        raise typer.Exit(run_soak(soak, json_path, workers, Console()))
     if quick and everything:
         raise ConfigurationError("--quick and --all: expected one of them")
     if transport not in ("zmq", "ros"):

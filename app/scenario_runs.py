@@ -45,8 +45,8 @@ SAME_AS_OURS = Handicap(PERCEPTION_DELAY_TICKS * TICK_S, PERCEPTION_TICKS * TICK
 REFERENCES: dict[str, type[CarefulHuman] | type[Reg157Driver]] = {"careful_human": CarefulHuman, "reg157": Reg157Driver}
 NO_LIMIT_S = 600.0
 """L2 may last as long as it has to; the ladder's own limit is tested elsewhere."""
-SPEED_CAP_MPS = 40.0
-"""The fallback is tried beyond its cap of 50 km/h too."""
+SPEED_CAP_MPS = 130 / 3.6
+"""The fallback is tried beyond its cap of 50 km/h too, up to the operational domain's own limit."""
 
 
 @dataclass(frozen=True)

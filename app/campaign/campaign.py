@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from onboard_vla.app.campaign.document import document
+from onboard_vla.app.campaign.cells import CUT_IN_FAMILY, CellResult, cell_jobs, family_rows
+from onboard_vla.app.campaign.document import document, provenance
 from onboard_vla.app.campaign.fault_case import FAULTS
-from onboard_vla.app.campaign.figures import CampaignVerdict, case_rows, verdict_of
+from onboard_vla.app.campaign.figures import EXIT_STATUS, FAIL, PASS, CampaignVerdict, case_rows, verdict_of
 from onboard_vla.app.campaign.golden import ROADS, GoldenDrive, figures_of
 from onboard_vla.app.campaign.jobs import Result, all_jobs, quick_jobs, shard
 from onboard_vla.app.campaign.outcome import OUTCOMES
@@ -20,6 +21,8 @@ from onboard_vla.app.campaign.page import page
 from onboard_vla.app.campaign.real import RealJob, real_jobs, run_real
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.runner import AnyJob, GoldenJob, ResultStore, run_jobs
+from onboard_vla.app.campaign.soak import as_document, parse_duration, soak, soak_figures
+from onboard_vla.app.campaign.startup import start_ups
 from onboard_vla.app.campaign.table import CASES
 from onboard_vla.core.errors import ConfigurationError
 
@@ -70,6 +73,27 @@ def run_campaign(request: CampaignRequest, console: Console) -> int:
     return verdict.exit_status
 
 
+def run_soak(duration: str, json_path: Path, workers: int | None, console: Console) -> int:
+    """F30; returns the exit status.
+
+    Raises:
+        ConfigurationError: not a time.
+    """
+    seconds = parse_duration(duration)
+    with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("drives without a fault", total=None)
+        drives = soak(seconds, workers, lambda drive: bar.advance(task))
+    figures = soak_figures(drives)
+    json_path.parent.mkdir(parents=True, exist_ok=True)
+    content = {**as_document(drives, figures), "provenance": provenance()}
+    json_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for failure in figures.failures:
+        console.print(f"  {failure}", highlight=False)
+    outcome = FAIL if figures.failures else PASS
+    console.print(f"{outcome}: {figures.drives} drives, {figures.hours:.2f} h driven in {duration}; {json_path}")
+    return EXIT_STATUS[outcome]
+
+
 def planned_jobs(request: CampaignRequest) -> list[AnyJob]:
     """This shard's jobs."""
     unknown = [fault for fault in request.faults if fault not in FAULTS]
@@ -77,7 +101,7 @@ def planned_jobs(request: CampaignRequest) -> list[AnyJob]:
         raise ConfigurationError(f"no fault {', '.join(unknown)}: expected F1 to F30, see `onboard-vla faults --list`")
     injected = (all_jobs if request.everything else quick_jobs)(request.faults)
     index, count = request.shard
-    return [*shard(injected, index, count), *_golden_jobs(request)[index - 1 :: count]]
+    return [*shard(injected, index, count), *_other_jobs(request)[index - 1 :: count]]
 
 
 def report(request: CampaignRequest, store: ResultStore, missing: int, console: Console) -> CampaignVerdict:
@@ -86,15 +110,17 @@ def report(request: CampaignRequest, store: ResultStore, missing: int, console: 
     results.sort(key=lambda r: r.key)
     golden = sorted((r for r in store.results.values() if isinstance(r, GoldenDrive)), key=lambda d: (d.road, d.seed))
     real = sorted((r for r in store.results.values() if isinstance(r, RealResult)), key=lambda r: r.key)
+    cells = [r for r in store.results.values() if isinstance(r, CellResult)]
+    start_up = start_ups() if not request.faults or "F25" in request.faults else []
     figures = figures_of(golden) if golden else None
-    verdict = verdict_of(results, figures, real, missing)
+    verdict = verdict_of(results, figures, real, missing, family_rows(cells), start_up)
     asked = {
         "campaign": "all" if request.everything else "quick",
         "faults": ", ".join(request.faults) or "all",
         "shard": f"{request.shard[0]} of {request.shard[1]}",
         "jobs missing": missing,
     }
-    content = document(results, golden, figures, real, verdict, asked)
+    content = document(results, golden, figures, real, verdict, asked, cells, start_up)
     request.json_path.parent.mkdir(parents=True, exist_ok=True)
     request.json_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     html_path = request.json_path.with_suffix(".html")
@@ -105,7 +131,7 @@ def report(request: CampaignRequest, store: ResultStore, missing: int, console: 
     injected, off = content["counts"]["virtual_injections"], content["counts"]["virtual_injections_monitor_off"]
     console.print(
         f"{verdict.outcome}: {injected} injections in virtual time, {len(real)} on real processes, {off} with the "
-        f"monitor off, {len(golden)} golden drives; {request.json_path}, {html_path}"
+        f"monitor off, {len(cells)} scenario cells, {len(golden)} golden drives; {request.json_path}, {html_path}"
     )
     return verdict
 
@@ -144,6 +170,14 @@ def fault_list() -> Table:
     return table
 
 
+def _other_jobs(request: CampaignRequest) -> list[AnyJob]:
+    """Scenario cells and golden drives: the quick campaign has F21's few cells, the other every family's every cell."""
+    if request.faults and "F21" not in request.faults:
+        return _golden_jobs(request)
+    families = () if request.everything and not request.faults else (CUT_IN_FAMILY,)
+    return [*cell_jobs(quick=not request.everything, families=families), *_golden_jobs(request)]
+
+
 def _golden_jobs(request: CampaignRequest) -> list[AnyJob]:
     if not request.golden:
         return []
@@ -160,5 +194,5 @@ def _real_jobs(request: CampaignRequest) -> list[RealJob]:
 def _missing(request: CampaignRequest, store: ResultStore) -> int:
     """Jobs of the whole campaign, every shard's, that have no result yet."""
     injected = (all_jobs if request.everything else quick_jobs)(request.faults)
-    wanted = [*injected, *_golden_jobs(request), *_real_jobs(request)]
+    wanted = [*injected, *_other_jobs(request), *_real_jobs(request)]
     return sum(job.key not in store.results for job in wanted)

@@ -12,8 +12,9 @@ from typing import Any
 
 import jsonschema
 
+from onboard_vla.app.campaign.cells import CellResult, family_rows
 from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON, real_supervisor
-from onboard_vla.app.campaign.fault_case import FAULTS
+from onboard_vla.app.campaign.fault_case import FAULTS, NOT_BUILT
 from onboard_vla.app.campaign.figures import (
     CampaignVerdict,
     CaseRow,
@@ -24,6 +25,7 @@ from onboard_vla.app.campaign.figures import (
 from onboard_vla.app.campaign.golden import GoldenDrive, GoldenFigures
 from onboard_vla.app.campaign.jobs import CONTROL, Result
 from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.campaign.startup import StartUp
 from onboard_vla.app.report.provenance import machine_summary, versions
 
 FORMAT = 1
@@ -37,6 +39,8 @@ def document(
     real: Sequence[RealResult],
     verdict: CampaignVerdict,
     asked: dict[str, Any],
+    cells: Sequence[CellResult] = (),
+    start_ups: Sequence[StartUp] = (),
 ) -> dict[str, Any]:
     """Everything, valid under `report.schema.json`.
 
@@ -44,7 +48,8 @@ def document(
         jsonschema.ValidationError: a fault of ours.
     """
     on = [r for r in results if r.monitor == MONITOR_ON and r.fault != CONTROL]
-    ran = {r.fault for r in results} | {r.fault for r in real}
+    ran = {r.fault for r in results} | {r.fault for r in real} | ({"F21"} if cells else set())
+    ran |= {"F25"} if start_ups else set()
     content: dict[str, Any] = {
         "format": FORMAT,
         "outcome": verdict.outcome,
@@ -56,12 +61,16 @@ def document(
             "virtual_controls": sum(r.fault == CONTROL for r in results),
             "real_injections": len(real),
             "golden_drives": len(golden),
+            "scenario_cells": len(cells),
+            "start_ups": len(start_ups),
         },
         "asked": asked,
         "controls": {m: dataclasses.asdict(controls(results, m)) for m in (MONITOR_ON, MONITOR_OFF)},
         "rows": [_row(row) for row in case_rows(results)],
         "danger": [dataclasses.asdict(row) for row in danger_rows(results)],
-        "not_run": [fault for fault in FAULTS if not fault not in ran],
+        "not_run": {fault: NOT_BUILT.get(fault, "not asked for") for fault in FAULTS if fault not in ran},
+        "scenarios": [dataclasses.asdict(row) for row in family_rows(cells)],
+        "start_ups": [dataclasses.asdict(start) for start in start_ups],
         "golden": None if golden_figures is None else dataclasses.asdict(golden_figures),
         "golden_drives": [dataclasses.asdict(drive) for drive in golden],
         "real": [dataclasses.asdict(result) for result in real],

@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from onboard_vla.app.campaign.cells import FamilyRow
 from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON
 from onboard_vla.app.campaign.fault_case import DANGEROUS, FaultCase
 from onboard_vla.app.campaign.golden import GoldenFigures
 from onboard_vla.app.campaign.jobs import CONTROL, Result
 from onboard_vla.app.campaign.outcome import CRASH, FALSE_ALARM, GOOD, HANG, LATE, SILENT_UNSAFE, UNSAFE
+from onboard_vla.app.campaign.pairs import pair_case, pairs
 from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.campaign.startup import StartUp
 from onboard_vla.app.campaign.statistics import Times, clopper_pearson, times_of
 from onboard_vla.app.campaign.table import CASES
 
@@ -81,10 +84,14 @@ class CampaignVerdict:
 
 
 def case_rows(results: Sequence[Result]) -> list[CaseRow]:
-    """In the table's order; variants that did not run are left out."""
+    """In the table's order, pairs last; what did not run is left out."""
+    by_case: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        if result.monitor == MONITOR_ON:
+            by_case.setdefault((result.fault, result.variant), []).append(result)
     rows = []
-    for case in CASES:
-        mine = [r for r in results if r.key.startswith(f"{case.key}|") and r.monitor == MONITOR_ON]
+    for case in (*CASES, *(pair_case(*pair) for pair in pairs())):
+        mine = by_case.get((case.fault, case.variant), [])
         if not mine:
             continue
         outcomes = Counter(r.outcome for r in mine)
@@ -129,7 +136,12 @@ def controls(results: Sequence[Result], monitor: str) -> Share:
 
 
 def verdict_of(
-    results: Sequence[Result], golden: GoldenFigures | None, real: Sequence[RealResult], missing: int
+    results: Sequence[Result],
+    golden: GoldenFigures | None,
+    real: Sequence[RealResult],
+    missing: int,
+    families: Sequence[FamilyRow] = (),
+    start_ups: Sequence[StartUp] = (),
 ) -> CampaignVerdict:
     """Fail on any harm, crash, hang, late reaction, alarm too many, or danger not shown; else look what is missing."""
     rows = case_rows(results)
@@ -154,6 +166,8 @@ def verdict_of(
     if golden is not None:
         reasons += [f"golden drives: {failure}" for failure in golden.failures]
     reasons += [f"real {r.fault}/{r.variant} number {r.number}: {r.outcome}" for r in real if _bad(r)]
+    reasons += [f"{row.title}: {row.missed} of {row.cells} cells, {row.first}" for row in families if row.missed]
+    reasons += [f"F25/{start.variant}: {start.found}" for start in start_ups if not start.held]
     if reasons:
         return CampaignVerdict(FAIL, tuple(reasons))
     doubts = [f"real {r.fault}/{r.variant} number {r.number}: {r.detail}" for r in real if r.inconclusive]

@@ -11,8 +11,9 @@ from functools import lru_cache
 from typing import Any
 
 from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON, StartKey, drive_on, warmed_up
-from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, NUISANCE, STAY, FaultCase
+from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, NUISANCE, REACH, STAY, FaultCase
 from onboard_vla.app.campaign.outcome import first_harm, judge, rear_end_hits
+from onboard_vla.app.campaign.pairs import JOIN, decisive, pair_case, pairs
 from onboard_vla.app.campaign.situation import SPEEDS_MPS
 from onboard_vla.app.campaign.table import BY_KEY, CASES
 from onboard_vla.app.campaign.tamper import Tamper
@@ -29,6 +30,7 @@ INJECTIONS_PER_FAULT = 100
 QUICK_STARTS, ALL_STARTS = 1, 4
 """Different roads per speed."""
 SENSOR = "modelled"
+PAIR_PREFIX = "F29/"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def all_jobs(faults: Sequence[str] = ()) -> list[Job]:
             for speed in SPEEDS_MPS:
                 for number in range(each):
                     jobs += _pair(case, speed, number % ALL_STARTS, number)
+    if not faults or "F29" in faults:
+        jobs += pair_jobs()
     return [*_controls(ALL_STARTS, 5), *jobs]
 
 
@@ -117,17 +121,39 @@ def shard(jobs: Sequence[Job], index: int, count: int) -> list[Job]:
     return ordered[index - 1 :: count]
 
 
+def pair_jobs() -> list[Job]:
+    """F29: every pair once, at speeds in turn."""
+    return [
+        Job(f"{PAIR_PREFIX}{first.key}{JOIN}{second.key}", MONITOR_ON, SPEEDS_MPS[k % len(SPEEDS_MPS)], 0, 0)
+        for k, (first, second) in enumerate(pairs())
+    ]
+
+
+def injected(job: Job) -> tuple[FaultCase, tuple[FaultCase, ...]]:
+    """What is asked of a job, and the faults that it injects."""
+    if job.case == CONTROL_CASE.key:
+        return CONTROL_CASE, (CONTROL_CASE,)
+    if job.case.startswith(PAIR_PREFIX):
+        first, second = (BY_KEY[key] for key in job.case.removeprefix(PAIR_PREFIX).split(JOIN))
+        return pair_case(first, second), (first, second)
+    return BY_KEY[job.case], (BY_KEY[job.case],)
+
+
 def run_job(job: Job) -> Result:
     """Drive one injection and judge it."""
-    case = CONTROL_CASE if job.case == CONTROL_CASE.key else BY_KEY[job.case]
+    case, parts = injected(job)
     start = _start(StartKey(job.speed_mps, job.start + 1, job.monitor))
     duration = None if case.duration_ms is None else case.duration_ms * MILLISECOND_NS
-    stream, (injection,) = drive_on(start, (case.tamper,), job.seed, duration)
-    effect = injection.first_effect_ns
-    since = injection.memory.onset_ns if effect is None else effect
+    stream, injections = drive_on(start, [part.tamper for part in parts], job.seed, duration)
+    counting = decisive(*parts) if len(parts) == 2 and case.asks == REACH else (True,) * len(parts)
+    effects = [i.first_effect_ns for i, counts in zip(injections, counting, strict=True) if counts]
+    effect = min((at for at in effects if at is not None), default=None)
+    onset = injections[0].memory.onset_ns
+    since = onset if effect is None else effect
+    spoiled = frozenset(plan for i in injections for plan in i.bad_plans)
     if case.fault == CONTROL:
         effect = since
-    verdict = judge(case, stream, effect, frozenset(injection.bad_plans))
+    verdict = judge(case, stream, effect, spoiled)
     changes: list[tuple[float, int]] = []
     for item in stream.published:
         if item.received_ns >= since - 1000 * MILLISECOND_NS and (not changes or changes[-1][1] != item.mode):
@@ -143,7 +169,7 @@ def run_job(job: Job) -> Result:
         seed=job.seed,
         outcome=verdict.outcome,
         harm="" if harm is None else f"{harm.kind}: {harm.detail}",
-        effect_ms=None if effect is None else (effect - injection.memory.onset_ns) / MILLISECOND_NS,
+        effect_ms=None if effect is None else (effect - onset) / MILLISECOND_NS,
         detection_ms=verdict.detection_ms,
         handling_ms=verdict.handling_ms,
         highest=verdict.highest,

@@ -43,12 +43,19 @@ def page(content: dict[str, Any]) -> str:
         f"it then ends in a collision, off the road or over a red light. Without any fault: "
         f"{_share(content['controls']['off'])} with the monitor off, {_share(content['controls']['on'])} with it.</p>",
         _table([_danger_row(row) for row in content["danger"]], ("fault", "harmed", "95 % bounds", "dangerous")),
+        "<h2>Scenario families</h2>",
+        "<p>Driven by the fallback alone, under the real supervisor. Unavoidable: no reference driver of UN R157 "
+        "avoids contact with the same perception and actuators; such cells are counted, not left out.</p>",
+        _table([_family_row(row) for row in content["scenarios"]], FAMILY_COLUMNS),
+        "<h2>Starts with something wrong (F25)</h2>",
+        _table([(s["variant"], "yes" if s["held"] else "NO", s["found"]) for s in content["start_ups"]], START_COLUMNS),
         "<h2>Golden drives: no fault</h2>",
         _golden(content),
         "<h2>Real processes</h2>",
         _real(content["real"]),
         "<h2>Not run here</h2>",
-        _list([f"{fault}: {FAULTS[fault]}" for fault in content["not_run"]]) or "<p>Every fault ran.</p>",
+        _list([f"{fault} {FAULTS[fault]}: {why}" for fault, why in content["not_run"].items()])
+        or "<p>Every fault ran.</p>",
         "<h2>What this was made of</h2>",
         _table(_flat({**content["asked"], **content["provenance"]}), ("", "")),
         "<p>What a campaign does not show: docs/faults.md.</p>",
@@ -57,6 +64,18 @@ def page(content: dict[str, Any]) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">{head}<body>\n' + "\n".join(parts) + "\n</body></html>\n"
 
 
+FAMILY_COLUMNS = (
+    "",
+    "family",
+    "cells",
+    "avoidable",
+    "unavoidable",
+    "contacts where unavoidable",
+    "missed",
+    "upper 95 % bound",
+    "first missed",
+)
+START_COLUMNS = ("what is wrong", "refused or at L2", "found")
 OUTCOME_COLUMNS = ("fault", "variant", "class", "asked", "n", *OUTCOMES, "missed, 95 % bounds", "met by")
 TIME_COLUMNS = ("fault", "variant", "n", "FDTI p50/p95/max", "FRTI p50/p95/max", "FHTI p50/p95/max", "limit")
 
@@ -94,6 +113,11 @@ def _danger_row(row: dict[str, Any]) -> list[str]:
     bounds = f"{harmed['low']:.0%} to {harmed['high']:.0%}"
     name = f"{row['fault']}: {FAULTS[row['fault']]}"
     return [name, f"{harmed['events']} of {harmed['trials']}", bounds, "shown" if row["shown"] else "NOT SHOWN"]
+
+
+def _family_row(row: dict[str, Any]) -> list[str]:
+    numbers = ("cells", "avoidable", "unavoidable", "contacts_unavoidable", "missed")
+    return [row["family"], row["title"], *(str(row[name]) for name in numbers), f"{row['bound']:.1%}", row["first"]]
 
 
 def _reaction_plot(rows: Sequence[dict[str, Any]]) -> str:

@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from onboard_vla.app.campaign.cells import CellJob, CellResult, run_cell_job
 from onboard_vla.app.campaign.golden import GoldenDrive, drive_golden, golden_of_line
 from onboard_vla.app.campaign.jobs import Job, Result, run_job
 from onboard_vla.app.campaign.real_result import RealResult
@@ -34,8 +35,8 @@ class GoldenJob:
         return f"golden|{self.road}|{self.seed}"
 
 
-AnyJob = Job | GoldenJob
-AnyResult = Result | GoldenDrive | RealResult
+AnyJob = Job | GoldenJob | CellJob
+AnyResult = Result | GoldenDrive | RealResult | CellResult
 
 
 class ResultStore:
@@ -86,6 +87,8 @@ def run_any(job: AnyJob) -> AnyResult:
     """One job in this process."""
     if isinstance(job, GoldenJob):
         return drive_golden(job.road, job.seed, round(job.seconds * SECOND_NS))
+    if isinstance(job, CellJob):
+        return run_cell_job(job)
     return run_job(job)
 
 
@@ -95,6 +98,8 @@ def _read(path: Path) -> Iterator[AnyResult]:
             content = json.loads(line)
             if "golden" in content:
                 yield golden_of_line(content["golden"])
+            elif "cell" in content:
+                yield CellResult.of_content(content["cell"])
             elif "real" in content:
                 yield RealResult.of_content(content["real"])
             else:
