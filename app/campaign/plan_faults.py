@@ -124,7 +124,7 @@ PLAN_FAULTS: tuple[FaultCase, ...] = (
         note="ids past the codebook's end are the decoder's to refuse: the plan message holds codebook indices",
     ),
     _refused("F9", "ten of them", plan.moved(plan.random_tokens), DANGEROUS, provider=ALL_GUARDS),
-    _refused("F10", "in every plan", plan.moved(plan.one_token_replaced), DANGEROUS, provider=ALL_GUARDS),
+    _refused("F10", "in every plan", plan.moved(plan.one_token_replaced), ADVISORY, provider=ALL_GUARDS),
     _refused(
         "F11", "reverse, spin or slide", plan.moved(plan.infeasible_token), DANGEROUS, provider="kinematics guard"
     ),
