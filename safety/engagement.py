@@ -88,14 +88,13 @@ def _against_driving(
     if command == REARM:
         stood = _stood_s(state, now_ns)
         if stood < settings.standstill_s:
-            found.append(Reason("NOT_STANDING", max(stood, 0.0), settings.standstill_s, "standing still for, s"))
+            found.append(Reason("NOT_STANDING", stood, settings.standstill_s, "standing still for, s"))
         present = {r.reason.code for r in inputs.requests if r.level >= Mode.FALLBACK} | {r.code for r in own}
         for code in state.causes:
             if code in present:
                 found.append(Reason("CAUSE_PRESENT", 1.0, 0.0, f"{code} asked for the stop and is still there"))
     elif not inputs.has_fallback:
-        if asked > highest and not found:
-            found += own
+        found += own
         if state.shadow_passes < settings.shadow_passes:
             passes, needed = float(state.shadow_passes), float(settings.shadow_passes)
             found.append(Reason("SHADOW_PASSES", passes, needed, "plans in a row that passed: nothing else can drive"))
@@ -129,6 +128,6 @@ def _obey(command: str, state: LadderState, asked: Mode, now_ns: int, settings: 
 
 
 def _stood_s(state: LadderState, now_ns: int) -> float:
-    """Seconds of standstill; negative while the vehicle moves or its speed is unknown."""
+    """Seconds of standstill; 0 while the vehicle moves or its speed is unknown."""
     since = state.standstill_since_ns
-    return -1.0 if since is None else (now_ns - since) / 1e9
+    return 0.0 if since is None else (now_ns - since) / 1e9

@@ -37,7 +37,8 @@ def test_a_command_counts_once_and_not_after_a_newer_one(older_ms):
     orders = Orders(LIMITS)
     assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
     refused = orders.refuse_command(command(NOW.stamp_ns - older_ms * MS), NOW)
-    assert (refused.code, refused.measured) == ("COMMAND_REPEATED", older_ms / 1000)
+    assert (refused.code, refused.measured, refused.limit) == ("COMMAND_REPEATED", older_ms / 1000, 0.0)
+    assert refused.detail == "'engage': behind the newest command, s"
     assert orders.refuse_command(command(NOW.stamp_ns + 1), NOW) is None
 
 
@@ -52,7 +53,8 @@ def test_the_end_of_an_override_counts_in_order_alone():
     assert orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW)
     assert not orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW)
     assert not orders.accept_driver(DriverState(NOW.stamp_ns - 1, False), NOW)
-    assert not orders.accept_driver(DriverState(NOW.stamp_ns + S, False), NOW)
+    assert not orders.accept_driver(DriverState(NOW.stamp_ns + 6 * MS, False), NOW)
+    assert Orders(LIMITS).accept_driver(DriverState(NOW.stamp_ns + 5 * MS, False), NOW)
     assert orders.accept_driver(DriverState(NOW.stamp_ns + 1, False), NOW)
 
 
