@@ -1,4 +1,4 @@
-"""Wrong action tokens of the reference codebook: random plans, one wrong token, tokens that no car can drive (F9 to F11).
+"""Wrong action tokens of the reference codebook: random plans, one wrong token, tokens no car can drive (F9 to F11).
 
 The detection rates are those of this codebook; another one has others. Nothing here knows the model.
 """
