@@ -17,6 +17,7 @@ from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.safety.config import SIMULATION_PROFILE, FallbackSettings, LadderSettings, SupervisorConfig
 from onboard_vla.safety.friction import for_friction
+from onboard_vla.safety.operating_domain import OperationalDesignDomain
 from onboard_vla.safety.supervisor import Supervisor
 from onboard_vla.world.scenarios.cell import WHERE_REFERENCE_AVOIDS, Cell
 from onboard_vla.world.scenarios.families import cells
@@ -45,8 +46,8 @@ SAME_AS_OURS = Handicap(PERCEPTION_DELAY_TICKS * TICK_S, PERCEPTION_TICKS * TICK
 REFERENCES: dict[str, type[CarefulHuman] | type[Reg157Driver]] = {"careful_human": CarefulHuman, "reg157": Reg157Driver}
 NO_LIMIT_S = 600.0
 """L2 may last as long as it has to; the ladder's own limit is tested elsewhere."""
-SPEED_CAP_MPS = 130 / 3.6
-"""The fallback is tried beyond its cap of 50 km/h too, up to the operational domain's own limit."""
+SPEED_CAP_MPS = 40.0
+"""The fallback is tried beyond its cap of 50 km/h, up to 130 km/h and a little over."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,13 @@ def make_driver(cell: Cell) -> Supervisor:
     thresholds = None if cell.planner_dies_s is None else provisional_thresholds(CORE_HASH, "none")
     longest = NO_LIMIT_S if cell.stop_at_s is None else cell.stop_at_s
     ladder = LadderSettings(fallback_max_s=longest)
-    config = SupervisorConfig(profile=SIMULATION_PROFILE, thresholds=thresholds, fallback=fallback, ladder=ladder)
+    config = SupervisorConfig(
+        profile=SIMULATION_PROFILE,
+        thresholds=thresholds,
+        fallback=fallback,
+        ladder=ladder,
+        odd=OperationalDesignDomain(speed_max_mps=SPEED_CAP_MPS),
+    )
     return Supervisor(config)
 
 

@@ -12,7 +12,7 @@ from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
-from onboard_vla.safety.idm import Lead, required_deceleration
+from onboard_vla.safety.idm import Lead, closing_deceleration
 from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.ladder import Request
 from onboard_vla.safety.leads import nearest_distinct, object_leads
@@ -42,10 +42,13 @@ class HazardGate:
         return nearest_distinct(object_leads(path, objects, speed_mps, vehicle, self._collision, margin, lane))
 
     def watch(self, leads: tuple[Lead, ...], speed_mps: float, now_ns: int) -> Request | None:
-        """L4 when more than the emergency limit has been required for the confirmation time."""
+        """L4 when more than the emergency limit has been required for the confirmation time.
+
+        Required is what brings the vehicle down to a lead's own speed: behind a lead that drives on, the trajectory's
+        emergency brake does that as hard, and does not stop in the middle of the traffic.
+        """
         idm = self._fallback.idm
-        closing = [lead for lead in leads if speed_mps > lead.speed_mps]
-        required = max((required_deceleration(speed_mps, lead, idm) for lead in closing), default=0.0)
+        required = max((closing_deceleration(speed_mps, lead, idm) for lead in leads), default=0.0)
         if required <= self._stop.emergency_a_req_mps2 or speed_mps < 0.5:
             self._since_ns = None
             return None
