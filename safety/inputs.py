@@ -33,6 +33,7 @@ from onboard_vla.safety.guards.lanes import lanes_fault, lanes_place_fault, rout
 from onboard_vla.safety.guards.objects import OBJECTS_MAX, ObjectWatch, list_fault
 from onboard_vla.safety.guards.orders import Orders
 from onboard_vla.safety.guards.speed import SpeedComparison, ego_contradiction, ego_fault, wheel_fault
+from onboard_vla.safety.message_types import require_types
 from onboard_vla.safety.object_memory import ObjectMemory
 
 EGO, OBJECTS, LANES, ROUTE, PLANNER, GUARD, OPERATOR = (
@@ -49,6 +50,9 @@ WHEEL, SPEEDS, PLACE = "wheel", "speeds", "place"
 PENDING_PLANS = 3
 """Plans kept for one tick; a flood beyond that loses the oldest, as the newest is what counts."""
 PENDING_COMMANDS = 8
+
+MALFORMED = "INPUT_MALFORMED"
+"""A field of another type or shape. Of topics without a stored message, the next sound one ends it."""
 
 InputMessage = (
     EgoState
@@ -139,9 +143,14 @@ class Inputs:
         if topic is None:
             return
         try:
+            require_types(message)
             self._take(message, now, topic)
         except (TypeError, ValueError, AttributeError, IndexError, GeometryError) as error:
-            self.faults[topic] = Reason("INPUT_MALFORMED", 1.0, 0.0, f"{type(message).__name__}: {error}")
+            self.faults[topic] = Reason(MALFORMED, 1.0, 0.0, f"{type(message).__name__}: {error}")
+            return
+        standing = self.faults.get(topic)
+        if standing is not None and standing.code == MALFORMED and topic in (PLANNER, GUARD, OPERATOR):
+            del self.faults[topic]
 
     def _take(self, message: InputMessage, now: Now, topic: str) -> None:
         if isinstance(message, EgoState):

@@ -1,0 +1,93 @@
+"""Fields of a wrong type are a refused message, for every kind of message and every field."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.clock import Now
+from onboard_vla.core.ego import WheelSpeed
+from onboard_vla.core.objects import ObjectList
+from onboard_vla.core.plan import Heartbeat, PlanRejection
+from onboard_vla.core.road import Route, RouteCommand
+from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
+from onboard_vla.core.verdict import Reason, Verdict
+from onboard_vla.safety.inputs import TOPICS, Inputs
+from onboard_vla.safety.message_types import require_types
+
+from .driving_range import make_ego, make_object, make_plan, simulation_config, straight_poses
+from .fuzz_plans import random_scene
+
+NOW = Now(1_000_000_000, 1_000_000_000)
+LANES = random_scene(np.random.default_rng(1)).lanes(NOW.stamp_ns)
+MESSAGES = (
+    make_ego(NOW.stamp_ns),
+    WheelSpeed(NOW.stamp_ns, 10.0),
+    ObjectList(NOW.stamp_ns, (make_object(1.0, 2.0),)),
+    LANES,
+    Route("r", LANES.centreline, LANES.speed_limit_mps, (RouteCommand(0.0, 1.0, "keep forward"),)),
+    make_plan(NOW.stamp_ns, straight_poses()),
+    PlanRejection(1, NOW.stamp_ns, "CODE", "detail"),
+    Heartbeat("vla_planner", 1, 1, NOW.stamp_ns, 0, 0, True, ""),
+    Verdict("front", NOW.stamp_ns, 1, False, (Reason("X", 1.0, 0.0, ""),)),
+    OperatorCommand(NOW.stamp_ns, "engage"),
+    DriverState(NOW.stamp_ns, False),
+)
+FIELDS = [(message, field.name) for message in MESSAGES for field in fields(message)]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_sound_messages_are_accepted(message):
+    require_types(message)
+    Inputs(simulation_config()).receive(message, NOW)
+
+
+def named(value):
+    return value if isinstance(value, str) else type(value).__name__
+
+
+@pytest.mark.parametrize(("message", "name"), FIELDS, ids=named)
+@pytest.mark.parametrize("wrong", [None, object(), (None,), {1: 2}])
+def test_a_field_of_another_type_is_refused_by_name(message, name, wrong):
+    broken = replace(message, **{name: wrong})
+    with pytest.raises(TypeError, match=rf"{type(message).__name__}\.{name}: expected"):
+        require_types(broken)
+    inputs = Inputs(simulation_config())
+    inputs.receive(broken, NOW)
+    assert inputs.faults[TOPICS[type(message)]].code == "INPUT_MALFORMED"
+    assert not inputs.plans
+    assert not inputs.commands
+
+
+def test_elements_and_nested_fields_are_looked_at():
+    plan = make_plan(NOW.stamp_ns, straight_poses())
+    for broken in (
+        replace(plan, action_tokens=(1, "2")),
+        replace(plan, uncertainty=replace(plan.uncertainty, spread_m=0.5)),
+        replace(plan, stage_ms={"vision": "fast"}),
+        replace(plan, poses=np.array([["a", "b", "c"]])),
+        replace(plan, poses=np.array([[None, None, None]])),
+        Verdict("front", 1, 1, False, ("BLACK",)),
+        replace(make_ego(1), speed_mps=True),
+    ):
+        with pytest.raises(TypeError, match="expected"):
+            require_types(broken)
+
+
+def test_numpys_own_numbers_are_numbers():
+    require_types(make_ego(np.int64(5), speed_mps=np.float32(3.0), x_m=7))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sound"),
+    [(MESSAGES[5], MESSAGES[5]), (MESSAGES[7], MESSAGES[7]), (MESSAGES[8], MESSAGES[8]), (MESSAGES[9], MESSAGES[9])],
+    ids=named,
+)
+def test_a_sound_message_of_the_kind_ends_the_fault(wrong, sound):
+    inputs = Inputs(simulation_config())
+    inputs.receive(replace(wrong, stamp_ns=None), NOW)
+    assert len(inputs.faults) == 1
+    inputs.receive(sound, NOW)
+    assert not inputs.faults
