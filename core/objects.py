@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 VEHICLE, PEDESTRIAN, CYCLIST, STATIC = "vehicle", "pedestrian", "cyclist", "static"
-OBJECT_KINDS = (VEHICLE, PEDESTRIAN, CYCLIST, STATIC)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """mallopt(3) parameters."""
 FIRST_DOMAIN, LAST_DOMAIN = 10, 101
 """Domain ids to choose from: 0 is everyone's default, and ports above 101's fall into Linux's ephemeral range."""
-BOOTSTRAP_VARIABLES = ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH")
-"""Set by the ROS wheels for one virtual environment; wrong in a child that runs another Python."""
 
 
 def require_rclpy() -> None:
@@ -76,13 +74,6 @@ def apply_ros_environment(domain_id: int | None = None) -> int:
         libc.mallopt(M_MMAP_THRESHOLD, MALLOC_THRESHOLD_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, MALLOC_THRESHOLD_BYTES)
     return domain_id
-
-
-def without_bootstrap(environment: dict[str, str]) -> dict[str, str]:
-    """The environment for a child that runs a Python of another virtual environment with ROS wheels."""
-    if BOOTSTRAP_VARIABLES[0] not in environment:
-        return dict(environment)
-    return {name: value for name, value in environment.items() if name not in BOOTSTRAP_VARIABLES}
 
 
 _claims: list[int] = []

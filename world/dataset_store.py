@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import ConfigurationError
-from onboard_vla.world.dataset_episode import FRAMES, SAMPLE_STEPS, STEP_S
+from onboard_vla.world.dataset_episode import FRAMES
 
 Array = NDArray[Any]
 
@@ -90,6 +90,3 @@ def build_episodes(folder: Path, jobs: Sequence[tuple[str, int, float, bool]], c
         arrays = record_episode(world, renderer, pictures, seconds, seed, how)
         save_episode(episode_path(folder, profile, seed), arrays)
     return len(missing)
-
-
-FRAME_SPACING_S = SAMPLE_STEPS * STEP_S

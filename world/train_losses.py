@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from onboard_vla.core.codebook import Codebook
-from onboard_vla.world.train_layout import ACTION, END, FORK, REASONING, TEMPLATE
+from onboard_vla.world.train_layout import END, FORK, REASONING, TEMPLATE
 from onboard_vla.world.train_samples import Batch, Samples
 
 KIND_WEIGHTS = {TEMPLATE: 0.05, FORK: 0.5, REASONING: 0.1, END: 0.1}
@@ -66,6 +66,3 @@ def auxiliary_loss(predicted: Tensor, samples: Samples, batch_rows: np.ndarray, 
     """Huber loss of standardised auxiliary values (B, A)."""
     target = (torch.from_numpy(samples.targets[batch_rows]) - shift) * scale
     return functional.smooth_l1_loss(predicted, target, beta=0.3)
-
-
-ACTION_KIND = ACTION

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 COLLISION, OFF_ROAD, RED_LIGHT, STOPPED_WITHOUT_CAUSE = "collision", "off_road", "red_light", "stopped_without_cause"
-VIOLATION_KINDS = (COLLISION, OFF_ROAD, RED_LIGHT, STOPPED_WITHOUT_CAUSE)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from onboard_vla.ros_nodes.environment import (
     require_rclpy,
     ros_environment,
     unused_domain_id,
-    without_bootstrap,
 )
 from onboard_vla.ros_nodes.shared_memory import free_stale_segments
 
@@ -60,11 +59,6 @@ def test_domain_ids_differ_between_processes() -> None:
     other.communicate("\n", timeout=10)
     assert theirs not in ours
     assert len(ours) == 5
-
-
-def test_bootstrap_variables_are_dropped_only_where_the_wheels_set_them() -> None:
-    assert without_bootstrap({"LD_LIBRARY_PATH": "/x", "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1", "A": "b"}) == {"A": "b"}
-    assert without_bootstrap({"LD_LIBRARY_PATH": "/x"}) == {"LD_LIBRARY_PATH": "/x"}
 
 
 def test_missing_rclpy_is_one_line_that_says_what_to_do(monkeypatch) -> None:
