@@ -23,6 +23,7 @@ from onboard_vla.safety.input_config import (
     ClockLimits,
     LaneLimits,
     ObjectLimits,
+    SkewLimits,
     WheelLimits,
 )
 from onboard_vla.safety.operating_domain import OperationalDesignDomain
@@ -297,6 +298,7 @@ class SupervisorConfig(Validated):
     ego: EgoLimits = field(default_factory=EgoLimits)
     wheel: WheelLimits = field(default_factory=WheelLimits)
     clock: ClockLimits = field(default_factory=ClockLimits)
+    skew: SkewLimits = field(default_factory=SkewLimits)
     camera_arrivals: CameraArrivalLimits = field(default_factory=CameraArrivalLimits)
     objects: ObjectLimits = field(default_factory=ObjectLimits)
     lanes: LaneLimits = field(default_factory=LaneLimits)

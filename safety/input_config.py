@@ -32,6 +32,18 @@ class ClockLimits(Validated):
 
 
 @dataclass(frozen=True)
+class SkewLimits(Validated):
+    """Stamps of ego, objects and lanes against their learned age on arrival (cameras: `camera_guard`)."""
+
+    learn_s: float = limit(1.0, "s", "own: from the first message on", 0.1, 10.0)
+    window_s: float = limit(0.3, "s", "10.2 F16: found within 500 ms", 0.05, 2.0)
+    messages: int = limit(3, "messages", "own: all of the window's, so many at least", 2, 100)
+    skew_s: float = limit(0.07, "s", "10.2 F16: between 40 ms tolerated and 100 ms; ego L3, others L2", 0.02, 0.5)
+    tracked_s: float = limit(0.04, "s", "10.2 F16: tolerated; the learned age follows within it", 0.0, 0.1)
+    tracking: float = limit(0.002, "1", "own: share per message; 10 s at 50 Hz, 50 s at 10 Hz", 0.0, 0.1)
+
+
+@dataclass(frozen=True)
 class CameraArrivalLimits(Validated):
     """Pictures that do not come: one camera's loss is found fast where the link is clean, and without flapping else."""
 

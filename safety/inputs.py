@@ -33,6 +33,7 @@ from onboard_vla.safety.guards.lanes import lanes_fault, lanes_place_fault, rout
 from onboard_vla.safety.guards.objects import OBJECTS_MAX, ObjectWatch, list_fault
 from onboard_vla.safety.guards.orders import Orders
 from onboard_vla.safety.guards.speed import SpeedComparison, ego_contradiction, ego_fault, wheel_fault
+from onboard_vla.safety.guards.stamp_skew import StampSkew
 from onboard_vla.safety.message_types import require_types
 from onboard_vla.safety.object_memory import ObjectMemory
 
@@ -47,6 +48,8 @@ EGO, OBJECTS, LANES, ROUTE, PLANNER, GUARD, OPERATOR = (
 )
 WHEEL, SPEEDS, PLACE = "wheel", "speeds", "place"
 """The second speed source, the two held against each other, and the vehicle's place against the route."""
+SKEW_WATCHED = (EGO, OBJECTS, LANES)
+"""Topics whose stamps are held against their learned age on arrival."""
 PENDING_PLANS = 3
 """Plans kept for one tick; a flood beyond that loses the oldest, as the newest is what counts."""
 PENDING_COMMANDS = 8
@@ -125,6 +128,8 @@ class Inputs:
         self.clock = ClockWatch(config.clock)
         self.authority = AuthorityWatch(config.speakers, config.freshness.future_s)
         self._speeds = SpeedComparison(config.wheel)
+        self._skew = StampSkew(config.skew)
+        self.skews: dict[str, Reason] = {}
         self._route_line: Polyline | None = None
         self.arrivals: dict[str, Arrival] = {}
         self.pulses: dict[str, Pulse] = {}
@@ -332,6 +337,12 @@ class Inputs:
     def _accept(self, topic: str, stamp_ns: int, now: Now) -> None:
         self.arrivals[topic] = Arrival(stamp_ns, now.monotonic_ns)
         self.faults.pop(topic, None)
+        if topic in SKEW_WATCHED:
+            skew = self._skew.check(topic, stamp_ns, now)
+            if skew is not None:
+                self.skews[topic] = skew
+            else:
+                self.skews.pop(topic, None)
 
     def _note(self, topic: str, fault: Reason | None) -> None:
         """Keep what a comparison says now."""

@@ -49,6 +49,8 @@ def input_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[R
     requests += ego_requests(inputs, now, config)
     odometry_lost = EGO in inputs.faults or ego_age_s(inputs, now) > config.freshness.ego_stop_s
     requests += wheel_requests(inputs, odometry_lost, now, config) + inputs.clock.requests(now)
+    skews = inputs.skews.items()
+    requests += [Request(Mode.IN_LANE_STOP if topic == EGO else Mode.FALLBACK, reason) for topic, reason in skews]
     requests += inputs.object_watch.requests(now) + inputs.authority.requests(now)
     if config.perception == NOT_PERCEIVED:
         detail = "no objects, no lanes: nobody but the model sees the road, and there is no fallback"
