@@ -1,12 +1,20 @@
 """Which modules are mutated, and the fast unit suite that must notice.
 
-No closed loop and no process is in a suite: those would catch many mutants by accident, in minutes.
+No process is in a suite, and no closed loop where a unit test will do: those would catch many mutants by accident, in
+minutes.
 """
 
 from __future__ import annotations
 
-LADDER = ("test_ladder.py", "test_ladder_properties.py", "test_engagement.py", "test_takeover.py")
+LADDER = (
+    "test_ladder.py",
+    "test_ladder_limits.py",
+    "test_ladder_properties.py",
+    "test_engagement.py",
+    "test_takeover.py",
+)
 ROAD = ("test_road_and_collision.py", "test_room_and_crossing.py")
+MOTION = ("test_kinematics_guard.py", "test_guard_bounds.py")
 
 SUITES: dict[str, tuple[str, ...]] = {
     "ladder": LADDER,
@@ -16,18 +24,35 @@ SUITES: dict[str, tuple[str, ...]] = {
     "longitudinal": ("test_longitudinal.py",),
     "last_resort": ("test_last_resort.py",),
     "hazard_gate": ("test_hazard_gate.py",),
-    "guards.structure": ("test_structure_guard.py",),
+    "proposals": ("test_proposals.py",),
+    "scoring": ("test_proposals.py",),
+    "speed_caps": ("test_proposals.py",),
+    "guards.structure": ("test_structure_guard.py", "test_guard_bounds.py"),
+    "guards.worst": MOTION,
+    "guards.kinematics": MOTION,
     "guards.staleness": ("test_staleness_guard.py",),
-    "guards.kinematics": ("test_kinematics_guard.py",),
     "guards.consistency": ("test_consistency_guard.py",),
+    "guards.oscillation": ("test_oscillation_guard.py",),
     "guards.uncertainty": ("test_uncertainty_monitor.py",),
-    "guards.worst": ("test_kinematics_guard.py",),
+    "guards.second_opinion": ("test_second_opinion.py",),
     "guards.road": ROAD,
     "guards.collision": ROAD,
     "guards.forecast": ROAD,
     "guards.recoverability": ("test_recoverability.py",),
     "guards.freshness": ("test_inputs.py",),
+    "guards.cameras": ("test_inputs.py", "test_camera_arrivals.py"),
+    "guards.camera_arrivals": ("test_camera_arrivals.py",),
+    "guards.clock": ("test_clock_guard.py",),
+    "guards.clock_step": ("test_clock_guard.py",),
+    "guards.speed": ("test_speed_guards.py",),
+    "guards.wheel": ("test_speed_guards.py",),
+    "guards.objects": ("test_object_guards.py",),
+    "guards.lanes": ("test_lane_guards.py",),
+    "guards.authority": ("test_authority.py",),
+    "guards.orders": ("test_orders.py",),
+    "guards.actuators": ("test_actuators.py",),
     "rss": ("test_rss.py",),
     "criticality": ("test_criticality.py",),
+    "message_types": ("test_message_types.py",),
 }
 """Module below `onboard_vla.safety` -> files below `tests/safety`."""
