@@ -47,10 +47,11 @@ typecheck: $(VENV)/.test-installed
 unit: $(VENV)/.test-installed  ## Only the tests
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-benchmark: $(VENV)/.test-installed  ## Timings of planner, transports, supervisor, camera guard and renderer
+benchmark: $(VENV)/.test-installed  ## Timings of planner, kernels, transports, supervisor, camera guard and renderer
 	$(BIN)/python benchmarks/supervisor_cycle.py --json out/benchmark_supervisor.json
 	$(BIN)/python benchmarks/camera_guard.py
 	$(BIN)/python benchmarks/render.py
+	$(BIN)/python benchmarks/kernels.py --json out/benchmark_kernels.json
 	$(BIN)/python benchmarks/planner.py --json out/benchmark_planner.json
 	$(BIN)/python benchmarks/transport.py --json out/benchmark_transport.json
 
