@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.plan import Plan, PlanRejection
-from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.safety.config import ConsistencyLimits
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.guards.oscillation import PlanHistory, change_between
@@ -18,7 +16,6 @@ from onboard_vla.safety.plan_guard import PlanGuard
 
 from .driving_range import CORE_HASH, make_plan, simulation_config, straight_poses
 from .plans import STAMP, found, history, placed
-from .test_supervisor import codes, nominal
 
 LIMITS = ConsistencyLimits()
 CYCLE_NS = 200_000_000
@@ -110,70 +107,3 @@ def test_a_plan_that_another_guard_refuses_is_not_remembered():
         seen.append(found(guard.judge(make_plan(STAMP + k, poses), inputs, motion, None, now).reasons))
     assert seen[0] == seen[2] == set()
     assert "JUMP_SIDEWAYS" in seen[1]
-
-
-class TestInTheLoop:
-    """F12: plans that swing by a metre, or stop and go, are published twice at most; then L2."""
-
-    def drive(self, edits):
-        drive = nominal(10.0)
-        count = 0
-
-        def edit(plan):
-            nonlocal count
-            count += 1
-            return edits[count % 2](plan)
-
-        while drive.tick % 10:
-            drive.step()
-        begun = drive.plan_id
-        drive.edit[Plan] = edit
-        messages = [drive.step() for _ in range(50)]
-        first = next(k for k, m in enumerate(messages) if m.mode >= Mode.FALLBACK)
-        published = {m.plan_id for m in messages[: first + 1] if m.source == "model" and m.plan_id > begun}
-        return first * 0.02, published, messages
-
-    @staticmethod
-    def shifted(metres):
-        def edit(plan):
-            poses, fine = plan.poses.copy(), plan.fine_poses.copy()
-            poses[:, 1] += np.float32(metres) * np.minimum(np.arange(1, 11) / 4, 1.0).astype(np.float32)
-            fine[:, 1] += np.float32(metres) * np.minimum(np.arange(1, 51) / 20, 1.0).astype(np.float32)
-            return replace(plan, poses=poses, fine_poses=fine)
-
-        return edit
-
-    def test_swerving_by_a_metre_to_either_side(self):
-        waited, published, messages = self.drive([self.shifted(1.0), self.shifted(-1.0)])
-        assert len(published) <= 2
-        assert waited <= 0.64
-        assert "SWING_LATERAL" in {code for m in messages for code in codes(m)}
-
-    def test_stop_and_go_in_turns(self):
-        def stop(plan):
-            poses = straight_poses(10.0, -3.0)
-            made = make_plan(plan.stamp_ns, poses)
-            return replace(plan, poses=made.poses, fine_poses=made.fine_poses)
-
-        waited, published, messages = self.drive([stop, lambda plan: plan])
-        assert len(published) <= 2
-        assert waited <= 0.64
-        assert "SWING_LONGITUDINAL" in {code for m in messages for code in codes(m)}
-
-    def test_one_swerve_alone_leaves_the_model_at_the_wheel(self):
-        drive = nominal(10.0)
-        while drive.tick % 10:
-            drive.step()
-        edits = iter([self.shifted(0.9)])
-        drive.edit[Plan] = lambda plan: next(edits, lambda same: same)(plan)
-        drive.run(1.5)
-        assert drive.published[-1].source == "model"
-
-    def test_a_refused_plan_does_not_make_the_next_one_swing(self):
-        drive = nominal(10.0)
-        while drive.tick % 10:
-            drive.step()
-        edits = iter([lambda plan: PlanRejection(plan.plan_id, plan.stamp_ns, "X", "")])
-        drive.edit[Plan] = lambda plan: next(edits, lambda same: same)(plan)
-        drive.run(1.0)
-        assert drive.published[-1].source == "model"

@@ -11,12 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.ego import EgoState, VehicleGeometry
-from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation
-from onboard_vla.core.safe_trajectory import Engagement, Mode
-from onboard_vla.safety import supervisor as module
 from onboard_vla.safety.config import CollisionLimits, RecoveryLimits, RoadLimits, StalenessLimits, StopSettings
 from onboard_vla.safety.driving import plan_path
 from onboard_vla.safety.ego_history import Motion
@@ -29,7 +26,6 @@ from onboard_vla.safety.plan_guard import PlanGuard
 
 from .driving_range import CORE_HASH, make_object, make_plan, simulation_config, straight_poses
 from .plans import STAMP, found, history, placed
-from .test_supervisor import check_outputs, codes, nominal
 
 VEHICLE, LIMITS, STOP = VehicleGeometry(), RecoveryLimits(), StopSettings()
 FRONT = VEHICLE.length_m - VEHICLE.rear_overhang_m
@@ -178,52 +174,3 @@ class TestStoredStop:
         assert distance[-1] == pytest.approx(fine_stop(14.0, -1.0, 0.0, 14.0)[0], abs=0.01)
         assert speeds[-1] == 0.0
         assert demand.min() == -6.0
-
-
-PLANTED = ("step", "keep_lane", "points_of", "input_requests", "process_requests", "follow_plan", "output_fault",
-           "advance", "motion_on", "stop_path", "emergency_stop", "in_lane_stop")  # fmt: skip
-
-
-def test_with_the_planner_dead_the_ego_lost_and_every_step_failing_the_stored_stop_runs_to_standstill(monkeypatch):
-    drive = nominal(10.0)
-    drive.silent.add("planner")
-    drive.edit[EgoState] = lambda ego: None
-    drive.run(0.06)
-    last = drive.published[-1]
-    assert last.source == "model"
-    stored = drive.supervisor._stored
-
-    def broken(*_args, **_kwargs):
-        raise RuntimeError("planted")
-
-    for name in PLANTED:
-        monkeypatch.setattr(module, name, broken)
-    begun = drive.now.monotonic_ns
-    drive.run(4.0)
-    fresh = [m for m in drive.published if m.sequence > last.sequence]
-    assert drive.supervisor._stored is stored
-    assert stored.plan_id == last.plan_id
-    for k, message in enumerate(fresh):
-        assert (message.mode, message.source) == (Mode.EMERGENCY_STOP, "stop")
-        assert "INTERNAL_ERROR" in codes(message)
-        assert message.points == pytest.approx(stored.read(begun + k * 20_000_000, 51), abs=1e-12)
-    _, offset = Polyline(last.points[:, 1:3]).project(stored.points[:, 1:3])
-    assert np.abs(offset).max() < 1e-6
-    assert drive.vehicle.speed == 0.0
-    assert stored.points[:, 1].max() <= last.points[-1, 1]
-    assert abs(drive.vehicle.y) < 0.1
-    assert min(row[3] for row in drive.log) > -7.0
-    monkeypatch.undo()
-    drive.edit.clear()
-    drive.run(2.0)
-    assert drive.supervisor.state.engagement is Engagement.LATCHED
-    check_outputs(drive)
-
-
-def test_in_standby_nothing_is_stored():
-    drive = nominal(8.0)
-    assert drive.supervisor._stored is not None
-    drive.command("disengage")
-    drive.run(0.1)
-    assert drive.published[-1].source == "none"
-    assert drive.supervisor._stored is None

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onboard_vla.core.plan import FAST, SLOW, Plan
-from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.core.plan import FAST, SLOW
 from onboard_vla.safety.config import FallbackSettings
 from onboard_vla.safety.driving import plan_path
 from onboard_vla.safety.ego_history import Motion
@@ -16,9 +15,8 @@ from onboard_vla.safety.fallback import Trajectory
 from onboard_vla.safety.guards.second_opinion import DepthPair, Standby, standby_readings
 from onboard_vla.safety.longitudinal import roll
 
-from .driving_range import make_plan, straight_poses
+from .driving_range import straight_poses
 from .plans import STAMP, placed
-from .test_supervisor import codes, nominal
 
 CAP = FallbackSettings().speed_cap_mps
 
@@ -81,27 +79,3 @@ class TestDepths:
         pair = DepthPair()
         for _ in range(3):
             assert pair.readings(placed(straight_poses(), depth=FAST), STAMP) == {}
-
-
-def test_in_the_loop_a_plan_that_leaves_the_fallbacks_speed_reduces_and_says_why():
-    drive = nominal(8.0)
-    drive.limit_mps = 2.0
-    seen = []
-    for _ in range(100):
-        message = drive.step()
-        seen.append((message.mode, codes(message)))
-    assert any(mode is Mode.REDUCED and "STANDBY_SPEED" in found for mode, found in seen)
-
-
-def test_the_first_judged_plan_names_what_is_not_watched():
-    drive = nominal(8.0)
-    told = [r.detail for m in drive.published for r in m.reasons if r.code == "SIGNAL_ABSENT"]
-    assert [detail.split()[0] for detail in told] == ["vision_ood", "drift"]
-
-
-def test_plans_of_another_depth_pass_the_guard_all_the_same():
-    drive = nominal(8.0)
-    drive.edit[Plan] = lambda plan: replace(plan, depth=SLOW)
-    drive.run(1.0)
-    assert drive.published[-1].mode is Mode.NOMINAL
-    assert make_plan(STAMP, straight_poses()).depth == FAST
