@@ -107,6 +107,72 @@ def test_scores_below_the_reference_are_seen_too():
     assert blocks_until_alarm(monitor, independent(rng, 200, -2.0)) is not None
 
 
+def plain_capital(reference, values, seed):
+    """The Simple Jumper and its CUSUM in plain Python, without normalising: yields the rise over the least capital."""
+    random = np.random.default_rng(seed)
+    parts, least = [1 / 3, 1 / 3, 1 / 3], 1.0
+    for value in values:
+        above, equal = sum(r > value for r in reference), sum(r == value for r in reference)
+        p = (above + random.random() * (equal + 1)) / (len(reference) + 1)
+        total = sum(parts)
+        parts = [
+            (0.99 * c + 0.01 * total / 3) * (1 + bet * (p - 0.5)) for c, bet in zip(parts, (-1, 0, 1), strict=True)
+        ]
+        least = min(least, sum(parts))
+        yield math.log(sum(parts) / least)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.5, -1.5])
+def test_capital_and_alarm_equal_a_plain_evaluation(shift):
+    rng = np.random.default_rng(12)
+    reference = [float(round(value, 1)) for value in rng.normal(0.0, 1.0, 60)]
+    values = [float(round(value, 1)) for value in rng.normal(shift, 1.0, 150)]
+    monitor, alarmed = DriftMonitor(tuple(reference), seed=3), False
+    for k, (value, rise) in enumerate(zip(values, plain_capital(reference, values, 3), strict=True)):
+        monitor.add_block(value)
+        assert monitor._log_capital - monitor._least == pytest.approx(rise, abs=1e-9)
+        if not alarmed and rise >= math.log(1e4):
+            alarmed = True
+            assert monitor.alarm.measured == pytest.approx(rise / math.log(10.0))
+            assert f"after {k + 1} blocks" in monitor.alarm.detail
+        assert (monitor.alarm is not None) is alarmed
+    assert alarmed is (shift != 0.0)
+
+
+def test_the_seed_is_fixed_unless_given():
+    runs = [DriftMonitor((1.0,) * 20), DriftMonitor((1.0,) * 20, 0), DriftMonitor((1.0,) * 20, 1)]
+    for monitor in runs:
+        monitor.add_block(1.0)
+    assert runs[0]._log_capital == runs[1]._log_capital != runs[2]._log_capital
+
+
+class TestMedians:
+    TAIL = 8_000_000_000
+
+    def test_the_last_two_seconds_of_each_ten_count_if_five_plans_came(self):
+        stamps_ns = [self.TAIL + k for k in range(5)] + [self.TAIL + 10_000_000_000 + k for k in range(4)]
+        assert block_medians(stamps_ns, [1.0, 2.0, 3.0, 4.0, 9.0, 7.0, 7.0, 7.0, 7.0]) == (3.0,)
+
+    def test_where_a_tail_begins_and_ends(self):
+        inside = [self.TAIL, self.TAIL + 1, self.TAIL + 2, self.TAIL + 3, 9_999_999_999]
+        assert block_medians(inside, [1.0] * 5) == (1.0,)
+        assert block_medians([self.TAIL - 1, *inside[1:]], [1.0] * 5) == ()
+        assert block_medians([*inside[:4], 10_000_000_000], [1.0] * 5) == ()
+
+    def test_the_monitor_takes_the_same_values(self, monkeypatch):
+        rng = np.random.default_rng(4)
+        row, taken = rng.normal(0.0, 1.0, 500), []
+        monitor = DriftMonitor((1.0,) * 20)
+        monkeypatch.setattr(monitor, "add_block", taken.append)
+        for stamp_ns, score in zip(stamps(500), row, strict=True):
+            monitor.add(stamp_ns, float(score))
+        assert taken == list(block_medians(stamps(500), row.tolist()))[:4]
+
+    def test_lists_of_different_length_are_refused(self):
+        with pytest.raises(ValueError, match="shorter"):
+            block_medians([1, 2], [1.0])
+
+
 class TestBlocks:
     def test_one_value_per_ten_seconds_from_enough_plans(self):
         monitor = DriftMonitor((1.0,) * 20)

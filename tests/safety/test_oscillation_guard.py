@@ -10,7 +10,7 @@ import pytest
 from onboard_vla.core.clock import Now
 from onboard_vla.safety.config import ConsistencyLimits
 from onboard_vla.safety.ego_history import Motion
-from onboard_vla.safety.guards.oscillation import PlanHistory, change_between
+from onboard_vla.safety.guards.oscillation import Change, PlanHistory, change_between
 from onboard_vla.safety.inputs import Inputs
 from onboard_vla.safety.plan_guard import PlanGuard
 
@@ -107,3 +107,55 @@ def test_a_plan_that_another_guard_refuses_is_not_remembered():
         seen.append(found(guard.judge(make_plan(STAMP + k, poses), inputs, motion, None, now).reasons))
     assert seen[0] == seen[2] == set()
     assert "JUMP_SIDEWAYS" in seen[1]
+
+
+def seen_as(now=(0.0, 0.0), later=(0.0, 0.0), since_s=0.0):
+    """A change with these values (along, across) here and now and at 2 s; anything in between is huge."""
+    along, across = np.full(5, 99.0), np.full(5, 99.0)
+    (along[0], across[0]), (along[-1], across[-1]) = now, later
+    return Change(along, across, since_s)
+
+
+@pytest.mark.parametrize(
+    ("now", "since_s", "codes"),
+    [
+        ((0.0, 0.5), 0.0, set()),
+        ((0.0, 0.501), 0.0, {"SHIFT_LATERAL"}),
+        ((1.0, 0.0), 0.0, set()),
+        ((1.001, 0.0), 0.0, {"SHIFT_FORWARD"}),
+        ((-0.3, 0.0), 0.0, set()),
+        ((-0.301, 0.0), 0.0, {"SHIFT_BACK"}),
+        ((1.3749, 0.0), 0.5, set()),
+        ((1.3751, 0.0), 0.5, {"SHIFT_FORWARD"}),
+        ((-1.0499, 0.0), 0.5, set()),
+        ((-1.0501, 0.0), 0.5, {"SHIFT_BACK"}),
+    ],
+)
+def test_shifts_are_read_at_the_present_and_allow_for_what_has_passed_since(now, since_s, codes):
+    assert found(PlanHistory(LIMITS).check(seen_as(now, since_s=since_s))) == codes
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "codes"),
+    [
+        ((0.0, 0.7501), (0.0, -0.7501), {"SWING_LATERAL"}),
+        ((0.0, 0.75), (0.0, -0.7501), set()),
+        ((0.0, 0.7501), (0.0, -0.75), set()),
+        ((2.001, 0.0), (-2.001, 0.0), {"SWING_LONGITUDINAL"}),
+        ((2.0, 0.0), (-2.001, 0.0), set()),
+        ((2.001, 0.0), (-2.0, 0.0), set()),
+        ((2.001, 0.0), (0.0, -0.7501), set()),
+    ],
+)
+def test_swings_are_read_at_two_seconds_and_both_must_exceed_the_limit(first, second, codes):
+    memory = PlanHistory(LIMITS)
+    memory.remember(placed(straight_poses()), seen_as(later=first))
+    assert found(memory.check(seen_as(later=second))) == codes
+
+
+def test_a_change_is_remembered_for_exactly_the_plans_that_make_five():
+    for between, expected in ((3, {"SWING_LATERAL"}), (4, set())):
+        memory, plan = PlanHistory(LIMITS), placed(straight_poses())
+        for later in ((0.0, 0.8), *((0.0, 0.0),) * between):
+            memory.remember(plan, seen_as(later=later))
+        assert found(memory.check(seen_as(later=(0.0, -0.8)))) == expected

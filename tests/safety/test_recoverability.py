@@ -174,3 +174,67 @@ class TestStoredStop:
         assert distance[-1] == pytest.approx(fine_stop(14.0, -1.0, 0.0, 14.0)[0], abs=0.01)
         assert speeds[-1] == 0.0
         assert demand.min() == -6.0
+
+
+class TestFigures:
+    """Single figures of the stop, each against a formula written out here."""
+
+    def test_during_the_cycle_the_speed_rises_evenly_to_the_plans(self):
+        plan = replace(placed(straight_poses(10.0)), acceleration_mps2=np.zeros(11))
+        recovery, _, _ = judge(plan, motion_at(9.0))
+        assert recovery.poses[1, 0] == pytest.approx(9.0 * 0.1 + (10.0 - 9.0) / 0.2 * 0.1**2 / 2, abs=1e-6)
+        assert recovery.poses[2, 0] == pytest.approx((9.0 + 10.0) / 2 * 0.2, abs=1e-6)
+
+    @pytest.mark.parametrize("time_s", [0.5, 1.0, 1.5])
+    def test_halfway_it_is_where_braking_from_the_end_of_the_cycle_leads(self, time_s):
+        plan = replace(placed(straight_poses(10.0)), acceleration_mps2=np.zeros(11))
+        recovery, _, _ = judge(plan, motion_at(10.0))
+        v, a, x, dt = 10.0, 0.0, 2.0, 1e-4
+        for _ in range(round((time_s - 0.2) / dt)):
+            a = max(a - 12.65 * dt, -6.0)
+            x, v = x + v * dt, v + a * dt
+        assert recovery.poses[round(time_s * 10), 0] == pytest.approx(x, abs=0.02)
+
+    @pytest.mark.parametrize(("speed", "acceleration"), [(10.0, 0.0), (10.0, 2.0), (25.0, 0.0), (0.5, 0.0)])
+    def test_samples_and_horizon_reach_to_standstill_and_no_farther(self, speed, acceleration):
+        plan = placed(straight_poses(speed, acceleration), speed)
+        plan = replace(plan, acceleration_mps2=np.full(11, acceleration))
+        target = max(plan.speed_at(0.2), speed + 0.2 * acceleration)
+        lasts = 0.2 + (acceleration + 6.0) / 12.65 + target / 6.0
+        assert len(judge(plan, motion_at(speed, acceleration))[0].poses) == math.ceil(lasts / 0.1) + 1
+        expected = 0.2 + 9.0 / 12.65 + (speed + 3.0 * 0.2) / 6.0
+        assert stop_time(motion_at(speed), LIMITS, STOP) == pytest.approx(expected)
+
+    def test_both_are_bounded_by_the_samples(self):
+        short = RecoveryLimits(samples=20)
+        plan, motion = placed(straight_poses(30.0), 30.0), motion_at(30.0)
+        assert stop_time(motion, short, STOP) == pytest.approx(2.0)
+        assert len(recovery_of(plan_path(plan, motion), plan, motion, STAMP, short, STOP).poses) == 21
+
+    def test_more_than_the_kinematic_limit_is_not_taken_for_acceleration(self):
+        plan = replace(placed(straight_poses(10.0)), acceleration_mps2=np.zeros(11))
+        needed = {a: judge(plan, motion_at(10.0, a))[0].needed_m for a in (2.9, 3.0, 5.0, -9.0, -6.0)}
+        assert needed[2.9] < needed[3.0] == needed[5.0]
+        assert needed[-9.0] == needed[-6.0]
+
+    def test_backward_motion_counts_as_standstill(self):
+        plan = replace(placed(np.zeros((10, 3)), 0.0), acceleration_mps2=np.zeros(11))
+        assert judge(plan, motion_at(-1.0))[0].needed_m == pytest.approx(judge(plan, motion_at(0.0))[0].needed_m)
+        assert stop_time(motion_at(-1.0), LIMITS, STOP) == stop_time(motion_at(0.0), LIMITS, STOP)
+
+    def test_limits_themselves_pass(self):
+        plan, motion = placed(straight_poses(10.0)), motion_at(10.0)
+        recovery, path, _ = judge(plan, motion)
+        seen = forecast(ObjectSet.empty(), motion.pose[:2], 10.0, 3.0, None, CollisionLimits())
+        rest = (VEHICLE, LIMITS, RoadLimits(), StalenessLimits())
+        exact = replace(path, known_m=recovery.needed_m)
+        assert check_recovery(recovery, exact, plan, seen, None, None, *rest) is None
+        slow = replace(plan, speed_mps=np.full(11, 0.5))
+        short = replace(path, known_m=recovery.needed_m - 0.9)
+        assert check_recovery(recovery, short, slow, seen, None, None, *rest) is None
+
+    def test_the_reason_names_when_and_up_to_when(self):
+        plan, motion = placed(straight_poses(10.0)), motion_at(10.0)
+        recovery, _, reason = judge(plan, motion, [14.0, 0.0, 0.0, 0.0, 0.0, 4.6, 1.9])
+        assert reason.limit == pytest.approx((len(recovery.poses) - 1) * 0.1)
+        assert 0.7 <= reason.measured <= 1.3

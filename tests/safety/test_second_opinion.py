@@ -14,9 +14,10 @@ from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.fallback import Trajectory
 from onboard_vla.safety.guards.second_opinion import DepthPair, Standby, standby_readings
 from onboard_vla.safety.longitudinal import roll
+from onboard_vla.safety.placed_plan import place
 
-from .driving_range import straight_poses
-from .plans import STAMP, placed
+from .driving_range import make_plan, straight_poses
+from .plans import STAMP, history, placed
 
 CAP = FallbackSettings().speed_cap_mps
 
@@ -79,3 +80,60 @@ class TestDepths:
         pair = DepthPair()
         for _ in range(3):
             assert pair.readings(placed(straight_poses(), depth=FAST), STAMP) == {}
+
+
+class TestAnywhere:
+    FRAME = (30.0, -20.0, 0.7)
+
+    @pytest.mark.parametrize("offset", [0.6, -0.6])
+    def test_the_offset_does_not_depend_on_the_frame(self, offset):
+        x, y, heading = self.FRAME
+        kept = history(10.0, heading=heading, origin=(x, y))
+        plan = place(make_plan(STAMP, straight_poses()), kept)
+        motion = Motion(x, y, heading, 10.0, 0.0, 0.0)
+        path = plan_path(plan, motion)
+        moved = replace(path, x_m=path.x_m - offset * np.sin(heading), y_m=path.y_m + offset * np.cos(heading))
+        profile = roll(10.0, 0.0, lambda t, s, v: (0.0, 1e6))
+        found = standby_readings(plan, Standby(Trajectory(moved, profile, ()), 0.0, CAP), STAMP)
+        assert found["standby_lateral"].value == pytest.approx(0.6, abs=1e-3)
+        assert found["standby_speed"].value == pytest.approx(0.0, abs=1e-6)
+
+    def test_beside_a_path_that_turns_the_nearest_point_counts(self):
+        plan = placed(straight_poses())
+        ahead = standby()
+        path = ahead.trajectory.path
+        turned = np.where(path.s_m < 10.0, 0.0, 0.5)
+        y = np.concatenate([[0.0], np.cumsum(np.diff(path.s_m) * np.tan(turned[:-1]))])
+        bent = replace(path, y_m=y, heading_rad=turned)
+        found = standby_readings(plan, replace(ahead, trajectory=replace(ahead.trajectory, path=bent)), STAMP)
+        # 10 m beyond a bend of 0.5 rad, straight on is 10 sin(0.5) beside the new course.
+        assert found["standby_lateral"].value == pytest.approx(10.0 * np.sin(0.5), abs=0.3)
+
+    def test_an_old_standby_is_read_at_its_end(self):
+        found = standby_readings(placed(straight_poses()), standby(10.0, -1.0, age_s=4.0), STAMP)
+        assert found["standby_speed"].value == pytest.approx(5.0, abs=1e-6)
+
+    def test_a_plan_exactly_at_the_cap_is_compared(self):
+        plan = placed(straight_poses())
+        assert "standby_speed" in standby_readings(plan, standby(cap=plan.speed_at(2.0)), STAMP)
+
+
+class TestPairInTime:
+    def test_each_plan_is_read_at_its_own_age(self):
+        pair = DepthPair()
+        pair.readings(placed(straight_poses(), depth=FAST), STAMP)
+        slow = replace(placed(straight_poses(10.0, -1.0), depth=SLOW), stamp_ns=STAMP + 1_000_000_000)
+        found = pair.readings(slow, STAMP + 1_000_000_000)
+        assert found["slow_speed"].value == pytest.approx(2.0, abs=0.05)
+        poses = straight_poses()
+        poses[:, 1] = 0.2 * np.arange(1, 11)
+        sideways = replace(placed(poses, depth=SLOW), stamp_ns=STAMP + 1_000_000_000)
+        assert pair.readings(sideways, STAMP + 1_000_000_000)["slow_lateral"].value == pytest.approx(0.8, abs=0.02)
+
+    def test_a_plan_that_ends_before_the_instant_is_no_partner(self):
+        for extra_ns, there in ((0, True), (1, False)):
+            pair = DepthPair()
+            pair.readings(placed(straight_poses(), depth=FAST), STAMP)
+            found = pair.readings(placed(straight_poses(), depth=SLOW), STAMP + 3_000_000_000 + extra_ns)
+            assert (found != {}) is there
+            assert isinstance(found, dict)

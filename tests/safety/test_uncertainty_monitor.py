@@ -141,3 +141,39 @@ class TestVision:
 
     def test_a_distance_below_zero_is_no_distance(self):
         assert found(judge(signals(ood={"front": -0.1}), thresholds=with_vision()).reject) == {"DOUBT_RANGE"}
+
+
+class TestExactly:
+    """Values that are equal to a limit hold it; limits are chosen that float32 can hold."""
+
+    def limits(self, **values):
+        made = make_thresholds()
+        return replace(made, limits=tuple(replace(x, value=values.get(x.signal, x.value)) for x in made.limits))
+
+    def test_a_value_at_its_limit_is_no_alarm_and_one_at_the_exit_level_is_calm(self):
+        thresholds = self.limits(spread_reduce=0.5, spread_fallback=0.5, chosen_mass=0.25, outside_mass=0.03125)
+        monitor = DoubtMonitor(thresholds, 0.5)
+        doubt = monitor.judge(signals(spread=0.5, chosen=0.25, outside=0.03125), {})
+        assert (doubt.reject, doubt.reduce, doubt.calm) == ((), (), False)
+        calm = DoubtMonitor(thresholds, 0.5).judge(signals(spread=0.25, chosen=0.5), {})
+        assert calm.calm
+
+    def test_a_mass_of_one_is_calm_however_high_its_limit(self):
+        assert DoubtMonitor(self.limits(chosen_mass=0.9), 0.8).judge(signals(chosen=1.0), {}).calm
+
+    def test_without_thresholds_calm_means_that_nothing_is_refused(self):
+        assert DoubtMonitor(None, 0.8).judge(signals(), {}).calm
+        assert not DoubtMonitor(None, 0.8).judge(signals(outside=0.06), {}).calm
+
+    def test_what_is_missing_is_reported_as_none_of_one(self):
+        for uncertainty, thresholds in ((signals(), with_vision()), (signals(ood={"front": 0.1}), make_thresholds())):
+            reason = judge(uncertainty, thresholds=thresholds).reject[0]
+            assert (reason.measured, reason.limit) == (0.0, 1.0)
+
+    def test_the_least_of_all_cameras_must_be_a_distance(self):
+        doubt = judge(signals(ood={"front": -0.1, "back": 1.0}), thresholds=with_vision())
+        assert found(doubt.reject) == {"DOUBT_RANGE"}
+
+    def test_rounding_beyond_one_passes(self):
+        row = np.full(10, 1.0 + 0.0009765625, np.float32)
+        assert found(judge(replace(signals(), chosen_mass=row)).reject) == set()
