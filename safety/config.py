@@ -246,6 +246,7 @@ class LadderSettings(Validated):
 
     dwell_s: float = limit(2.0, "s", "6.2", 0.0, 60.0)
     clear_s: float = limit(5.0, "s", "6.1: L1 to L0", 0.0, 60.0)
+    handback_clear_s: float = limit(3.0, "s", "6.2: L2 to L1, nobody asks for L2 for so long", 0.0, 60.0)
     window: int = limit(3, "plans", "6.2", 1, 10)
     rejections: int = limit(2, "plans", "6.2: 2 of 3", 1, 10)
     shadow_passes: int = limit(10, "plans", "6.2", 1, 100)

@@ -138,10 +138,12 @@ def _descend(
     state = replace(state, clear_since_ns=clear_since)
     if now_ns - state.since_ns < nanoseconds(settings.dwell_s):
         return state, []
+    clear_ns = now_ns - clear_since
     if state.mode is Mode.FALLBACK:
-        if state.shadow_passes >= settings.shadow_passes and inputs.handback:
+        shown = state.shadow_passes >= settings.shadow_passes and inputs.handback
+        if shown and clear_ns >= nanoseconds(settings.handback_clear_s):
             return _change(state, Mode.REDUCED, now_ns, settings)
-    elif now_ns - clear_since >= nanoseconds(settings.clear_s):
+    elif clear_ns >= nanoseconds(settings.clear_s):
         return _change(state, Mode.NOMINAL, now_ns, settings)
     return state, []
 

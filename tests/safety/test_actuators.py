@@ -15,7 +15,7 @@ from onboard_vla.safety.input_config import ActuatorLimits
 
 from .driving_range import Mover, Range, arc_line, codes, simulation_config
 
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 TIMES = np.arange(51) * 0.1
 
 

@@ -14,7 +14,7 @@ from onboard_vla.safety.input_config import AuthorityLimits
 from .driving_range import Range, codes, simulation_config
 
 MS = 1_000_000
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 
 
 def watch():

@@ -22,7 +22,7 @@ from .driving_range import Range, codes, simulation_config
 MS = 1_000_000
 LIMITS = CameraArrivalLimits()
 CLEAN_S = 0.25
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 
 
 def arrivals(kept, jitter_ms=0.0, limits=LIMITS):

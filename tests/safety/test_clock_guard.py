@@ -70,7 +70,7 @@ class SteppedRange(Range):
         return Now(START_NS + self.tick * TICK_NS, START_NS + self.tick * TICK_NS + offset)
 
 
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 
 
 @pytest.mark.parametrize("ms", [-3000.0, -100.0, -50.0, 50.0, 100.0, 3000.0])

@@ -72,7 +72,7 @@ def test_outcomes_are_counted_across_ticks():
 
 
 def handback_state(**changes):
-    return engaged(L2, 0.0, **{"shadow_passes": 10, **changes})
+    return engaged(L2, 0.0, **{"shadow_passes": 10, "clear_since_ns": -3 * S, **changes})
 
 
 def test_handback_needs_dwell_passes_agreement_and_nobody_against():
@@ -83,6 +83,15 @@ def test_handback_needs_dwell_passes_agreement_and_nobody_against():
     assert after(handback_state(), 5.0, handback=False).mode == L2
     assert after(handback_state(), 5.0, handback=True, requests=asks(L2)).mode == L2
     assert after(handback_state(), 5.0, handback=True, requests=asks(L1)).mode == L1
+
+
+def test_handback_needs_three_clear_seconds():
+    state = after(handback_state(clear_since_ns=None), 10.0, handback=True)
+    assert (state.mode, state.clear_since_ns) == (L2, 10 * S)
+    assert after(state, 12.999, handback=True).mode == L2
+    assert after(state, 13.0, handback=True).mode == L1
+    interrupted = after(state, 12.9, handback=True, requests=asks(L2))
+    assert after(after(interrupted, 12.92, handback=True), 15.9, handback=True).mode == L2
 
 
 def test_handback_goes_to_reduced_never_to_nominal():

@@ -58,12 +58,12 @@ class TestOscillation:
         assert stepped(state, now_s, requests=asks(L1)).state.held is held
 
     def test_a_held_mode_is_entered_from_above_and_not_left_downwards(self):
-        above = engaged(L2, held=L1, shadow_passes=10)
+        above = engaged(L2, held=L1, shadow_passes=10, clear_since_ns=0)
         back = stepped(above, 10.0, handback=True)
         assert (back.state.mode, back.reasons) == (L1, ())
         still = stepped(engaged(L1, held=L1, clear_since_ns=0), 10.0)
         assert (still.state.mode, [r.code for r in still.reasons]) == (L1, ["OSCILLATION"])
-        assert stepped(engaged(L2, held=L2, shadow_passes=10), 10.0, handback=True).state.mode is L2
+        assert stepped(engaged(L2, held=L2, shadow_passes=10, clear_since_ns=0), 10.0, handback=True).state.mode is L2
 
     def test_staying_is_no_change(self):
         for mode, request in ((L0, L0), (L1, L1), (L2, L2)):

@@ -17,7 +17,9 @@ from onboard_vla.safety.ladder import LadderInputs, LadderState, PlanOutcome, Re
 
 S = 1_000_000_000
 TICK_NS = 20_000_000
-QUICK = LadderSettings(dwell_s=0.06, clear_s=0.1, shadow_passes=2, fallback_max_s=1.0, fallback_entries=100)
+QUICK = LadderSettings(
+    dwell_s=0.06, clear_s=0.1, handback_clear_s=0.04, shadow_passes=2, fallback_max_s=1.0, fallback_entries=100
+)
 CODES = st.sampled_from(["A", "B", "C"])
 REASONS = st.builds(Reason, CODES, st.just(1.0), st.just(0.0), st.just(""))
 REQUESTS = st.builds(Request, st.sampled_from(list(Mode)), REASONS, st.booleans())

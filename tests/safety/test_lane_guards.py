@@ -15,7 +15,7 @@ from onboard_vla.safety.input_config import LaneLimits
 from .driving_range import Range, arc_line, codes, simulation_config
 
 LIMITS = LaneLimits()
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 
 
 def line(y=0.0, turn=0.0, x0=-10.0):

@@ -24,7 +24,7 @@ SIMULATED = replace(
     profile="simulation",
     thresholds=make_thresholds(),
     odd=replace(SHIPPED.odd, areas=("test",), road_classes=("urban",)),
-    ladder=LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3),
+    ladder=LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3),
 )
 
 

@@ -11,13 +11,13 @@ from onboard_vla.core.conditions import LIGHTS, ROAD_CLASSES, WEATHERS, Operatin
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.safe_trajectory import Engagement, Mode
 from onboard_vla.safety.config import FallbackSettings, LadderSettings, SupervisorConfig
-from onboard_vla.safety.operating_domain import DomainWatch, OperationalDesignDomain
+from onboard_vla.safety.operating_domain import DomainWatch, OperationalDesignDomain, undeclared
 
 from .driving_range import DECLARED, Range, codes, make_thresholds, simulation_config
 
 S = 1_000_000_000
 HERE = OperatingConditions(10 * S, "urban", "day", "dry", "test")
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 
 
 def at(seconds, data_s=None):
@@ -57,6 +57,8 @@ def test_each_aspect_that_is_left_asks_for_its_mode(aspect, word, level, code):
     (request,) = watched.requests(5.0, at(10.1))
     assert request.outside
     assert aspect in request.reason.detail
+    figures = (0.0, 1.0) if word == "" else (1.0, 0.0)
+    assert (request.reason.measured, request.reason.limit) == figures
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])
@@ -83,6 +85,20 @@ def test_every_word_can_be_declared_and_then_is_inside(domain, words):
         assert asked(watch(replace(DECLARED, **{domain: (word,)}), replace(HERE, **{aspect: word}))) == []
     with pytest.raises(ConfigurationError, match=domain):
         OperationalDesignDomain(**{domain: ("another",)})
+
+
+def test_a_stamp_ahead_by_no_more_than_the_tolerance_is_believed():
+    assert asked(watch(message=replace(HERE, stamp_ns=HERE.stamp_ns + 5_000_000))) == []
+    assert asked(watch(message=replace(HERE, stamp_ns=HERE.stamp_ns + 5_000_001))) == [
+        (2, "ODD_CONDITIONS_FROM_FUTURE")
+    ]
+
+
+def test_missing_declarations_are_counted_and_named():
+    assert undeclared(DECLARED) is None
+    reason = undeclared(OperationalDesignDomain(lights=("day",)))
+    assert (reason.measured, reason.limit) == (3.0, 0.0)
+    assert reason.detail == "not declared: road_class, weather, area"
 
 
 def test_what_is_not_declared_need_not_be_known():

@@ -29,7 +29,7 @@ from .driving_range import (
     straight_poses,
 )
 
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 
 
 def nominal(speed=8.0, **config):

@@ -24,7 +24,7 @@ from onboard_vla.safety.supervisor import Supervisor
 
 from .driving_range import DECLARED, Mover, Range, codes, make_object, simulation_config
 
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 
 
 def turned_message(message, frame):

@@ -22,7 +22,7 @@ from onboard_vla.world.vehicle_gate import VehicleGate
 
 from .driving_range import Range, codes, make_ego, simulation_config
 
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
+QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 
 
 def ready(**config):

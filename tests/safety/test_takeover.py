@@ -64,7 +64,7 @@ def test_disengaging_is_an_answer_too():
 
 
 def test_what_recovers_by_itself_withdraws_the_request_without_an_answer():
-    state = replace(after(DRIVING, 1.0, L2), shadow_passes=10)
+    state = replace(after(DRIVING, 1.0, L2), shadow_passes=10, clear_since_ns=2 * S)
     state = after(state, 9.0, handback=True)
     assert (state.mode, takeover(state)) == (L1, (Takeover.NONE, 1.0, None))
     assert takeover(after(state, 10.0, L2)) == (Takeover.ADVISORY, 10.0, None)
