@@ -51,8 +51,6 @@ SUITES: dict[str, tuple[str, ...]] = {
     "guards.authority": ("test_authority.py",),
     "guards.orders": ("test_orders.py",),
     "guards.actuators": ("test_actuators.py",),
-    "guards.oscillation": ("test_oscillation_guard.py",),
-    "guards.second_opinion": ("test_second_opinion.py",),
     "drift": ("test_drift.py",),
     "rss": ("test_rss.py",),
     "criticality": ("test_criticality.py",),
