@@ -11,7 +11,8 @@ from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.world.scenarios.cut_in import cut_in
 from onboard_vla.world.scenarios.families import cells
 
-FAST = ("S1b", "S4", "S5", "S8", "S10")
+FAST = ("S1b", "S2", "S4", "S5", "S8", "S10")
+SLOW = ("S1", "S3", "S6", "S7", "S9", "S11", "S12", "S13")
 
 
 class Deaf:
@@ -72,7 +73,7 @@ def test_shards_cover_a_family_once_and_resume_where_they_stopped(tmp_path):
         run_cells("S8", 2, 2, out)
 
 
-@pytest.mark.parametrize("family", FAST)
+@pytest.mark.parametrize("family", [*FAST, *(pytest.param(family, marks=pytest.mark.slow) for family in SLOW)])
 def test_the_fallback_holds_the_quick_cells(family):
     outcomes = [run_cell(cell) for cell in cells(family, quick=True)]
     assert not {outcome.key: outcome.shortfalls for outcome in outcomes if outcome.shortfalls}

@@ -96,8 +96,9 @@ def switch_overs() -> Iterator[Cell]:
         radius = float(rng.choice([60.0, 100.0, 250.0])) * float(rng.choice([-1.0, 1.0]))
         kmh = float(rng.uniform(20, 50))
         shift = float(rng.uniform(-0.6, 0.6))
+        line = curve(round(radius), 90.0, 120.0 + 4.0 * abs(radius))
         yield _road(
-            "S12", f"{k:03d}", curve(round(radius), 90.0), kmh, need, phase + 4.0, quick=k < 6,
+            "S12", f"{k:03d}", line, kmh, need, phase + 4.0, quick=k < 4,
             planner_dies_s=phase, planner_shift_m=shift, limit_mps=min(kmh / 3.6, math.sqrt(2.0 * abs(radius))),
         )  # fmt: skip
 
