@@ -26,6 +26,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "hazard_gate": ("test_hazard_gate.py",),
     "proposals": ("test_proposals.py",),
     "scoring": ("test_proposals.py",),
+    "lane_leads": ("test_proposals.py",),
     "speed_caps": ("test_proposals.py",),
     "guards.structure": ("test_structure_guard.py", "test_guard_bounds.py"),
     "guards.worst": MOTION,
