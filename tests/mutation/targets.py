@@ -53,6 +53,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "guards.orders": ("test_orders.py",),
     "guards.actuators": ("test_actuators.py",),
     "drift": ("test_drift.py",),
+    "operating_domain": ("test_operating_domain.py",),
     "rss": ("test_rss.py",),
     "criticality": ("test_criticality.py",),
     "message_types": ("test_message_types.py",),
