@@ -69,7 +69,7 @@ class ObjectLimits(Validated):
     jumps: int = limit(3, "objects", "own: jumps (L2) or mixed-up identities (L1) within `window_s`", 1, 100)
     window_s: float = limit(1.0, "s", "own: ten lists", 0.1, 10.0)
     memory_s: float = limit(0.5, "s", "own: an identity unseen for longer may stand anywhere", 0.1, 5.0)
-    vanished: int = limit(3, "objects", "10.2 F19: confirmed ones gone at once, the list empty; L2", 1, 100)
+    vanished: int = limit(3, "objects", "10.2 F19: confirmed ones gone at once, the list empty; L1", 1, 100)
     vanished_near_m: float = limit(40.0, "m", "own: farther ones may leave the sight", 5.0, 200.0)
     vanished_hold_s: float = limit(2.0, "s", "own: as the ladder's dwell", 0.1, 60.0)
 

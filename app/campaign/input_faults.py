@@ -132,7 +132,7 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
         "F16", "vehicle's stamps -10 ms", EgoState, to.stamped(-10 * MS), Mode.REDUCED, 0.0, danger=NUISANCE, asks=STAY
     ),
     _input("F16", "vehicle's stamps -250 ms", EgoState, to.stamped(-250 * MS), L3, 500.0, "EGO_STALE"),
-    _input("F16", "vehicle's stamps -100 ms", EgoState, to.stamped(-100 * MS), L3, 500.0, "EGO_STALE", "EGO_SKEW"),
+    _input("F16", "vehicle's stamps -100 ms", EgoState, to.stamped(-100 * MS), L3, 500.0, "EGO_STALE", "EGO_SKEWED"),
     _input("F16", "vehicle's stamps +100 ms", EgoState, to.stamped(100 * MS), L3, 500.0, "STAMP_IN_FUTURE"),
     _input("F16", "vehicle's stamps -600 ms", EgoState, to.stamped(-600 * MS), L3, 500.0, "EGO_LOST", "EGO_STALE"),
     _input(
@@ -175,7 +175,8 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
         L3,
         1000.0,
         "EGO_SPEED_SOURCES",
-        "EGO_STUCK",
+        "EGO_SPEED_STUCK",
+        "EGO_ACCELERATION",
         note="only noticed once the vehicle's speed changes; the limit counts from the onset",
     ),
     _input(

@@ -70,7 +70,7 @@ class ObjectWatch:
         self._stamp_ns = clock(self._stamp_ns)
 
     def requests(self, now: Now) -> list[Request]:
-        """Jumps L2, mixed-up identities L1, vanished objects L2."""
+        """Jumps L2, mixed-up identities L1; vanished objects L1: the fallback would be blind where the model sees."""
         limits = self._limits
         while self._events and now.monotonic_ns - self._events[0][0] > nanoseconds(limits.window_s):
             self._events.popleft()
@@ -92,7 +92,7 @@ class ObjectWatch:
                 reason = Reason(
                     "OBJECTS_VANISHED", float(count), float(limits.vanished), "near objects gone in one list"
                 )
-                requests.append(Request(Mode.FALLBACK, reason))
+                requests.append(Request(Mode.REDUCED, reason))
         return requests
 
     def _watch_vanishing(self, confirmed: ObjectSet, here: Array | None, now: Now) -> None:

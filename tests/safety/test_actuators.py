@@ -7,15 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from onboard_vla.core.safe_trajectory import Mode
-from onboard_vla.safety.config import LadderSettings
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.guards.actuators import ActuatorWatch, lateral_offset
 from onboard_vla.safety.input_config import ActuatorLimits
 
-from .driving_range import Mover, Range, arc_line, codes, simulation_config
-
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 TIMES = np.arange(51) * 0.1
 
 
@@ -117,63 +112,3 @@ def test_the_offset_counts_left_positive_whatever_the_heading(turn):
     for along, aside in ((4.2, 0.7), (4.2, -0.7), (30.0, 0.4), (-5.0, -0.4)):
         assert lateral_offset(path, np.array([along, aside]) @ rotation) == pytest.approx(aside)
     assert lateral_offset(np.zeros((5, 2)), np.ones(2)) is None
-
-
-def nominal(speed=10.0, line=None):
-    road = Range(simulation_config(ladder=QUICK), line=line, speed=speed)
-    road.limit_mps = road.plan_speed = speed
-    road.engage(0.7)
-    road.run(2.2)
-    assert road.published[-1].mode is Mode.NOMINAL, codes(road.published[-1])
-    return road
-
-
-def actuator_codes(road, seconds):
-    begun = len(road.published)
-    road.run(seconds)
-    return {code for message in road.published[begun:] for code in codes(message) if code.startswith("ACTUATOR")}
-
-
-def test_ordinary_driving_in_every_mode_asks_for_nothing():
-    road = nominal()
-    assert actuator_codes(road, 5.0) == set()
-    road.plan_speed = 6.0
-    assert actuator_codes(road, 5.0) == set()
-    road.silent.add("planner")
-    assert actuator_codes(road, 5.0) == set()
-    road.silent.add("lanes")
-    assert actuator_codes(road, 8.0) == set()
-    assert road.vehicle.speed < 0.1
-
-
-def test_a_curve_an_emergency_stop_and_a_queue_ask_for_nothing():
-    road = nominal(6.0, arc_line(40.0, 400.0))
-    assert actuator_codes(road, 20.0) == set()
-    road = nominal(12.0)
-    road.movers = [Mover(road.vehicle.x + 40.0, vx=12.0, law=lambda t: -6.0 if t > 4.0 else 0.0)]
-    assert actuator_codes(road, 10.0) == set()
-
-
-@pytest.mark.parametrize(("share", "limit_s"), [(0.0, 2.5), (0.4, 3.5)])
-def test_weak_brakes_are_found_while_the_vehicle_stops(share, limit_s):
-    road = nominal(14.0)
-    follow = road.vehicle.follow
-    road.vehicle.follow = lambda message: (lambda d, c: (d if d > 0 else share * d, c))(*follow(message))
-    road.movers = [Mover(road.vehicle.x + 45.0)]
-    begun = road.tick
-    for _ in range(round(limit_s * 50)):
-        if any(code in ("ACTUATOR_FAST", "ACTUATOR_LAG") for code in codes(road.step())):
-            return
-    raise AssertionError(f"not within {limit_s} s after tick {begun}: {codes(road.published[-1])}")
-
-
-def test_steering_that_is_stuck_is_found_in_a_curve():
-    road = nominal(8.0, arc_line(40.0, 400.0))
-    follow = road.vehicle.follow
-    road.vehicle.follow = lambda message: (follow(message)[0], 0.0)
-    for _ in range(400):
-        if "ACTUATOR_LATERAL" in codes(road.step()):
-            break
-    message = road.published[-1]
-    assert "ACTUATOR_LATERAL" in codes(message)
-    assert message.mode >= Mode.IN_LANE_STOP

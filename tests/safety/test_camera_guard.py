@@ -221,3 +221,17 @@ def test_a_step_of_the_clock_costs_two_pictures_at_most(step_s):
         found.append(guard.check(CameraFrame("front", stamp, k, scene(k)), 5.0, Now(monotonic, stamp)).usable)
     assert sum(found) >= 28
     assert all(found[2:])
+
+
+def test_a_difference_at_the_limit_is_a_change_and_flat_blocks_at_the_limit_are_structure():
+    """Measured values that equal their limit: not frozen by the one, still judged by the other."""
+    first, second = scene(0), scene(0)
+    second.reshape(-1, 3)[::20] += 1
+    difference = float(np.abs(grey_picture(second, 320) - grey_picture(first, 320)).mean())
+    config = replace(CONFIG, frozen_difference=difference)
+    assert all(v.usable for v in show(CameraGuard(config), [first, second, first]))
+    half = scene(0)
+    half[:, :224] = 90
+    share = measure(grey_picture(half, CONFIG.width_px), CONFIG).flat_fraction
+    found = show(CameraGuard(replace(CONFIG, flat_fraction_max=share)), [half] * 3)
+    assert "FROZEN" in codes(found[2])

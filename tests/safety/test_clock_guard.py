@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.safe_trajectory import Mode
-from onboard_vla.safety.config import LadderSettings
 from onboard_vla.safety.guards.clock import ClockWatch
+from onboard_vla.safety.guards.clock_step import restated_by
 from onboard_vla.safety.input_config import ClockLimits
-
-from .driving_range import START_NS, TICK_NS, Range, codes, simulation_config
 
 MS = 1_000_000
 
@@ -59,47 +56,21 @@ def test_the_fault_is_held_and_then_gone():
     assert watch.requests(Now(2161 * MS, 0)) == []
 
 
-class SteppedRange(Range):
-    """The data clock of all messages and of the supervisor steps at a tick; the monotonic clock does not."""
-
-    step_ms, step_tick = 0.0, 10**9
-
-    @property
-    def now(self):
-        offset = round(self.step_ms * MS) if self.tick >= self.step_tick else 0
-        return Now(START_NS + self.tick * TICK_NS, START_NS + self.tick * TICK_NS + offset)
+def test_stamps_are_restated_unless_they_are_on_the_new_clock_already():
+    forward = restated_by(500, 10_000)
+    assert [forward(stamp) for stamp in (9_000, 9_500, 9_501, 10_000)] == [9_500, 10_000, 9_501, 10_000]
+    back = restated_by(-500, 10_000)
+    assert [back(stamp) for stamp in (10_500, 10_400, 9_000)] == [10_000, 9_900, 8_500]
 
 
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
+def test_a_step_in_two_readings_apart_is_none_and_exact_limits_belong_to_the_milder_side():
+    assert steps_of([0.0, 300.0, 0.0, 300.0, 0.0]) == []
+    assert steps_of([0.0] + [20.0] * 5) == []
+    assert steps_of([0.0] + [100.0] * 5) == [(2, 100.0, [3])]
+    watch = ClockWatch(ClockLimits())
+    assert [watch.step_ns(Now(k, k)) for k in range(3)] == [0, 0, 0]
+    assert watch.requests(Now(5, 5)) == []
 
 
-@pytest.mark.parametrize("ms", [-3000.0, -100.0, -50.0, 50.0, 100.0, 3000.0])
-def test_a_step_is_a_fault_of_its_own_and_no_input_is_lost_by_it(ms):
-    drive = SteppedRange(simulation_config(ladder=QUICK), speed=8.0)
-    drive.limit_mps = drive.plan_speed = 8.0
-    drive.engage(0.7)
-    drive.run(2.2)
-    assert drive.published[-1].mode is Mode.NOMINAL
-    drive.step_ms, drive.step_tick = ms, drive.tick
-    seen, begun = {}, drive.tick
-    for k in range(100):
-        message = drive.step()
-        for code in codes(message):
-            seen.setdefault(code, k)
-    expected = Mode.FALLBACK if abs(ms) < 100.0 else Mode.IN_LANE_STOP
-    assert seen["CLOCK_STEP"] <= 2
-    assert drive.published[-1].mode is expected
-    assert not any("SILENT" in code or "MISSING" in code for code in seen if code != "PLAN_MISSING")
-    assert "EGO_LOST" not in seen
-    assert max(m.mode for m in drive.published[begun:]) <= expected
-
-
-def test_after_a_small_step_the_model_drives_again():
-    drive = SteppedRange(simulation_config(ladder=QUICK), speed=8.0)
-    drive.limit_mps = drive.plan_speed = 8.0
-    drive.engage(0.7)
-    drive.run(2.2)
-    drive.step_ms, drive.step_tick = -60.0, drive.tick
-    drive.run(6.0)
-    assert drive.published[-1].mode is Mode.NOMINAL
-    assert (drive.published[-1].source, codes(drive.published[-1])) == ("model", [])
+def test_after_a_step_the_new_offset_is_the_one_that_counts():
+    assert steps_of([0.0] * 3 + [300.0] * 20 + [0.0] * 10) == [(4, 300.0, [3]), (24, -300.0, [3])]

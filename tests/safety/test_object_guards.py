@@ -101,10 +101,10 @@ def test_an_identity_unseen_for_long_may_stand_anywhere():
 
 
 @pytest.mark.parametrize(("count", "found"), [(2, False), (3, True)])
-def test_near_objects_that_are_gone_at_once_lead_to_the_fallback_for_a_while(count, found):
+def test_near_objects_that_are_gone_at_once_reduce_the_speed_for_a_while(count, found):
     lists = Lists()
     lists.send(lambda cars: cars[:count], count=3)
-    gone = {(2, "OBJECTS_VANISHED"): float(count)} if found else {}
+    gone = {(1, "OBJECTS_VANISHED"): float(count)} if found else {}
     assert lists.send(lambda cars: []) == gone
     assert lists.send(lambda cars: [], count=20) == gone
     assert lists.send(lambda cars: []) == {}

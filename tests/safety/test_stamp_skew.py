@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.ego import EgoState
-from onboard_vla.core.objects import ObjectList
-from onboard_vla.core.road import LaneObservation
-from onboard_vla.core.safe_trajectory import Mode
-from onboard_vla.safety.config import LadderSettings
 from onboard_vla.safety.guards.stamp_skew import StampSkew
 from onboard_vla.safety.input_config import SkewLimits
 
-from .driving_range import Range, codes, simulation_config
-
 MS = 1_000_000
-QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, shadow_passes=3)
 
 
 class Stream:
@@ -71,20 +61,50 @@ def test_slow_drift_is_followed():
     assert stream.run(120.0, lambda k: 0.002 * k) == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "code", "mode"),
-    [(EgoState, "EGO_SKEWED", Mode.IN_LANE_STOP), (ObjectList, "OBJECTS_SKEWED", Mode.FALLBACK),
-     (LaneObservation, "LANES_SKEWED", Mode.FALLBACK)],
-)  # fmt: skip
-def test_a_skewed_input_is_named_and_asks_for_its_mode_within_half_a_second(kind, code, mode):
-    drive = Range(simulation_config(ladder=QUICK), speed=6.0)
-    drive.limit_mps = drive.plan_speed = 6.0
-    drive.engage(0.7)
-    drive.run(2.2)
-    assert drive.published[-1].mode is Mode.NOMINAL
-    drive.edit[kind] = lambda message: replace(message, stamp_ns=message.stamp_ns - 100 * MS)
-    for _ in range(25):
-        if code in codes(drive.step()):
-            break
-    assert code in codes(drive.published[-1])
-    assert drive.published[-1].mode >= mode
+def ages(watch, rows):
+    """Times of (time ms, age ms) at which the topic counted as skewed."""
+    found = []
+    for time_ms, age_ms in rows:
+        now = 10**12 + round(time_ms * MS)
+        if watch.check("lanes", now - round(age_ms * MS), Now(now, now)):
+            found.append(time_ms)
+    return found
+
+
+def learnt(**limits):
+    """A watch that has learnt 100 ms within exactly its second; the next message is due at 1100 ms."""
+    watch = StampSkew(SkewLimits(**limits))
+    assert ages(watch, [(k * 100, 100) for k in range(11)]) == []
+    return watch
+
+
+def test_what_is_learnt_is_the_median_of_the_first_second_and_nothing_is_judged_before():
+    watch = StampSkew(SkewLimits())
+    assert ages(watch, [(k * 100, 100 if k % 5 else 900) for k in range(11)]) == []
+    assert ages(watch, [(1100 + k * 100, 180) for k in range(5)]) == [1300, 1400, 1500]
+    watch = StampSkew(SkewLimits())
+    assert ages(watch, [(k * 100, 100) for k in range(10)]) == []
+    assert ages(watch, [(999, 100), (1000, 100), *((1100 + k * 100, 180) for k in range(3))]) == [1300]
+
+
+def test_every_message_of_the_window_must_be_skewed_and_three_must_be_there():
+    assert ages(learnt(), [(1100, 180), (1200, 180)]) == []
+    assert ages(learnt(), [(1100, 180), (1200, 180), (1300, 180)]) == [1300]
+    assert ages(learnt(), [(1100, 180), (1200, 20), (1300, 180), (1400, 20)]) == []
+    assert ages(learnt(), [(1100, 180), (1200, 141), (1300, 180), (1400, 300)]) == []
+    assert ages(learnt(), [(1100, 20), (1200, 20), (1300, 20)]) == [1300]
+
+
+def test_the_window_keeps_what_is_300_ms_old_and_no_older():
+    spaced = [(1100, 180), (1250, 180), (1400, 180)]
+    assert ages(learnt(), spaced) == [1400]
+    assert ages(learnt(), [(1100, 180), (1250, 180), (1401, 180)]) == []
+
+
+def test_the_learned_age_follows_within_its_tolerance_alone():
+    watch = learnt(tracking=0.1)
+    ages(watch, [(1100 + 10 * k, 139) for k in range(100)])
+    assert ages(watch, [(2200 + 100 * k, 205) for k in range(5)]) == []
+    watch = learnt(tracking=0.1)
+    ages(watch, [(1100 + 10 * k, 141) for k in range(100)])
+    assert ages(watch, [(2200 + 100 * k, 205) for k in range(5)]) != []
