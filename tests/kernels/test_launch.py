@@ -1,0 +1,220 @@
+"""Launches through a driver without a GPU that runs kernels on the host: the same bits, and what it is strict about."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.errors import EngineError, EnvironmentLacksError
+from onboard_vla.kernels.device_form import DeviceForm
+from onboard_vla.kernels.launch import FatBinary, GpuKernels
+from onboard_vla.kernels.launch_driver import DriverDevice
+from onboard_vla.kernels.layouts import ComposeArguments, FootprintArguments
+
+from .exercise import outputs
+
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+SOURCE = Path(__file__).with_name("fake_driver.c")
+MAGIC = b"\x50\xed\x55\xba"
+FIELDS = ["memory", "streams", "modules", "contexts", "launches"]
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory) -> Path:
+    if COMPILER is None:
+        pytest.skip("no C compiler for the fake driver")
+    out = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
+    flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
+    command = [COMPILER, *flags, "-o", str(out), str(SOURCE), "-ldl"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def fake(driver, library, monkeypatch):
+    monkeypatch.setenv("FAKE_CUDA_HOST_LIBRARY", str(library.path))
+    return str(driver)
+
+
+@pytest.fixture
+def binary(tmp_path) -> FatBinary:
+    path = tmp_path / "kernels.fatbin"
+    path.write_bytes(MAGIC + bytes(60))
+    path.with_suffix(".json").write_text(json.dumps({"cuda": "13.0", "architectures": ["8.7", "9.0"]}))
+    return FatBinary.read(path)
+
+
+@pytest.fixture
+def device(fake):
+    opened = DriverDevice(library=fake)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def gpu(device, binary) -> GpuKernels:
+    return GpuKernels(device, binary)
+
+
+def counts(fake) -> dict[str, int]:
+    found = (ctypes.c_int32 * 5)()
+    ctypes.CDLL(fake).fake_counts(found)
+    return dict(zip(FIELDS, found, strict=True))
+
+
+def test_every_kernel_gives_the_hosts_bits_and_everything_is_given_back(fake, binary, library):
+    device = DriverDevice(library=fake)
+    before = counts(fake)["launches"]
+
+    found = outputs(DeviceForm(GpuKernels(device, binary)), False)
+
+    assert counts(fake)["launches"] - before == 12 + 4 + 3
+    wanted = outputs(library, False)
+    assert [a.tobytes() for a in found] == [a.tobytes() for a in wanted]
+    assert counts(fake)["memory"] == 0
+    device.close()
+    assert [counts(fake)[name] for name in ("streams", "modules", "contexts")] == [0, 0, 0]
+
+
+def test_a_device_says_what_it_is(device):
+    assert (device.name, device.capability, device.driver_cuda) == ("fake GPU 0", (9, 0), (13, 0))
+
+
+def test_without_a_driver_one_line_says_so():
+    with pytest.raises(EnvironmentLacksError, match="no CUDA driver"):
+        DriverDevice(library="libcuda-that-is-not-there.so.1")
+
+
+def test_a_gpu_that_is_not_there_is_named(fake):
+    with pytest.raises(EnvironmentLacksError, match=r"no GPU 3: .*INVALID_DEVICE"):
+        DriverDevice(3, fake)
+
+
+def test_pycuda_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pycuda", None)
+    from onboard_vla.kernels.launch_pycuda import PycudaDevice
+
+    with pytest.raises(EnvironmentLacksError, match="pycuda does not load"):
+        PycudaDevice()
+
+
+def tokens_on(device, stream, count=4):
+    """Device arguments of `count` samples of two tokens, and where the result goes."""
+    arrays = np.zeros((count, 2), np.int32), np.ones((3, 5, 5), np.float32)
+    addresses = [device.allocate(array.nbytes) for array in arrays]
+    for address, array in zip(addresses, arrays, strict=True):
+        device.to_device(address, array, stream)
+    device.synchronise(stream)
+    results = [device.allocate(count * size) for size in (24, 200, 4)]
+    return ComposeArguments(*addresses, *results, count, 2, 5, 3), [*addresses, *results]
+
+
+def test_nothing_happens_before_the_stream_that_a_launch_is_on_is_waited_for(device, gpu):
+    stream, other = device.new_stream(), device.new_stream()
+    arguments, memory = tokens_on(device, stream)
+    invalid = np.zeros(4, np.int32)
+
+    gpu.prepare("compose", arguments, 4).launch(stream)
+
+    device.to_host(invalid, memory[-1], other)
+    assert set(invalid) == {-1}  # device memory begins as 0xFF
+    device.to_host(invalid, memory[-1], stream)
+    assert set(invalid) == {0}
+    for address in memory:
+        device.free(address)
+
+
+def test_a_host_address_among_the_arguments_is_refused(device, gpu):
+    stream = device.new_stream()
+    arguments, memory = tokens_on(device, stream)
+    mine = np.zeros(4, np.int32)
+    arguments.invalid = mine.ctypes.data
+
+    with pytest.raises(EngineError, match="ILLEGAL_ADDRESS"):
+        gpu.prepare("compose", arguments, 4).launch(stream)
+    for address in memory:
+        device.free(address)
+
+
+def test_a_stream_that_is_none_is_refused(device, gpu):
+    stream = device.new_stream()
+    arguments, memory = tokens_on(device, stream)
+    with pytest.raises(EngineError, match="INVALID_HANDLE"):
+        gpu.prepare("compose", arguments, 4).launch(12345)
+    for address in memory:
+        device.free(address)
+
+
+def test_another_kernels_arguments_are_refused(gpu):
+    with pytest.raises(TypeError, match="FootprintArguments"):
+        gpu.prepare("compose", FootprintArguments(), 1)
+
+
+def test_a_driver_that_is_given_too_few_bytes_refuses(device, gpu):
+    launch = gpu.prepare("compose", ComposeArguments(), 1)
+    with pytest.raises(EngineError, match="INVALID_VALUE"):
+        device.launch(launch.function, 1, launch.threads, launch.arguments[:-8], device.new_stream())
+
+
+def test_a_copy_of_a_part_of_an_array_is_refused(device):
+    with pytest.raises(ValueError, match="contiguous"):
+        device.to_device(0, np.zeros((4, 4))[:, ::2], device.new_stream())
+
+
+@pytest.mark.parametrize(
+    ("capability", "version", "says"),
+    [
+        ("90", "13000", None),
+        ("87", "13020", None),
+        ("89", "13000", None),
+        ("86", "13000", "sm_86"),
+        ("100", "13000", "sm_100"),
+        ("87", "12060", "CUDA 12.6"),
+    ],
+)
+def test_code_is_chosen_by_compute_capability_and_never_compiled_by_the_driver(
+    fake, binary, monkeypatch, capability, version, says
+):
+    monkeypatch.setenv("FAKE_CUDA_CAPABILITY", capability)
+    monkeypatch.setenv("FAKE_CUDA_VERSION", version)
+    device = DriverDevice(library=fake)
+    if says is None:
+        GpuKernels(device, binary)
+    else:
+        with pytest.raises(EnvironmentLacksError, match=says):
+            GpuKernels(device, binary)
+    device.close()
+
+
+def test_a_file_that_is_no_fat_binary_is_an_error(device, binary):
+    binary.path.write_bytes(b"not GPU code")
+    with pytest.raises(EngineError, match="INVALID_IMAGE"):
+        GpuKernels(device, binary)
+
+
+@pytest.mark.parametrize("manifest", [None, "{", '{"cuda": "13.0"}', '{"cuda": "x", "architectures": []}'])
+def test_a_fat_binary_without_a_manifest_is_an_error(binary, manifest):
+    path = binary.path.with_suffix(".json")
+    path.unlink() if manifest is None else path.write_text(manifest)
+    with pytest.raises(EnvironmentLacksError, match="install again"):
+        FatBinary.read(binary.path)
+
+
+def test_a_write_beside_an_array_is_caught_by_its_guard_band(fake, binary, build, monkeypatch):
+    planted = build("planted", "-O1", "-DOVK_PLANT_OUT_OF_BOUNDS")
+    monkeypatch.setenv("FAKE_CUDA_HOST_LIBRARY", str(planted))
+    device = DriverDevice(library=fake)
+    form = DeviceForm(GpuKernels(device, binary))
+    from onboard_vla.kernels.actions import codebook_table, compose
+
+    with pytest.raises(EngineError, match="compose wrote beside"):
+        compose(form, np.zeros((3, 2), np.int32), codebook_table(np.zeros((4, 5, 3))))
+    assert counts(fake)["memory"] == 0
+    device.close()
