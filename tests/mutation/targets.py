@@ -32,7 +32,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "guards.worst": MOTION,
     "guards.kinematics": MOTION,
     "guards.staleness": ("test_staleness_guard.py",),
-    "guards.consistency": ("test_consistency_guard.py",),
+    "guards.consistency": ("test_consistency_guard.py", "test_guard_bounds.py"),
     "guards.oscillation": ("test_oscillation_guard.py",),
     "guards.uncertainty": ("test_uncertainty_monitor.py",),
     "guards.second_opinion": ("test_second_opinion.py",),

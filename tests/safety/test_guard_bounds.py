@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.verdict import Reason
-from onboard_vla.safety.config import KinematicLimits, StructureLimits
+from onboard_vla.safety.config import ConsistencyLimits, HandbackLimits, KinematicLimits, StructureLimits
+from onboard_vla.safety.guards.consistency import check_agreement, check_consistency, check_steadiness
 from onboard_vla.safety.guards.kinematics import check_jumps, check_kinematics, check_smoothed
 from onboard_vla.safety.guards.structure import check_structure
 from onboard_vla.safety.guards.worst import exceeds, worst_first
@@ -239,3 +240,64 @@ class TestJumps:
         assert all(code.startswith("JUMP") for code in found)
         assert check_kinematics(placed(straight_poses(10.0, 2.0)), LIMITS, WHEELBASE) == []
         assert check_kinematics(placed(straight_poses(10.0, 3.3)), LIMITS, WHEELBASE)[0].code == "ACCELERATION"
+
+    def test_forward_and_sideways_are_those_of_the_chord(self):
+        """At 14 m/s and 1.38 rad/s a step turns by 0.69 rad; its chord is the whole motion."""
+        poses = arc_poses(14.0, 1.38)
+        limits = replace(LIMITS, raw_sideways_m=0.1, raw_speed_change_mps=1.0, fine_deviation_m=3.0)
+        assert self.jump(poses, limits, 14.0) == []
+        backwards = poses.copy()
+        backwards[1] = backwards[0]
+        assert "JUMP_SPEED_CHANGE" in [row[0] for row in self.jump(backwards, limits, 14.0)]
+
+
+class TestConsistency:
+    def test_two_plans_that_share_two_instants_are_compared_and_fewer_are_not(self):
+        limits = HandbackLimits()
+        first = placed(straight_poses())
+        for shift_s, codes in ((4.5, []), (5.0, ["UNSTEADY_HORIZON"]), (4.6, ["UNSTEADY_HORIZON"])):
+            later = replace(first, stamp_ns=STAMP + round(shift_s * 1e9))
+            reasons = check_steadiness(later, first, limits)
+            assert [reason.code for reason in reasons] == codes
+            if codes:
+                assert (reasons[0].measured, reasons[0].limit) == (1.0, 2.0)
+
+    def test_the_earlier_plan_is_read_at_the_same_instants(self):
+        rising = np.arange(11) * 0.25
+        first = replace(placed(straight_poses()), yaw_rate_rps=rising)
+        later = replace(first, stamp_ns=STAMP + 1_000_000_000, yaw_rate_rps=np.append(rising[2:], [2.75, 3.0]))
+        assert check_steadiness(later, first, HandbackLimits()) == []
+        assert "UNSTEADY_YAW_RATE" in [
+            r.code for r in check_steadiness(replace(later, yaw_rate_rps=rising), first, HandbackLimits())
+        ]
+
+    def test_exactly_the_limit_is_steady_and_agrees(self):
+        first = placed(straight_poses())
+        zero = np.zeros(11)
+        before = replace(first, yaw_rate_rps=zero, acceleration_mps2=zero, yaw_acceleration_rps2=zero)
+        again = replace(before, stamp_ns=STAMP + 200_000_000, yaw_rate_rps=zero + 0.125)
+        assert check_steadiness(again, before, HandbackLimits(yaw_rate_rms_rps=0.125)) == []
+        t = np.arange(51) * 0.1
+        current = np.column_stack([t, 10 * t, 0 * t, 0 * t, 0 * t + 10, 0 * t])
+        model = current.copy()
+        model[3, 4] += 0.5
+        assert check_agreement(model, current, HandbackLimits(speed_mps=0.5)) == []
+        assert [r.code for r in check_agreement(model, current, HandbackLimits(speed_mps=0.49))] == ["HANDBACK_SPEED"]
+
+    def test_agreement_counts_rows_by_the_time_between_them_whenever_they_begin(self):
+        t = 7.0 + np.arange(51) * 0.1
+        current = np.column_stack([t, 10 * t, 0 * t, 0 * t, 0 * t + 10, 0 * t])
+        model = current.copy()
+        model[10, 4] += 1.5
+        assert [r.code for r in check_agreement(model, current, HandbackLimits())] == ["HANDBACK_SPEED"]
+        late = current.copy()
+        late[11, 4] += 1.5
+        assert check_agreement(late, current, HandbackLimits()) == []
+
+    def test_a_gap_of_exactly_the_limit_fits(self):
+        plan = placed(straight_poses(8.0), 8.0)
+        motion = replace(plan.start, y_m=1.0)
+        assert [r.code for r in check_consistency(plan, motion, STAMP, ConsistencyLimits(lateral_m=1.0))] == []
+        assert [r.code for r in check_consistency(plan, motion, STAMP, ConsistencyLimits(lateral_m=0.99))] == [
+            "PLAN_LATERAL"
+        ]

@@ -10,6 +10,7 @@ import pytest
 from onboard_vla.safety.config import IdmSettings
 from onboard_vla.safety.idm import (
     Lead,
+    closing_deceleration,
     emergency_brake,
     following_acceleration,
     free_acceleration,
@@ -136,3 +137,23 @@ class TestEmergencyBrake:
     def test_it_says_nothing_at_standstill(self):
         assert emergency_brake(0.0, Lead(0.5, -1.0), IDM) is None
         assert emergency_brake(0.01, Lead(0.5, -1.0), IDM) == -6.0
+
+
+class TestClosing:
+    """What it takes to come down to the lead's own speed."""
+
+    @pytest.mark.parametrize(
+        ("v", "lead", "expected"),
+        [
+            (12.0, Lead(9.0, 8.0), 16 / (2 * 8.0)),
+            (12.0, Lead(3.0, 10.0), 4 / (2 * 2.0)),
+            (12.0, Lead(1.0, 10.0), math.inf),
+            (12.0, Lead(0.5, 10.0), math.inf),
+            (12.0, Lead(1.5, 10.0), 4.0),
+            (12.0, Lead(0.5, 12.0), 0.0),
+            (12.0, Lead(0.5, 13.0), 0.0),
+            (12.0, Lead(9.0, -2.0), 196 / 16),
+        ],
+    )
+    def test_it_is_the_closing_speed_squared_over_twice_the_room(self, v, lead, expected):
+        assert closing_deceleration(v, lead, IDM) == pytest.approx(expected)
