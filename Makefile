@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+# Part of the whole fault campaign that test-all runs (I/N), and how long its soak lasts.
+SHARD ?= 1/1
+SOAK ?= 2h
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv install --quiet --constraint constraints.txt
@@ -17,7 +20,7 @@ export OMP_NUM_THREADS ?= 1
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all mutation lint typecheck unit benchmark clean host
+.PHONY: help demo test test-all faults mutation lint typecheck unit benchmark clean host
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -31,8 +34,13 @@ demo: $(VENV)/.demo-installed  ## Drive 60 s from six cameras to a safe trajecto
 test: lint typecheck  ## Lint, types, import contracts and tests (about 15 minutes on two cores, installation included)
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-test-all: lint typecheck  ## The same with the slow tests
+test-all: lint typecheck  ## The same with the slow tests, the whole fault campaign and a soak (a day and more; resumable)
 	$(BIN)/pytest $(ARGS)
+	$(BIN)/onboard-vla faults --all --shard $(SHARD) --resume out/faults --json out/faults.json
+	$(BIN)/onboard-vla faults --soak $(SOAK) --json out/soak.json
+
+faults: $(VENV)/.test-installed  ## Break what can break, once or more each (minutes); report in out/faults-quick.html
+	$(BIN)/onboard-vla faults --quick --json out/faults-quick.json
 
 mutation: $(VENV)/.test-installed  ## Mutation score of guards, ladder and fallback: at least 90 %; goes on where it stopped
 	$(BIN)/python -m tests.mutation $(ARGS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from onboard_vla.app.campaign.jobs import CONTROL, Result
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.startup import StartUp
 from onboard_vla.app.report.provenance import machine_summary, versions
+from onboard_vla.world.source_commit import commit
 
 FORMAT = 1
 SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
@@ -97,17 +97,6 @@ def provenance() -> dict[str, Any]:
 def sha256(text: str) -> str:
     """Hex digest of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def commit() -> str:
-    """The source's commit, with a mark if it was changed since; `unknown` outside a repository."""
-    folder = Path(__file__).resolve().parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def _row(row: CaseRow) -> dict[str, Any]:

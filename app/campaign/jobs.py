@@ -98,7 +98,7 @@ def quick_jobs(faults: Sequence[str] = ()) -> list[Job]:
             for r in range(repeat):
                 jobs += _pair(case, SPEEDS_MPS[(k + r) % len(SPEEDS_MPS)], 0, r)
         assert fault in FAULTS
-    return [*_controls(QUICK_STARTS, 2), *jobs]
+    return [*_controls(QUICK_STARTS, 1), *jobs]
 
 
 def all_jobs(faults: Sequence[str] = ()) -> list[Job]:

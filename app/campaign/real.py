@@ -160,9 +160,9 @@ def _break(case: RealCase, job: RealJob, graph: Graph, watch: LatenessWatch) -> 
     detail = ""
     if case.mode is None:
         word = seen.engagements[-1] if len(seen.times_ms) and seen.times_ms[-1] > GATE_MS else "not heard again"
-        returned = word != Engagement.ENGAGED.value and word != "not heard again"
+        returned = word == Engagement.LATCHED.value
         detail = f"came back {word}"
-        outcome = outcome if returned else HANG
+        outcome = outcome if returned else LATE
     return _result(
         case,
         job,

@@ -52,6 +52,7 @@ class Graph:
             "profile": "simulation",
             "thresholds": thresholds,
             "bundle": bundle or directory / "bundle",
+            "marker": directory / "driving",
         }
         options: dict[str, dict[str, object]] = {PLANNER: planner, CAMERA_GUARD: {}, SUPERVISOR: supervisor}
         self.link = self._make_link()

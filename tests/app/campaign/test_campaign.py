@@ -1,0 +1,202 @@
+"""The campaign around its episodes: table, jobs, resumed results, starts, pairs, report, command."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+
+from onboard_vla.app import cli
+from onboard_vla.app.campaign import jobs as campaign_jobs
+from onboard_vla.app.campaign import startup
+from onboard_vla.app.campaign.cells import CellResult, family_rows
+from onboard_vla.app.campaign.document import SCHEMA_PATH
+from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON
+from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, REACH
+from onboard_vla.app.campaign.figures import FAIL, INCONCLUSIVE, PASS, danger_rows, verdict_of
+from onboard_vla.app.campaign.golden import GoldenDrive, figures_of
+from onboard_vla.app.campaign.jobs import Result, all_jobs, pair_jobs, quick_jobs
+from onboard_vla.app.campaign.pairs import decisive, pair_case, pairs
+from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.campaign.runner import ResultStore, run_jobs
+from onboard_vla.app.campaign.soak import SoakDrive, parse_duration, soak_figures
+from onboard_vla.app.campaign.startup import StartUp, start_ups
+from onboard_vla.app.campaign.table import BY_KEY, CASES
+from onboard_vla.core.errors import ConfigurationError
+
+
+def result(key="F3/black", monitor=MONITOR_ON, outcome="handled", harm="", number=0, **changes) -> Result:
+    case = BY_KEY[key]
+    values = {
+        "key": f"{key}|{monitor}|5|0|{number}",
+        "fault": case.fault,
+        "variant": case.variant,
+        "danger": case.danger,
+        "monitor": monitor,
+        "speed_mps": 5.0,
+        "seed": 1,
+        "outcome": outcome,
+        "harm": harm,
+        "effect_ms": 10.0,
+        "detection_ms": 20.0,
+        "handling_ms": 40.0,
+        "highest": 2,
+        "spoiled": 0,
+        "spoiled_driven": 0,
+        "rear_end_hits": 0,
+        "deceleration_max_mps2": 2.0,
+        "modes": ((-20.0, 0), (40.0, 2)),
+    }
+    return Result(**{**values, **changes})
+
+
+def drive(road="quiet_road", seed=1, **changes) -> GoldenDrive:
+    values = dict(fallback_entries=0, stop_entries=0, emergency_entries=0, phantoms=0, rear_end_hits=0)
+    return GoldenDrive(road, seed, 60.0, **{**values, **changes}, harm="", error="", progress_share=1.0, reasons=())
+
+
+def real(**changes) -> RealResult:
+    values = dict(key="r", fault="F14", variant="v", transport="zmq", number=0, limit_ms=250.0, handling_ms=150.0)
+    values |= dict(highest=2, gap_ms=20.0, gate_stopped_ms=None, latched_on_return=None, lateness_ms=5.0)
+    values |= dict(outcome="handled", inconclusive=False, detail="")
+    return RealResult(**{**values, **changes})
+
+
+def test_every_injected_fault_is_in_the_catalogue_and_every_dangerous_one_runs_without_the_monitor_too():
+    assert {case.fault for case in CASES} <= FAULTS.keys()
+    jobs = all_jobs()
+    for case in CASES:
+        monitors = {job.monitor for job in jobs if job.case == case.key}
+        assert monitors == ({MONITOR_ON, MONITOR_OFF} if case.danger == DANGEROUS else {MONITOR_ON})
+
+
+def test_all_injects_every_fault_a_hundred_times_and_every_pair_once():
+    jobs = [job for job in all_jobs() if job.monitor == MONITOR_ON]
+    for fault in {case.fault for case in CASES}:
+        assert sum(job.case.startswith(f"{fault}/") for job in jobs) >= 100
+    assert len(pair_jobs()) == len(pairs()) == 190
+    assert {job.speed_mps for job in jobs} == {5.0, 15.0, 25.0}
+
+
+def test_quick_covers_every_variant_and_every_speed_of_every_fault():
+    jobs = [job for job in quick_jobs() if job.monitor == MONITOR_ON]
+    assert {case.key for case in CASES} <= {job.case for job in jobs}
+    for fault in {case.fault for case in CASES}:
+        assert len({job.speed_mps for job in jobs if job.case.startswith(f"{fault}/")}) == 3
+
+
+def test_pair_asks_what_its_worse_half_asks_and_counts_from_that_half():
+    front, ego = BY_KEY["F3/black"], BY_KEY["F17/speed 60 m/s"]
+    pair = pair_case(front, ego)
+    assert (pair.asks, int(pair.mode), pair.limit_ms) == (REACH, 3, ego.limit_ms + 20.0)
+    assert decisive(front, ego) == (False, True)
+
+
+def test_verdict_fails_on_harm_lateness_and_danger_that_is_not_shown():
+    shown = result(monitor=MONITOR_OFF, outcome="silent unsafe", harm="collision: x")
+    assert verdict_of([result(), shown], None, [], 0).outcome == PASS
+    for outcome in ("silent unsafe", "unsafe", "crash", "hang", "late"):
+        assert verdict_of([result(outcome=outcome), shown], None, [], 0).outcome == FAIL
+    harmless = result(monitor=MONITOR_OFF, outcome="late")
+    assert verdict_of([result(), harmless], None, [], 0).outcome == FAIL
+    assert not danger_rows([harmless])[0].shown
+
+
+def test_verdict_is_inconclusive_where_something_did_not_happen():
+    shown = result(monitor=MONITOR_OFF, outcome="silent unsafe", harm="collision: x")
+    assert verdict_of([result(), shown], None, [], 3).outcome == INCONCLUSIVE
+    assert verdict_of([result(effect_ms=None, outcome="masked"), shown], None, [], 0).outcome == INCONCLUSIVE
+    assert verdict_of([result(), shown], None, [real(outcome="late", inconclusive=True)], 0).outcome == INCONCLUSIVE
+    assert verdict_of([result(), shown], None, [real(outcome="late")], 0).outcome == FAIL
+
+
+def test_verdict_fails_on_a_start_that_was_not_refused_and_on_a_missed_cell():
+    assert verdict_of([], None, [], 0, (), [StartUp("x", False, "accepted")]).outcome == FAIL
+    cells = [CellResult(f"cell|S2/{k}", "S2", k > 0, k != 2, ("contact",) if k == 2 else (), k == 0) for k in range(3)]
+    (row,) = family_rows(cells)
+    assert (row.cells, row.avoidable, row.unavoidable, row.contacts_unavoidable, row.missed) == (3, 2, 1, 1, 1)
+    assert verdict_of([], None, [], 0, [row]).outcome == FAIL
+
+
+@pytest.mark.parametrize("changes", [{"emergency_entries": 3}, {"phantoms": 7}, {"rear_end_hits": 1}])
+def test_golden_drives_fail_on_alarms_beyond_their_rate(changes):
+    assert figures_of([drive(seed=k) for k in range(10)]).passed
+    assert not figures_of([drive(**changes), *(drive(seed=k) for k in range(9))]).passed
+
+
+def test_results_are_kept_and_not_run_again(tmp_path, monkeypatch):
+    kept = [result(), drive(), real(), CellResult("cell|S2/a", "S2", True, True, (), False)]
+    store = ResultStore(tmp_path, "shard-1-of-1")
+    for item in kept:
+        store.add(item)
+    again = ResultStore(tmp_path, "shard-2-of-2")
+    assert list(again.results.values()) == kept
+    monkeypatch.setattr("onboard_vla.app.campaign.runner.run_any", lambda job: pytest.fail("ran again"))
+    job = campaign_jobs.Job("F3/black", MONITOR_ON, 5.0, 0, 0)
+    assert job.key == kept[0].key
+    run_jobs([job], again, lambda: None, workers=1)
+
+
+def test_damaged_results_are_named_with_file_and_line(tmp_path):
+    (tmp_path / "shard-1-of-1.jsonl").write_text(result().line() + "\n{broken\n")
+    with pytest.raises(ConfigurationError, match=r"shard-1-of-1\.jsonl, line 2"):
+        ResultStore(tmp_path, "x")
+
+
+def test_every_start_with_something_wrong_is_refused_or_stays_at_l2():
+    assert [start for start in start_ups() if not start.held] == []
+
+
+def test_start_that_is_accepted_is_seen(monkeypatch):
+    monkeypatch.setattr(startup.Thresholds, "require_core", lambda self, core, precision: None)
+    assert [start.variant for start in start_ups() if not start.held][:1] == ["thresholds of another core"]
+
+
+def test_soak_counts_stops_and_growth():
+    calm = [SoakDrive(drive(seed=k), 1, 200.0) for k in range(40)]
+    assert soak_figures(calm).failures == ()
+    growing = [SoakDrive(drive(seed=k), 1, 200.0 + k) for k in range(40)]
+    assert "memory grows" in soak_figures(growing).failures[0]
+    assert soak_figures([*calm, SoakDrive(drive(stop_entries=1), 1, 200.0)]).failures
+    assert (parse_duration("2h"), parse_duration("90m")) == (7200.0, 5400.0)
+    with pytest.raises(ConfigurationError, match="expected a time"):
+        parse_duration("soon")
+
+
+def test_command_writes_json_under_its_schema_and_html(tmp_path, monkeypatch):
+    monkeypatch.setattr("onboard_vla.app.campaign.runner.run_job", lambda job: result(job.case, job.monitor))
+    report = tmp_path / "report.json"
+    words = ["faults", "--fault", "f18", "--no-golden", "--no-real", "--workers", "1", "--json", str(report)]
+    monkeypatch.setattr(campaign_jobs, "CONTROL_CASE", BY_KEY["F18/silent"])
+    status = cli.run(words)
+    content = json.loads(report.read_text())
+    jsonschema.validate(content, json.loads(SCHEMA_PATH.read_text()))
+    assert status == content["exit_status"]
+    assert {row["fault"] for row in content["rows"]} == {"F18"}
+    assert "F30" in content["not_run"]
+    page = (tmp_path / "report.html").read_text()
+    assert "silent for 300 ms" in page
+    assert content["provenance"]["thresholds_sha256"] in page
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--fault", "F99"], "no fault F99"),
+        (["--shard", "3/2"], "expected I/N"),
+        (["--quick", "--all"], "expected one of them"),
+        (["--transport", "tcp"], "expected zmq or ros"),
+        (["--soak", "soon"], "expected a time"),
+    ],
+)
+def test_wrong_arguments_are_one_clear_line(words, says, capsys):
+    assert cli.run(["faults", *words]) == 1
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_list_names_every_variant(capsys):
+    assert cli.run(["faults", "--list"]) == 0
+    assert "F23" in capsys.readouterr().out
