@@ -120,3 +120,26 @@ def test_a_verdict_from_the_future_makes_its_camera_unusable_until_a_good_one():
     later = Now(10**12 + 4 * MS, 10**12 + 4 * MS)
     inputs.receive(Verdict("back", later.stamp_ns, 3, True, ()), later)
     assert camera_requests(inputs, later, config) == []
+
+
+def test_a_share_means_something_from_twenty_due_pictures_on():
+    row = [True, False] * 9 + [True]
+    assert arrivals({"front": row}).lost_fraction("front") == 0.0
+    assert arrivals({"front": [*row, True]}).lost_fraction("front") == pytest.approx(9 / 20)
+
+
+def test_a_share_at_the_limit_is_not_lossy():
+    row = [k not in (2, 5, 8) for k in range(20)]
+    watch = arrivals({"front": row}, limits=CameraArrivalLimits(lossy_fraction=0.15, lossy_gaps=100))
+    assert watch.lost_fraction("front") == pytest.approx(0.15)
+    assert watch.silence_limit_s("front", CLEAN_S, 0) == CLEAN_S
+
+
+def test_gaps_count_within_a_second_before_the_newest_picture_of_any_camera():
+    streams = {camera: [True] * 40 for camera in CAMERAS}
+    for camera in CAMERAS[1:4]:
+        streams[camera][28] = False
+    assert limit_of(streams) == 0.95
+    dead = {**streams, "back_right": [True] * 5}
+    later = {camera: row + [True] * (2 if camera != "back_right" else 0) for camera, row in dead.items()}
+    assert limit_of(later) == CLEAN_S

@@ -13,6 +13,7 @@ from onboard_vla.core.objects import ObjectList
 from onboard_vla.safety.guards.objects import list_fault
 from onboard_vla.safety.input_config import ObjectLimits
 from onboard_vla.safety.inputs import Inputs
+from onboard_vla.safety.object_memory import ObjectSet
 
 from .driving_range import make_ego, make_object, simulation_config
 
@@ -118,3 +119,39 @@ def test_far_objects_may_leave_the_sight_and_objects_that_come_back_clear_the_fa
     lists.send(count=3)
     assert lists.send(lambda cars: [])
     assert lists.send() == {}
+
+
+def test_the_worst_object_of_a_list_counts_and_is_reported_with_its_limit():
+    slow, fast = make_object(1.0, 2.0, vx=3.0), make_object(9.0, 2.0, vx=81.0)
+    fault = list_fault(2, ObjectList(0, (slow, fast)).states(), LIMITS)
+    assert (fault.code, fault.measured, fault.limit) == ("OBJECTS_IMPLAUSIBLE", 81.0, 80.0)
+    assert list_fault(1, ObjectList(0, (make_object(9.0, 2.0, vx=80.0),)).states(), LIMITS) is None
+    flat = list_fault(2, ObjectList(0, (slow, replace(fast, width_m=0.0))).states(), LIMITS)
+    assert (flat.measured, flat.limit) == (0.0, 0.0)
+    lost = list_fault(1, ObjectList(0, (replace(slow, x_m=math.nan),)).states(), LIMITS)
+    assert (lost.measured, lost.limit) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(("lists_later", "found"), [(10, True), (11, False)])
+def test_mixed_up_identities_count_for_a_second(lists_later, found):
+    lists = Lists()
+    lists.k = 500
+    lists.send(count=3)
+    lists.send(lambda cars: with_ids(cars, [1, 2, 3, 4, 5, 0]))
+    assert bool(lists.send(lambda cars: with_ids(cars, [1, 2, 3, 4, 5, 0]), count=lists_later)) is found
+
+
+@pytest.mark.parametrize(("ahead", "found"), [(20.0, True), (-20.0, True), (45.0, False)])
+def test_vanished_objects_are_near_where_the_vehicle_is(ahead, found):
+    lists = Lists()
+    lists.inputs.receive(make_ego(1, x_m=0.001), Now(1, 1))
+    here = np.array([1000.0, -500.0])
+    objects = ObjectSet.empty()
+    rows = np.array([[1000.0 + ahead + i, -500.0, 0.0, 0.0, 0.0, 4.0, 2.0] for i in range(3)])
+    objects = replace(objects, states=rows)
+    watch = lists.inputs.object_watch
+    watch.add(
+        ObjectList(10 * MS, tuple(lists.cars)), ObjectList(0, tuple(lists.cars)).states(), objects, here, Now(10, 0)
+    )
+    watch.add(ObjectList(110 * MS, ()), np.zeros((0, 7)), objects, here, Now(110, 0))
+    assert [r.reason.code for r in watch.requests(Now(110, 0))] == (["OBJECTS_VANISHED"] if found else [])
