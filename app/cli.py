@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 1
 """Exit status of an error that this project raises on purpose; `demo` documents its own beside it."""
+EXIT_USAGE = 64
+"""Exit status of a command line that cannot be (EX_USAGE of sysexits.h): 2 is `demo`'s and `faults`' inconclusive."""
+EXIT_INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 EXIT_INTERNAL = 70
 """Exit status of a fault of ours (EX_SOFTWARE of sysexits.h)."""
 DEBUG = "--debug"
+USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
+"""Base class of what is wrong with a command line; typer does not name it."""
 BYTES_PER_MIB = 1024 * 1024
 EXTRAS = {
     "export": ("onnx", "safetensors", "ml_dtypes"),
@@ -159,7 +165,12 @@ def run(arguments: list[str]) -> int:
     """Run one command line and return its exit status; errors become one line on standard error."""
     debug = DEBUG in arguments
     try:
-        app(args=[a for a in arguments if a != DEBUG], prog_name="onboard-vla")
+        status = app(args=[a for a in arguments if a != DEBUG], prog_name="onboard-vla", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except USAGE_ERROR as error:
+        return _fail_usage(error, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_ERROR if stop.code else 0
     except (OnboardVlaError, OSError) as error:
@@ -172,13 +183,22 @@ def run(arguments: list[str]) -> int:
         return _fail(error, message, EXIT_ERROR, debug)
     except Exception as error:  # the last resort of the command line: one line instead of a traceback
         return _fail_internally(error, debug)
-    return 0
 
 
 def _installation(package: str) -> str:
     """What brings a package."""
     extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
     return f"pip install 'onboard-vla[{extra}]'" if extra else "`onboard-vla doctor` says what is missing"
+
+
+def _fail_usage(error: Exception, debug: bool) -> int:
+    """The help itself where a command was called with nothing, else one line."""
+    path = getattr(getattr(error, "ctx", None), "command_path", "onboard-vla")
+    message = str(getattr(error, "format_message", lambda: error)())
+    if not message or "Usage:" in message:
+        typer.echo(message, err=True)
+        return EXIT_USAGE
+    return _fail(error, f"{message.rstrip('.')}; see `{path} --help`", EXIT_USAGE, debug)
 
 
 def _fail_internally(error: Exception, debug: bool) -> int:

@@ -64,7 +64,8 @@ class Decoded:
     """A valid answer.
 
     `tokens`: N codebook indices. `logits`: (N, V) raw logits that they were chosen from, valid until the next decode.
-    `fork_logits`: raw logits of the fast and the slow fork token. `generated`: all answer ids, forced ones included.
+    `fork_logits`: of the fast and the slow fork token, with the repetition penalty, as decoding compares them.
+    `generated`: all answer ids, forced ones included.
     """
 
     tokens: tuple[int, ...]
@@ -135,10 +136,9 @@ class GreedyDecoder:
             return self._decode_freely(prompt)
         forced = self._answer.slow_prefix if depth == SLOW else self._answer.fast_prefix
         self._prefill(prompt, forced)
-        fork = self._fork_logits[self._answer.fast_fork], self._fork_logits[self._answer.slow_fork]
-        fork_logits = float(fork[0]), float(fork[1])
+        fork_logits = self._penalised_fork(prompt.ids)
         reasoning = ""
-        if depth == MODEL and self._fork_says_slow(prompt.ids):
+        if depth == MODEL and fork_logits[1] > fork_logits[0]:
             self._take_slow_branch(prompt)
             depth = SLOW
         if depth == SLOW:
@@ -175,12 +175,12 @@ class GreedyDecoder:
         self._text_logits[0] = logits[1]
         self._expect_finite(self._fork_logits, "the fork")
 
-    def _fork_says_slow(self, prompt_ids: NDArray[np.int64]) -> bool:
+    def _penalised_fork(self, prompt_ids: NDArray[np.int64]) -> tuple[float, float]:
         seen = np.zeros_like(self._seen)
         seen[prompt_ids] = True
         seen[list(self._answer.fast_prefix[: self._answer.fork_index])] = True
         scores = penalise(self._fork_logits, seen, self._penalty)
-        return bool(scores[self._answer.slow_fork] > scores[self._answer.fast_fork])
+        return float(scores[self._answer.fast_fork]), float(scores[self._answer.slow_fork])
 
     def _take_slow_branch(self, prompt: PromptInput) -> None:
         """Roll the cache back to the fork and push the slow prefix's rest."""
@@ -243,7 +243,7 @@ class GreedyDecoder:
         limit = self._model.cache.capacity - self._model.cache.length
         while True:
             if self._generated == list(self._answer.fast_prefix[: self._answer.fork_index]):
-                row = self._text_logits[0]
+                row = penalise(self._text_logits[0], self._seen, self._penalty)
                 fork_logits = float(row[self._answer.fast_fork]), float(row[self._answer.slow_fork])
             token = self._choose(self._text_logits[0], f"token {len(self._generated)}")
             if action_index(token, self._actions) is not None and steps < self._actions.per_answer:

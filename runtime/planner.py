@@ -213,7 +213,7 @@ class _StageClock:
 
 
 def slow_probability(decoded: Decoded) -> float:
-    """Probability of slow thinking among the fork's two tokens, from raw logits."""
+    """Probability of slow thinking among the fork's two tokens: above a half where greedy decoding would think."""
     fast, slow = decoded.fork_logits
     return 1.0 / (1.0 + math.exp(min(fast - slow, 700.0)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 BLIND_IS = "the same architecture, episodes, batches, steps, rates and seed, with every picture one even grey"
 """The control: the tower's own stage is left out, because grey pictures teach it nothing."""
+WEIGHTS = "model.safetensors"
 SIZE_LIMIT_BYTES = 8_000_000
 
 
@@ -62,6 +64,7 @@ def write_checkpoint(
     card: dict[str, Any] = {
         "name": "Onboard VLA reference checkpoint",
         "architecture": "Qwen2_5_VLForConditionalGeneration",
+        "weights_sha256": hashlib.sha256((out / WEIGHTS).read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in learner.model.parameters()),
         "validation": {
             "samples": len(chosen),

@@ -80,6 +80,8 @@ class Referee:
     def _judge_collision(self, actor: Actor, centre: tuple[float, float]) -> None:
         """Driving into something is the ego vehicle's fault; being hit while standing or going with cause is not.
 
+        Who stands and is touched by something slower still crept into it.
+
         Contact from behind: the other's centre lies behind the ego vehicle's rear third and closes in. A vehicle that
         stood or crept without a cause is at fault even then. Sideways contact is judged by who left the lane.
         """
@@ -90,7 +92,7 @@ class Referee:
         vx, vy = actor.velocity
         other_along = cos * vx + sin * vy
         what = f"{actor.family} {actor.kind} {actor.actor_id} at {vehicle.speed_mps:.1f} m/s"
-        if vehicle.speed_mps < STANDING_MPS:
+        if vehicle.speed_mps < STANDING_MPS and actor.speed_mps > vehicle.speed_mps:
             needless = self._needless_s > 0.0
             self._enter(COLLISION, needless, f"hit while standing {'without cause ' if needless else ''}by {what}")
         elif ahead < -world.geometry.length_m / 3 and other_along > vehicle.speed_mps:

@@ -46,13 +46,28 @@ def test_help(arguments, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["export"], ["export", "x", "--out", "y", "--precision", "int3"], ["doctor", "--nonsense"]],
+    [
+        ["nonsense"],
+        ["export"],
+        ["export", "x", "--out", "y", "--precision", "int3"],
+        ["doctor", "--nonsense"],
+        ["demo", "--seconds", "nan"],
+        ["demo", "--seconds", "5000"],
+        ["faults", "--nonsense"],
+    ],
 )
-def test_wrong_arguments_are_explained(arguments, capsys):
-    assert cli.run(arguments) == 2
+def test_wrong_arguments_are_one_line_and_no_verdict(arguments, capsys):
+    assert cli.run(arguments) == 64, "2 would read as inconclusive"
     output = capsys.readouterr()
-    assert "Usage" in output.err
-    assert "Traceback" not in output.err
+    assert output.err.startswith("onboard-vla: ")
+    assert output.err.count("\n") == 1
+    assert "--help`" in output.err
+
+
+def test_no_command_shows_the_help(capsys):
+    assert cli.run([]) in (0, 64)
+    output = capsys.readouterr()
+    assert "doctor" in output.out + output.err
 
 
 def test_our_errors_end_in_one_line(failing_room, capsys):

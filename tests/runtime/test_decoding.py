@@ -109,6 +109,22 @@ def test_the_forks_logits_come_from_the_same_prefill():
     assert run(ScriptedEngine(script(TEN), SLOW_FORK)).fork_logits == (0.0, 4.0)
 
 
+@pytest.mark.parametrize("depth", ["fast", "model"])
+def test_the_forks_logits_are_those_that_decide_under_a_repetition_penalty(depth):
+    class Torn(ScriptedEngine):
+        def logits(self, sequence):
+            row = super().logits(sequence)
+            if len(sequence) == ANSWER.fork_index:
+                row[SLOW_FORK] = 3.0
+            return row
+
+    once = PromptInput(np.array([3, FAST_FORK, 3]), prompt().embeddings, prompt().positions, 3)
+    says = script(TEN) if depth == "fast" else script([WORD, *SUFFIX, *TEN], ANSWER.slow_prefix)
+    result = decoder(Torn(says), penalty=2.0).decode(once, depth)
+    assert result.fork_logits == (2.0, 3.0)
+    assert result.depth == ("fast" if depth == "fast" else "slow")
+
+
 def test_the_model_depth_takes_the_fast_branch_without_a_further_pass():
     engine = ScriptedEngine(script(TEN), FAST_FORK)
     assert run(engine, "model").depth == "fast"

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -103,11 +104,13 @@ def test_codebook_follows_trajectories_within_a_decimetre() -> None:
     assert max(errors.values()) <= 0.1
 
 
+def test_card_is_that_of_these_weights() -> None:
+    card = json.loads((FOLDER / "card.json").read_text())
+    assert card["weights_sha256"] == hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).hexdigest()
+
+
 def test_card_holds_measured_figures_beside_both_baselines() -> None:
-    path = FOLDER / "card.json"
-    if not path.exists():
-        pytest.skip("an untrained checkpoint has no card")
-    card = json.loads(Path(path).read_text())
+    card = json.loads((FOLDER / "card.json").read_text())
     validation = card["validation"]
     assert validation["model"]["ade_5s_m"] < validation["constant_velocity"]["ade_5s_m"]
     assert validation["model"]["ade_5s_m"] < validation["blind"]["ade_5s_m"]

@@ -89,6 +89,16 @@ def test_driving_into_a_standing_vehicle_is_at_fault_at_the_hand_computed_place(
     assert before <= 80.0 - 6.1 + 0.01 <= world.ego_s_m + 0.03
 
 
+def test_creeping_into_a_standing_vehicle_is_at_fault():
+    world = empty_world()
+    world.vehicle.speed_mps = 0.2
+    add_vehicle(world, world.ego_s_m + 6.1 + 0.1)
+    for _ in range(100):
+        world.step(hold_lane(world))
+        world.vehicle.speed_mps = 0.2
+    assert ("collision", True) in kinds(world)
+
+
 def test_being_hit_from_behind_while_standing_for_a_signal_is_not_at_fault():
     world = empty_world()
     add_vehicle(world, world.ego_s_m + 10.0)
