@@ -56,11 +56,14 @@ def stop_behind(speed_mps: float, lead: Lead, margin_m: float, lead_brake_mps2: 
 
 
 def closing_deceleration(speed_mps: float, lead: Lead, idm: IdmSettings) -> float:
-    """What it takes to come down to the lead's own speed in the room that is left; infinite where there is none."""
+    """What it takes to come down to the lead's own speed in the room that is left; infinite where there is none.
+
+    For one that comes towards the vehicle: to stop; more than that braking cannot do.
+    """
     if speed_mps <= lead.speed_mps:
         return 0.0
     room = lead.gap_m - idm.brake_gap_m
-    return (speed_mps - lead.speed_mps) ** 2 / (2 * room) if room > 0.0 else math.inf
+    return (speed_mps - max(lead.speed_mps, 0.0)) ** 2 / (2 * room) if room > 0.0 else math.inf
 
 
 def emergency_brake(speed_mps: float, lead: Lead, idm: IdmSettings) -> float | None:

@@ -25,6 +25,8 @@ ENTRY_TIMES_S = np.arange(0.0, 3.6, 0.5)
 """Instants at which an object may be found in a corridor."""
 ARRIVES_WITHIN_S, PASSES_WITHIN_S = 1.5, 1.0
 """The vehicle reaches an object up to this long after it came in, or has passed it at least this long before."""
+ONCOMING_S = 2.0
+"""Oncoming vehicles are believed to come over only this far ahead: noise in their drift would bring them all in."""
 MOVING_MPS = 0.3
 """Slower objects enter no corridor."""
 CLOSING_MPS = 0.1
@@ -113,5 +115,6 @@ def lane_leads(
     inside[0] &= (gap > 0.0) | (aside[0] <= vehicle.width_m / 2)
     times = ENTRY_TIMES_S[1:, None]
     enters = inside[1:] & others.moving & (arrives <= times + ARRIVES_WITHIN_S) & (clears >= times - PASSES_WITHIN_S)
+    enters &= (others.along_mps >= -MOVING_MPS) | (times <= ONCOMING_S)
     yields = ahead & (inside[0] | enters.any(axis=0)) & (others.s_m[0] < path.line_s_m[-1])
     return [Lead(float(gap[i]), float(others.along_mps[i])) for i in np.flatnonzero(yields)]

@@ -7,7 +7,7 @@ import pytest
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
 from onboard_vla.safety.hazard_gate import HazardGate
-from onboard_vla.safety.idm import Lead
+from onboard_vla.safety.idm import Lead, closing_deceleration
 
 CONFIRM_NS = 300_000_000
 
@@ -82,3 +82,9 @@ def test_the_worst_lead_decides():
     leads = standing(1.0) + standing(5.0) + standing(2.0)
     watched.watch(leads, 10.0, 0)
     assert watched.watch(leads, 10.0, CONFIRM_NS).reason.measured == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(("lead_mps", "required"), [(0.0, 8.0), (4.0, 2.88), (10.0, 0.0), (-14.0, 8.0)])
+def test_required_is_what_brings_the_vehicle_down_to_the_leads_speed(lead_mps, required):
+    lead = Lead(1.0 + 100.0 / 16.0, lead_mps)
+    assert closing_deceleration(10.0, lead, FallbackSettings().idm) == pytest.approx(required)

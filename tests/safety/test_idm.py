@@ -152,7 +152,7 @@ class TestClosing:
             (12.0, Lead(1.5, 10.0), 4.0),
             (12.0, Lead(0.5, 12.0), 0.0),
             (12.0, Lead(0.5, 13.0), 0.0),
-            (12.0, Lead(9.0, -2.0), 196 / 16),
+            (12.0, Lead(9.0, -2.0), 144 / 16),
         ],
     )
     def test_it_is_the_closing_speed_squared_over_twice_the_room(self, v, lead, expected):

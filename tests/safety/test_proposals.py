@@ -85,6 +85,10 @@ class TestLeads:
     def test_a_vehicle_alongside_that_stays_in_its_lane_is_not(self):
         assert not leads(make_object(12.0, 3.4, 9.0, 0.0))
 
+    @pytest.mark.parametrize(("drift", "found"), [(-0.5, 0), (-1.2, 1)])
+    def test_an_oncoming_vehicle_is_only_where_it_comes_over_soon(self, drift, found):
+        assert len(leads(make_object(60.0, 4.0, -14.0, drift, heading=3.14159), speed=11.0)) == found
+
     def test_what_is_behind_is_not(self):
         assert not leads(make_object(-10.0, 0.0, 20.0, 0.0))
 
