@@ -27,7 +27,7 @@ from onboard_vla.app.campaign.table import CASES
 from onboard_vla.core.errors import ConfigurationError
 
 QUICK_GOLDEN_SEEDS, ALL_GOLDEN_SEEDS = 1, 20
-QUICK_GOLDEN_S, ALL_GOLDEN_S = 20.0, 60.0
+QUICK_GOLDEN_S, ALL_GOLDEN_S = 15.0, 60.0
 QUICK_REAL_EACH, ALL_REAL_EACH = 1, 17
 """Injections of each of the six ways on real processes: 6, and 102."""
 

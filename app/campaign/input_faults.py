@@ -23,6 +23,7 @@ MS = to.MILLISECOND_NS
 TICK_MS = 20.0
 INPUTS, FRESHNESS, OUTER = "input guards", "freshness guard", "outer guard of the tick"
 L2, L3, L4 = Mode.FALLBACK, Mode.IN_LANE_STOP, Mode.EMERGENCY_STOP
+STUCK_WRONG_MPS = 0.5
 EGO_FIELDS = ("x_m", "y_m", "heading_rad", "speed_mps", "acceleration_mps2", "yaw_rate_rps")
 
 
@@ -88,7 +89,11 @@ def _moved_aside(array: Any, memory: Memory) -> None:  # noqa: ANN401 - (N, 2)
 
 
 def _stuck_speed(message: EgoState, now: Now, memory: Memory) -> Sequence[Message]:
+    """Touched counts as soon as the stuck value is wrong: before that there is nothing to notice."""
     speed = memory.notes.setdefault("speed", message.speed_mps)
+    if not memory.notes.get("wrong") and abs(message.speed_mps - speed) < STUCK_WRONG_MPS:
+        return (message,)
+    memory.notes["wrong"] = True
     return (dataclasses.replace(message, speed_mps=speed),)
 
 
@@ -177,7 +182,7 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
         "EGO_SPEED_SOURCES",
         "EGO_SPEED_STUCK",
         "EGO_ACCELERATION",
-        note="only noticed once the vehicle's speed changes; the limit counts from the onset",
+        note="the limit counts from the moment at which the stuck value is 0.5 m/s off",
     ),
     _input(
         "F17",

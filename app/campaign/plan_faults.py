@@ -125,9 +125,7 @@ PLAN_FAULTS: tuple[FaultCase, ...] = (
     ),
     _refused("F9", "ten of them", plan.moved(plan.random_tokens), DANGEROUS, provider=ALL_GUARDS),
     _refused("F10", "in every plan", plan.moved(plan.one_token_replaced), ADVISORY, provider=ALL_GUARDS),
-    _refused(
-        "F11", "reverse, spin or slide", plan.moved(plan.infeasible_token), DANGEROUS, provider="kinematics guard"
-    ),
+    _refused("F11", "reverse, spin or slide", plan.moved(plan.infeasible_token), ADVISORY, provider="kinematics guard"),
     _reached(
         "F12",
         "1 m from side to side",
