@@ -42,13 +42,13 @@ TABLE: dict[str, tuple[float, str]] = {
     SPREAD_FALLBACK: (1.0, "own table: two thirds of the spread of go against brake on AutoVLA's codebook (1.483 m)"),
     OUTSIDE_MASS: (0.05, "own table: more than a twentieth of the probability on tokens that are no actions"),
     CHOSEN_MASS: (0.1, "own: a tenth of the probability within 0.3 m of the chosen action"),
-    SECOND_MASS: (0.15, "safety sheet 3.2 item 3: two plans, at least 0.75 m apart"),
+    SECOND_MASS: (0.15, "docs/safety-basis.md 3.2 item 3: two plans, at least 0.75 m apart"),
     CHANGE_LATERAL: (0.75, "own: largest of 420 nominal plans of the reference checkpoint 0.53 m"),
     CHANGE_LONGITUDINAL: (2.5, "own: largest of 420 nominal plans of the reference checkpoint 1.83 m"),
     STANDBY_LATERAL: (1.0, "own: largest of 420 nominal plans of the reference checkpoint 0.86 m"),
     STANDBY_SPEED: (3.0, "own: largest of 420 nominal plans of the reference checkpoint 2.44 m/s"),
-    SLOW_LATERAL: (0.75, "safety sheet 3.2 item 7"),
-    SLOW_SPEED: (2.0, "safety sheet 3.2 item 7"),
+    SLOW_LATERAL: (0.75, "docs/safety-basis.md 3.2 item 7"),
+    SLOW_SPEED: (2.0, "docs/safety-basis.md 3.2 item 7"),
 }
 """Values without any scene."""
 

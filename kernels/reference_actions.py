@@ -17,7 +17,7 @@ NEAR_M = 0.3
 
 
 LINK_M = 0.5
-"""Tokens closer than this belong to the same group of motions (safety sheet section 3.2, signal 3)."""
+"""Tokens closer than this belong to the same group of motions (docs/safety-basis.md, section 3.2, signal 3)."""
 GROUPED_MASS = 0.95
 """The most probable tokens that together have this probability are grouped (as above)."""
 GROUPED_TOKENS = 256

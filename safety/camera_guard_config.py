@@ -1,4 +1,4 @@
-"""Limits of the camera guard, with unit, range and source (safety sheet 3.3 unless said otherwise)."""
+"""Limits of the camera guard, with unit, range and source (safety basis 3.3 unless said otherwise)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one grey picture shows, as numbers: brightness, sharpness, structure, noise (safety sheet 3.3)."""
+"""What one grey picture shows, as numbers: brightness, sharpness, structure, noise (safety basis 3.3)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Every limit of the supervisor, with unit, range and source.
 
-Sources name sections of the project's safety sheet ("2.6" is the plan validator table, "6.1" the ladder, and so on);
+Sources name sections of docs/safety-basis.md ("2.6" is the plan validator table, "6.1" the ladder, and so on);
 "own" marks a choice made here, with its reason in the field's comment or in the room's README.
 """
 

@@ -27,7 +27,8 @@ SCHEMA = 1
 """Version of the file's layout; its first key."""
 THRESHOLDS = "thresholds"
 HEADER = """\
-# Settings of supervisor and camera guard. Each line above a value: what it accepts, its default, where that comes from.
+# Settings of supervisor and camera guard. Each line above a value: what it accepts, its default, where that comes from;
+# section numbers are those of docs/safety-basis.md, "own" is a choice made here.
 # Keys that are left out keep their default; unknown keys, wrong types and values out of range are refused.
 # Check with `onboard-vla config check FILE`; what a file amounts to: `onboard-vla config show FILE`.
 """

@@ -1,4 +1,4 @@
-"""The intelligent driver model and the emergency brake overlay, on plain floats (safety sheet 2.1 and 2.4)."""
+"""The intelligent driver model and the emergency brake overlay, on plain floats (safety basis 2.1 and 2.4)."""
 
 from __future__ import annotations
 

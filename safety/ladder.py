@@ -1,4 +1,4 @@
-"""The ladder L0 to L5 as a pure function of (state, inputs, now). Safety sheet 6.1 and 6.2.
+"""The ladder L0 to L5 as a pure function of (state, inputs, now). Safety basis (docs) 6.1 and 6.2.
 
 The mode is the maximum over everybody who asks for one. Going up is immediate and may skip levels; going down is one
 level at a time, after a dwell and a clear time. L3 and L4 end at standstill, latched, until somebody re-arms. Where a

@@ -17,7 +17,7 @@ POINT_STEP_S = 0.1
 POINTS = 51
 """A published trajectory: 5 s at 0.1 s, the present included."""
 SUB_STEPS = 2
-"""Euler steps per point: 0.05 s, the largest step that the safety sheet allows (2.1)."""
+"""Euler steps per point: 0.05 s, the largest step that docs/safety-basis.md (2.1) allows."""
 HOLD_MPS2 = 1.5
 """Brake demand at standstill (6.1 L5)."""
 

@@ -1,4 +1,4 @@
-"""Are the inputs there and fresh? Every answer is a request to the ladder with its reason (safety sheet 6.1, 10.2)."""
+"""Are the inputs there and fresh? Every answer is a request to the ladder with its reason (safety basis 6.1, 10.2)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from onboard_vla.safety.longitudinal import POINT_STEP_S
 from onboard_vla.safety.placed_plan import PlacedPlan
 
 AHEAD_S = 2.0
-"""Where two intentions are compared (safety sheet 3.2 items 7 and 10)."""
+"""Where two intentions are compared (safety basis 3.2 items 7 and 10)."""
 PAIR_S = 1.5
 """A fast and a slow plan whose stamps lie farther apart than this answer different questions."""
 

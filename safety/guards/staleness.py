@@ -1,4 +1,4 @@
-"""How old a plan may be: A_max(v) = min(1.5 s, (L - d_stop,L4(v) - 2 m) / v), safety sheet section 7 item 6."""
+"""How old a plan may be: A_max(v) = min(1.5 s, (L - d_stop,L4(v) - 2 m) / v) (safety basis 7, item 6)."""
 
 from __future__ import annotations
 

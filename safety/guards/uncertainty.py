@@ -35,7 +35,7 @@ from onboard_vla.core.thresholds import (
 from onboard_vla.core.verdict import Reason
 
 OUTSIDE_MASS_MAX = 0.05
-"""Probability outside the action tokens that no thresholds file may raise (safety sheet 3.2 item 1)."""
+"""Probability outside the action tokens that no thresholds file may raise (safety basis 3.2 item 1)."""
 APART_M = 0.75
 """Two groups of motions nearer than this are one plan with some blur (as above, item 3)."""
 ROUNDING = 1e-3

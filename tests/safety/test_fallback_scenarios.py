@@ -1,4 +1,4 @@
-"""The fallback in closed loop with 0.2 s delay and 0.2 s actuator lag (safety sheet 10.3), and the two stops."""
+"""The fallback in closed loop with 0.2 s delay and 0.2 s actuator lag (safety basis 10.3), and the two stops."""
 
 from __future__ import annotations
 
