@@ -33,6 +33,7 @@ from onboard_vla.core.verdict import Verdict
 from onboard_vla.safety.camera_guard import CameraGuard
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 from onboard_vla.safety.config import LadderSettings, SupervisorConfig
+from onboard_vla.safety.proposals import SHARES
 from onboard_vla.safety.supervisor import Supervisor
 
 TICK_NS = 20_000_000
@@ -41,8 +42,8 @@ LIMIT_MEDIAN_MS, LIMIT_P99_MS = 2.0, 5.0
 SETTLE_TICKS = 400
 ENGAGE_TICK = 30
 PROFILED = 25
-PROPOSALS = 1
-"""Trajectories that the fallback weighs per plan of its own: one lane keeping."""
+PROPOSALS = 3 * len(SHARES)
+"""Trajectories that the fallback weighs, 20 times a second: three offsets with every share of the allowed speed."""
 CORE_HASH = "benchmark"
 
 
