@@ -71,7 +71,7 @@ def blocked_roads() -> Iterator[Cell]:
     for edge, kmh in ((-1.7, 50), (-1.7, 30), (1.7, 50)):
         # The parked car reaches so far into the lane that its middle is blocked.
         parked = (Participant(80.0, edge, width_m=1.8),)
-        around = Requirement(least_gap_m=0.3, passes=True, braking_mps2=3.5, lateral_mps2=3.0)
+        around = Requirement(least_gap_m=0.2, passes=True, braking_mps2=3.5, lateral_mps2=3.0)
         yield _road(
             "S10", f"around_{edge:+g}_{kmh}", straight(), kmh, around, 25.0, quick=True, others=parked,
             left_m=3.5, right_m=3.5,
