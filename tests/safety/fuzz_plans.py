@@ -113,10 +113,11 @@ def random_object(rng: np.random.Generator, scene: Scene, k: int):
     return make_object(x, y, kind="static", track_id=k, heading=float(rng.uniform(-math.pi, math.pi)), **size)
 
 
-def near_limit_plan(rng: np.random.Generator, scene: Scene, plan_id: int) -> Plan:
+def near_limit_plan(rng: np.random.Generator, scene: Scene, plan_id: int, age_s: float | None = None) -> Plan:
     """Structurally valid, smooth, and near one or two of the limits of motion, road, room, age or start."""
     t = np.arange(0.0, 5.0 + 1e-9, SUB_S / 2)
-    age_s = float(rng.uniform(0.05, 0.5) if rng.random() < 0.8 else rng.uniform(0.5, 1.7))
+    if age_s is None:
+        age_s = float(rng.uniform(0.05, 0.5) if rng.random() < 0.8 else rng.uniform(0.5, 1.7))
     speed, near = scene.speed, lambda: float(rng.uniform(0.6, 1.15))
     acceleration, turn = float(rng.uniform(-1.5, 1.0)), np.zeros_like(t)
     aspects = rng.choice(
@@ -149,10 +150,10 @@ def near_limit_plan(rng: np.random.Generator, scene: Scene, plan_id: int) -> Pla
     return through(v, yaw, age_s, plan_id)
 
 
-def mild_plan(scene: Scene, plan_id: int) -> Plan:
+def mild_plan(scene: Scene, plan_id: int, age_s: float = 0.2) -> Plan:
     """Goes on as the vehicle does."""
     t = np.arange(0.0, 5.0 + 1e-9, SUB_S / 2)
-    return through(np.full_like(t, scene.speed), np.full_like(t, scene.curvature * scene.speed), 0.2, plan_id)
+    return through(np.full_like(t, scene.speed), np.full_like(t, scene.curvature * scene.speed), age_s, plan_id)
 
 
 def through(v: np.ndarray, yaw: np.ndarray, age_s: float, plan_id: int) -> Plan:
@@ -167,9 +168,9 @@ def through(v: np.ndarray, yaw: np.ndarray, age_s: float, plan_id: int) -> Plan:
     return make_plan(stamp, fine[4::5], plan_id, fine_poses=fine)
 
 
-def broken_plan(rng: np.random.Generator, scene: Scene, plan_id: int) -> Plan:
+def broken_plan(rng: np.random.Generator, scene: Scene, plan_id: int, age_s: float | None = None) -> Plan:
     """A plan with something wrong: numbers, shapes, stamps, counts, or a path that nothing can drive."""
-    plan = near_limit_plan(rng, scene, plan_id)
+    plan = near_limit_plan(rng, scene, plan_id, age_s)
     poses, fine = plan.poses.copy(), plan.fine_poses.copy()
     kind = rng.integers(0, 10)
     if kind == 0:
