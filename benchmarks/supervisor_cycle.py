@@ -34,7 +34,6 @@ from onboard_vla.safety.camera_guard import CameraGuard
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 from onboard_vla.safety.config import LadderSettings, SupervisorConfig
 from onboard_vla.safety.proposals import SHARES
-from onboard_vla.safety.proposals import SHARES
 from onboard_vla.safety.supervisor import Supervisor
 
 TICK_NS = 20_000_000
