@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALISED = 3, INVALID_DEVICE = 101, INVALID_IMAGE = 200,
-       INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700 };
+       INVALID_CONTEXT = 201, INVALID_HANDLE = 400, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700, CAPTURING = 900 };
 enum { KERNELS = 5, MANY = 256 };
 
 static const char* const names[KERNELS] = {"ovk_patches", "ovk_action_statistics", "ovk_compose", "ovk_dispersion",
@@ -19,10 +19,11 @@ static const unsigned threads[KERNELS] = {128, 256, 64, 256, 128};
 static const int pointers[KERNELS] = {3, 7, 5, 7, 4};
 
 typedef struct { int kind; void *to; const void *from; size_t size; int kernel; unsigned blocks; char arguments[512]; } Work;
-typedef struct { Work* work; int count, live; } Stream;
+typedef struct { Work* work; int count, live, captured; } Stream;  // captured: -1, or where the capture began
+typedef struct { Work* work; int count; } Graph;
 static struct { char* at; size_t size; } memory[MANY];
 static Stream streams[MANY];
-static int initialised, retained, modules, launches;
+static int initialised, retained, modules, launches, graphs, events;
 static _Thread_local void* current;
 static int context_object, module_object, function_objects[KERNELS];
 static void* host;
@@ -100,7 +101,7 @@ int cuStreamCreate(void** stream, unsigned flags) {
   ENTER;
   if (flags > 1) return INVALID_VALUE;
   for (int i = 0; i < MANY; ++i)
-    if (!streams[i].live) { streams[i] = (Stream){malloc(MANY * sizeof(Work)), 0, 1}; *stream = &streams[i]; return OK; }
+    if (!streams[i].live) { streams[i] = (Stream){malloc(MANY * sizeof(Work)), 0, 1, -1}; *stream = &streams[i]; return OK; }
   return OUT_OF_MEMORY;
 }
 static Stream* known(void* stream) {
@@ -160,6 +161,7 @@ int cuStreamSynchronize(void* stream) {
   ENTER;
   Stream* found = known(stream);
   if (!found) return INVALID_HANDLE;
+  if (found->captured >= 0) return CAPTURING;
   for (int i = 0; i < found->count; ++i) {
     Work* work = &found->work[i];
     if (work->kind == 0) {
@@ -174,6 +176,55 @@ int cuStreamSynchronize(void* stream) {
   return OK;
 }
 
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void* stream) {
+  ENTER;
+  if (!live((void*)(uintptr_t)to, size) || !live((void*)(uintptr_t)from, size)) return INVALID_VALUE;
+  return later(stream, (Work){.kind = 0, .to = (void*)(uintptr_t)to, .from = (void*)(uintptr_t)from, .size = size});
+}
+
+// What a stream is given between begin and end becomes a graph and does not run.
+int cuStreamBeginCapture_v2(void* stream, int mode) {
+  ENTER;
+  Stream* found = known(stream);
+  if (!found || mode != 1 || found->captured >= 0) return INVALID_VALUE;
+  found->captured = found->count;
+  return OK;
+}
+int cuStreamEndCapture(void* stream, void** graph) {
+  ENTER;
+  Stream* found = known(stream);
+  if (!found || found->captured < 0) return INVALID_VALUE;
+  Graph* made = malloc(sizeof *made);
+  made->count = found->count - found->captured;
+  made->work = malloc((made->count + 1) * sizeof(Work));
+  memcpy(made->work, found->work + found->captured, made->count * sizeof(Work));
+  found->count = found->captured;
+  found->captured = -1;
+  *graph = made;
+  ++graphs;
+  return OK;
+}
+int cuGraphInstantiateWithFlags(void** ready, void* graph, unsigned long long flags) {
+  ENTER;
+  *ready = graph;
+  return flags ? INVALID_VALUE : OK;
+}
+int cuGraphLaunch(void* ready, void* stream) {
+  ENTER;
+  const Graph* graph = ready;
+  int status = OK;
+  for (int i = 0; i < graph->count && !status; ++i) status = later(stream, graph->work[i]);
+  return status;
+}
+int cuGraphExecDestroy(void* ready) { ENTER; return ready ? OK : INVALID_VALUE; }
+int cuGraphDestroy(void* graph) { ENTER; free(((Graph*)graph)->work); free(graph); --graphs; return OK; }
+
+// Events keep no time: whatever lies between two of them took 2 ms.
+int cuEventCreate(void** event, unsigned flags) { ENTER; *event = malloc(1); ++events; return flags ? INVALID_VALUE : OK; }
+int cuEventRecord(void* event, void* stream) { ENTER; return event && known(stream) ? OK : INVALID_HANDLE; }
+int cuEventElapsedTime(float* ms, void* from, void* to) { ENTER; *ms = 2.0f; return from && to ? OK : INVALID_HANDLE; }
+int cuEventDestroy_v2(void* event) { ENTER; free(event); --events; return OK; }
+
 int cuGetErrorName(int status, const char** text) {
   *text = status == INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE" : status == INVALID_CONTEXT ? "CUDA_ERROR_INVALID_CONTEXT"
         : status == ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS" : status == INVALID_IMAGE ? "CUDA_ERROR_INVALID_IMAGE"
@@ -183,10 +234,12 @@ int cuGetErrorName(int status, const char** text) {
 }
 
 // For the tests: what is still held, and how many launches ran.
-void fake_counts(int32_t counts[5]) {
-  memset(counts, 0, 5 * sizeof *counts);
+void fake_counts(int32_t counts[7]) {
+  memset(counts, 0, 7 * sizeof *counts);
   for (int i = 0; i < MANY; ++i) { counts[0] += memory[i].at != NULL; counts[1] += streams[i].live; }
   counts[2] = modules;
   counts[3] = retained;
   counts[4] = launches;
+  counts[5] = graphs;
+  counts[6] = events;
 }

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import json
-import shutil
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -18,55 +12,7 @@ from onboard_vla.kernels.launch_driver import DriverDevice
 from onboard_vla.kernels.layouts import ComposeArguments, FootprintArguments
 
 from .exercise import outputs
-
-COMPILER = shutil.which("cc") or shutil.which("gcc")
-SOURCE = Path(__file__).with_name("fake_driver.c")
-MAGIC = b"\x50\xed\x55\xba"
-FIELDS = ["memory", "streams", "modules", "contexts", "launches"]
-
-
-@pytest.fixture(scope="session")
-def driver(tmp_path_factory) -> Path:
-    if COMPILER is None:
-        pytest.skip("no C compiler for the fake driver")
-    out = tmp_path_factory.mktemp("driver") / "libcuda.so.1"
-    flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1"]
-    command = [COMPILER, *flags, "-o", str(out), str(SOURCE), "-ldl"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return out
-
-
-@pytest.fixture
-def fake(driver, library, monkeypatch):
-    monkeypatch.setenv("FAKE_CUDA_HOST_LIBRARY", str(library.path))
-    return str(driver)
-
-
-@pytest.fixture
-def binary(tmp_path) -> FatBinary:
-    path = tmp_path / "kernels.fatbin"
-    path.write_bytes(MAGIC + bytes(60))
-    path.with_suffix(".json").write_text(json.dumps({"cuda": "13.0", "architectures": ["8.7", "9.0"]}))
-    return FatBinary.read(path)
-
-
-@pytest.fixture
-def device(fake):
-    opened = DriverDevice(library=fake)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def gpu(device, binary) -> GpuKernels:
-    return GpuKernels(device, binary)
-
-
-def counts(fake) -> dict[str, int]:
-    found = (ctypes.c_int32 * 5)()
-    ctypes.CDLL(fake).fake_counts(found)
-    return dict(zip(FIELDS, found, strict=True))
+from .fake_driver import counts
 
 
 def test_every_kernel_gives_the_hosts_bits_and_everything_is_given_back(fake, binary, library):
