@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,22 @@ def times(timings: Timings) -> dict[str, Any]:
     return found
 
 
+def examine(device: Device, gpu: GpuKernels, host: KernelForm, options: argparse.Namespace) -> dict[str, Any]:
+    """What the report says of comparisons and times."""
+    form = DeviceForm(gpu)
+    report: dict[str, Any] = {
+        "device": device.name,
+        "capability": ".".join(map(str, device.capability)),
+        "driver_cuda": ".".join(map(str, device.driver_cuda)),
+        "back_end": options.back_end,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "kernels": {kernel: compare(kernel, host, form, options.shapes) for kernel in CASES},
+    }
+    if options.repetitions:
+        report["times"] = times(Timings(gpu, options.driver, options.repetitions))
+    return report
+
+
 def sanitize(command: Sequence[str]) -> dict[str, str]:
     """What each tool of compute-sanitizer says of a short comparison."""
     tool = shutil.which("compute-sanitizer")
@@ -94,23 +111,15 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(given)
     try:
-        device: Device = PycudaDevice() if options.back_end == "pycuda" else DriverDevice(library=options.driver)
-        host = HostLibrary(options.host_library) if options.host_library else kernel_form("host")
-        gpu = GpuKernels(device, FatBinary.read(options.fat_binary) if options.fat_binary else FatBinary.installed())
+        with closing(
+            PycudaDevice() if options.back_end == "pycuda" else DriverDevice(library=options.driver)
+        ) as device:
+            host = HostLibrary(options.host_library) if options.host_library else kernel_form("host")
+            binary = FatBinary.read(options.fat_binary) if options.fat_binary else FatBinary.installed()
+            report = examine(device, GpuKernels(device, binary), host, options)
     except EnvironmentLacksError as error:
         sys.stderr.write(f"gpu_check: {error}\n")
         return NO_GPU
-    form = DeviceForm(gpu)
-    report: dict[str, Any] = {
-        "device": device.name,
-        "capability": ".".join(map(str, device.capability)),
-        "driver_cuda": ".".join(map(str, device.driver_cuda)),
-        "back_end": options.back_end,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "kernels": {kernel: compare(kernel, host, form, options.shapes) for kernel in CASES},
-    }
-    if options.repetitions:
-        report["times"] = times(Timings(gpu, options.driver, options.repetitions))
     if not options.no_sanitizer:
         # The program again, short: the same arguments, few shapes, no timings.
         short = [*(sys.argv[1:] if given is None else given), "--shapes", str(SANITIZED_SHAPES), "--repetitions", "0"]

@@ -2,10 +2,12 @@
 must be loaded into a process of their own (sanitizers).
 
     python exercise.py LIBRARY [--reverse]
+    python exercise.py FATBIN --pycuda
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import sys
 from pathlib import Path
@@ -24,10 +26,11 @@ from onboard_vla.kernels.actions import (
 )
 from onboard_vla.kernels.host_library import HostLibrary
 from onboard_vla.kernels.images import ROW, PatchKernel, PictureLayout
+from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.kernels.reference_images import normalisation_table
 
 
-def outputs(library: HostLibrary, reverse: bool) -> list[np.ndarray]:
+def outputs(library: KernelForm, reverse: bool) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     found: list[np.ndarray] = []
     table = normalisation_table((0.48, 0.46, 0.41), (0.27, 0.26, 0.28))
@@ -61,9 +64,20 @@ def outputs(library: HostLibrary, reverse: bool) -> list[np.ndarray]:
     return found
 
 
+def through_pycuda(fat_binary: Path) -> KernelForm:
+    from onboard_vla.kernels.device_form import DeviceForm
+    from onboard_vla.kernels.launch import FatBinary, GpuKernels
+    from onboard_vla.kernels.launch_pycuda import PycudaDevice
+
+    device = PycudaDevice()
+    atexit.register(device.close)  # pycuda ends the process with an error where a context is left on its stack
+    return DeviceForm(GpuKernels(device, FatBinary.read(fat_binary)))
+
+
 def main() -> None:
     digest = hashlib.sha256()
-    for array in outputs(HostLibrary(Path(sys.argv[1])), "--reverse" in sys.argv):
+    form = through_pycuda(Path(sys.argv[1])) if "--pycuda" in sys.argv else HostLibrary(Path(sys.argv[1]))
+    for array in outputs(form, "--reverse" in sys.argv):
         digest.update(np.ascontiguousarray(array).tobytes())
     sys.stdout.write(digest.hexdigest() + "\n")
 

@@ -58,9 +58,31 @@ int cuDeviceGetAttribute(int* value, int which, int device) {
   *value = which == 75 ? capability / 10 : which == 76 ? capability % 10 : 0;
   return OK;
 }
+int cuDeviceComputeCapability(int* major, int* minor, int device) {
+  cuDeviceGetAttribute(major, 75, device);
+  return cuDeviceGetAttribute(minor, 76, device);
+}
 int cuDevicePrimaryCtxRetain(void** context, int device) { (void)device; ++retained; *context = &context_object; return OK; }
 int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; return --retained < 0 ? INVALID_CONTEXT : OK; }
 int cuCtxSetCurrent(void* context) { current = context; return !context || context == &context_object ? OK : INVALID_CONTEXT; }
+
+int cuCtxGetCurrent(void** context) { *context = current; return OK; }
+int cuCtxGetDevice(int* device) { *device = 0; return current ? OK : INVALID_CONTEXT; }
+// A stack of contexts a thread, as pycuda uses it.
+static _Thread_local void* below[16];
+static _Thread_local int depth;
+int cuCtxPushCurrent_v2(void* context) {
+  if (context != &context_object || depth == 16) return INVALID_CONTEXT;
+  below[depth++] = current;
+  current = context;
+  return OK;
+}
+int cuCtxPopCurrent_v2(void** context) {
+  if (!depth) return INVALID_CONTEXT;
+  *context = current;
+  current = below[--depth];
+  return OK;
+}
 
 int cuModuleLoadData(void** module, const void* image) {
   ENTER;
@@ -68,6 +90,10 @@ int cuModuleLoadData(void** module, const void* image) {
   ++modules;
   *module = &module_object;
   return OK;
+}
+int cuModuleLoadDataEx(void** module, const void* image, unsigned options, int* names_of, void** values) {
+  (void)options, (void)names_of, (void)values;
+  return cuModuleLoadData(module, image);
 }
 int cuModuleUnload(void* module) { ENTER; --modules; return module == &module_object ? OK : INVALID_HANDLE; }
 int cuModuleGetFunction(void** function, void* module, const char* name) {
@@ -134,6 +160,12 @@ int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t size, void* stream) {
   return later(stream, (Work){.kind = 0, .to = to, .from = (void*)(uintptr_t)from, .size = size});
 }
 
+// Deprecated, and what pycuda's prepared calls begin with.
+int cuFuncSetBlockShape(void* function, int x, int y, int z) {
+  ENTER;
+  const int kernel = (int)((int*)function - function_objects);
+  return kernel >= 0 && kernel < KERNELS && (unsigned)x == threads[kernel] && y == 1 && z == 1 ? OK : INVALID_VALUE;
+}
 int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                    unsigned shared, void* stream, void** parameters, void** extra) {
   ENTER;
@@ -225,6 +257,7 @@ int cuEventRecord(void* event, void* stream) { ENTER; return event && known(stre
 int cuEventElapsedTime(float* ms, void* from, void* to) { ENTER; *ms = 2.0f; return from && to ? OK : INVALID_HANDLE; }
 int cuEventDestroy_v2(void* event) { ENTER; free(event); --events; return OK; }
 
+int cuGetErrorString(int status, const char** text) { (void)status; *text = "fake"; return OK; }
 int cuGetErrorName(int status, const char** text) {
   *text = status == INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE" : status == INVALID_CONTEXT ? "CUDA_ERROR_INVALID_CONTEXT"
         : status == ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS" : status == INVALID_IMAGE ? "CUDA_ERROR_INVALID_IMAGE"
