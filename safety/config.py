@@ -173,6 +173,9 @@ class CollisionLimits(Validated):
     pet_ego_first_s: float = limit(0.6, "s", "2.6 TIER IV", 0.0, 2.0)
     pet_object_first_s: float = limit(0.3, "s", "2.6 TIER IV: lowest of 0.3 to 1.0", 0.0, 2.0)
     confirm_lists: int = limit(2, "object lists", "10.3 S11: never ignored > 200 ms", 1, 5)
+    unseen_brake_mps2: float = limit(
+        6.0, "m/s^2", "own: taken for everybody whose lists have ended; hard braking of a car", 0.0, 10.0
+    )
     coast_s: float = limit(0.3, "s", "own: a confirmed object missed in a list is kept so long", 0.0, 1.0)
 
 

@@ -35,7 +35,7 @@ from onboard_vla.safety.guards.orders import Orders
 from onboard_vla.safety.guards.speed import SpeedComparison, ego_contradiction, ego_fault, wheel_fault
 from onboard_vla.safety.guards.stamp_skew import StampSkew
 from onboard_vla.safety.message_types import require_types
-from onboard_vla.safety.object_memory import ObjectMemory
+from onboard_vla.safety.object_memory import ObjectMemory, ObjectSet
 
 EGO, OBJECTS, LANES, ROUTE, PLANNER, GUARD, OPERATOR = (
     "ego",
@@ -226,6 +226,18 @@ class Inputs:
         self.object_watch.add(message, states, self.objects.confirmed, self._here(), now)
         self.objects.add(message, self.lane_line)
         self._accept(OBJECTS, message.stamp_ns, now)
+
+    def objects_at(self, now: Now) -> ObjectSet:
+        """What has to be braked for at this instant; when the lists have ended, as if everybody had braked since.
+
+        Extrapolated at constant speed, a lead that stops unseen would seem to drive on.
+        """
+        confirmed, limits = self.objects.confirmed, self._config
+        arrival = self.arrivals.get(OBJECTS)
+        silent_s = 0.0 if arrival is None else seconds(now.monotonic_ns - arrival.received_ns)
+        if silent_s <= limits.freshness.objects_reception_s:
+            return confirmed.at(now.stamp_ns)
+        return confirmed.braking_to(now.stamp_ns, limits.collision.unseen_brake_mps2)
 
     def _take_lanes(self, lanes: LaneObservation, now: Now) -> None:
         fault = lanes_fault(lanes)

@@ -77,6 +77,20 @@ class ObjectSet:
         states[:, :2] = self.positions_at(stamp_ns)
         return replace(self, states=states, stamps_ns=np.full(len(states), stamp_ns, np.int64))
 
+    def braking_to(self, stamp_ns: int, deceleration_mps2: float) -> ObjectSet:
+        """The same objects at `stamp_ns` if all but those on foot have braked since they were last measured."""
+        elapsed = (stamp_ns - self.stamps_ns) / 1e9
+        speed = np.hypot(self.states[:, 3], self.states[:, 4])
+        braked = np.where(self.on_foot, 0.0, deceleration_mps2)
+        stopping = np.where(braked > 0.0, speed / np.maximum(braked, 1e-9), np.inf)
+        moving_s = np.minimum(elapsed, stopping)
+        way = speed * moving_s - 0.5 * braked * moving_s**2
+        direction = self.states[:, 3:5] / np.maximum(speed, 1e-9)[:, None]
+        states = self.states.copy()
+        states[:, :2] += direction * way[:, None]
+        states[:, 3:5] = direction * np.maximum(speed - braked * elapsed, 0.0)[:, None]
+        return replace(self, states=states, stamps_ns=np.full(len(states), stamp_ns, np.int64))
+
 
 class ObjectMemory:
     """Turns object lists into an `ObjectSet`; needs lists of finite numbers in order of their stamps."""

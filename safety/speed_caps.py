@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.road import LaneObservation
 from onboard_vla.safety.config import FallbackSettings
+from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.joined_path import SPACING_M, JoinedPath
 
 Array = NDArray[np.float64]
@@ -34,6 +37,17 @@ def speed_caps(
     rules = np.minimum(limits_mps, settings.speed_cap_mps)
     slowing = settings.curve_deceleration_mps2
     return _reachable(rules, path.s_m, slowing), np.minimum(_reachable(curve, path.s_m, slowing), sight)
+
+
+def model_cap(share: float | None, lanes: LaneObservation | None, motion: Motion, domain_mps: float) -> float:
+    """Highest speed for the model's plan, m/s: the domain's; in L1 `share` of the lane's limit where it is known."""
+    if share is None:
+        return domain_mps
+    if lanes is None:
+        return share * domain_mps
+    line = Polyline(lanes.centreline)
+    s, _ = line.project(motion.pose[:2])
+    return min(share * float(np.interp(s[0], line.arc_lengths, lanes.speed_limit_mps)), domain_mps)
 
 
 def _reachable(cap_mps: Array, s_m: Array, deceleration_mps2: float) -> Array:

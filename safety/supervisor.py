@@ -36,6 +36,7 @@ from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.hazard_gate import HazardGate
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.inputs import EGO, InputMessage, Inputs
+from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.ladder import LadderInputs, LadderState, PlanOutcome, Request, step
 from onboard_vla.safety.last_resort import StoredStop, store_stop
 from onboard_vla.safety.longitudinal import POINTS
@@ -55,6 +56,7 @@ from onboard_vla.safety.publication import (
 )
 from onboard_vla.safety.published import motion_on, output_fault
 from onboard_vla.safety.self_test import self_test
+from onboard_vla.safety.speed_caps import model_cap
 
 Array = NDArray[np.float64]
 
@@ -297,8 +299,7 @@ class Supervisor:
         config, lanes = self.config, self._inputs.lanes
         assert lanes is not None
         self._fallback_ns = now.monotonic_ns
-        objects = self._inputs.objects.confirmed.at(now.stamp_ns)
-        demand = self._demand(motion, now)
+        objects, demand = self._inputs.objects_at(now), self._demand(motion, now)
         try:
             self._fallback = keep_lane(
                 self._lane_memory, motion, demand, lanes, objects, config.vehicle, config.fallback, config.collision,
@@ -328,20 +329,15 @@ class Supervisor:
         if accepted is None or accepted.placed is None:
             return None
         path = plan_path(accepted.placed, motion)
-        objects = self._inputs.objects.confirmed.at(now.stamp_ns)
-        leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle, self._inputs.lane_line)
-        reduced = self._reduced_cap(motion) if self.state.mode is Mode.REDUCED else math.inf
-        cap = min(reduced, config.odd.speed_max_mps)
+        leads = self._leads(path, motion, now)
+        share = config.ladder.reduced_speed if self.state.mode is Mode.REDUCED else None
+        cap = model_cap(share, self._inputs.lanes, motion, config.odd.speed_max_mps)
         demand = self._demand(motion, now)
         return follow_plan(accepted.placed, path, motion, demand, now.stamp_ns, leads, cap, config.fallback)
 
-    def _reduced_cap(self, motion: Motion) -> float:
-        lanes = self._inputs.lanes
-        if lanes is None:
-            return self.config.ladder.reduced_speed * self.config.odd.speed_max_mps
-        line = Polyline(lanes.centreline)
-        s, _ = line.project(motion.pose[:2])
-        return self.config.ladder.reduced_speed * float(np.interp(s[0], line.arc_lengths, lanes.speed_limit_mps))
+    def _leads(self, path: JoinedPath, motion: Motion, now: Now) -> list[Lead]:
+        objects, lane = self._inputs.objects_at(now), self._inputs.lane_line
+        return self._gate.leads(path, objects, motion.speed_mps, self.config.vehicle, lane)
 
     def _stop(self, motion: Motion, now: Now, mode: Mode) -> Trajectory:
         config = self.config
@@ -350,8 +346,7 @@ class Supervisor:
         demand = self._demand(motion, now)
         if mode is not Mode.IN_LANE_STOP:
             return emergency_stop(path, motion, demand, config.stop)
-        objects = self._inputs.objects.confirmed.at(now.stamp_ns)
-        leads = self._gate.leads(path, objects, motion.speed_mps, config.vehicle, self._inputs.lane_line)
+        leads = self._leads(path, motion, now)
         if not self._perceives:
             # Nobody knows what comes behind the end of the path that was checked last.
             leads.append(Lead(path.known_m + config.recovery.overrun_m, 0.0))
