@@ -21,7 +21,11 @@ LEAST_PROGRESS_SHARE = 0.5
 PROBE_LATENESS_LIMIT_MS = 100.0
 """A 20 ms timer later than this around a fault: the machine was measured, not the system (demo's acceptance)."""
 PROBE_BEFORE_NS, PROBE_AFTER_NS = 1 * SECOND_NS, 1 * SECOND_NS
-"""The window around a fault in which the probe counts: covers both reaction limits with margin."""
+"""The window around a fault in which the probe counts: covers both reaction limits with margin.
+
+Where the vehicle did not come back to L0 or L1, the window lasts as long as that was waited for: a machine that stalls
+then can stop the vehicle for good, because stops are latched.
+"""
 RECOVERY_NS = 15 * SECOND_NS
 """A run that goes on this long after a fault's cause has gone must show L0 or L1 again; a shorter one cannot tell."""
 PLANNER_LOST_CODES = ("PLANNER_SILENT", "PLANNER_MISSING", "PLANNER_NOT_READY", "PLANNER_HANGS")
@@ -110,6 +114,8 @@ def reaction_to(record: RunRecord, fault: FaultRecord) -> Reaction:
     first = next((item for item in after if item.mode >= Mode.FALLBACK), None)
     detected = next((item for item in after if cause_of(fault, item) is not None), None)
     recovered = _recovery(after, first, cause_gone_ns, judged_until_ns)
+    recovery_judged = judged_until_ns - cause_gone_ns >= RECOVERY_NS
+    waited_until_ns = judged_until_ns if recovery_judged and recovered is None else fault.start_ns + PROBE_AFTER_NS
     return Reaction(
         fault=fault,
         mode_before=before[-1].mode if before else None,
@@ -119,8 +125,8 @@ def reaction_to(record: RunRecord, fault: FaultRecord) -> Reaction:
         reaction_stamp_ms=_ms(first.stamp_ns - fault.start_ns) if first else None,
         reason=(cause_of(fault, detected) or "") if detected else "",
         recovery_s=(recovered.received_ns - fault.start_ns) / SECOND_NS if recovered else None,
-        recovery_judged=judged_until_ns - cause_gone_ns >= RECOVERY_NS,
-        probe_lateness_ms=_worst_lateness(record, fault.start_ns),
+        recovery_judged=recovery_judged,
+        probe_lateness_ms=_worst_lateness(record, fault.start_ns - PROBE_BEFORE_NS, waited_until_ns),
     )
 
 
@@ -157,12 +163,11 @@ def _drives(item: PublishedRecord) -> bool:
     return item.mode <= Mode.REDUCED and item.engagement == Engagement.ENGAGED.value
 
 
-def _worst_lateness(record: RunRecord, start_ns: int) -> float | None:
+def _worst_lateness(record: RunRecord, begin_ns: int, end_ns: int) -> float | None:
     """Virtual time has no probe; in real time a probe that said nothing counts as endlessly late."""
     if record.settings.transport == LOCKSTEP:
         return None
-    window = (start_ns - PROBE_BEFORE_NS, start_ns + PROBE_AFTER_NS)
-    return max((late for time_ns, late in record.probe if window[0] <= time_ns <= window[1]), default=math.inf)
+    return max((late for time_ns, late in record.probe if begin_ns <= time_ns <= end_ns), default=math.inf)
 
 
 def _preconditions(record: RunRecord, reactions: Sequence[Reaction], complete: bool) -> list[Check]:

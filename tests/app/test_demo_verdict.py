@@ -159,6 +159,20 @@ def test_probe_lateness_far_from_a_fault_does_not_matter():
     assert judge(record).outcome == PASS
 
 
+@pytest.mark.parametrize(("lateness_ms", "outcome"), [(90.0, FAIL), (300.0, INCONCLUSIVE)])
+def test_a_stall_while_the_vehicle_does_not_come_back_decides_nothing(lateness_ms, outcome):
+    record = make_record()
+    record.published = [dataclasses.replace(p, mode=3) if KILL.start_ns < p.stamp_ns else p for p in record.published]
+    record.probe.append((KILL.start_ns + 3 * SECOND_NS, lateness_ms))
+    assert judge(record).outcome == outcome
+
+
+def test_a_stall_after_the_reaction_does_not_matter_where_the_vehicle_comes_back():
+    record = make_record()
+    record.probe.append((KILL.start_ns + 3 * SECOND_NS, 300.0))
+    assert judge(record).outcome == PASS
+
+
 def test_inconclusive_outweighs_a_failure_and_exits_2():
     record = make_record(kill_reaction_ms=400)
     record.probe.append((KILL.start_ns, 150.0))
