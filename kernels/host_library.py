@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.kernels.layouts import ABI_VERSION, KERNELS, LAYOUTS, Arguments, PatchArguments
 
 LIBRARY = "libonboard_vla_kernels.so"
+CPU_INFORMATION = Path("/proc/cpuinfo")
+X86_64_V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe")
+"""What the x86-64 psABI's level v3 adds to v2, in the kernel's words (LZCNT is `abm` there)."""
 
 
 class HostLibrary:
@@ -54,9 +58,17 @@ class HostLibrary:
 
 @lru_cache(maxsize=1)
 def host_library() -> HostLibrary | None:
-    """The library that this installation built, or None where it had no compiler."""
+    """The library that this installation built; None where it had no compiler or this processor is older than it."""
     path = built_file(LIBRARY)
-    return None if path is None else HostLibrary(path)
+    return None if path is None or lacking(CPU_INFORMATION) else HostLibrary(path)
+
+
+def lacking(cpu_information: Path, machine: str = platform.machine()) -> tuple[str, ...]:
+    """Instructions that the library is built with and that this processor lacks; calling them would end the process."""
+    if machine != "x86_64" or not cpu_information.exists():
+        return ()
+    has = next((line.split() for line in cpu_information.read_text().splitlines() if line.startswith("flags")), [])
+    return tuple(name for name in X86_64_V3 if name not in has)
 
 
 def built_file(name: str) -> Path | None:
