@@ -128,8 +128,8 @@ class ConsistencyLimits(Validated):
     shift_lateral_m: float = limit(0.5, "m", "2.6 recommended: against the last valid plan, here and now", 0.05, 3.0)
     shift_forward_m: float = limit(1.0, "m", "2.6 recommended", 0.05, 5.0)
     shift_back_m: float = limit(0.3, "m", "2.6 recommended", 0.05, 5.0)
-    swing_lateral_m: float = limit(0.75, "m", "own: change at 2 s; nominal drives' largest is 0.53", 0.1, 3.0)
-    swing_longitudinal_m: float = limit(2.0, "m", "own: change at 2 s; nominal drives' largest is 1.83", 0.2, 10.0)
+    swing_lateral_m: float = limit(0.75, "m", "own: change at 2 s, above nominal drives'", 0.1, 3.0)
+    swing_longitudinal_m: float = limit(2.0, "m", "own: change at 2 s, above nominal drives'", 0.2, 10.0)
     swing_plans: int = limit(5, "plans", "own: one second at 5 Hz, in which a change may not be taken back", 2, 50)
 
 
