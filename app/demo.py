@@ -19,11 +19,11 @@ from onboard_vla.app.demo_bundle_view import prepare_with_progress
 from onboard_vla.app.demo_cameras import require_cameras
 from onboard_vla.app.demo_run import run_realtime
 from onboard_vla.app.demo_tables import end_tables, verdict_line
-from onboard_vla.app.demo_transport import choose_transport, start_processes
+from onboard_vla.app.demo_transport import AUTO, choose_transport, start_processes
 from onboard_vla.app.demo_verdict import EXIT_STATUS, INCONCLUSIVE, LOCKSTEP, PRECONDITION_MISSED, judge
 from onboard_vla.app.demo_view import LiveView
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS, demo_faults
-from onboard_vla.app.lockstep import run_lockstep
+from onboard_vla.app.lockstep import DEFAULT_PLAN_LATENCY_NS, run_lockstep
 from onboard_vla.app.lockstep_parts import MODEL, make_guard, make_supervisor, planner_with_model, planner_without_model
 from onboard_vla.app.report.page import write_report
 from onboard_vla.app.report.picture import write_picture
@@ -124,6 +124,10 @@ def _check(request: DemoRequest) -> None:
         raise ConfigurationError(f"--bundle is of no use with --planner {request.planner}: leave one of them out")
     if request.planner != MODEL and not request.lockstep:
         raise ConfigurationError(f"--planner {request.planner} runs in lock-step only: add --lockstep")
+    if request.lockstep and request.transport != AUTO:
+        raise ConfigurationError(f"--transport {request.transport} is of no use with --lockstep: leave one of them out")
+    if not request.lockstep and request.latency_ms * MILLISECOND_NS != DEFAULT_PLAN_LATENCY_NS:
+        raise ConfigurationError("--latency-ms is for lock-step; in real time latency is what it is: add --lockstep")
 
 
 def _in_lockstep(

@@ -200,3 +200,13 @@ def test_priority_of_the_vehicle_ends_with_the_drive_and_is_not_inherited():
 def test_bundle_table_shows_golden_scenes_as_one_row():
     sizes = {"language.onnx": 300, "golden/a.npz": 100, "golden/b.npz": 250, "prompt.json": 1}
     assert file_sizes(sizes) == [("2 golden scenes", 350), ("language.onnx", 300), ("prompt.json", 1)]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [(["--lockstep", "--transport", "zmq"], "--transport zmq"), (["--latency-ms", "50"], "--latency-ms")],
+)
+def test_an_option_that_would_have_no_effect_is_refused_before_anything_is_done(tmp_path, capsys, options, named):
+    assert run(["demo", "--out", str(tmp_path / "out"), *options]) == 1
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
