@@ -39,7 +39,7 @@ TABLE: dict[str, tuple[float, str]] = {
         0.5,
         "own table; on AutoVLA's codebook a 50 cm blur has 0.555 m, straight against left 0.481 m",
     ),
-    SPREAD_FALLBACK: (1.0, "own table: two thirds of the spread of go against brake on AutoVLA's codebook (1.483 m)"),
+    SPREAD_FALLBACK: (1.5, "own table: even odds of going and braking, 1.483 m on AutoVLA's codebook"),
     OUTSIDE_MASS: (0.05, "own table: more than a twentieth of the probability on tokens that are no actions"),
     CHOSEN_MASS: (0.1, "own: a tenth of the probability within 0.3 m of the chosen action"),
     SECOND_MASS: (0.15, "docs/safety-basis.md 3.2 item 3: two plans, at least 0.75 m apart"),

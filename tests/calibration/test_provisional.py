@@ -94,12 +94,12 @@ def test_a_changed_limit_is_refused(tmp_path, row, change):
 
 def test_probabilities_above_one_and_swapped_spreads_are_refused():
     made = provisional_thresholds("abc", "int8")
-    for signal, value in (("outside_mass", 1.01), ("chosen_mass", 1.01), ("spread_reduce", 1.01)):
+    for signal, value in (("outside_mass", 1.01), ("chosen_mass", 1.01), ("spread_reduce", 1.51)):
         limits = tuple(dataclasses.replace(x, value=value) if x.signal == signal else x for x in made.limits)
         with pytest.raises(BundleError, match=signal):
             dataclasses.replace(made, limits=limits)
-    limits = tuple(dataclasses.replace(x, value=1.0) if x.signal == "spread_reduce" else x for x in made.limits)
-    assert dataclasses.replace(made, limits=limits).value("spread_reduce") == 1.0
+    limits = tuple(dataclasses.replace(x, value=1.5) if x.signal == "spread_reduce" else x for x in made.limits)
+    assert dataclasses.replace(made, limits=limits).value("spread_reduce") == 1.5
 
 
 def test_a_file_that_is_not_provisional_needs_scenes():
