@@ -23,7 +23,7 @@ PLANTED = {
         "max(now_ns - self.from_ns, 0)  ->  min(now_ns - self.from_ns, 0)",
     ),
     "hazard_gate": (
-        "speed_mps > lead.speed_mps  ->  speed_mps >= lead.speed_mps",
+        "speed_mps < 0.5  ->  speed_mps <= 0.5",
         "required <= self._stop.emergency_a_req_mps2  ->  required < self._stop.emergency_a_req_mps2",
         "self._since_ns is None  ->  self._since_ns is not None",
     ),
