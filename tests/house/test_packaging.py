@@ -23,7 +23,7 @@ NOT_SOURCES = shutil.ignore_patterns(
 
 def run(*command, **options):
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=110, check=False, **options
+        [str(part) for part in command], capture_output=True, text=True, timeout=250, check=False, **options
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
