@@ -117,13 +117,3 @@ def blurred(image: Picture) -> Picture:
         padded = np.pad(out, [(reach, reach) if a == axis else (0, 0) for a in range(3)], mode="edge")
         out = np.apply_along_axis(lambda line: np.convolve(line, kernel, "valid"), axis, padded)
     return out.astype(np.uint8)
-
-
-def dimmed(per_second: float) -> Change:
-    """Brightness falls by this share of itself every second since the onset."""
-
-    def change(message: CameraFrame, now: Now, memory: Memory) -> Sequence[Message]:
-        factor = max(1.0 - per_second * (now.monotonic_ns - memory.onset_ns) / 1e9, 0.0)
-        return (dataclasses.replace(message, image=(message.image * factor).astype(np.uint8)),)
-
-    return change

@@ -12,8 +12,6 @@ DANGEROUS, NUISANCE, ADVISORY = "dangerous", "nuisance", "advisory"
 beyond a mode. Advisory: a reaction is asked for, and no danger is claimed for the situations driven here."""
 REACH, STAY, REFUSE = "reach", "stay", "refuse"
 """Reach a mode in time; stay at or below a mode; never let a spoiled plan drive in a way that ends badly."""
-STAND_IN = "stand-in planner"
-"""Reads the road from its pictures' pixels; needs no model. `runtime` rows run the real decoder."""
 FAULTS: dict[str, str] = {
     "F1": "front camera frozen",
     "F2": "rear or side camera frozen",
