@@ -12,6 +12,7 @@ from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.process_graph import Topic, check_fits
 from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.wire import Message, decode, encode
+from onboard_vla.ros_nodes.topics import Form
 
 
 class Codec(Protocol):
@@ -52,8 +53,13 @@ class WireBytes:
         return message
 
 
-def codec_for(topic: Topic) -> Codec:
-    """A fresh codec for a topic."""
+def codec_for(topic: Topic, form: Form = Form.OURS) -> Codec:
+    """A fresh codec for a topic in one of its forms."""
+    if form is Form.TYPED:
+        # Imports onboard_vla_msgs, which not every machine has; who has not, has no row of this form.
+        from onboard_vla.ros_nodes.typed_codec import typed_codec_for
+
+        return typed_codec_for(topic)
     from onboard_vla.ros_nodes.ego_codec import EgoCodec
     from onboard_vla.ros_nodes.image_codec import ImageCodec
     from onboard_vla.ros_nodes.trajectory_codec import TrajectoryCodec

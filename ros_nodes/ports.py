@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -11,15 +10,13 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.process_graph import Topic, received_by, sent_by, topic_for
 from onboard_vla.core.refusals import Refusals
-from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.codec import Codec, codec_for
-from onboard_vla.ros_nodes.topics import RosTopic, rows_of
-from onboard_vla.ros_nodes.trajectory_codec import to_path
+from onboard_vla.ros_nodes.topics import Form, RosTopic, rows_of, views_of
+from onboard_vla.ros_nodes.views import ViewPublisher
 
 
 def quality(row: RosTopic) -> QoSProfile:
@@ -45,17 +42,12 @@ class Publishers:
         self._process = process
         self._codecs: dict[str, Codec] = {}
         self._publishers: dict[tuple[str, str], Any] = {}
-        self._display: dict[str, Any] = {}
-        self._display_due_ns = 0
         self._lock = threading.Lock()
         for topic in sent_by(process):
             self._codecs[topic.name] = codec_for(topic)
             for row in rows_of(topic):
-                publisher = node.create_publisher(message_class(row.type), row.node_name(process), quality(row))
-                if row.display:
-                    self._display[topic.name] = row, publisher
-                else:
-                    self._publishers[topic.name, row.part] = publisher
+                self._publishers[topic.name, row.part] = self._create(node, row)
+        self._views = tuple(ViewPublisher(row, self._create(node, row)) for row in views_of(process))
 
     def publish(self, message: Message) -> None:
         """Send on the message's topic.
@@ -67,8 +59,8 @@ class Publishers:
         with self._lock:
             for part, packed in self._codecs[topic.name].pack(message).items():
                 self._publishers[topic.name, part].publish(packed)
-        if topic.name in self._display and isinstance(message, SafeTrajectory):
-            self._show(topic.name, message)
+            for view in self._views:
+                view.show(message)
 
     def publish_raw(self, topic: str, part: str, packed: Any) -> None:  # noqa: ANN401 - the part's ROS type
         """Send a ROS message as it is (fault injection)."""
@@ -76,19 +68,17 @@ class Publishers:
 
     def matched(self, topic: Topic) -> int:
         """The number of receivers that every part of a topic has found at least."""
-        rows = [row for row in rows_of(topic) if not row.display]
-        return min(int(self._publishers[topic.name, row.part].get_subscription_count()) for row in rows)
+        return min(int(self._publishers[topic.name, row.part].get_subscription_count()) for row in rows_of(topic))
 
-    def _show(self, name: str, message: SafeTrajectory) -> None:
-        row, publisher = self._display[name]
-        now_ns = time.monotonic_ns()
-        if now_ns >= self._display_due_ns and publisher.get_subscription_count():
-            self._display_due_ns = now_ns + nanoseconds(1.0 / row.rate_hz)
-            publisher.publish(to_path(message))
+    def _create(self, node: Node, row: RosTopic) -> Any:  # noqa: ANN401 - rclpy's publisher
+        return node.create_publisher(message_class(row.type), row.node_name(self._process), quality(row))
 
 
 class Subscriptions:
-    """Everything that one participant receives; `on_message` is called on the executor's thread."""
+    """Everything that one participant receives; `on_message` is called on the executor's thread.
+
+    A node takes both forms of an input, whichever is sent; the vehicle's end needs no second one.
+    """
 
     def __init__(self, node: Node, process: str, on_message: Callable[[Message], None], refusals: Refusals) -> None:
         self._on_message, self._refusals = on_message, refusals
@@ -97,9 +87,10 @@ class Subscriptions:
                 message_class(row.type), row.node_name(process), self._callback(row, codec), quality(row)
             )
             for topic in received_by(process)
-            for codec in (codec_for(topic),)
-            for row in rows_of(topic)
-            if not row.display
+            for form in (Form.OURS, Form.TYPED)
+            if (rows := rows_of(topic, form))
+            for codec in (codec_for(topic, form),)
+            for row in rows
         ]
 
     def _callback(self, row: RosTopic, codec: Codec) -> Callable[[Any], None]:

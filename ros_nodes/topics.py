@@ -1,42 +1,64 @@
 """The one table of ROS topics: name, port, type, quality of service, rate and direction of every stream of the graph.
 
 A node knows its topics as `~/input/<port>` and `~/output/<port>`; remap rules given last connect these to the shared
-names below, so that rules of an integrator's launch file come first and win.
+names below, so that rules of an integrator's launch file come first and win. What only our own nodes say to each other
+stands under `wire/` and holds the wire schema's bytes; an input of the vehicle that has no standard message exists
+there too, and beside it as a message of `onboard_vla_msgs` where that package is installed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
+from importlib.util import find_spec
 
 from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
-from onboard_vla.core.process_graph import TOPICS, VEHICLE, Delivery, Topic
-from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.objects import ObjectList
+from onboard_vla.core.process_graph import SUPERVISOR, TOPICS, VEHICLE, Delivery, Topic
+from onboard_vla.core.road import LaneObservation, Route
+from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
 
 IMAGE, BYTES = "sensor_msgs/msg/Image", "std_msgs/msg/UInt8MultiArray"
 ODOMETRY, ACCELERATION = "nav_msgs/msg/Odometry", "geometry_msgs/msg/AccelWithCovarianceStamped"
 TWIST = "geometry_msgs/msg/TwistWithCovarianceStamped"
-TRAJECTORY, STATUS, PATH = (
-    "trajectory_msgs/msg/MultiDOFJointTrajectory",
-    "diagnostic_msgs/msg/DiagnosticStatus",
-    "nav_msgs/msg/Path",
-)
-PREFIX = "onboard_vla"
+TRAJECTORY, STATUS = "trajectory_msgs/msg/MultiDOFJointTrajectory", "diagnostic_msgs/msg/DiagnosticStatus"
+PATH = "nav_msgs/msg/Path"
+OWN_MESSAGES = "onboard_vla_msgs"
+TYPED_INPUTS = (ObjectList, LaneObservation, Route, OperatingConditions, OperatorCommand, DriverState)
+"""Kinds that a vehicle may send as `onboard_vla_msgs/msg/<name of the kind>`, field by field."""
+PREFIX, WIRE = "onboard_vla", "wire"
 """Relative, so that a namespace moves the whole graph."""
 PATH_RATE_HZ = 10.0
 """The path is for people's eyes."""
+
+
+class Form(Enum):
+    """What a ROS topic is to our own processes."""
+
+    OURS = "ours"
+    """Both ends can be ours: standard messages, or the wire schema's bytes."""
+    TYPED = "typed"
+    """An input's second form, in messages of `onboard_vla_msgs`: nodes listen to it, our vehicle's end sends OURS."""
+    VIEW = "view"
+    """Made for others out of what a process publishes; never read back."""
 
 
 @dataclass(frozen=True)
 class RosTopic:
     """One ROS topic; a core topic may need several ("parts"), because no standard message holds all of its fields.
 
-    `part`: which part of the core message; "" when there is only one. `port`: name under a node's ~/input or ~/output.
-    `display`: sent for viewers only, never read back.
+    `topic`: the core topic that it carries; None for a view. `part`: which part of the core message; "" when there is
+    only one. `port`: name under a node's ~/input or ~/output. `needs`: package without whose messages the topic is
+    left out; "" where the distribution's common interfaces suffice. `rate_hz` 0: on change.
     """
 
-    topic: Topic
+    topic: Topic | None
+    sender: str
+    receivers: tuple[str, ...]
+    form: Form
     part: str
     port: str
     type: str
@@ -44,25 +66,31 @@ class RosTopic:
     latched: bool
     depth: int
     rate_hz: float
-    display: bool = False
+    needs: str = ""
 
     @property
     def shared_name(self) -> str:
         """The name that connects the graph by default."""
         return f"{PREFIX}/{self.port}"
 
+    @property
+    def available(self) -> bool:
+        """Whether the package that it needs is installed."""
+        return not self.needs or find_spec(self.needs) is not None
+
     def node_name(self, process: str) -> str:
         """The name that a process uses: private ports in a node, the shared name at the vehicle's end."""
         if process == VEHICLE:
             return self.shared_name
-        return f"~/output/{self.port}" if process == self.topic.sender else f"~/input/{self.port}"
+        return f"~/output/{self.port}" if process == self.sender else f"~/input/{self.port}"
 
 
-def _rows(topic: Topic) -> Iterator[RosTopic]:
+def _carriers(topic: Topic) -> Iterator[RosTopic]:
     reliable, latched = topic.delivery is not Delivery.NEWEST, topic.delivery is Delivery.LATCHED
 
-    def row(part: str, port: str, kind: str) -> RosTopic:
-        return RosTopic(topic, part, port, kind, reliable, latched, topic.depth, topic.rate_hz)
+    def row(part: str, port: str, kind: str, form: Form = Form.OURS, needs: str = "") -> RosTopic:
+        ends = topic.sender, topic.receivers
+        return RosTopic(topic, *ends, form, part, port, kind, reliable, latched, topic.depth, topic.rate_hz, needs)
 
     if topic.kind is CameraFrame:
         yield row("", f"{topic.name}/image", IMAGE)
@@ -74,35 +102,48 @@ def _rows(topic: Topic) -> Iterator[RosTopic]:
     elif topic.kind is SafeTrajectory:
         yield row("trajectory", "trajectory", TRAJECTORY)
         yield row("state", "state", STATUS)
-        yield RosTopic(topic, "path", "path", PATH, False, False, 1, PATH_RATE_HZ, display=True)
     else:
-        yield row("", topic.name, BYTES)
+        if topic.kind in TYPED_INPUTS:
+            yield row("", topic.name, f"{OWN_MESSAGES}/msg/{topic.kind.__name__}", Form.TYPED, OWN_MESSAGES)
+        yield row("", f"{WIRE}/{topic.name}", BYTES)
 
 
-ROS_TOPICS: tuple[RosTopic, ...] = tuple(row for topic in TOPICS for row in _rows(topic))
+def _view(sender: str, port: str, kind: str, rate_hz: float = 0.0, latched: bool = False, needs: str = "") -> RosTopic:
+    """Latched views are for machines and kept for who comes late; the others are for eyes and may be lost."""
+    return RosTopic(None, sender, (), Form.VIEW, "", port, kind, latched, latched, 1, rate_hz, needs)
 
 
-def rows_of(topic: Topic) -> tuple[RosTopic, ...]:
-    """The ROS topics that carry a core topic."""
-    return tuple(row for row in ROS_TOPICS if row.topic is topic)
+VIEWS = (_view(SUPERVISOR, "path", PATH, PATH_RATE_HZ),)
+ROS_TOPICS: tuple[RosTopic, ...] = (*(row for topic in TOPICS for row in _carriers(topic)), *VIEWS)
+
+
+def rows_of(topic: Topic, form: Form = Form.OURS) -> tuple[RosTopic, ...]:
+    """The ROS topics that carry a core topic in one form; those whose package is missing are left out."""
+    return tuple(row for row in ROS_TOPICS if row.topic is topic and row.form is form and row.available)
+
+
+def views_of(process: str) -> tuple[RosTopic, ...]:
+    """What a process shows to others beside its core topics, as far as the packages are installed."""
+    return tuple(row for row in ROS_TOPICS if row.form is Form.VIEW and row.sender == process and row.available)
 
 
 def default_remaps(process: str) -> list[str]:
     """Arguments for rclpy that connect a node's ports to the shared names; to be put after the user's arguments."""
     arguments: list[str] = []
     for row in ROS_TOPICS:
-        if process == row.topic.sender or (process in row.topic.receivers and not row.display):
+        if process == row.sender or process in row.receivers:
             arguments += ["-r", f"{row.node_name(process)}:={row.shared_name}"]
     return ["--ros-args", *arguments] if process != VEHICLE else []
 
 
 def markdown_table() -> str:
     """The table for the documentation."""
-    lines = ["| topic | type | quality of service | Hz | from | to |", "|---|---|---|---|---|---|"]
+    lines = ["| topic | type | quality of service | Hz | from | to | needs |", "|---|---|---|---|---|---|---|"]
     for row in ROS_TOPICS:
         quality = f"{'reliable' if row.reliable else 'best effort'}{', transient local' if row.latched else ''}"
         rate = f"{row.rate_hz:g}" if row.rate_hz else "on change"
-        receivers = "viewers" if row.display else ", ".join(row.topic.receivers)
-        cells = (f"`{row.shared_name}`", row.type, f"{quality}, depth {row.depth}", rate, row.topic.sender, receivers)
-        lines.append(f"| {' | '.join(cells)} |")
+        receivers = "others" if row.form is Form.VIEW else ", ".join(row.receivers)
+        name, quality = f"`{row.shared_name}`", f"{quality}, depth {row.depth}"
+        cells = (name, row.type, quality, rate, row.sender, receivers, row.needs)
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
     return "\n".join(lines) + "\n"

@@ -1,0 +1,60 @@
+"""What a process shows to others beside its core topics: made out of what it publishes, never read back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.wire import Message
+from onboard_vla.ros_nodes.topics import RosTopic
+from onboard_vla.ros_nodes.trajectory_codec import to_path
+
+
+@dataclass(frozen=True)
+class View:
+    """How one view is made.
+
+    `make`: the ROS message. `news`: what a viewer must not wait for; None when nothing is that urgent. A view is sent
+    at once when its news change, and at most at its row's rate otherwise (rate 0: not at all).
+    """
+
+    kinds: tuple[type, ...]
+    make: Callable[[Any], Any]
+    news: Callable[[Any], object] | None = None
+
+
+_NOTHING_YET = object()
+MAKERS: dict[str, View] = {"path": View((SafeTrajectory,), to_path)}
+"""By port."""
+
+
+class ViewPublisher:
+    """Sends one view through a publisher, when it is due and anybody listens."""
+
+    def __init__(self, row: RosTopic, publisher: Any) -> None:  # noqa: ANN401 - rclpy's publisher
+        self._row, self._publisher = row, publisher
+        self._view = MAKERS[row.port]
+        self._due_ns = 0
+        self._news: object = _NOTHING_YET
+
+    def show(self, message: Message) -> None:
+        """Take what the process has just published."""
+        view = self._view
+        if not isinstance(message, view.kinds):
+            return
+        news = view.news(message) if view.news else None
+        now_ns = time.monotonic_ns()
+        periodic = self._row.rate_hz > 0.0 and now_ns >= self._due_ns
+        if not periodic and news == self._news:
+            return
+        # A latched view is kept for who comes later.
+        if not (self._row.latched or self._publisher.get_subscription_count()):
+            return
+        self._news = news
+        if self._row.rate_hz:
+            self._due_ns = now_ns + nanoseconds(1.0 / self._row.rate_hz)
+        self._publisher.publish(view.make(message))
