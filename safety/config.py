@@ -47,7 +47,7 @@ class FreshnessLimits(Validated):
     ego_emergency_s: float = limit(0.5, "s", "10.2 F18: L4", 0.1, 2.0)
     objects_reception_s: float = limit(0.3, "s", "10.2 F19: L3", 0.1, 2.0)
     objects_data_s: float = limit(0.5, "s", "own: 300 ms without a message, and the sensor's 200 ms", 0.1, 2.0)
-    lanes_reception_s: float = limit(0.3, "s", "own: three periods at 10 Hz (F20 asks 200 ms)", 0.1, 2.0)
+    lanes_reception_s: float = limit(0.28, "s", "10.2 F20: L3 200 ms after the first that did not come", 0.1, 2.0)
     lanes_data_s: float = limit(0.5, "s", "own: as objects", 0.1, 2.0)
     future_s: float = limit(0.005, "s", "10.2 F16: future stamps", 0.0, 0.1)
     planner_heartbeat_s: float = limit(0.15, "s", "own: three periods at 20 Hz; kill to mode <= 0.25 s", 0.06, 1.0)
@@ -241,6 +241,9 @@ class StopSettings(Validated):
     hold_mps2: float = limit(1.5, "m/s^2", "6.1 L5", 0.1, 4.0)
     emergency_a_req_mps2: float = limit(4.0, "m/s^2", "6.1 L4 entry", 2.0, 8.0)
     emergency_confirm_s: float = limit(0.3, "s", "own: a gap that one brake pulse opens is no L4", 0.0, 2.0)
+    emergency_lists: int = limit(
+        4, "object lists", "own: ghosts live three at most (sensor model); for L4 alone", 1, 10
+    )
 
 
 @dataclass(frozen=True)

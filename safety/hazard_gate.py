@@ -6,16 +6,19 @@ required deceleration is so high for so long that the emergency stop takes over.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
 from onboard_vla.safety.idm import Lead, closing_deceleration
 from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.ladder import Request
-from onboard_vla.safety.leads import nearest_distinct, object_leads
+from onboard_vla.safety.leads import nearest_distinct, object_leads, signal_leads
 from onboard_vla.safety.object_memory import ObjectSet
 
 UNBOUNDED_MPS2 = 99.0
@@ -41,20 +44,44 @@ class HazardGate:
         margin = self._fallback.corridor_margin_m
         return nearest_distinct(object_leads(path, objects, speed_mps, vehicle, self._collision, margin, lane))
 
-    def watch(self, leads: tuple[Lead, ...], speed_mps: float, now_ns: int) -> Request | None:
+    def lasting(
+        self,
+        path: JoinedPath,
+        objects: ObjectSet,
+        signals: LaneObservation | None,
+        speed_mps: float,
+        vehicle: VehicleGeometry,
+        lane: Polyline | None,
+    ) -> list[Lead]:
+        """As `leads`, of those objects alone that have lasted longer than perception's ghosts do; and signals."""
+        found = self.leads(
+            path, objects.select(objects.hits >= self._stop.emergency_lists), speed_mps, vehicle, lane
+        )  # fmt: skip
+        return found if signals is None else found + signal_leads(path, signals, speed_mps, vehicle, self._fallback)
+
+    def pressed(self, leads: Sequence[Lead], speed_mps: float) -> bool:
+        """Whether more than the emergency limit is required: down to a lead's own speed.
+
+        Behind a lead that drives on, the trajectory's emergency brake does that as hard as the emergency stop, and does
+        not stop in the middle of the traffic.
+        """
+        return speed_mps >= 0.5 and self._required(leads, speed_mps) > self._stop.emergency_a_req_mps2
+
+    def watch(self, leads: Sequence[Lead], speed_mps: float, now_ns: int) -> Request | None:
         """L4 when more than the emergency limit has been required for the confirmation time.
 
-        Required is what brings the vehicle down to a lead's own speed: behind a lead that drives on, the trajectory's
-        emergency brake does that as hard, and does not stop in the middle of the traffic.
+        `leads`: lasting ones, where any are pressing. A ghost is braked for while it is there; the stop that nobody
+        takes back is for what stays.
         """
-        idm = self._fallback.idm
-        required = max((closing_deceleration(speed_mps, lead, idm) for lead in leads), default=0.0)
-        if required <= self._stop.emergency_a_req_mps2 or speed_mps < 0.5:
+        if not self.pressed(leads, speed_mps):
             self._since_ns = None
             return None
         if self._since_ns is None:
             self._since_ns = now_ns
         if now_ns - self._since_ns < nanoseconds(self._stop.emergency_confirm_s):
             return None
-        measured, limit = min(required, UNBOUNDED_MPS2), self._stop.emergency_a_req_mps2
+        measured, limit = min(self._required(leads, speed_mps), UNBOUNDED_MPS2), self._stop.emergency_a_req_mps2
         return Request(Mode.EMERGENCY_STOP, Reason("A_REQ", measured, limit, "deceleration required behind a lead"))
+
+    def _required(self, leads: Sequence[Lead], speed_mps: float) -> float:
+        return max((closing_deceleration(speed_mps, lead, self._fallback.idm) for lead in leads), default=0.0)

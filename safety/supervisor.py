@@ -319,8 +319,7 @@ class Supervisor:
             return False
         if self._accepted.unsteady or self._accepted is not self._judged:
             return False
-        model = self._follow(motion, now)
-        if model is None:
+        if (model := self._follow(motion, now)) is None:
             return False
         return not check_agreement(points_of(model, motion), points_of(self._fallback, motion), limits)
 
@@ -362,8 +361,7 @@ class Supervisor:
             return self._message(STOP if len(stored) else NONE, NO_PLAN, reasons, stored, now)
         source, plan_id, trajectory = self._choose(motion, now)
         points = points_of(trajectory, motion)
-        fault = output_fault(points, POINTS)
-        if fault is not None:
+        if (fault := output_fault(points, POINTS)) is not None:
             raise ArithmeticError(f"own output: {fault}")
         if source != STOP:
             self._line = trajectory.path.known_line
@@ -386,7 +384,12 @@ class Supervisor:
         return STOP, NO_PLAN, self._stop(motion, now, mode)
 
     def _watch(self, trajectory: Trajectory, motion: Motion, now: Now) -> None:
-        self._emergency = self._gate.watch(trajectory.leads, motion.speed_mps, now.monotonic_ns)
+        leads, speed, inputs = trajectory.leads, motion.speed_mps, self._inputs
+        if self._perceives and self._gate.pressed(leads, speed):
+            signals = inputs.lanes if trajectory is self._fallback else None
+            objects, vehicle, lane = inputs.objects_at(now), self.config.vehicle, inputs.lane_line
+            leads = tuple(self._gate.lasting(trajectory.path, objects, signals, speed, vehicle, lane))
+        self._emergency = self._gate.watch(leads, speed, now.monotonic_ns)
 
     def _message(self, source: str, plan_id: int, reasons: list[Reason], points: Array, now: Now) -> SafeTrajectory:
         return message_of(self.state, self._sequence, self.config_hash, source, plan_id, reasons, points, now)

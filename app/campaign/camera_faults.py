@@ -5,13 +5,16 @@ from __future__ import annotations
 from onboard_vla.app.campaign import changes as to
 from onboard_vla.app.campaign.fault_case import ADVISORY, DANGEROUS, NUISANCE, REACH, STAY, FaultCase
 from onboard_vla.app.campaign.tamper import Change, Tamper
-from onboard_vla.core.cameras import BACK, CAMERAS, FRONT, FRONT_LEFT
+from onboard_vla.core.cameras import BACK, BACK_LEFT, CAMERAS, FRONT, FRONT_LEFT
 from onboard_vla.core.safe_trajectory import Mode
 
 GUARD = "camera guard"
 FROZEN_MS, BLACK_MS, SLOW_MS, SILENT_MS, SKEW_MS = 400.0, 150.0, 450.0, 300.0, 500.0
 """Frozen: 3 pictures at 10 Hz and a tick. Black, white: one picture. Covered, blurred: 3 pictures and half a period.
 Silent: 2.5 periods and a tick. Skew: five periods."""
+LOST_SHARE = 0.3
+"""F5: each picture is lost with this probability. Two lost in a row are a silence of 250 ms, which F4 has to answer
+before the third is due; a plan needs pictures of one moment of all cameras, which 0.7^6 = 12 % of the moments have."""
 SIDES = tuple(camera for camera in CAMERAS if camera != FRONT)
 
 
@@ -36,16 +39,24 @@ CAMERA_FAULTS: tuple[FaultCase, ...] = (
     _front("blurred", to.picture(to.blurred), SLOW_MS, "BLURRED", "COVERED"),
     _front("front", to.dropped, SILENT_MS, "CAMERA_SILENT", fault="F4"),
     _side("F4", "back", BACK, to.dropped, SILENT_MS, "CAMERA_SILENT"),
-    FaultCase(
-        "F5",
-        "30 % of all pictures",
-        NUISANCE,
-        Tamper(chosen=to.frames(), change=to.dropped_at_random(0.3)),
-        STAY,
-        Mode.REDUCED,
-        0.0,
-        (),
-        GUARD,
+    *(
+        FaultCase(
+            "F5",
+            f"30 % of {whose}",
+            NUISANCE,
+            Tamper(chosen=to.frames(*cameras), change=to.dropped_at_random(LOST_SHARE)),
+            STAY,
+            mode,
+            0.0,
+            (),
+            "camera guard, staleness guard",
+            note=note,
+        )
+        for whose, cameras, mode, note in (
+            ("a side camera's", (BACK_LEFT,), Mode.REDUCED, ""),
+            ("the front camera's", (FRONT,), Mode.FALLBACK, "two lost in a row look like F4 until the third is due"),
+            ("all six cameras'", (), Mode.FALLBACK, "complete sets are so rare that plans grow older than A_max"),
+        )
     ),
     *(
         FaultCase(

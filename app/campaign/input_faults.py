@@ -152,7 +152,7 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
             ADVISORY,
             Tamper(clock_ns=step * MS),
             REACH,
-            L2,
+            L3,
             500.0,
             ("STAMP_IN_FUTURE", "EGO_STALE", "EGO_LOST", "CLOCK_STEP", "OBJECTS_STALE", "LANES_STALE", "EGO_LATE"),
             "clock guard, freshness guard",

@@ -17,8 +17,9 @@ SILENT_UNSAFE, UNSAFE, CRASH, HANG = "silent unsafe", "unsafe", "crash", "hang"
 OUTCOMES = (MASKED, HANDLED, LATE, FALSE_ALARM, SILENT_UNSAFE, UNSAFE, CRASH, HANG)
 """Masked: the fault changed nothing that was asked to change, and no harm was done. Handled: the reaction came in time.
 Late: it came after the limit or never, and no harm was done. False alarm: a nuisance made the system do more than it
-may. Silent unsafe: harm without any reaction before it. Unsafe: harm although there was one. Crash: an exception or a
-number that is not finite left the processes. Hang: nothing was published for longer than the vehicle gate waits."""
+may, or made its mode go up, down and up again. Silent unsafe: harm without any reaction before it. Unsafe: harm
+although there was one. Crash: an exception or a number that is not finite left the processes. Hang: nothing was
+published for longer than the vehicle gate waits."""
 GOOD = (MASKED, HANDLED)
 SILENCE_LIMIT_NS = 200 * MILLISECOND_NS
 """The vehicle gate's limit (world.vehicle_gate): an output that is silent for longer has failed the vehicle."""
@@ -66,7 +67,7 @@ def judge(case: FaultCase, stream: Stream, effect_ns: int | None, spoiled: froze
     driven = {item.plan_id for item in after if item.source == "model" and item.plan_id in spoiled}
     handling = _ms(reacted, effect_ns)
     outcome = _broken(stream, effect_ns, _starved_ns(case)) or _harmed(harm, reacted, case)
-    outcome = outcome or _met(case, handling, _highest(after), bool(driven))
+    outcome = outcome or _met(case, handling, _highest(after), _flaps(after), bool(driven))
     words = "" if harm is None else f"{harm.kind}: {harm.detail}"
     return Verdict(outcome, words, _ms(named, effect_ns), handling, _highest(after), len(spoiled), len(driven))
 
@@ -103,13 +104,19 @@ def _harmed(harm: Harm | None, reacted_ns: int | None, case: FaultCase) -> str |
     return UNSAFE if announced else SILENT_UNSAFE
 
 
-def _met(case: FaultCase, handling_ms: float | None, highest: int, driven: bool) -> str:
+def _met(case: FaultCase, handling_ms: float | None, highest: int, flaps: bool, driven: bool) -> str:
     if case.asks == STAY:
-        return MASKED if highest <= case.mode else FALSE_ALARM
+        return MASKED if highest <= case.mode and not flaps else FALSE_ALARM
     if case.asks == REFUSE:
         return MASKED if driven else HANDLED
     assert case.asks == REACH
     return HANDLED if handling_ms is not None and handling_ms <= case.limit_ms else LATE
+
+
+def _flaps(published: Sequence[Published]) -> bool:
+    """Whether the mode rose again after it had come down."""
+    steps = [b.mode - a.mode for a, b in itertools.pairwise(published) if a.mode != b.mode]
+    return any(first < 0 < later for k, first in enumerate(steps) for later in steps[k + 1 :])
 
 
 def _highest(published: Sequence[Published]) -> int:

@@ -73,3 +73,29 @@ def test_leads_make_no_plan_faster_and_no_way_longer(speed, ahead, age_s):
     assert (with_leads[0] <= np.maximum(without[0], asked) + 1e-6).all()
     assert (with_leads[1] <= without[1] + 1e-6).all()
     assert (np.diff(with_leads[1]) >= 0.0).all()
+
+
+def something_ahead_for(lists):
+    """Drive on at 12 m/s, and let perception report something slower 5 m ahead in so many lists of ten a second."""
+    drive = driven_by(True)
+    while drive.tick % 5 != 1:
+        drive.step()
+    drive.movers = [Mover(drive.vehicle.x + 3.85 + 2.3 + 5.0, vx=6.0)]
+    drive.run(0.1 * lists)
+    drive.movers = []
+    drive.run(2.0)
+    return drive
+
+
+@pytest.mark.parametrize("lists", [2, 3])
+def test_a_ghost_right_ahead_is_braked_for_and_ends_in_no_stop_that_nobody_takes_back(lists):
+    drive = something_ahead_for(lists)
+    assert min(message.points[0, 5] for message in drive.published if len(message.points)) < -2.0
+    assert max(message.mode for message in drive.published[50:]) <= Mode.FALLBACK
+    assert drive.vehicle.speed > 5.0
+
+
+def test_what_stays_right_ahead_for_longer_than_ghosts_do_is_an_emergency():
+    drive = something_ahead_for(9)
+    assert drive.published[-1].mode >= Mode.EMERGENCY_STOP
+    assert any(reason.code == "A_REQ" for message in drive.published for reason in message.reasons)

@@ -93,6 +93,9 @@ def test_nuisance_may_not_make_the_system_do_more_than_allowed():
     nuisance = dataclasses.replace(CASE, danger=NUISANCE, asks=STAY, mode=Mode.REDUCED)
     assert judge(nuisance, stream((100, 1, ())), EFFECT_NS).outcome == "masked"
     assert judge(nuisance, stream((100, 2, ())), EFFECT_NS).outcome == "false alarm"
+    assert judge(nuisance, stream((100, 1, ()), (900, 0, ())), EFFECT_NS).outcome == "masked"
+    flapping = stream((100, 1, ()), (900, 0, ()), (1500, 1, ()))
+    assert judge(nuisance, flapping, EFFECT_NS).outcome == "false alarm"
 
 
 def test_spoiled_plan_that_drives_is_masked_only_without_harm():
