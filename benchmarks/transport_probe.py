@@ -9,6 +9,7 @@ from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.process import Role
 from onboard_vla.core.process_graph import CAMERA_GUARD
 from onboard_vla.core.verdict import Reason, Verdict
+from onboard_vla.runtime.jpeg import decode_frame
 from onboard_vla.safety.camera_guard_host import CameraGuardHost
 
 
@@ -25,7 +26,7 @@ class LatencyProbe:
 def main() -> int:
     """Run on the transport named by the first argument."""
     transport, *arguments = sys.argv[1:]
-    role = Role(CAMERA_GUARD, (), lambda options: CameraGuardHost(LatencyProbe()))
+    role = Role(CAMERA_GUARD, (), lambda options: CameraGuardHost(LatencyProbe(), decode_frame))
     if transport == "zmq":
         from onboard_vla.hil.process import run
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onboard_vla.core.errors import FrameError
 
 FRONT, FRONT_LEFT, FRONT_RIGHT = "front", "front_left", "front_right"
 BACK, BACK_LEFT, BACK_RIGHT = "back", "back_left", "back_right"
@@ -22,17 +25,72 @@ class CameraFrame:
     image: NDArray[np.uint8] = field(metadata={"dtype": "uint8", "shape": (None, None, 3)})
 
 
+JPEG = "jpeg"
+"""The one format of compressed pictures."""
+
+
+@dataclass(frozen=True, eq=False)
+class CompressedFrame:
+    """One picture as its camera compressed it, in the place of a CameraFrame.
+
+    `data`: (N,) uint8, a whole file of `format` ("jpeg").
+    """
+
+    camera: str
+    stamp_ns: int
+    sequence: int
+    format: str
+    data: NDArray[np.uint8] = field(metadata={"dtype": "uint8", "shape": (None,)})
+
+
+class EncodedPicture:
+    """A compressed picture of known size that is decoded whenever its pixels are asked for; only its bytes are kept.
+
+    Args:
+        data: the file.
+        height: rows of the picture.
+        width: columns of the picture.
+        decode: makes (height / factor, width / factor, 3) uint8 RGB of the file; raises FrameError.
+    """
+
+    def __init__(self, data: bytes, height: int, width: int, decode: Callable[[bytes, int], NDArray[np.uint8]]) -> None:
+        self.data, self.height, self.width, self._decode = data, height, width, decode
+        self.damaged = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the decoded picture."""
+        return self.height, self.width, 3
+
+    def pixels(self, factor: int = 1) -> NDArray[np.uint8]:
+        """The picture (H / factor, W / factor, 3) uint8, RGB; factor 1, 2, 4 or 8.
+
+        Raises:
+            FrameError: the file is damaged; `damaged` then stays true.
+        """
+        try:
+            return self._decode(self.data, factor)
+        except FrameError:
+            self.damaged = True
+            raise
+
+
+Picture = NDArray[np.uint8] | EncodedPicture
+"""(H, W, 3) uint8 RGB, at once or when it is asked for."""
+
+
 @dataclass(frozen=True, eq=False)
 class FrameSet:
     """What one plan sees: for each camera the same number of pictures, oldest first.
 
     `stamp_ns` is the newest front picture's stamp (the anchor); `images[camera][i]` was taken at
-    `stamps_ns[camera][i]`.
+    `stamps_ns[camera][i]`. `skew_ns[camera]`: how much later than wanted the camera's newest picture was taken.
     """
 
     stamp_ns: int
-    images: dict[str, tuple[NDArray[np.uint8], ...]]
+    images: dict[str, tuple[Picture, ...]]
     stamps_ns: dict[str, tuple[int, ...]]
+    skew_ns: dict[str, int] = field(default_factory=dict)
 
     @property
     def oldest_stamp_ns(self) -> int:

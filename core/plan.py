@@ -53,6 +53,7 @@ class Plan:
     `poses`: (T, 3) float32: x, y in metres, heading in rad, at step_s, 2 step_s, ...; `fine_poses`: (T*S, 3) float32,
     the same motion at the codebook's sub-steps. `oldest_frame_stamp_ns`: oldest of the newest pictures used.
     `stage_ms`: wall time per stage. `slow_probability`: the fork's probability of choosing slow thinking.
+    `camera_skew_ms`: how much later than wanted each camera's newest picture was taken; empty where nobody measured it.
     """
 
     plan_id: int
@@ -69,6 +70,7 @@ class Plan:
     passes: PassCount
     stage_ms: dict[str, float]
     bundle_hash: str
+    camera_skew_ms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from onboard_vla.core.cameras import CAMERAS, CameraFrame
+from onboard_vla.core.cameras import CAMERAS, CameraFrame, CompressedFrame
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
@@ -34,7 +34,10 @@ class Delivery(Enum):
 
 @dataclass(frozen=True)
 class Topic:
-    """One stream of one kind of message. `depth`: messages kept for a busy receiver; `rate_hz` 0: on change."""
+    """One stream of one kind of message; pictures may also come as CompressedFrame.
+
+    `depth`: messages kept for a busy receiver; `rate_hz` 0: on change.
+    """
 
     name: str
     kind: type[Message]
@@ -91,12 +94,11 @@ def topic_for(sender: str, message: Message) -> Topic:
         WireError: the sender has no topic for such a message.
     """
     for topic in sent_by(sender):
-        if type(message) is topic.kind and (
-            topic.camera is None or (isinstance(message, CameraFrame) and message.camera == topic.camera)
-        ):
+        if not _fits(topic, message):
+            continue
+        if not isinstance(message, (CameraFrame, CompressedFrame)) or message.camera == topic.camera:
             return topic
-    what = f"CameraFrame of camera {message.camera!r}" if isinstance(message, CameraFrame) else type(message).__name__
-    raise WireError(f"{sender} has no topic for a {what}")
+    raise WireError(f"{sender} has no topic for a {_what(message)}")
 
 
 def check_fits(topic: Topic, message: Message) -> None:
@@ -105,7 +107,17 @@ def check_fits(topic: Topic, message: Message) -> None:
     Raises:
         WireError: another kind of message, or another camera's picture.
     """
-    if type(message) is not topic.kind:
+    if not _fits(topic, message):
         raise WireError(f"topic {topic.name}: expected {topic.kind.__name__}, found {type(message).__name__}")
-    if isinstance(message, CameraFrame) and message.camera != topic.camera:
+    if isinstance(message, (CameraFrame, CompressedFrame)) and message.camera != topic.camera:
         raise WireError(f"topic {topic.name}: expected camera {topic.camera!r}, found {message.camera!r}")
+
+
+def _fits(topic: Topic, message: Message) -> bool:
+    return type(message) is topic.kind or (topic.kind is CameraFrame and type(message) is CompressedFrame)
+
+
+def _what(message: Message) -> str:
+    if isinstance(message, (CameraFrame, CompressedFrame)):
+        return f"{type(message).__name__} of camera {message.camera!r}"
+    return type(message).__name__

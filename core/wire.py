@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from onboard_vla.core.cameras import CameraCalibration, CameraFrame
+from onboard_vla.core.cameras import CameraCalibration, CameraFrame, CompressedFrame
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
@@ -28,13 +28,14 @@ from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
 from onboard_vla.core.verdict import Verdict
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 MAGIC = b"OBV1"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Upper bound of one message; six raw 1920x1280 pictures would still pass one by one."""
 
 Message = (
     CameraFrame
+    | CompressedFrame
     | CameraCalibration
     | EgoState
     | WheelSpeed

@@ -10,6 +10,7 @@ if __name__ == "__main__":
     import yaml
 
     from onboard_vla.ros_nodes.node_main import run_node
+    from onboard_vla.runtime.jpeg import decode_frame
     from onboard_vla.safety.camera_guard_host import camera_guard_role
 
-    sys.exit(run_node(camera_guard_role(yaml.compose)))
+    sys.exit(run_node(camera_guard_role(yaml.compose, decode_frame)))

@@ -13,11 +13,12 @@ import yaml
 
 from onboard_vla.core.process import Option, Role
 from onboard_vla.ros_nodes.topics import markdown_table
+from onboard_vla.runtime.jpeg import decode_frame
 from onboard_vla.runtime.planner_host import PLANNER_ROLE
 from onboard_vla.safety.camera_guard_host import camera_guard_role
 from onboard_vla.safety.supervisor_host import supervisor_role
 
-ROLES = (PLANNER_ROLE, camera_guard_role(yaml.compose), supervisor_role(yaml.compose))
+ROLES = (PLANNER_ROLE, camera_guard_role(yaml.compose, decode_frame), supervisor_role(yaml.compose))
 ROOM = Path(__file__).parent
 README = ROOM / "README.md"
 

@@ -1,24 +1,25 @@
 """Camera ingest: a ring of recent frames per camera, and the choice of the frames that one plan sees.
 
-Frames may arrive late, twice, in any order or not at all. A camera without a fitting frame means no frame set and a
-reason; a missing picture is never replaced by a black or an old one.
+Frames may arrive late, twice, in any order or not at all. A required camera without a fitting frame means no frame set
+and a reason; one that is not required is left out. A missing picture is never replaced by a black or an old one.
+Compressed pictures stay compressed until their pixels are asked for.
 """
 
 from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.cameras import FRONT, CameraFrame, FrameSet
+from onboard_vla.core.cameras import FRONT, CameraFrame, CompressedFrame, EncodedPicture, FrameSet, Picture
 from onboard_vla.core.clock import nanoseconds, seconds
-from onboard_vla.core.errors import FrameError
+from onboard_vla.core.errors import ConfigurationError, FrameError
+from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, CameraTiming
+from onboard_vla.runtime.jpeg import open_compressed
 
-DEFAULT_TOLERANCE_S = 0.045
-"""Largest distance of a frame's stamp from the wanted one: below half the period of a 10 Hz camera."""
 DEFAULT_ANCHOR_LAG_S = 0.15
 """How much older than the newest front frame an anchor may be while other cameras' frames are still on their way."""
 MAX_FRAMES = 256
@@ -47,6 +48,7 @@ class IngestCounts:
     out_of_order: int = 0
     resized: int = 0
     restarts: int = 0
+    damaged: int = 0
 
 
 class CameraIngest:
@@ -56,10 +58,14 @@ class CameraIngest:
         cameras: the cameras that a plan needs; the first front camera among them is the anchor.
         frames_per_camera: pictures per camera in a frame set.
         spacing_s: time between these pictures.
-        tolerance_s: largest distance of a picture's stamp from the wanted stamp.
+        tolerance_s: largest distance of a picture's stamp from the wanted stamp, for cameras that `timing` leaves out.
         anchor_lag_s: see `DEFAULT_ANCHOR_LAG_S`.
         sizes: width and height that each camera's pictures must have. Without it, any size that stays the same is
             taken; when it changes, the camera's older pictures are dropped.
+        timing: offset and tolerance of each camera, and whether a set needs it.
+
+    Raises:
+        ConfigurationError: `timing` names a camera that is not among `cameras`, or moves or spares the anchor.
     """
 
     def __init__(
@@ -71,37 +77,48 @@ class CameraIngest:
         *,
         anchor_lag_s: float = DEFAULT_ANCHOR_LAG_S,
         sizes: Mapping[str, tuple[int, int]] | None = None,
+        timing: Mapping[str, CameraTiming] | None = None,
     ) -> None:
         self.cameras = tuple(cameras)
         self.anchor_camera = FRONT if FRONT in self.cameras else self.cameras[0]
-        self._offsets_ns = [nanoseconds(spacing_s * k) for k in range(frames_per_camera - 1, -1, -1)]
-        self._tolerance_ns = nanoseconds(tolerance_s)
+        given = timing or {}
+        self.timing = {camera: given.get(camera, CameraTiming(0.0, tolerance_s)) for camera in self.cameras}
+        self._check_timing(given)
+        self._history_ns = [nanoseconds(spacing_s * k) for k in range(frames_per_camera - 1, -1, -1)]
         self._anchor_lag_ns = nanoseconds(anchor_lag_s)
-        self._keep_ns = self._offsets_ns[0] + self._tolerance_ns * 2 + self._anchor_lag_ns
-        self._rings = {camera: _Ring(self._keep_ns) for camera in self.cameras}
+        self._offset_ns = {camera: nanoseconds(when.offset_s) for camera, when in self.timing.items()}
+        self._tolerance_ns = {camera: nanoseconds(when.tolerance_s) for camera, when in self.timing.items()}
+        # Far enough back for the oldest anchor still allowed, whichever camera is early or late.
+        slack_ns = 2 * max(self._tolerance_ns.values()) + max(abs(offset) for offset in self._offset_ns.values())
+        keep_ns = self._history_ns[0] + self._anchor_lag_ns + slack_ns
+        self._rings = {camera: _Ring(keep_ns) for camera in self.cameras}
         self._sizes = dict(sizes or {})
         self.counts = IngestCounts()
         self.missing: MissingFrames | None = MissingFrames("no_front", self.anchor_camera, "no frame arrived yet")
+        self.left_out: tuple[MissingFrames, ...] = ()
 
-    def add(self, frame: CameraFrame) -> bool:
+    def add(self, frame: CameraFrame | CompressedFrame) -> bool:
         """Store a frame; false when it is of no use (another camera, a duplicate, too old).
 
         A read-only picture is kept as it is; of a writeable one a copy is made, because its owner may overwrite it.
 
         Raises:
-            FrameError: the picture is not (H, W, 3) uint8 or has not the size that was declared for its camera.
+            FrameError: the picture is not (H, W, 3) uint8, or no whole file of a known format, or has not the size
+                that was declared for its camera.
         """
         ring = self._rings.get(frame.camera)
         if ring is None:
             self.counts.foreign += 1
             return False
-        self._check(frame)
-        if ring.frames and ring.frames[-1].image.shape != frame.image.shape:
+        try:
+            picture = self._picture(frame)
+        except FrameError:
+            self.counts.damaged += 1
+            raise
+        if ring.pictures and ring.pictures[-1].shape != picture.shape:
             ring.clear()
             self.counts.resized += 1
-        if frame.image.flags.writeable:
-            frame = replace(frame, image=_frozen(frame.image))
-        return ring.insert(frame, self.counts)
+        return ring.insert(frame.stamp_ns, picture, self.counts)
 
     def clear(self) -> None:
         """Forget all frames."""
@@ -109,8 +126,14 @@ class CameraIngest:
             ring.clear()
 
     def frame_set(self) -> FrameSet | None:
-        """The newest complete frame set, or none; `missing` then says why."""
+        """The newest complete frame set, or none; `missing` then says why.
+
+        `left_out` says which cameras that are not required the set is without, and why.
+        """
+        for ring in self._rings.values():
+            self.counts.damaged += ring.drop_damaged()
         anchors = self._rings[self.anchor_camera].stamps
+        self.left_out = ()
         if not anchors:
             self.missing = MissingFrames("no_front", self.anchor_camera, "no frame of the anchor camera")
             return None
@@ -127,50 +150,77 @@ class CameraIngest:
         return None
 
     def _complete(self, anchor_ns: int) -> FrameSet | MissingFrames:
-        images: dict[str, tuple[NDArray[np.uint8], ...]] = {}
-        stamps: dict[str, tuple[int, ...]] = {}
-        for camera, ring in self._rings.items():
-            chosen: list[CameraFrame] = []
-            for offset in self._offsets_ns:
-                frame = ring.nearest(anchor_ns - offset)
-                if frame is None:
-                    return MissingFrames("camera_silent", camera, "no frame of this camera")
-                gap = frame.stamp_ns - (anchor_ns - offset)
-                if abs(gap) > self._tolerance_ns or (chosen and chosen[-1].stamp_ns >= frame.stamp_ns):
-                    wanted, nearest = seconds(-offset), seconds(frame.stamp_ns - anchor_ns)
-                    detail = f"wanted a frame at {wanted:+.3f} s from the anchor, the nearest is at {nearest:+.3f} s"
-                    return MissingFrames("frame_gap", camera, detail)
-                chosen.append(frame)
-            images[camera] = tuple(frame.image for frame in chosen)
-            stamps[camera] = tuple(frame.stamp_ns for frame in chosen)
-        return FrameSet(anchor_ns, images, stamps)
+        frames = FrameSet(anchor_ns, {}, {}, {})
+        left_out: list[MissingFrames] = []
+        for camera in self.cameras:
+            chosen = self._chosen(camera, anchor_ns)
+            if not isinstance(chosen, MissingFrames):
+                ring = self._rings[camera]
+                frames.images[camera] = tuple(ring.pictures[place] for place in chosen)
+                frames.stamps_ns[camera] = tuple(ring.stamps[place] for place in chosen)
+                frames.skew_ns[camera] = frames.stamps_ns[camera][-1] - anchor_ns - self._offset_ns[camera]
+            elif self.timing[camera].required:
+                return chosen
+            else:
+                left_out.append(chosen)
+        self.left_out = tuple(left_out)
+        return frames
 
-    def _check(self, frame: CameraFrame) -> None:
-        image = frame.image
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-            raise FrameError(f"{frame.camera}: expected (H, W, 3) uint8, found {image.shape} {image.dtype}")
-        size = self._sizes.get(frame.camera)
-        if size is not None and (image.shape[1], image.shape[0]) != size:
-            raise FrameError(f"{frame.camera}: expected {size[0]}x{size[1]}, found {image.shape[1]}x{image.shape[0]}")
+    def _chosen(self, camera: str, anchor_ns: int) -> list[int] | MissingFrames:
+        """Places in the camera's ring of the pictures that belong to this anchor, oldest first."""
+        ring = self._rings[camera]
+        chosen: list[int] = []
+        for history_ns in self._history_ns:
+            wanted_ns = anchor_ns - history_ns + self._offset_ns[camera]
+            place = ring.nearest(wanted_ns)
+            if place is None:
+                return MissingFrames("camera_silent", camera, "no frame of this camera")
+            gap = abs(ring.stamps[place] - wanted_ns)
+            if gap > self._tolerance_ns[camera] or (chosen and chosen[-1] >= place):
+                wanted, nearest = seconds(wanted_ns - anchor_ns), seconds(ring.stamps[place] - anchor_ns)
+                detail = f"wanted a frame at {wanted:+.3f} s from the anchor, the nearest is at {nearest:+.3f} s"
+                return MissingFrames("frame_gap", camera, detail)
+            chosen.append(place)
+        return chosen
+
+    def _check_timing(self, given: Mapping[str, CameraTiming]) -> None:
+        if foreign := [camera for camera in given if camera not in self.cameras]:
+            raise ConfigurationError(f"timing of camera {foreign[0]}: expected one of {', '.join(self.cameras)}")
+        anchor = self.timing[self.anchor_camera]
+        if anchor.offset_s or not anchor.required:
+            raise ConfigurationError(
+                f"camera {self.anchor_camera} is the anchor: it is required and has offset 0, found {anchor}"
+            )
+
+    def _picture(self, frame: CameraFrame | CompressedFrame) -> Picture:
+        picture: Picture = open_compressed(frame) if isinstance(frame, CompressedFrame) else frame.image
+        if isinstance(picture, np.ndarray):
+            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or 0 in picture.shape:
+                raise FrameError(f"{frame.camera}: expected (H, W, 3) uint8, found {picture.shape} {picture.dtype}")
+            if picture.flags.writeable:
+                picture = _frozen(picture)
+        found, size = (picture.shape[1], picture.shape[0]), self._sizes.get(frame.camera)
+        if size is not None and found != size:
+            raise FrameError(f"{frame.camera}: expected {size[0]}x{size[1]}, found {found[0]}x{found[1]}")
+        return picture
 
 
 class _Ring:
-    """Frames of one camera in order of their stamps, at most `keep_ns` older than the newest."""
+    """Pictures of one camera in order of their stamps, at most `keep_ns` older than the newest."""
 
     def __init__(self, keep_ns: int) -> None:
         self._keep_ns = keep_ns
-        self.frames: list[CameraFrame] = []
+        self.pictures: list[Picture] = []
         self.stamps: list[int] = []
         self._late = 0
         self._late_stamp_ns = 0
 
     def clear(self) -> None:
-        self.frames.clear()
+        self.pictures.clear()
         self.stamps.clear()
         self._late = 0
 
-    def insert(self, frame: CameraFrame, counts: IngestCounts) -> bool:
-        stamp = frame.stamp_ns
+    def insert(self, stamp: int, picture: Picture, counts: IngestCounts) -> bool:
         if self.stamps and stamp < self.stamps[-1] - self._keep_ns:
             counts.too_old += 1
             self._late = self._late + 1 if self._late and stamp > self._late_stamp_ns else 1
@@ -188,18 +238,26 @@ class _Ring:
         counts.out_of_order += place < len(self.stamps)
         counts.stored += 1
         self.stamps.insert(place, stamp)
-        self.frames.insert(place, frame)
+        self.pictures.insert(place, picture)
         expired = bisect.bisect_left(self.stamps, self.stamps[-1] - self._keep_ns)
         expired = max(expired, len(self.stamps) - MAX_FRAMES)
-        del self.stamps[:expired], self.frames[:expired]
+        del self.stamps[:expired], self.pictures[:expired]
         return True
 
-    def nearest(self, stamp_ns: int) -> CameraFrame | None:
+    def nearest(self, stamp_ns: int) -> int | None:
+        """Place of the picture nearest to a stamp; of two as near the newer one."""
         if not self.stamps:
             return None
         place = bisect.bisect_left(self.stamps, stamp_ns)
         around = [i for i in (place - 1, place) if 0 <= i < len(self.stamps)]
-        return self.frames[min(around, key=lambda i: (abs(self.stamps[i] - stamp_ns), -i))]
+        return min(around, key=lambda i: (abs(self.stamps[i] - stamp_ns), -i))
+
+    def drop_damaged(self) -> int:
+        """Forget the pictures that turned out to be damaged; returns how many there were."""
+        bad = [i for i, picture in enumerate(self.pictures) if isinstance(picture, EncodedPicture) and picture.damaged]
+        for place in reversed(bad):
+            del self.stamps[place], self.pictures[place]
+        return len(bad)
 
 
 def _frozen(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

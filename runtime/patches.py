@@ -1,7 +1,11 @@
-"""Frame pairs to patches with the kernels: tables made once per camera and picture size, nothing kept per call."""
+"""Frame pairs to patches with the kernels: tables made once per camera and picture size, nothing kept per call.
+
+Compressed pictures are decoded here, each time: who has the pair's embeddings never comes here.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,11 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import CameraInput
+from onboard_vla.core.cameras import EncodedPicture
+from onboard_vla.core.errors import FrameError
 from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.images import PatchKernel, PictureLayout
 from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.kernels.reference_images import crop_box
+from onboard_vla.runtime.jpeg import FACTORS
 from onboard_vla.runtime.vision_cache import FramePair
+
+LEAST_SHRINK = 2.0
+"""What the exact resize must still shrink by after a reduced decode: then the model's pixels differ by 0.2 of a grey
+level in the mean, as much as compression itself makes them differ (`benchmarks/jpeg.py`)."""
 
 
 class PatchMaker:
@@ -24,6 +35,8 @@ class PatchMaker:
         table: (3, 256) float32 normalised value of each pixel value.
         threads: pairs that are worked on at once.
         form: what runs the kernel; the fastest that this installation has, if not given.
+
+    `decode_s`: processor time spent on decoding so far.
     """
 
     def __init__(
@@ -36,6 +49,7 @@ class PatchMaker:
         self._cameras, self._table = cameras, table
         self.form = form or kernel_form()
         self._kernels: dict[tuple[str, int], PatchKernel] = {}
+        self.decode_s = 0.0
         self._pool = ThreadPoolExecutor(threads, "patches") if threads > 1 else None
 
     def write(self, pairs: Sequence[FramePair], out: NDArray[np.float32]) -> None:
@@ -46,15 +60,37 @@ class PatchMaker:
         """
         kernels = [self._kernel(pair) for pair in pairs]
 
-        def one(index: int) -> None:
-            kernels[index].run([pairs[index].images], out[index])
+        def one(index: int) -> float:
+            older, newer, decode_s = self._decoded(pairs[index])
+            kernels[index].run([(older, newer)], out[index])
+            return decode_s
 
         # The list takes the results: a picture that is refused is refused here.
-        list(self._pool.map(one, range(len(pairs))) if self._pool else map(one, range(len(pairs))))
+        spent = list(self._pool.map(one, range(len(pairs))) if self._pool else map(one, range(len(pairs))))
+        self.decode_s += sum(spent)
+
+    def _decoded(self, pair: FramePair) -> tuple[NDArray[np.uint8], NDArray[np.uint8], float]:
+        """Older and newer picture, and the seconds that decoding took."""
+        begin, factor = time.thread_time(), self._factor(pair)
+        try:
+            older, newer = (p.pixels(factor) if isinstance(p, EncodedPicture) else p for p in pair.images)
+        except FrameError as error:
+            raise FrameError(f"{pair.camera}: {error}") from None
+        return older, newer, time.thread_time() - begin
+
+    def _factor(self, pair: FramePair) -> int:
+        """By how much both pictures are decoded smaller."""
+        if not all(isinstance(picture, EncodedPicture) for picture in pair.images):
+            return 1
+        camera = self._cameras[pair.camera]
+        height, width = pair.images[0].shape[:2]
+        return decode_factor(width, height, camera)
 
     def _kernel(self, pair: FramePair) -> PatchKernel:
         """One per camera and slot, so that two threads never share one; another picture size replaces it."""
+        factor = self._factor(pair)
         key, (height, width) = (pair.camera, pair.slot), pair.images[0].shape[:2]
+        height, width = height // factor, width // factor
         known = self._kernels.get(key)
         if known is None or (known.layouts[0].height, known.layouts[0].width) != (height, width):
             camera = self._cameras[pair.camera]
@@ -62,3 +98,17 @@ class PatchMaker:
             layout = PictureLayout(width, height, box, camera.width, camera.height)
             known = self._kernels[key] = PatchKernel(self.form, [layout], self._table)
         return known
+
+
+def decode_factor(width: int, height: int, camera: CameraInput) -> int:
+    """The largest factor by which a picture of this size may be decoded smaller for this camera's input.
+
+    Size and crop must fall on whole pixels of the smaller picture, and the resize must still shrink by `LEAST_SHRINK`.
+    """
+    box = crop_box(width, height, camera.crop)
+    for factor in reversed(FACTORS):
+        whole = not any(edge % factor for edge in (width, height, *box))
+        across, down = (box[2] - box[0]) / factor / camera.width, (box[3] - box[1]) / factor / camera.height
+        if whole and min(across, down) >= LEAST_SHRINK:
+            return factor
+    return 1

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.cameras import FrameSet
-from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.cameras import FrameSet, Picture
+from onboard_vla.core.clock import nanoseconds, seconds
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import FrameError, PromptError
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection
@@ -29,8 +29,9 @@ from onboard_vla.runtime.vision import VisionEncoder
 
 PROMPT_SLACK_TOKENS = 64
 """Room in the KV cache for prompts longer than the one measured at start (other commands, more digits)."""
-STAGES = ("images", "vision", "prompt", "prefill", "decode", "trajectory")
-"""Stages in `Plan.stage_ms`, in order; they add up to "total". Decode is all of decoding but the multi-token passes."""
+STAGES = ("jpeg", "images", "vision", "prompt", "prefill", "decode", "trajectory")
+"""Stages in `Plan.stage_ms`, in order; they add up to "total". Jpeg is decompression, 0 for raw pictures. Decode is
+all of decoding but the multi-token passes."""
 
 
 class Planner:
@@ -144,6 +145,7 @@ class Planner:
             passes=PassCount(vision - vision_before, prefills - prefills_before, decodes - decodes_before),
             stage_ms=clock.finish(),
             bundle_hash=self.bundle.core_hash,
+            camera_skew_ms={camera: seconds(skew_ns) * 1e3 for camera, skew_ns in frames.skew_ns.items()},
         )
 
     def warm_up(self) -> None:
@@ -151,7 +153,9 @@ class Planner:
         manifest = self.bundle.manifest
         count, spacing = manifest.frames.per_camera, nanoseconds(manifest.frames.spacing_s)
         stamps = tuple(k * spacing for k in range(count))
-        images = {c.role: (np.full((c.height * 2, c.width * 2, 3), 128, np.uint8),) * count for c in manifest.cameras}
+        images: dict[str, tuple[Picture, ...]] = {
+            c.role: (np.full((c.height * 2, c.width * 2, 3), 128, np.uint8),) * count for c in manifest.cameras
+        }
         frames = FrameSet(stamps[-1], images, dict.fromkeys(images, stamps))
         for _ in range(2):
             self.plan(frames, _standing_ego(), KEEP_FORWARD, 0)
@@ -163,8 +167,10 @@ class Planner:
         self._check(frames)
         pairs = self.vision.pairs(frames)
         known = self.vision.look_up(pairs, frames.stamp_ns)
+        decode_s_before = self.vision.decode_s
         prepared = self.vision.prepare(pairs, [i for i in range(len(pairs)) if i not in known])
         clock.lap("images")
+        clock.split("images", "jpeg", (self.vision.decode_s - decode_s_before) * 1e3)
         known.update(self.vision.encode(pairs, prepared))
         clock.lap("vision")
         return [known[i] for i in range(len(pairs))]
@@ -204,9 +210,13 @@ class _StageClock:
         self._last = now
 
     def split(self, stage: str, part: str, part_ms: float) -> None:
-        """Give `part_ms` of a finished stage a name of its own, ahead of it."""
-        rest = self._stages.pop(stage) - part_ms
-        self._stages[part], self._stages[stage] = part_ms, rest
+        """Give `part_ms` of a finished stage a name of its own, ahead of it; more than the stage took is not given.
+
+        Threads that share a part spend more time on it together than passes.
+        """
+        whole_ms = self._stages.pop(stage)
+        self._stages[part] = min(part_ms, whole_ms)
+        self._stages[stage] = whole_ms - self._stages[part]
 
     def finish(self) -> dict[str, float]:
         return {**self._stages, "total": (self._last - self._start) * 1e3}

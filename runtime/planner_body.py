@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from onboard_vla.core.cameras import CameraFrame, FrameSet
+from onboard_vla.core.cameras import CameraFrame, CompressedFrame, FrameSet
 from onboard_vla.core.clock import Now, seconds
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import EngineError, FrameError, GeometryError, OnboardVlaError, PromptError
@@ -74,10 +74,10 @@ class PlannerBody:
             self._ready = True
             self._detail = "waiting for frames"
 
-    def receive(self, message: CameraFrame | EgoState | Route, now: Now) -> None:
+    def receive(self, message: CameraFrame | CompressedFrame | EgoState | Route, now: Now) -> None:
         """Store a message; a malformed picture is counted and shows in the heartbeat, nothing is raised."""
         with self._lock:
-            if isinstance(message, CameraFrame):
+            if isinstance(message, (CameraFrame, CompressedFrame)):
                 try:
                     self._ingest.add(message)
                 except FrameError as error:

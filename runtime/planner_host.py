@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.cameras import CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now, nanoseconds, system_now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
@@ -18,6 +18,7 @@ from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.realtime import request_realtime_thread
 from onboard_vla.core.road import Route
 from onboard_vla.core.wire import Message
+from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, parse_offsets, rig_timing
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz: the supervisor misses the planner after three periods."""
@@ -32,6 +33,15 @@ PLANNER_OPTIONS = (
     Option("bundle", str, None, "path of the bundle folder"),
     Option("threads", int, 1, "inference threads, 1 to 64", 1, 64),
     Option("plan_period_s", float, 0.2, "shortest time between the starts of two plans in s, 0 to 5", 0.0, 5.0),
+    Option("cameras.offsets_s", str, "", "by how much each camera's shutter is later than the front one's: back=0.02"),
+    Option(
+        "cameras.tolerance_s",
+        float,
+        DEFAULT_TOLERANCE_S,
+        "largest stamp distance in a frame set, 0.001 to 0.5 s",
+        0.001,
+        0.5,
+    ),
     Option(
         "realtime_priority",
         int,
@@ -46,7 +56,7 @@ PLANNER_OPTIONS = (
 class PlannerBodyLike(Protocol):
     """What the host needs of `planner_body.PlannerBody`."""
 
-    def receive(self, message: CameraFrame | EgoState | Route, now: Now) -> None:
+    def receive(self, message: CameraFrame | CompressedFrame | EgoState | Route, now: Now) -> None:
         """Store the newest; thread-safe."""
 
     def plan_once(self, now: Now) -> Plan | PlanRejection | None:
@@ -94,9 +104,9 @@ class PlannerHost:
 
     def receive(self, message: Message, now: Now) -> None:
         """Store a message and wake the worker."""
-        if isinstance(message, (CameraFrame, EgoState, Route)):
+        if isinstance(message, (CameraFrame, CompressedFrame, EgoState, Route)):
             self._body.receive(message, now)
-            if isinstance(message, CameraFrame):
+            if isinstance(message, (CameraFrame, CompressedFrame)):
                 self._news.set()
 
     def failure(self) -> str | None:
@@ -147,7 +157,9 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
 
     bundle = Bundle.open(Path(str(options["bundle"])))
     frames = bundle.manifest.frames
-    ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s)
+    offsets_s = parse_offsets(str(options["cameras.offsets_s"]), bundle.cameras)
+    timing = rig_timing(bundle.cameras, offsets_s, float(options["cameras.tolerance_s"]))
+    ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, timing=timing)
     body = PlannerBody(Planner(bundle, threads=int(options["threads"])), ingest)
     priority = int(options["realtime_priority"])
     return PlannerHost(body, float(options["plan_period_s"]), realtime_priority=priority)

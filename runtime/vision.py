@@ -62,6 +62,11 @@ class VisionEncoder:
         """Encoder runs so far, counted by the engines."""
         return sum(engine.executions for engine in self._engines.values())
 
+    @property
+    def decode_s(self) -> float:
+        """Processor time spent on decoding compressed pictures so far."""
+        return self._maker.decode_s
+
     def pairs(self, frames: FrameSet) -> list[FramePair]:
         """All frame pairs in prompt order: camera by camera, older pair first."""
         return [

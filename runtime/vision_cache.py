@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.uint8]
+from onboard_vla.core.cameras import EncodedPicture, Picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,12 +21,12 @@ class FramePair:
     camera: str
     slot: int
     stamps_ns: tuple[int, int]
-    images: tuple[Image, Image]
+    images: tuple[Picture, Picture]
 
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    images: tuple[Image, Image]
+    images: tuple[Picture, Picture]
     embeddings: NDArray[np.float32]
 
 
@@ -65,8 +65,14 @@ class VisionCache:
         self._entries.clear()
 
 
-def _same(first: Image, second: Image) -> bool:
-    """The same read-only array, or equal pixels; a writeable array may have changed, so its pixels are not trusted."""
+def _same(first: Picture, second: Picture) -> bool:
+    """The same picture, or equal pixels, or equal files of compressed ones.
+
+    A writeable array may have changed, so its pixels are not trusted.
+    """
+    if isinstance(first, EncodedPicture) or isinstance(second, EncodedPicture):
+        both = isinstance(first, EncodedPicture) and isinstance(second, EncodedPicture)
+        return both and (first is second or first.data == second.data)
     if first.flags.writeable or second.flags.writeable:
         return False
     return first is second or np.array_equal(first, second)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.cameras import CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import FrameError
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process import Clock, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import CAMERA_GUARD
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
 from onboard_vla.core.refusals import log_event
-from onboard_vla.core.verdict import Verdict
+from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.config_file import CONFIG_OPTION, Compose, config_hash, given_config
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz, as the planner's."""
+Decode = Callable[[CompressedFrame], CameraFrame]
+"""Decompresses a picture; raises FrameError when its file is damaged. This room has no picture library."""
 
 
 class CameraGuardLike(Protocol):
@@ -32,8 +35,8 @@ class CameraGuardLike(Protocol):
 class CameraGuardHost:
     """Runs a camera guard on one thread: pictures in, verdicts out."""
 
-    def __init__(self, guard: CameraGuardLike, realtime_priority: int = 0) -> None:
-        self._guard, self._priority = guard, realtime_priority
+    def __init__(self, guard: CameraGuardLike, decode: Decode, realtime_priority: int = 0) -> None:
+        self._guard, self._decode, self._priority = guard, decode, realtime_priority
         self._publish: Publish | None = None
         self._clock: Clock = system_now
         self._speed_mps = 0.0
@@ -53,9 +56,9 @@ class CameraGuardHost:
         """Judge a picture, or keep the speed. An exception ends the process: no verdicts is a fault that is noticed."""
         if isinstance(message, EgoState):
             self._speed_mps = message.speed_mps
-        elif isinstance(message, CameraFrame) and self._publish is not None:
+        elif isinstance(message, (CameraFrame, CompressedFrame)) and self._publish is not None:
             self._started += 1
-            verdict = self._guard.check(message, self._speed_mps, now)
+            verdict = self._judge(message, now)
             self._done += 1
             self._publish(verdict)
 
@@ -66,6 +69,16 @@ class CameraGuardHost:
     def stop(self) -> bool:
         """There is no thread to end."""
         return True
+
+    def _judge(self, frame: CameraFrame | CompressedFrame, now: Now) -> Verdict:
+        """Compressed pictures are decoded whole: a reduced one has less noise and blur than its camera delivered."""
+        try:
+            whole = self._decode(frame) if isinstance(frame, CompressedFrame) else frame
+        except FrameError as error:
+            return Verdict(
+                frame.camera, frame.stamp_ns, frame.sequence, False, (Reason("DAMAGED", 1.0, 0.0, str(error)),)
+            )
+        return self._guard.check(whole, self._speed_mps, now)
 
     def _beat(self) -> None:
         if self._publish is None:
@@ -86,8 +99,8 @@ class CameraGuardHost:
         )
 
 
-def camera_guard_role(compose: Compose) -> Role:
-    """The camera guard as a process; `compose` reads YAML, which this room does not import.
+def camera_guard_role(compose: Compose, decode: Decode) -> Role:
+    """The camera guard as a process; `compose` reads YAML and `decode` pictures, which this room cannot.
 
     Its `build` raises OnboardVlaError on a configuration that is not acceptable.
     """
@@ -97,6 +110,6 @@ def camera_guard_role(compose: Compose) -> Role:
 
         config = given_config(options, compose)
         log_event(CAMERA_GUARD, "configured", config_hash=config_hash(config))
-        return CameraGuardHost(CameraGuard(config.camera_guard), int(options["realtime_priority"]))
+        return CameraGuardHost(CameraGuard(config.camera_guard), decode, int(options["realtime_priority"]))
 
     return Role(CAMERA_GUARD, (CONFIG_OPTION, REALTIME_OPTION), build)

@@ -16,7 +16,7 @@ from types import FrameType
 
 import numpy as np
 
-from onboard_vla.core.cameras import FRONT, CameraFrame
+from onboard_vla.core.cameras import FRONT, CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, Uncertainty
@@ -37,17 +37,17 @@ class ConstantVelocityBody:
     def __init__(self, dies_after: int, bundle_hash: str) -> None:
         self._lock = threading.Lock()
         self._ego: EgoState | None = None
-        self._front: CameraFrame | None = None
+        self._front: CameraFrame | CompressedFrame | None = None
         self._planned = -1
         self._count = self._beats = 0
         self._dies_after, self._bundle_hash = dies_after, bundle_hash
 
-    def receive(self, message: CameraFrame | EgoState | Route, now: Now) -> None:
+    def receive(self, message: CameraFrame | CompressedFrame | EgoState | Route, now: Now) -> None:
         """Keep the newest."""
         with self._lock:
             if isinstance(message, EgoState):
                 self._ego = message
-            elif isinstance(message, CameraFrame) and message.camera == FRONT:
+            elif isinstance(message, (CameraFrame, CompressedFrame)) and message.camera == FRONT:
                 self._front = message
 
     def plan_once(self, now: Now) -> Plan | None:

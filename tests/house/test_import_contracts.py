@@ -41,7 +41,7 @@ EVERY_ROOM = "core kernels runtime safety export calibration ros_nodes hil world
 ROOMS = {
     "core": rules(),
     "kernels": rules("core", lazy="pycuda PIL"),
-    "runtime": rules("core kernels", "onnxruntime tokenizers PIL", lazy="tensorrt"),
+    "runtime": rules("core kernels", "onnxruntime tokenizers PIL simplejpeg", lazy="tensorrt"),
     "safety": rules("core"),
     "export": rules(
         "core kernels runtime",

@@ -189,10 +189,10 @@ def test_the_ring_forgets_old_frames_and_a_flood_is_bounded():
     ingest = CameraIngest(("front",), 4, 0.5)
     for tick in range(500):
         ingest.add(frame("front", tick))
-    assert len(ingest._rings["front"].frames) <= 20
+    assert len(ingest._rings["front"].pictures) <= 20
     for step in range(2000):
         ingest.add(CameraFrame("front", 500 * PERIOD_NS + step, step, image(1)))
-    assert len(ingest._rings["front"].frames) <= MAX_FRAMES
+    assert len(ingest._rings["front"].pictures) <= MAX_FRAMES
 
 
 @settings(max_examples=60, deadline=None)

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from onboard_vla.core.cameras import FrameSet
+from onboard_vla.core.cameras import EncodedPicture, FrameSet
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.wire import decode, encode
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.engine import OnnxEngine
+from onboard_vla.runtime.jpeg import decode_jpeg, encode_jpeg
 from onboard_vla.runtime.planner import STAGES, Planner
 
 REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
@@ -195,3 +196,28 @@ def test_importing_the_room_loads_no_inference_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_compressed_pictures_give_a_plan_and_only_those_that_the_cache_lacks_are_decoded(bundle, drive):
+    planner, decoded = action_minded(Planner(bundle)), []
+
+    def compressed(tick):
+        frames = drive.frame_set(tick)
+        images = {
+            camera: tuple(
+                EncodedPicture(encode_jpeg(p).tobytes(), *p.shape[:2], lambda *a: decoded.append(1) or decode_jpeg(*a))
+                for p in pictures
+            )
+            for camera, pictures in frames.images.items()
+        }
+        return dataclasses.replace(frames, images=images, skew_ns={"front": 0, "back": -2_000_000})
+
+    first = planner.plan(compressed(20), scene.ego(), "keep forward", 1)
+    assert isinstance(first, Plan), first
+    assert len(decoded) == 4 * len(bundle.cameras)
+    assert first.camera_skew_ms == {"front": 0.0, "back": -2.0}
+    assert first.stage_ms["jpeg"] > 0
+
+    second = planner.plan(compressed(30), scene.ego(), "keep forward", 2)
+    assert isinstance(second, Plan), second
+    assert len(decoded) == 6 * len(bundle.cameras)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import yaml
 
-from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.cameras import JPEG, CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.errors import BundleError, ConfigurationError
+from onboard_vla.core.errors import BundleError, ConfigurationError, FrameError
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.realtime import request_realtime
 from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
@@ -24,15 +24,23 @@ FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
 EGO = EgoState(1, 0.0, 0.0, 0.0, 7.5, 0.0, 0.0)
 
 
+def decode(frame: CompressedFrame) -> CameraFrame:
+    """Stands for a picture library: a file of as many grey pixels as it has bytes."""
+    if len(frame.data) < 3:
+        raise FrameError("the file is damaged")
+    picture = np.repeat(frame.data[:, None, None], 3, axis=2)
+    return CameraFrame(frame.camera, frame.stamp_ns, frame.sequence, picture)
+
+
 class Guard:
     def check(self, frame: CameraFrame, speed_mps: float, now: Now) -> Verdict:
-        self.speed_mps = speed_mps
+        self.speed_mps, self.image = speed_mps, frame.image
         return Verdict(frame.camera, frame.stamp_ns, frame.sequence, True, ())
 
 
 def test_guard_host_gives_one_verdict_per_picture_with_the_newest_speed() -> None:
     guard, sent = Guard(), []
-    host = CameraGuardHost(guard)
+    host = CameraGuardHost(guard, decode)
     host.start(sent.append, system_now)
 
     host.receive(EGO, system_now())
@@ -46,13 +54,28 @@ def test_guard_host_gives_one_verdict_per_picture_with_the_newest_speed() -> Non
     assert (beat.process, beat.work_started, beat.work_done) == ("camera_guard", 1, 1)
 
 
+def test_guard_host_judges_the_decoded_picture_of_a_compressed_one_and_refuses_a_damaged_one() -> None:
+    guard, sent = Guard(), []
+    host = CameraGuardHost(guard, decode)
+    host.start(sent.append, system_now)
+
+    host.receive(CompressedFrame("front", 5, 1, JPEG, np.full(4, 77, np.uint8)), system_now())
+    host.receive(CompressedFrame("back", 6, 2, JPEG, np.zeros(2, np.uint8)), system_now())
+
+    good, damaged = sent
+    assert good.usable
+    assert guard.image.shape == (4, 1, 3)
+    assert (damaged.camera, damaged.stamp_ns, damaged.usable) == ("back", 6, False)
+    assert [(reason.code, reason.detail) for reason in damaged.reasons] == [("DAMAGED", "the file is damaged")]
+
+
 def test_guard_host_shows_work_that_was_not_finished() -> None:
     class Broken:
         def check(self, frame, speed_mps, now):
             raise RuntimeError("no")
 
     sent = []
-    host = CameraGuardHost(Broken())
+    host = CameraGuardHost(Broken(), decode)
     host.start(sent.append, system_now)
     with pytest.raises(RuntimeError):
         host.receive(FRAME, system_now())
@@ -112,7 +135,7 @@ def test_both_processes_take_their_settings_from_the_file_and_say_its_hash(tmp_p
     expected = SupervisorConfig(profile="simulation", camera_guard=CameraGuardConfig(frozen_standstill_s=1.0))
 
     sent: list[SafeTrajectory] = []
-    for role in (supervisor_role(yaml.compose), camera_guard_role(yaml.compose)):
+    for role in (supervisor_role(yaml.compose), camera_guard_role(yaml.compose, decode)):
         host = role.build(role.values({"config": str(path)}))
         if role.name == "safety_supervisor":
             host.start(sent.append, system_now)
