@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from onboard_vla.core.clock import Now
 from onboard_vla.core.errors import ConfigurationError
@@ -49,11 +49,31 @@ class ProcessHost(Protocol):
         """End all threads; false if one is stuck."""
 
 
+@runtime_checkable
+class Pausable(Protocol):
+    """A host whose work can rest while its process lives on (a lifecycle node that is inactive)."""
+
+    def pause(self) -> None:
+        """Begin no more work; heartbeats go on and say so."""
+
+    def resume(self) -> None:
+        """Work again, on what arrives from now on."""
+
+
+@runtime_checkable
+class Adjustable(Protocol):
+    """A host with options that change while it runs."""
+
+    def change(self, values: Mapping[str, OptionValue]) -> str | None:
+        """Take all of these values or none, checked by their options; why not, or None when they hold from now on."""
+
+
 @dataclass(frozen=True)
 class Option:
-    """One start-up value of a process: a command-line option over ZeroMQ, a parameter over ROS.
+    """One value of a process: a command-line option over ZeroMQ, a parameter over ROS.
 
-    `default` None: must be given. `minimum`, `maximum`: inclusive, for numbers.
+    `default` None: must be given. `minimum`, `maximum`: inclusive, for numbers. `unit`: SI, "" for words and counts.
+    `changeable`: may be changed while the process runs, if its host agrees; the others are read once at start.
     """
 
     name: str
@@ -62,6 +82,21 @@ class Option:
     description: str
     minimum: float = -math.inf
     maximum: float = math.inf
+    unit: str = ""
+    changeable: bool = False
+
+    @property
+    def ranged(self) -> bool:
+        """Whether it is a number with two limits."""
+        return math.isfinite(self.minimum) and math.isfinite(self.maximum)
+
+    @property
+    def described(self) -> str:
+        """The description with unit and range."""
+        accepted = [self.unit] if self.unit else []
+        if self.ranged:
+            accepted.append(f"{self.minimum:g} to {self.maximum:g}")
+        return ", ".join((self.description, *accepted))
 
     def checked(self, value: object) -> OptionValue:
         """The value in the option's type; whole numbers pass for float.
@@ -70,12 +105,12 @@ class Option:
             ConfigurationError: missing, of another type, or out of range.
         """
         if value is None or (self.default is None and value == ""):
-            raise ConfigurationError(f"{self.name} is not set: expected {self.description}")
+            raise ConfigurationError(f"{self.name} is not set: expected {self.described}")
         if self.kind is float and type(value) is int:
             value = float(value)
         if type(value) is not self.kind:
             found = f"{type(value).__name__} {value!r}"
-            raise ConfigurationError(f"{self.name}: expected {self.kind.__name__} ({self.description}), found {found}")
+            raise ConfigurationError(f"{self.name}: expected {self.kind.__name__} ({self.described}), found {found}")
         if isinstance(value, (int, float)) and not self.minimum <= value <= self.maximum:
             raise ConfigurationError(f"{self.name}: expected {self.minimum:g} to {self.maximum:g}, found {value:g}")
         assert isinstance(value, (str, int, float, bool))
@@ -99,8 +134,17 @@ class Role:
         Raises:
             ConfigurationError: an option is unknown, missing, of another type, or out of range.
         """
-        names = [option.name for option in self.options]
-        for name in given:
-            if name not in names:
-                raise ConfigurationError(f"{self.name} has no option {name!r}: expected one of {', '.join(names)}")
-        return {option.name: option.checked(given.get(option.name, option.default)) for option in self.options}
+        return checked_options(self.name, self.options, given)
+
+
+def checked_options(process: str, options: Sequence[Option], given: Mapping[str, object]) -> dict[str, OptionValue]:
+    """All options of a process checked, defaults filled in.
+
+    Raises:
+        ConfigurationError: an option is unknown, missing, of another type, or out of range.
+    """
+    names = [option.name for option in options]
+    for name in given:
+        if name not in names:
+            raise ConfigurationError(f"{process} has no option {name!r}: expected one of {', '.join(names) or 'none'}")
+    return {option.name: option.checked(given.get(option.name, option.default)) for option in options}

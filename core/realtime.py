@@ -15,7 +15,7 @@ DEFAULT_PRIORITY = 10
 """Above every ordinary process, below the kernel's interrupt threads (50)."""
 REMEDY = "allow rtprio in limits.conf, or CAP_SYS_NICE"
 REALTIME_OPTION = Option(
-    "realtime_priority", int, DEFAULT_PRIORITY, "SCHED_FIFO priority where permitted, 0 (ordinary) to 99", 0, 99
+    "realtime_priority", int, DEFAULT_PRIORITY, "SCHED_FIFO priority where permitted, 0 for ordinary scheduling", 0, 99
 )
 
 

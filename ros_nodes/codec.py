@@ -53,13 +53,14 @@ class WireBytes:
         return message
 
 
-def codec_for(topic: Topic, form: Form = Form.OURS) -> Codec:
-    """A fresh codec for a topic in one of its forms."""
+def codec_for(topic: Topic, form: Form = Form.OURS) -> Codec | None:
+    """A fresh codec for a topic in one of its forms; None where this build does not read that form."""
     if form is Form.TYPED:
         # Imports onboard_vla_msgs, which not every machine has; who has not, has no row of this form.
-        from onboard_vla.ros_nodes.typed_codec import typed_codec_for
+        from onboard_vla.ros_nodes.typed_codec import TYPED_CODECS
 
-        return typed_codec_for(topic)
+        make = TYPED_CODECS.get(topic.kind)
+        return None if make is None else make()
     from onboard_vla.ros_nodes.ego_codec import EgoCodec
     from onboard_vla.ros_nodes.image_codec import ImageCodec
     from onboard_vla.ros_nodes.trajectory_codec import TrajectoryCodec

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from onboard_vla.core.process import Option, Role
+from onboard_vla.ros_nodes.node_options import node_options
 from onboard_vla.ros_nodes.topics import markdown_table
 from onboard_vla.runtime.jpeg import decode_frame
 from onboard_vla.runtime.planner_host import PLANNER_ROLE
@@ -25,9 +26,9 @@ README = ROOM / "README.md"
 
 def parameter_file(role: Role) -> str:
     """The YAML of one node with its defaults."""
-    lines = [f"# Start-up parameters of {role.name}; all are read-only while it runs.", "/**:", "  ros__parameters:"]
-    for option in role.options:
-        lines += [f"    # {option.description}", f"    {option.name}: {_default(option)}"]
+    lines = [f"# Parameters of {role.name}.", "/**:", "  ros__parameters:"]
+    for option in (*role.options, *node_options(role.name)):
+        lines += [f"    # {option.described}{_when(option)}", f"    {option.name}: {_default(option)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -35,9 +36,9 @@ def option_table() -> str:
     """All options of all processes, for both transports."""
     lines = ["| process | option | type | default | meaning |", "|---|---|---|---|---|"]
     for role in ROLES:
-        for option in role.options:
+        for option in (*role.options, *node_options(role.name)):
             default = "must be set" if option.default is None else f"`{_default(option)}`"
-            cells = (role.name, f"`{option.name}`", option.kind.__name__, default, option.description)
+            cells = (role.name, f"`{option.name}`", option.kind.__name__, default, option.described + _when(option))
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -49,6 +50,10 @@ def with_tables(text: str) -> str:
         before, _, rest = text.partition(begin)
         text = before + begin + table + end + rest.partition(end)[2]
     return text
+
+
+def _when(option: Option) -> str:
+    return "; can be changed while it runs" if option.changeable else ""
 
 
 def _default(option: Option) -> str:

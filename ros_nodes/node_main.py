@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onboard_vla.core.clock import Now
 from onboard_vla.core.early_exit import end_cleanly_when_told
-from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
-from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE, OptionValue, ProcessHost, Role
-from onboard_vla.core.refusals import Refusals, log_event
-from onboard_vla.core.wire import Message
+from onboard_vla.core.errors import OnboardVlaError
+from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE, Role
+from onboard_vla.core.refusals import log_event
 from onboard_vla.ros_nodes.environment import require_rclpy
+from onboard_vla.ros_nodes.node_options import AUTOSTART
 from onboard_vla.ros_nodes.topics import default_remaps
 
 if TYPE_CHECKING:
-    from rclpy.node import Node
+    from onboard_vla.ros_nodes.hosting import Hosting
 
 FAILURE_POLL_S = 0.1
 """How often the executor asks whether the host's threads still work."""
-FOREIGN_PARAMETERS = ("use_sim_time", "qos_overrides.", "start_type_description_service")
-"""Parameters that rclpy itself knows."""
+DEAF_LIMIT_S = 15.0
+"""A lifecycle node whose executor does not come back for this long (a library holds the interpreter's lock) is ended
+by a thread that needs no lock; above every limit that the node keeps by itself."""
+DEAF_REARM_S = 1.0
 
 
 class _HostFailedError(Exception):
     """Leaves the executor."""
 
 
-def run_node(role: Role, arguments: Sequence[str] | None = None) -> int:
-    """Run one node until it is told to end; returns its exit status."""
+def run_node(role: Role, arguments: Sequence[str] | None = None, *, lifecycle: bool = False) -> int:
+    """Run one node until it is told to end; returns its exit status. `lifecycle`: as a lifecycle node."""
     end_cleanly_when_told()
     try:
         require_rclpy()
     except OnboardVlaError as error:
         return _refuse(role, error)
     import rclpy
-    from rclpy.exceptions import InvalidParameterTypeException
     from rclpy.executors import ExternalShutdownException
 
     # From here on rclpy's own handlers end the executor; they also call those that they find.
@@ -52,12 +52,11 @@ def run_node(role: Role, arguments: Sequence[str] | None = None) -> int:
         # rclpy raises errors of its C layer, whose classes differ between distributions.
         return _refuse(role, error)
     status = 0
-    host: ProcessHost | None = None
+    hosting: Hosting | None = None
     try:
-        node = rclpy.create_node(role.name)
-        host = role.build(role.values(_parameters(node, role)))
-        _serve(role, host, node)
-    except (OnboardVlaError, InvalidParameterTypeException) as error:
+        hosting = _lifecycle_node(role) if lifecycle else _plain_node(role)
+        _spin(role, hosting)
+    except OnboardVlaError as error:
         status = _refuse(role, error)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -69,7 +68,8 @@ def run_node(role: Role, arguments: Sequence[str] | None = None) -> int:
         if rclpy.ok():
             log_event(role.name, "failed", reason=traceback.format_exc())
             status = EXIT_FAILURE
-    stopped = host.stop() if host is not None else True
+    faulthandler.cancel_dump_traceback_later()
+    stopped = hosting.close() if hosting is not None else True
     rclpy.try_shutdown()
     sys.stderr.flush()
     if not stopped:
@@ -78,62 +78,56 @@ def run_node(role: Role, arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _serve(role: Role, host: ProcessHost, node: Node) -> None:
-    from rclpy.clock import Clock
-    from rclpy.clock_type import ClockType
+def _plain_node(role: Role) -> Hosting:
+    import rclpy
+
+    from onboard_vla.ros_nodes.hosting import Hosting
+    from onboard_vla.ros_nodes.parameters import Parameters
+
+    node = rclpy.create_node(role.name)
+    parameters = Parameters(node, role)
+    host = role.build(parameters.of(role.options))
+    hosting = Hosting(node, role.name)
+    parameters.hand_changes_to(hosting.change)
+    hosting.open(host)
+    return hosting
+
+
+def _lifecycle_node(role: Role) -> Hosting:
+    from onboard_vla.ros_nodes.hosting import Hosting
+    from onboard_vla.ros_nodes.lifecycle import HostedLifecycleNode
+    from onboard_vla.ros_nodes.parameters import Parameters
+
+    node = HostedLifecycleNode(role)
+    parameters = Parameters(node, role)
+    hosting = Hosting(node, role.name)
+    parameters.hand_changes_to(hosting.change)
+    node.prepare(parameters.of(role.options), hosting)
+
+    def watch() -> None:
+        if node.stuck:
+            raise _HostFailedError("a thread did not end when the node was cleaned up")
+        faulthandler.dump_traceback_later(DEAF_LIMIT_S, exit=True)
+
+    node.create_timer(DEAF_REARM_S, watch, clock=hosting.steady)
+    if parameters.values[AUTOSTART.name]:
+        node.start_by_itself()
+    return hosting
+
+
+def _spin(role: Role, hosting: Hosting) -> None:
     from rclpy.executors import SingleThreadedExecutor
 
-    from onboard_vla.ros_nodes.ports import Publishers, Subscriptions
-
-    ros_clock, steady = node.get_clock(), Clock(clock_type=ClockType.STEADY_TIME)
-
-    def now() -> Now:
-        return Now(time.monotonic_ns(), ros_clock.now().nanoseconds)
-
-    def take(message: Message) -> None:
-        host.receive(message, now())
-
     def look_for_failure() -> None:
-        failure = host.failure()
+        failure = hosting.failure()
         if failure is not None:
             raise _HostFailedError(failure)
 
-    publishers = Publishers(node, role.name)
-    host.start(publishers.publish, now)
-    subscriptions = Subscriptions(node, role.name, take, Refusals(role.name))
-    for timer in host.timers:
-        # Steady: a rate must not follow simulated or corrected time.
-        node.create_timer(timer.period_s, timer.tick, clock=steady)
-    node.create_timer(FAILURE_POLL_S, look_for_failure, clock=steady)
+    hosting.node.create_timer(FAILURE_POLL_S, look_for_failure, clock=hosting.steady)
     log_event(role.name, "started", transport="ros", pid=os.getpid(), domain=os.environ.get("ROS_DOMAIN_ID", "0"))
     executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    executor.add_node(hosting.node)
     executor.spin()
-    del subscriptions
-
-
-def _parameters(node: Node, role: Role) -> dict[str, OptionValue]:
-    """The values given for the role's options.
-
-    Raises:
-        ConfigurationError: a parameter is unknown.
-    """
-    from rcl_interfaces.msg import ParameterDescriptor
-
-    known = [option.name for option in role.options]
-    for name in node._parameter_overrides:
-        if name not in known and not name.startswith(FOREIGN_PARAMETERS):
-            raise ConfigurationError(
-                f"{role.name} has no parameter {name!r}: expected one of {', '.join(known) or 'none'}"
-            )
-    given: dict[str, OptionValue] = {}
-    for option in role.options:
-        # Dynamic typing lets whole numbers pass for doubles; the option itself checks type and range.
-        descriptor = ParameterDescriptor(description=option.description, read_only=True, dynamic_typing=True)
-        parameter: Any = node.declare_parameter(option.name, option.default, descriptor)
-        if parameter.value is not None:
-            given[option.name] = parameter.value
-    return given
 
 
 def _refuse(role: Role, error: Exception) -> int:

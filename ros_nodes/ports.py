@@ -44,7 +44,9 @@ class Publishers:
         self._publishers: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         for topic in sent_by(process):
-            self._codecs[topic.name] = codec_for(topic)
+            codec = codec_for(topic)
+            assert codec is not None  # every topic has the form that is ours
+            self._codecs[topic.name] = codec
             for row in rows_of(topic):
                 self._publishers[topic.name, row.part] = self._create(node, row)
         self._views = tuple(ViewPublisher(row, self._create(node, row)) for row in views_of(process))
@@ -89,7 +91,7 @@ class Subscriptions:
             for topic in received_by(process)
             for form in (Form.OURS, Form.TYPED)
             if (rows := rows_of(topic, form))
-            for codec in (codec_for(topic, form),)
+            if (codec := codec_for(topic, form)) is not None
             for row in rows
         ]
 

@@ -1,17 +1,9 @@
-"""Inputs of the vehicle as messages of onboard_vla_msgs, for who has that package."""
+"""Inputs of the vehicle as messages of onboard_vla_msgs: which kinds this build reads."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any
 
-from onboard_vla.core.errors import EnvironmentLacksError
-from onboard_vla.core.process_graph import Topic
-
-
-def typed_codec_for(topic: Topic) -> NoReturn:
-    """A fresh codec for the typed form of a topic.
-
-    Raises:
-        EnvironmentLacksError: this build has none.
-    """
-    raise EnvironmentLacksError(f"this build cannot read onboard_vla_msgs: send {topic.name} on wire/{topic.name}")
+TYPED_CODECS: dict[type, Callable[[], Any]] = {}
+"""Makers of a `codec.Codec` for the typed form, by the kind of core message; kinds that are not here come as bytes."""

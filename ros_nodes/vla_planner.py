@@ -1,4 +1,4 @@
-"""The planner as a ROS 2 node: `python -m onboard_vla.ros_nodes.vla_planner --ros-args ...`."""
+"""The planner as a ROS 2 lifecycle node: `python -m onboard_vla.ros_nodes.vla_planner --ros-args ...`."""
 
 if __name__ == "__main__":
     import sys
@@ -10,4 +10,4 @@ if __name__ == "__main__":
     from onboard_vla.ros_nodes.node_main import run_node
     from onboard_vla.runtime.planner_host import PLANNER_ROLE
 
-    sys.exit(run_node(PLANNER_ROLE))
+    sys.exit(run_node(PLANNER_ROLE, lifecycle=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 import traceback
@@ -12,6 +13,7 @@ from typing import Protocol
 from onboard_vla.core.cameras import CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now, nanoseconds, system_now
 from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import PLANNER
@@ -22,31 +24,32 @@ from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, parse_offsets
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz: the supervisor misses the planner after three periods."""
+SILENT_AFTER_S = 3.0
+"""A pass this long is reported, and heartbeats stop: who listens for them takes the planner for dead from then on."""
 STUCK_AFTER_S = 10.0
 """A pass this long never ends: the process gives up and is started again. Far above a slow plan's few seconds."""
 WAKE_LIMIT_S = 0.5
 """Longest wait of an idle worker before it looks whether it should end."""
+PAUSED = "inactive"
+"""Heartbeat's detail of a planner that was told to rest."""
 STOP_LIMIT_S = 2.0
 """How long a stopping process waits for a running inference."""
 
 PLANNER_OPTIONS = (
     Option("bundle", str, None, "path of the bundle folder"),
-    Option("threads", int, 1, "inference threads, 1 to 64", 1, 64),
-    Option("plan_period_s", float, 0.2, "shortest time between the starts of two plans in s, 0 to 5", 0.0, 5.0),
-    Option("cameras.offsets_s", str, "", "by how much each camera's shutter is later than the front one's: back=0.02"),
+    Option("threads", int, 1, "inference threads", 1, 64),
     Option(
-        "cameras.tolerance_s",
-        float,
-        DEFAULT_TOLERANCE_S,
-        "largest stamp distance in a frame set, 0.001 to 0.5 s",
-        0.001,
-        0.5,
+        "plan_period_s", float, 0.2, "shortest time between the starts of two plans", 0.0, 5.0, "s", changeable=True
     ),
+    Option("silent_after_s", float, SILENT_AFTER_S, "heartbeats stop in a pass that lasts longer", 0.5, 60.0, "s"),
+    Option("stuck_after_s", float, STUCK_AFTER_S, "the process ends, to be started again, beyond it", 1.0, 120.0, "s"),
+    Option("cameras.offsets_s", str, "", "by how much each camera's shutter is later than the front one's: back=0.02"),
+    Option("cameras.tolerance_s", float, DEFAULT_TOLERANCE_S, "largest stamp distance in a frame set", 0.001, 0.5, "s"),
     Option(
         "realtime_priority",
         int,
         5,
-        "SCHED_FIFO priority of the thread that takes messages and beats, where permitted, 0 (ordinary) to 99",
+        "SCHED_FIFO priority of the thread that takes messages and beats, where permitted, 0 for ordinary scheduling",
         0,
         99,
     ),
@@ -79,9 +82,12 @@ class PlannerHost:
         plan_period_s: float = 0.0,
         stuck_after_s: float = STUCK_AFTER_S,
         realtime_priority: int = 0,
+        silent_after_s: float = SILENT_AFTER_S,
     ) -> None:
         self._body, self._priority = body, realtime_priority
-        self._period_s, self._stuck_ns = plan_period_s, nanoseconds(stuck_after_s)
+        self._period_s = plan_period_s
+        self._silent_ns, self._stuck_ns = nanoseconds(silent_after_s), nanoseconds(stuck_after_s)
+        self._paused = self._warm = False
         self._publish: Publish | None = None
         self._clock: Clock = system_now
         self._news, self._ending = threading.Event(), threading.Event()
@@ -104,15 +110,28 @@ class PlannerHost:
 
     def receive(self, message: Message, now: Now) -> None:
         """Store a message and wake the worker."""
-        if isinstance(message, (CameraFrame, CompressedFrame, EgoState, Route)):
+        if isinstance(message, (EgoState, Route)):
             self._body.receive(message, now)
-            if isinstance(message, (CameraFrame, CompressedFrame)):
-                self._news.set()
+        elif isinstance(message, (CameraFrame, CompressedFrame)) and not self._paused:
+            self._body.receive(message, now)
+            self._news.set()
+
+    def pause(self) -> None:
+        """Plan no more; the engines are still warmed up. Route and ego state are kept, pictures are not taken."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Plan on the pictures that come from now on."""
+        self._paused = False
+
+    def change(self, values: Mapping[str, OptionValue]) -> str | None:
+        """Take another plan period; it holds after the next plan."""
+        self._period_s = float(values.get("plan_period_s", self._period_s))
+        return None
 
     def failure(self) -> str | None:
         """Why the worker is of no use any more."""
-        since_ns = self._busy_since_ns
-        if self._died is None and since_ns is not None and time.monotonic_ns() - since_ns > self._stuck_ns:
+        if self._died is None and self._busy_ns() > self._stuck_ns:
             return f"the worker has been in one pass for more than {self._stuck_ns / 1e9:g} s"
         return self._died
 
@@ -124,18 +143,28 @@ class PlannerHost:
             self._worker.join(STOP_LIMIT_S)
         return not self._worker.is_alive()
 
+    def _busy_ns(self) -> int:
+        """How long the present pass has lasted."""
+        since_ns = self._busy_since_ns
+        return 0 if since_ns is None else time.monotonic_ns() - since_ns
+
     def _beat(self) -> None:
-        if self._publish is not None:
-            self._publish(self._body.heartbeat(self._clock()))
+        if self._publish is None or self._busy_ns() > self._silent_ns:
+            return
+        beat = self._body.heartbeat(self._clock())
+        self._publish(dataclasses.replace(beat, ready=False, detail=PAUSED) if self._paused else beat)
 
     def _work(self) -> None:
         try:
             while not self._ending.is_set():
                 self._news.wait(WAKE_LIMIT_S)
                 self._news.clear()
+                if self._paused and self._warm:
+                    continue
                 started_ns = self._busy_since_ns = time.monotonic_ns()
                 result = self._body.plan_once(self._clock())
                 self._busy_since_ns = None
+                self._warm = True
                 if result is not None and self._publish is not None:
                     self._publish(result)
                     self._news.set()
@@ -155,14 +184,24 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     from onboard_vla.runtime.planner import Planner
     from onboard_vla.runtime.planner_body import PlannerBody
 
+    silent_after_s, stuck_after_s = float(options["silent_after_s"]), float(options["stuck_after_s"])
+    if silent_after_s > stuck_after_s:
+        raise ConfigurationError(
+            f"silent_after_s: expected at most stuck_after_s ({stuck_after_s:g} s), found {silent_after_s:g} s"
+        )
     bundle = Bundle.open(Path(str(options["bundle"])))
     frames = bundle.manifest.frames
     offsets_s = parse_offsets(str(options["cameras.offsets_s"]), bundle.cameras)
     timing = rig_timing(bundle.cameras, offsets_s, float(options["cameras.tolerance_s"]))
     ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, timing=timing)
     body = PlannerBody(Planner(bundle, threads=int(options["threads"])), ingest)
-    priority = int(options["realtime_priority"])
-    return PlannerHost(body, float(options["plan_period_s"]), realtime_priority=priority)
+    return PlannerHost(
+        body,
+        float(options["plan_period_s"]),
+        stuck_after_s,
+        int(options["realtime_priority"]),
+        silent_after_s,
+    )
 
 
 PLANNER_ROLE = Role(PLANNER, PLANNER_OPTIONS, build_planner_host)

@@ -19,6 +19,7 @@ import numpy as np
 from onboard_vla.core.cameras import FRONT, CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, Uncertainty
 from onboard_vla.core.process import Option, OptionValue, Role
 from onboard_vla.core.process_graph import PLANNER
@@ -93,6 +94,8 @@ def hold_the_interpreter(number: int, frame: FrameType | None) -> None:
 
 def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     """The stand-in in the real planner's host."""
+    if options["broken"]:
+        raise ConfigurationError("the stand-in planner was asked to be broken")
     signal.signal(signal.SIGUSR1, hold_the_interpreter)
     body = ConstantVelocityBody(int(options["dies_after"]), str(options["bundle_hash"]))
     return PlannerHost(body, float(options["plan_period_s"]), realtime_priority=int(options["realtime_priority"]))
@@ -103,7 +106,8 @@ ROLE = Role(
     (
         Option("dies_after", int, 0, "plans before the worker breaks, 0: never"),
         Option("bundle_hash", str, "stand-in", "core that plans claim to be of"),
-        Option("plan_period_s", float, 0.05, "seconds between plans", 0.0, 5.0),
+        Option("plan_period_s", float, 0.05, "time between plans", 0.0, 5.0, "s", changeable=True),
+        Option("broken", bool, False, "refuse to be built"),
         REALTIME_OPTION,
     ),
     planner_host,
@@ -119,7 +123,7 @@ def main() -> int:
         return run(ROLE, arguments)
     from onboard_vla.ros_nodes.node_main import run_node
 
-    return run_node(ROLE, arguments)
+    return run_node(ROLE, arguments, lifecycle=True)
 
 
 if __name__ == "__main__":

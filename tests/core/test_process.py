@@ -69,6 +69,11 @@ def test_wrong_options_are_refused(given, words) -> None:
         ROLE.values(given)
 
 
+def test_options_describe_themselves_with_unit_and_range() -> None:
+    assert Option("period_s", float, 0.2, "between plans", 0.0, 5.0, "s").described == "between plans, s, 0 to 5"
+    assert NAME.described == "a name"
+
+
 def test_every_topic_has_one_sender_and_other_receivers() -> None:
     assert len({topic.name for topic in TOPICS}) == len(TOPICS)
     for topic in TOPICS:

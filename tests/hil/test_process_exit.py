@@ -57,7 +57,6 @@ def ends(words: list[str]) -> tuple[int, list[str]]:
     ("options", "words"),
     [
         ([], "bundle is not set"),
-        ([("bundle", "/no/such/bundle"), ("threads", 1)], "/no/such/bundle"),
         ([("bundle", "x"), ("threads", "many")], "threads"),
         ([("bundle", "x"), ("colour", "red")], "colour"),
     ],
@@ -69,6 +68,22 @@ def test_wrong_start_is_one_line_and_status_2(transport, directory, options, wor
     assert len(lines) == 1, lines
     assert lines[0].startswith(f"{PLANNER}: ")
     assert words in lines[0]
+
+
+def test_a_bundle_that_is_not_there_ends_a_process_and_leaves_a_lifecycle_node_unconfigured(
+    transport, directory
+) -> None:
+    words = command(transport, directory, PLANNER, ("bundle", "/no/such/bundle"), ("threads", 1))
+    planner = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    said = planner.stderr.readline()
+
+    assert "/no/such/bundle" in said
+    if transport == "ros":
+        assert '"event": "not_configured"' in said
+        assert '"event": "started"' in planner.stderr.readline()
+        planner.terminate()
+    planner.communicate(timeout=LIMIT_S)
+    assert planner.returncode == (EXIT_CONFIGURATION if transport == "zmq" else 0)
 
 
 def test_supervisor_refuses_thresholds_that_are_none(transport, directory) -> None:

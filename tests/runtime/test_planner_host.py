@@ -9,11 +9,13 @@ import numpy as np
 
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import Now, system_now
+from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import Heartbeat, PlanRejection
 from onboard_vla.core.safe_trajectory import DriverState
 from onboard_vla.runtime.planner_host import PlannerHost
 
 LIMIT_S = 10.0
+EGO = EgoState(1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
 
 
@@ -29,7 +31,8 @@ class Body:
 
     def receive(self, message, now) -> None:
         self.received.append(message)
-        self.pending.release()
+        if isinstance(message, CameraFrame):
+            self.pending.release()
 
     def plan_once(self, now):
         if not self.pending.acquire(blocking=False):
@@ -106,6 +109,60 @@ def test_heartbeats_go_on_while_the_worker_works() -> None:
     assert host.timers[0].period_s == 0.05
     body.release.set()
     host.stop()
+
+
+def test_heartbeats_stop_in_a_pass_that_lasts_too_long_and_come_back_after_it() -> None:
+    body, outbox = Body(), Outbox()
+    body.release.clear()
+    host = PlannerHost(body, silent_after_s=0.0)
+    host.start(outbox, system_now)
+    host.receive(FRAME, system_now())
+    assert body.entered.wait(LIMIT_S)
+
+    host.timers[0].tick()
+
+    assert outbox.messages == []
+    body.release.set()
+    outbox.wait_for(1)
+    assert host.stop()
+    host.timers[0].tick()
+    assert isinstance(outbox.messages[-1], Heartbeat)
+
+
+def test_a_paused_planner_warms_up_takes_no_pictures_and_says_that_it_is_not_ready() -> None:
+    body, outbox = Body(), Outbox()
+    host = PlannerHost(body)
+    host.pause()
+    host.start(outbox, system_now)
+
+    host.receive(FRAME, system_now())
+    host.receive(EGO, system_now())
+    host.timers[0].tick()
+
+    assert body.received == [EGO]
+    assert [(beat.ready, beat.detail) for beat in outbox.messages] == [(False, "inactive")]
+
+    host.resume()
+    host.receive(FRAME, system_now())
+    outbox.wait_for(2)
+    host.timers[0].tick()
+    assert isinstance(outbox.messages[1], PlanRejection)
+    assert outbox.messages[2].ready
+    host.stop()
+
+
+def test_a_changed_period_holds_after_the_next_plan() -> None:
+    body, outbox = Body(), Outbox()
+    host = PlannerHost(body, plan_period_s=0.0)
+    host.start(outbox, system_now)
+
+    assert host.change({"plan_period_s": 0.1}) is None
+    for _ in range(3):
+        host.receive(FRAME, system_now())
+    outbox.wait_for(3)
+    host.stop()
+
+    assert np.diff(body.starts).min() >= 0.095
 
 
 def test_dead_worker_is_a_failure_with_its_reason() -> None:

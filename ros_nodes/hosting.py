@@ -1,0 +1,67 @@
+"""A process host on a node: messages and time in, messages out, timers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.node import Node
+
+from onboard_vla.core.clock import Now
+from onboard_vla.core.process import Adjustable, OptionValue, ProcessHost
+from onboard_vla.core.refusals import Refusals
+from onboard_vla.core.wire import Message
+from onboard_vla.ros_nodes.ports import Publishers, Subscriptions
+
+
+class Hosting:
+    """Ports that stand as long as the node, and a host that may come and go behind them."""
+
+    def __init__(self, node: Node, process: str) -> None:
+        self.node, self._process = node, process
+        self._ros_clock, self.steady = node.get_clock(), Clock(clock_type=ClockType.STEADY_TIME)
+        self.host: ProcessHost | None = None
+        self._timers: list[Any] = []
+        self.refusals = Refusals(process)
+        self.publishers = Publishers(node, process)
+        self._subscriptions: Subscriptions | None = None
+
+    def now(self) -> Now:
+        """Watchdogs read the monotonic clock, stamps are ROS time."""
+        return Now(time.monotonic_ns(), self._ros_clock.now().nanoseconds)
+
+    def open(self, host: ProcessHost) -> None:
+        """Start a host and its timers; what arrives goes to it from now on."""
+        host.start(self.publishers.publish, self.now)
+        self.host = host
+        if self._subscriptions is None:
+            self._subscriptions = Subscriptions(self.node, self._process, self._take, self.refusals)
+        # Steady: a rate must not follow simulated or corrected time.
+        self._timers = [self.node.create_timer(t.period_s, t.tick, clock=self.steady) for t in host.timers]
+
+    def close(self) -> bool:
+        """Take the host away; false if one of its threads is stuck."""
+        for timer in self._timers:
+            self.node.destroy_timer(timer)
+        self._timers.clear()
+        host = self.host
+        self.host = None
+        return host is None or host.stop()
+
+    def failure(self) -> str | None:
+        """Why the process has to end and be started again."""
+        return None if self.host is None else self.host.failure()
+
+    def change(self, values: Mapping[str, OptionValue]) -> str | None:
+        """Hand changed parameters to the host; why not, or None."""
+        host: object = self.host
+        if isinstance(host, Adjustable):
+            return host.change(values)
+        return f"{', '.join(values)}: nothing is running that could take it; possible after configuring"
+
+    def _take(self, message: Message) -> None:
+        if self.host is not None:
+            self.host.receive(message, self.now())

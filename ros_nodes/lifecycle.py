@@ -1,0 +1,141 @@
+"""The lifecycle of a node around a process host that can pause."""
+
+from __future__ import annotations
+
+import faulthandler
+import functools
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
+from onboard_vla.core.process import OptionValue, Pausable, ProcessHost, Role
+from onboard_vla.core.refusals import log_event
+from onboard_vla.ros_nodes.hosting import Hosting
+
+Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+def _said(transition: Transition) -> Transition:
+    """What a transition raises is logged: rclpy turns it into ERROR without a word."""
+
+    @functools.wraps(transition)
+    def logged(node: Any, state: LifecycleState) -> TransitionCallbackReturn:  # noqa: ANN401 - the class below
+        try:
+            return transition(node, state)
+        except Exception:
+            log_event(node.get_name(), "transition_failed", name=transition.__name__, reason=traceback.format_exc())
+            return TransitionCallbackReturn.ERROR
+
+    return logged
+
+
+class SafeLifecycleNode(LifecycleNode):
+    """A lifecycle node that outlives requests for transitions that its state does not have.
+
+    In rclpy before 8 (Humble, Jazzy) such a request, from anyone in the domain, raises out of `spin` and ends the
+    process (ros2/rclpy#1209, repaired by #1319).
+    """
+
+    def _LifecycleNodeMixin__on_change_state(self, request: Any, response: Any) -> Any:  # noqa: ANN401, N802
+        try:
+            return super()._LifecycleNodeMixin__on_change_state(request, response)  # type: ignore[misc]
+        except Exception as error:
+            what = request.transition.label or request.transition.id
+            self.get_logger().error(f"transition {what!r} is refused: {' '.join(str(error).split())}")
+            response.success = False
+            return response
+
+
+class HostedLifecycleNode(SafeLifecycleNode):
+    """Configuring builds the role's host and warms it up, activating lets it work, cleaning up ends it.
+
+    A host that cannot be built leaves the node unconfigured, with the reason in `problem`: it can be configured again
+    once that is mended. `stuck`: a host's thread did not end; the process has to.
+    """
+
+    def __init__(self, role: Role) -> None:
+        super().__init__(role.name)
+        self._role = role
+        self._values: dict[str, OptionValue] = {}
+        self._hosting: Hosting | None = None
+        self.problem: str | None = None
+        self.stuck = False
+
+    def prepare(self, values: dict[str, OptionValue], hosting: Hosting) -> None:
+        """What transitions work with; before the first of them."""
+        self._values, self._hosting = values, hosting
+
+    def start_by_itself(self) -> None:
+        """Configure and activate; stops at the first step that fails."""
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    @property
+    def state(self) -> str:
+        """The primary state's or transition's name."""
+        return str(self._state_machine.current_state[1])
+
+    @_said
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Build the host; it starts paused."""
+        assert self._hosting is not None
+        # Loading engines may take longer than a live executor may be deaf.
+        faulthandler.cancel_dump_traceback_later()
+        try:
+            host = self._role.build(self._values)
+            _pausable(self._role, host).pause()
+        except OnboardVlaError as error:
+            self.problem = " ".join(str(error).split())
+            log_event(self._role.name, "not_configured", reason=self.problem)
+            return TransitionCallbackReturn.FAILURE
+        self.problem = None
+        self._hosting.open(host)
+        return super().on_configure(state)
+
+    @_said
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let the host work."""
+        self._pausable().resume()
+        return super().on_activate(state)
+
+    @_said
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let it rest."""
+        self._pausable().pause()
+        return super().on_deactivate(state)
+
+    @_said
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End it."""
+        self._end_host()
+        return super().on_cleanup(state)
+
+    @_said
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End it for good."""
+        self._end_host()
+        return super().on_shutdown(state)
+
+    @_said
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After an error of a transition: back to unconfigured."""
+        self._end_host()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _pausable(self) -> Pausable:
+        assert self._hosting is not None
+        assert self._hosting.host is not None
+        return _pausable(self._role, self._hosting.host)
+
+    def _end_host(self) -> None:
+        if self._hosting is not None and not self._hosting.close():
+            self.stuck = True
+
+
+def _pausable(role: Role, host: ProcessHost) -> Pausable:
+    if not isinstance(host, Pausable):
+        raise ConfigurationError(f"{role.name} cannot pause: run it as a plain node")
+    return host

@@ -1,0 +1,100 @@
+"""Real nodes as processes of one distribution or another, and a client of them in the test's own process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import onboard_vla
+
+LIMIT_S = 30.0
+ROOT = Path(__file__).parents[2]
+JAZZY = Path(os.environ.get("JAZZY_VENV", ROOT / ".venv-jazzy")) / "bin" / "python"
+"""Made by `make test`: the wheels of two distributions do not fit into one environment."""
+STAND_IN = ("-m", "onboard_vla.app.straight_road.stand_in_planner", "ros")
+SUPERVISOR = ("-m", "onboard_vla.ros_nodes.safety_supervisor")
+
+
+def python_of(distribution: str) -> str:
+    """The interpreter of a distribution; skips where it is not installed."""
+    if distribution == "kilted":
+        return sys.executable
+    if not JAZZY.exists():
+        pytest.skip(f"no Jazzy environment at {JAZZY.parents[1]}: `make test` makes it where wheels exist")
+    return str(JAZZY)
+
+
+class NodeProcess:
+    """One node as a child process; its output is kept in a file."""
+
+    def __init__(self, distribution: str, directory: Path, program: tuple[str, ...], **parameters: object) -> None:
+        python = python_of(distribution)
+        link = directory / "onboard_vla"
+        if not link.exists():
+            link.symlink_to(Path(onboard_vla.__file__).parent, target_is_directory=True)
+        # Another environment's wheels: it must look for its own libraries.
+        left_out = ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH")
+        environment = {key: value for key, value in os.environ.items() if key not in left_out}
+        environment |= {"PYTHONPATH": str(directory), "OMP_NUM_THREADS": "1"}
+        words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
+        self.log = directory / f"node-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as log:
+            command = [python, *program, "--ros-args", *words]
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def close(self) -> int:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+class Client:
+    """A node of the test itself; its executor runs in whoever waits."""
+
+    def __init__(self, domain_id: int) -> None:
+        import rclpy
+        from rclpy.context import Context
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.context = Context()
+        rclpy.init(args=[], context=self.context, domain_id=domain_id)
+        self.node = rclpy.create_node("test_client", context=self.context, use_global_arguments=False)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+
+    def call(self, kind: type, name: str, request=None, limit_s: float = LIMIT_S):
+        """A service's answer."""
+        client = self.node.create_client(kind, name)
+        try:
+            # A request that is sent before both directions are matched would be lost.
+            assert client.wait_for_service(limit_s), f"no service {name}"
+            future = client.call_async(request or kind.Request())
+            self.until(future.done, f"answer of {name}", limit_s)
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def until(self, condition: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
+        """Serve callbacks until something holds."""
+        end = time.monotonic() + limit_s
+        while not condition():
+            assert time.monotonic() < end, f"not within {limit_s} s: {what}"
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
