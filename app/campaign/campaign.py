@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from onboard_vla.app.campaign.cells import CUT_IN_FAMILY, CellResult, cell_jobs, family_rows
@@ -20,6 +20,7 @@ from onboard_vla.app.campaign.outcome import OUTCOMES
 from onboard_vla.app.campaign.page import page
 from onboard_vla.app.campaign.real import RealJob, real_jobs, run_real
 from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.campaign.recovery import RecoveryResult, recovery_jobs
 from onboard_vla.app.campaign.runner import AnyJob, GoldenJob, ResultStore, run_jobs
 from onboard_vla.app.campaign.soak import as_document, parse_duration, soak, soak_figures
 from onboard_vla.app.campaign.startup import start_ups
@@ -30,6 +31,8 @@ QUICK_GOLDEN_SEEDS, ALL_GOLDEN_SEEDS = 1, 20
 QUICK_GOLDEN_S, ALL_GOLDEN_S = 15.0, 60.0
 QUICK_REAL_EACH, ALL_REAL_EACH = 1, 17
 """Injections of each of the six ways on real processes: 6, and 102."""
+SPEED_OVER_S = 60.0
+"""The time left is estimated from what was done in this time."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,16 @@ def run_campaign(request: CampaignRequest, console: Console) -> int:
     index, count = request.shard
     store = ResultStore(request.resume, f"shard-{index}-of-{count}")
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(),
+        console=console,
+        speed_estimate_period=SPEED_OVER_S,
     ) as bar:
-        task = bar.add_task("injections in virtual time", total=len(jobs))
+        task = bar.add_task("drives in virtual time", total=len(jobs))
         run_jobs(jobs, store, lambda: bar.advance(task), request.workers)
         wanted = _real_jobs(request)[index - 1 :: count]
         if wanted:
@@ -111,16 +121,17 @@ def report(request: CampaignRequest, store: ResultStore, missing: int, console: 
     golden = sorted((r for r in store.results.values() if isinstance(r, GoldenDrive)), key=lambda d: (d.road, d.seed))
     real = sorted((r for r in store.results.values() if isinstance(r, RealResult)), key=lambda r: r.key)
     cells = [r for r in store.results.values() if isinstance(r, CellResult)]
+    recoveries = sorted((r for r in store.results.values() if isinstance(r, RecoveryResult)), key=lambda r: r.key)
     start_up = start_ups() if not request.faults or "F25" in request.faults else []
     figures = figures_of(golden) if golden else None
-    verdict = verdict_of(results, figures, real, missing, family_rows(cells), start_up)
+    verdict = verdict_of(results, figures, real, missing, family_rows(cells), start_up, recoveries)
     asked = {
         "campaign": "all" if request.everything else "quick",
         "faults": ", ".join(request.faults) or "all",
         "shard": f"{request.shard[0]} of {request.shard[1]}",
         "jobs missing": missing,
     }
-    content = document(results, golden, figures, real, verdict, asked, cells, start_up)
+    content = document(results, golden, figures, real, verdict, asked, cells, start_up, recoveries)
     request.json_path.parent.mkdir(parents=True, exist_ok=True)
     request.json_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     html_path = request.json_path.with_suffix(".html")
@@ -131,7 +142,8 @@ def report(request: CampaignRequest, store: ResultStore, missing: int, console: 
     injected, off = content["counts"]["virtual_injections"], content["counts"]["virtual_injections_monitor_off"]
     console.print(
         f"{verdict.outcome}: {injected} injections in virtual time, {len(real)} on real processes, {off} with the "
-        f"monitor off, {len(cells)} scenario cells, {len(golden)} golden drives; {request.json_path}, {html_path}"
+        f"monitor off, {len(recoveries)} recoveries, {len(cells)} scenario cells, {len(golden)} golden drives; "
+        f"{request.json_path}, {html_path}"
     )
     return verdict
 
@@ -171,11 +183,12 @@ def fault_list() -> Table:
 
 
 def _other_jobs(request: CampaignRequest) -> list[AnyJob]:
-    """Scenario cells and golden drives: the quick campaign has F21's few cells, the other every family's every cell."""
+    """Scenario cells (quick: a few of F21's; else every family's every cell), recoveries, golden drives."""
+    others = [*recovery_jobs(request.faults, quick=not request.everything), *_golden_jobs(request)]
     if request.faults and "F21" not in request.faults:
-        return _golden_jobs(request)
+        return others
     families = () if request.everything and not request.faults else (CUT_IN_FAMILY,)
-    return [*cell_jobs(quick=not request.everything, families=families), *_golden_jobs(request)]
+    return [*cell_jobs(quick=not request.everything, families=families), *others]
 
 
 def _golden_jobs(request: CampaignRequest) -> list[AnyJob]:

@@ -24,11 +24,12 @@ from onboard_vla.app.campaign.figures import (
 from onboard_vla.app.campaign.golden import GoldenDrive, GoldenFigures
 from onboard_vla.app.campaign.jobs import CONTROL, Result
 from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.campaign.recovery import RecoveryResult, RecoveryRow, recovery_rows
 from onboard_vla.app.campaign.startup import StartUp
 from onboard_vla.app.report.provenance import machine_summary, versions
 from onboard_vla.world.source_commit import commit
 
-FORMAT = 1
+FORMAT = 2
 SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
 
 
@@ -41,6 +42,7 @@ def document(
     asked: dict[str, Any],
     cells: Sequence[CellResult] = (),
     start_ups: Sequence[StartUp] = (),
+    recoveries: Sequence[RecoveryResult] = (),
 ) -> dict[str, Any]:
     """Everything, valid under `report.schema.json`.
 
@@ -60,6 +62,7 @@ def document(
             "virtual_injections_monitor_off": sum(r.monitor == MONITOR_OFF and r.fault != CONTROL for r in results),
             "virtual_controls": sum(r.fault == CONTROL for r in results),
             "real_injections": len(real),
+            "recoveries": len(recoveries),
             "golden_drives": len(golden),
             "scenario_cells": len(cells),
             "start_ups": len(start_ups),
@@ -68,12 +71,14 @@ def document(
         "controls": {m: dataclasses.asdict(controls(results, m)) for m in (MONITOR_ON, MONITOR_OFF)},
         "rows": [_row(row) for row in case_rows(results)],
         "danger": [dataclasses.asdict(row) for row in danger_rows(results)],
+        "recovery": [_recovery(row) for row in recovery_rows(recoveries)],
         "not_run": {fault: NOT_BUILT.get(fault, "not asked for") for fault in FAULTS if fault not in ran},
         "scenarios": [dataclasses.asdict(row) for row in family_rows(cells)],
         "start_ups": [dataclasses.asdict(start) for start in start_ups],
         "golden": None if golden_figures is None else dataclasses.asdict(golden_figures),
         "golden_drives": [dataclasses.asdict(drive) for drive in golden],
         "real": [dataclasses.asdict(result) for result in real],
+        "recoveries": [dataclasses.asdict(result) for result in recoveries],
         "injections": [dataclasses.asdict(result) for result in results],
         "provenance": provenance(),
     }
@@ -122,6 +127,10 @@ def _row(row: CaseRow) -> dict[str, Any]:
         "spoiled_plans_driven": row.spoiled_driven,
         "rear_end_hits": row.rear_end_hits,
     }
+
+
+def _recovery(row: RecoveryRow) -> dict[str, Any]:
+    return {**dataclasses.asdict(row), "times": _times(row.times)}
 
 
 def _times(times: Any) -> dict[str, float] | None:  # noqa: ANN401 - Times or None

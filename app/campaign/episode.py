@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.supervisor import Supervisor
 from onboard_vla.world.expert import Expert
+from onboard_vla.world.sensor_table import MODELLED
 from onboard_vla.world.world import World
 
 SETTLE_NS = 10 * SECOND_NS
@@ -185,8 +186,30 @@ def warmed_up(key: StartKey, sensor: str) -> bytes:
     return pickle.dumps(rig)
 
 
+@lru_cache(maxsize=8)
+def kept_start(key: StartKey) -> bytes:
+    """As `warmed_up` with the declared sensors, made once in a process."""
+    return warmed_up(key, MODELLED)
+
+
+@dataclass(frozen=True)
+class Course:
+    """What happens after the onset. `fault_ns`: how long the faults stay; None: until the end.
+
+    `lead_brakes`: hard to a stop; else it slows for a moment and drives on.
+    """
+
+    watched_ns: int = AFTER_ONSET_NS
+    fault_ns: int | None = None
+    lead_brakes: bool = True
+
+
 def drive_on(
-    start: bytes, tampers: Sequence[Tamper], seed: int, duration_ns: int | None = None
+    start: bytes,
+    tampers: Sequence[Tamper],
+    seed: int,
+    course: Course = Course(),
+    enough: Callable[[Stream, int], bool] | None = None,
 ) -> tuple[Stream, list[Injection]]:
     """Drive on from a start with these faults, both from the same onset.
 
@@ -194,14 +217,19 @@ def drive_on(
         start: see `warmed_up`.
         tampers: faults; none for a control.
         seed: of the onset's phase, the lead and the fault's own randomness.
-        duration_ns: how long the faults stay; None: until the end.
+        course: how long, and what the lead does.
+        enough: told what was recorded and when the faults end; true ends the episode early.
     """
     rig: Rig = pickle.loads(start)  # noqa: S301 - our own bytes, from this process
     rng = np.random.default_rng([seed, 0xFA17])
     begin_ns = rig.loop.world_ns
     onset_ns = begin_ns + int(rng.integers(0, PHASE_NS)) + STEP_NS
-    rig.lead.brake_at_s = seconds(onset_ns) + float(rng.uniform(*LEAD_DELAY_S))
-    end_ns = onset_ns + (AFTER_ONSET_NS if duration_ns is None else duration_ns)
+    lead_s = seconds(onset_ns) + float(rng.uniform(*LEAD_DELAY_S))
+    if course.lead_brakes:
+        rig.lead.brake_at_s = lead_s
+    else:
+        rig.lead.slow_at_s = lead_s
+    end_ns = onset_ns + (course.watched_ns if course.fault_ns is None else course.fault_ns)
     speed = rig.scene.world.vehicle.speed_mps
     injections = [
         Injection(tamper, Memory(np.random.default_rng([seed, k]), speed, onset_ns), end_ns)
@@ -210,8 +238,10 @@ def drive_on(
     rig.processes.inject(injections)
     stream = rig.recorder.stream
     try:
-        while rig.loop.world_ns <= onset_ns + AFTER_ONSET_NS:
+        while rig.loop.world_ns <= onset_ns + course.watched_ns:
             rig.loop.step()
+            if enough is not None and enough(stream, end_ns):
+                break
     except Exception as error:
         stream.error = f"{type(error).__name__}: {error}"
         stream.end_ns = rig.loop.world_ns

@@ -59,8 +59,9 @@ class FaultCase:
     """One way of injecting one fault.
 
     `mode`, `limit_ms`: what `asks` refers to; the limit counts from the first affected message, or the first missing
-    one. `names`: reason codes that count as having named the cause. `duration_ms` None: until the episode's end.
-    `provider`: what in the system is there to meet the fault. `note`: where the row is weaker than its title.
+    one. `names`: reason codes that count as having named the cause. `lasting`: the mode asked for when the fault stays
+    for seconds, where that is another one. `provider`: what in the system is there to meet the fault. `note`: where the
+    row is weaker than its title.
     """
 
     fault: str
@@ -72,13 +73,18 @@ class FaultCase:
     limit_ms: float
     names: tuple[str, ...]
     provider: str
-    duration_ms: int | None = None
+    lasting: Mode | None = None
     note: str = ""
 
     @property
     def key(self) -> str:
         """Name on the command line, in JSON, and in resumed results."""
         return f"{self.fault}/{self.variant}"
+
+    @property
+    def stops(self) -> bool:
+        """Whether the fault, when it stays for seconds, asks for a stop that only an operator ends."""
+        return self.asks == REACH and max(self.mode, self.lasting or self.mode) >= Mode.IN_LANE_STOP
 
     @property
     def title(self) -> str:

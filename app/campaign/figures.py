@@ -14,6 +14,7 @@ from onboard_vla.app.campaign.jobs import CONTROL, Result
 from onboard_vla.app.campaign.outcome import CRASH, FALSE_ALARM, GOOD, HANG, LATE, SILENT_UNSAFE, UNSAFE
 from onboard_vla.app.campaign.pairs import pair_case, pairs
 from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.campaign.recovery import GOOD_RECOVERIES, NO_EFFECT, RecoveryResult
 from onboard_vla.app.campaign.startup import StartUp
 from onboard_vla.app.campaign.statistics import Times, clopper_pearson, times_of
 from onboard_vla.app.campaign.table import CASES
@@ -142,8 +143,9 @@ def verdict_of(
     missing: int,
     families: Sequence[FamilyRow] = (),
     start_ups: Sequence[StartUp] = (),
+    recoveries: Sequence[RecoveryResult] = (),
 ) -> CampaignVerdict:
-    """Fail on any harm, crash, hang, late reaction, alarm too many, or danger not shown; else look what is missing."""
+    """Fail on any harm, crash, hang, late reaction or return, alarm too many, hidden danger; else see what lacks."""
     rows = case_rows(results)
     reasons = []
     for row in rows:
@@ -167,11 +169,14 @@ def verdict_of(
         reasons += [f"golden drives: {failure}" for failure in golden.failures]
     reasons += [f"real {r.fault}/{r.variant} number {r.number}: {r.outcome}" for r in real if _bad(r)]
     reasons += [f"{row.title}: {row.missed} of {row.cells} cells, {row.first}" for row in families if row.missed]
+    failed = [r for r in recoveries if r.outcome not in (*GOOD_RECOVERIES, NO_EFFECT)]
+    reasons += [f"after {r.fault}/{r.variant} at {r.speed_mps:g} m/s: {r.outcome} {r.harm}".rstrip() for r in failed]
     reasons += [f"F25/{start.variant}: {start.found}" for start in start_ups if not start.held]
     if reasons:
         return CampaignVerdict(FAIL, tuple(reasons))
     doubts = [f"real {r.fault}/{r.variant} number {r.number}: {r.detail}" for r in real if r.inconclusive]
     doubts += [f"{row.case.key}: {row.without_effect} had no effect" for row in rows if row.without_effect]
+    doubts += [f"after {r.fault}/{r.variant}: {r.outcome}" for r in recoveries if r.outcome == NO_EFFECT]
     if missing:
         doubts.append(f"{missing} jobs have not run")
     return CampaignVerdict(INCONCLUSIVE if doubts else PASS, tuple(doubts))

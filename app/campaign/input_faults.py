@@ -38,6 +38,7 @@ def _input(
     danger: str = ADVISORY,
     asks: str = REACH,
     provider: str = INPUTS,
+    lasting: Mode | None = None,
     note: str = "",
 ) -> FaultCase:
     return FaultCase(
@@ -50,6 +51,7 @@ def _input(
         limit_ms,
         names,
         provider,
+        lasting=lasting,
         note=note,
     )
 
@@ -97,12 +99,13 @@ def _stuck_speed(message: EgoState, now: Now, memory: Memory) -> Sequence[Messag
     return (dataclasses.replace(message, speed_mps=speed),)
 
 
-def _broken(method: str) -> Callable[[Any], None]:
-    def plant(supervisor: Any) -> None:  # noqa: ANN401 - any supervisor under test
+def _broken(method: str) -> Callable[[Any], Callable[[], None]]:
+    def plant(supervisor: Any) -> Callable[[], None]:  # noqa: ANN401 - any supervisor under test
         def raises(*arguments: object, **named: object) -> None:
             raise RuntimeError("planted fault")
 
         setattr(supervisor, method, raises)
+        return lambda: delattr(supervisor, method)
 
     return plant
 
@@ -131,7 +134,15 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
         "OBJECTS_NOT_FINITE",
     ),
     _input(
-        "F6", "lane points nan", LaneObservation, _array("centreline", _nan_somewhere), L2, TICK_MS, "LANES_NOT_FINITE"
+        "F6",
+        "lane points nan",
+        LaneObservation,
+        _array("centreline", _nan_somewhere),
+        L2,
+        TICK_MS,
+        "LANES_NOT_FINITE",
+        lasting=L3,
+        note="the last good lane is driven on until it is stale, then as a silent lane (F20)",
     ),
     _input(
         "F16", "vehicle's stamps -10 ms", EgoState, to.stamped(-10 * MS), Mode.REDUCED, 0.0, danger=NUISANCE, asks=STAY

@@ -7,10 +7,9 @@ import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON, StartKey, drive_on, warmed_up
+from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON, StartKey, drive_on, kept_start
 from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, NUISANCE, REACH, STAY, FaultCase
 from onboard_vla.app.campaign.outcome import first_harm, judge, rear_end_hits
 from onboard_vla.app.campaign.pairs import JOIN, decisive, pair_case, pairs
@@ -29,7 +28,6 @@ INJECTIONS_PER_FAULT = 100
 """Of the whole campaign: at least so many per fault, over its variants and speeds."""
 QUICK_STARTS, ALL_STARTS = 1, 4
 """Different roads per speed."""
-SENSOR = "modelled"
 PAIR_PREFIX = "F29/"
 
 
@@ -142,9 +140,8 @@ def injected(job: Job) -> tuple[FaultCase, tuple[FaultCase, ...]]:
 def run_job(job: Job) -> Result:
     """Drive one injection and judge it."""
     case, parts = injected(job)
-    start = _start(StartKey(job.speed_mps, job.start + 1, job.monitor))
-    duration = None if case.duration_ms is None else case.duration_ms * MILLISECOND_NS
-    stream, injections = drive_on(start, [part.tamper for part in parts], job.seed, duration)
+    start = kept_start(StartKey(job.speed_mps, job.start + 1, job.monitor))
+    stream, injections = drive_on(start, [part.tamper for part in parts], job.seed)
     counting = decisive(*parts) if len(parts) == 2 and case.asks == REACH else (True,) * len(parts)
     effects = [i.first_effect_ns for i, counts in zip(injections, counting, strict=True) if counts]
     effect = min((at for at in effects if at is not None), default=None)
@@ -179,11 +176,6 @@ def run_job(job: Job) -> Result:
         deceleration_max_mps2=stream.deceleration_max_mps2,
         modes=tuple(changes),
     )
-
-
-@lru_cache(maxsize=8)
-def _start(key: StartKey) -> bytes:
-    return warmed_up(key, SENSOR)
 
 
 def _pair(case: FaultCase, speed_mps: float, start: int, number: int) -> list[Job]:

@@ -59,14 +59,14 @@ def judge(case: FaultCase, stream: Stream, effect_ns: int | None, spoiled: froze
         spoiled: ids of the plans that the injector changed.
     """
     if effect_ns is None:
-        return Verdict(_broken(stream, 0, 0) or MASKED, "", None, None, _highest(stream.published))
+        return Verdict(broken(case, stream, 0) or MASKED, "", None, None, _highest(stream.published))
     after = [item for item in stream.published if item.received_ns >= effect_ns]
     harm = first_harm(stream.harms, effect_ns)
     reacted = next((item.received_ns for item in after if item.mode >= case.mode), None)
     named = next((item.received_ns for item in after if any(code in case.names for code in item.codes)), None)
     driven = {item.plan_id for item in after if item.source == "model" and item.plan_id in spoiled}
     handling = _ms(reacted, effect_ns)
-    outcome = _broken(stream, effect_ns, _starved_ns(case)) or _harmed(harm, reacted, case)
+    outcome = broken(case, stream, effect_ns) or _harmed(harm, reacted, case)
     outcome = outcome or _met(case, handling, _highest(after), _flaps(after), bool(driven))
     words = "" if harm is None else f"{harm.kind}: {harm.detail}"
     return Verdict(outcome, words, _ms(named, effect_ns), handling, _highest(after), len(spoiled), len(driven))
@@ -83,13 +83,14 @@ def rear_end_hits(harms: Sequence[Harm]) -> int:
     return sum(h.kind == COLLISION and h.detail.startswith("hit") for h in harms)
 
 
-def _broken(stream: Stream, since_ns: int, allowed_ns: int) -> str | None:
+def broken(case: FaultCase, stream: Stream, since_ns: int) -> str | None:
+    """Crash or hang, since then; None: neither."""
     published = [item for item in stream.published if item.received_ns >= since_ns]
     if stream.error or not all(item.finite for item in published):
         return CRASH
     times = [since_ns or stream.published[0].received_ns, *(item.received_ns for item in published), stream.end_ns]
     longest = max(b - a for a, b in itertools.pairwise(times))
-    return HANG if longest > max(SILENCE_LIMIT_NS, allowed_ns) else None
+    return HANG if longest > max(SILENCE_LIMIT_NS, _starved_ns(case)) else None
 
 
 def _starved_ns(case: FaultCase) -> int:

@@ -23,7 +23,7 @@ def page(content: dict[str, Any]) -> str:
         f"<h1>{title}</h1>",
         f"<p>{counts['virtual_injections']} injections in virtual time, {counts['real_injections']} on real processes; "
         f"{counts['virtual_injections_monitor_off']} more with the monitor off, {counts['virtual_controls']} controls "
-        f"without a fault, {counts['golden_drives']} golden drives.</p>",
+        f"without a fault, {counts['recoveries']} recoveries, {counts['golden_drives']} golden drives.</p>",
         f'<p class="verdict {kind}">{content["outcome"]}'
         + (": " + _text(f"{len(content['reasons'])} reasons, below") if content["reasons"] else "")
         + "</p>",
@@ -43,6 +43,10 @@ def page(content: dict[str, Any]) -> str:
         f"it then ends in a collision, off the road or over a red light. Without any fault: "
         f"{_share(content['controls']['off'])} with the monitor off, {_share(content['controls']['on'])} with it.</p>",
         _table([_danger_row(row) for row in content["danger"]], ("fault", "harmed", "95 % bounds", "dangerous")),
+        "<h2>After the fault</h2>",
+        "<p>The fault stays for 3 s, the road user ahead drives on. Faults that ask for L2 or less: the model drives "
+        "again within 10 s, without an operator. Faults that ask for L3 or more: the stop is not left.</p>",
+        _table([_recovery_row(row) for row in content["recovery"]], RECOVERY_COLUMNS),
         "<h2>Scenario families</h2>",
         "<p>Driven by the fallback alone, under the real supervisor. Unavoidable: no reference driver of UN R157 "
         "avoids contact with the same perception and actuators; such cells are counted, not left out.</p>",
@@ -77,6 +81,7 @@ FAMILY_COLUMNS = (
 )
 START_COLUMNS = ("what is wrong", "refused or at L2", "found")
 OUTCOME_COLUMNS = ("fault", "variant", "class", "asked", "n", *OUTCOMES, "missed, 95 % bounds", "met by")
+RECOVERY_COLUMNS = ("fault", "variant", "asked", "n", "outcome", "back in L1 or L0 after p50 / max, s")
 TIME_COLUMNS = ("fault", "variant", "n", "FDTI p50/p95/max", "FRTI p50/p95/max", "FHTI p50/p95/max", "limit")
 
 
@@ -113,6 +118,14 @@ def _danger_row(row: dict[str, Any]) -> list[str]:
     bounds = f"{harmed['low']:.0%} to {harmed['high']:.0%}"
     name = f"{row['fault']}: {FAULTS[row['fault']]}"
     return [name, f"{harmed['events']} of {harmed['trials']}", bounds, "shown" if row["shown"] else "NOT SHOWN"]
+
+
+def _recovery_row(row: dict[str, Any]) -> list[str]:
+    times = row["times"]
+    words = "" if times is None else f"{times['p50'] / 1e3:.1f} / {times['max'] / 1e3:.1f} (n = {times['n']})"
+    outcomes = ", ".join(f"{count} {word}" for word, count in row["outcomes"].items())
+    asked = "stays stopped" if row["stops"] else "returns"
+    return [row["fault"], row["variant"], asked, str(row["episodes"]), outcomes, words]
 
 
 def _family_row(row: dict[str, Any]) -> list[str]:

@@ -14,6 +14,7 @@ from onboard_vla.app.campaign.cells import CellJob, CellResult, run_cell_job
 from onboard_vla.app.campaign.golden import GoldenDrive, drive_golden, golden_of_line
 from onboard_vla.app.campaign.jobs import Job, Result, run_job
 from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.campaign.recovery import RecoveryJob, RecoveryResult, run_recovery
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.core.errors import ConfigurationError
 
@@ -35,8 +36,8 @@ class GoldenJob:
         return f"golden|{self.road}|{self.seed}"
 
 
-AnyJob = Job | GoldenJob | CellJob
-AnyResult = Result | GoldenDrive | RealResult | CellResult
+AnyJob = Job | GoldenJob | CellJob | RecoveryJob
+AnyResult = Result | GoldenDrive | RealResult | CellResult | RecoveryResult
 
 
 class ResultStore:
@@ -89,6 +90,8 @@ def run_any(job: AnyJob) -> AnyResult:
         return drive_golden(job.road, job.seed, round(job.seconds * SECOND_NS))
     if isinstance(job, CellJob):
         return run_cell_job(job)
+    if isinstance(job, RecoveryJob):
+        return run_recovery(job)
     return run_job(job)
 
 
@@ -100,6 +103,8 @@ def _read(path: Path) -> Iterator[AnyResult]:
                 yield golden_of_line(content["golden"])
             elif "cell" in content:
                 yield CellResult.of_content(content["cell"])
+            elif "recovery" in content:
+                yield RecoveryResult.of_content(content["recovery"])
             elif "real" in content:
                 yield RealResult.of_content(content["real"])
             else:

@@ -30,6 +30,8 @@ LEAD_SPEED_SHARE = 0.92
 LEAD_BRAKING_MPS2 = 5.0
 """Hard, and avoidable at these gaps within a second of delay."""
 LEAD_RATE_MPS2 = 2.0
+SLOWING_MPS2, SLOWING_S = 1.5, 1.5
+"""What a lead does that only slows for a moment."""
 FOLLOWER_GAP_S = 1.5
 HUMAN_REACTION_S = 1.25
 """Brake reaction to an unexpected event (Green 2000, "How long does it take to stop?": about 1.25 s)."""
@@ -41,15 +43,18 @@ LEAD_ID, FOLLOWER_ID = 9001, 9002
 
 
 class PacedLead:
-    """Drives at a steady speed, then brakes hard to a stop and stands."""
+    """Drives at a steady speed; brakes hard to a stop and stands, or slows for a moment, when told to."""
 
     def __init__(self) -> None:
-        self.brake_at_s = math.inf
+        self.brake_at_s = self.slow_at_s = math.inf
 
     def step(self, actor: Actor, view: View, others: list[Actor], dt_s: float) -> None:
         """Cruise, or brake."""
         if view.time_s >= self.brake_at_s:
             advance(actor, -LEAD_BRAKING_MPS2, dt_s)
+            return
+        if 0.0 <= view.time_s - self.slow_at_s < SLOWING_S:
+            advance(actor, -SLOWING_MPS2, dt_s)
             return
         rate = (LEAD_SPEED_SHARE * view.road.speed_limit_mps - actor.speed_mps) / 0.5
         advance(actor, min(max(rate, -LEAD_RATE_MPS2), LEAD_RATE_MPS2), dt_s)

@@ -42,7 +42,8 @@ class Tamper:
 
     `delay_ns`: what passes is delivered this much later. `clock_ns`: added to the supervisor's data clock.
     `starve_ns`: the supervisor gets no processor time for this long, every `starve_every_ns`.
-    `supervisor`: done once to the supervisor itself at the onset (F22: an exception planted in one of its modules).
+    `supervisor`: done once to the supervisor itself at the onset (F22: an exception planted in one of its modules);
+    returns what undoes it.
     """
 
     where: str = INBOUND
@@ -52,7 +53,7 @@ class Tamper:
     clock_ns: int = 0
     starve_ns: int = 0
     starve_every_ns: int = 0
-    supervisor: Callable[[Any], None] | None = None
+    supervisor: Callable[[Any], Callable[[], None]] | None = None
 
 
 @dataclass
@@ -66,6 +67,7 @@ class Injection:
     effects: int = 0
     bad_plans: set[int] = field(default_factory=set)
     _held: list[tuple[int, str, Message]] = field(default_factory=list)
+    _repair: Callable[[], None] | None = None
 
     def apply(self, where: str, message: Message, now: Now) -> Sequence[Message]:
         """What is delivered in place of this message."""
@@ -113,10 +115,13 @@ class Injection:
         return starved
 
     def break_supervisor(self, supervisor: Any, now: Now) -> None:  # noqa: ANN401 - any supervisor under test
-        """Plant what breaks in the supervisor itself, once."""
+        """Plant what breaks in the supervisor itself, once, and take it out at the end."""
         if self.tamper.supervisor is not None and self.active(now) and self.first_effect_ns is None:
             self._touch(now)
-            self.tamper.supervisor(supervisor)
+            self._repair = self.tamper.supervisor(supervisor)
+        elif self._repair is not None and not self.active(now):
+            self._repair()
+            self._repair = None
 
     def _touch(self, now: Now) -> None:
         self.effects += 1

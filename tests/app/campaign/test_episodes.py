@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from onboard_vla.app.campaign import changes, episode
-from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON
+from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON, kept_start
 from onboard_vla.app.campaign.figures import FAIL, PASS, verdict_of
 from onboard_vla.app.campaign.golden import drive_golden
 from onboard_vla.app.campaign.golden import figures_of as golden_figures
-from onboard_vla.app.campaign.jobs import CONTROL_CASE, Job, Result, _start, quick_jobs, run_job, shard
+from onboard_vla.app.campaign.jobs import CONTROL_CASE, Job, Result, quick_jobs, run_job, shard
 from onboard_vla.app.campaign.pictures import MomentPictures
 from onboard_vla.app.campaign.planted import AlwaysBrakes, NeverIntervenes
 from onboard_vla.app.faults import SECOND_NS
@@ -23,9 +23,9 @@ BLACK, KILL = "F3/black", "F14/gone, and back after 4 s"
 
 @pytest.fixture(autouse=True)
 def _fresh_starts():
-    _start.cache_clear()
+    kept_start.cache_clear()
     yield
-    _start.cache_clear()
+    kept_start.cache_clear()
 
 
 def small_campaign(speed_mps: float = 15.0) -> list[Result]:
@@ -47,7 +47,7 @@ def test_faults_are_handled_and_are_dangerous_without_the_monitor():
 def test_same_job_gives_the_same_result_again():
     job = Job(BLACK, MONITOR_ON, 5.0, 0, 3)
     first = run_job(job)
-    _start.cache_clear()
+    kept_start.cache_clear()
     assert run_job(job) == first
     assert Result.of_line(first.line()) == first
 
