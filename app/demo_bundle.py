@@ -132,7 +132,7 @@ def given_bundle(path: Path, cache: Path, progress: Progress) -> PreparedBundle:
 
 def _prepared(bundle: Bundle, folder: Path, origin: str, digest: str | None, progress: Progress) -> PreparedBundle:
     """Measure parity on this machine, now, and make the provisional thresholds in `folder`."""
-    from onboard_vla.calibration.provisional import provisional_thresholds
+    from onboard_vla.calibration.provisional import thresholds_of
     from onboard_vla.export.parity_limits import require_parity
     from onboard_vla.export.verify import verify_bundle
 
@@ -142,7 +142,7 @@ def _prepared(bundle: Bundle, folder: Path, origin: str, digest: str | None, pro
         require_parity(figures, f"bundle {bundle.core_hash[:HASH_DIGITS]}, run on this machine,")
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = folder / "thresholds.json"
-    provisional_thresholds(bundle.core_hash, bundle.precision).save(thresholds)
+    thresholds_of(bundle.path).save(thresholds)
     return PreparedBundle(
         path=bundle.path,
         thresholds=thresholds,

@@ -119,7 +119,7 @@ def load_manifest(path: Path) -> BundleManifest:
         raise BundleError(f"{file}: expected a JSON object, found {type(content).__name__}")
     version = content.get("format_version")
     if version != FORMAT_VERSION or isinstance(version, bool):
-        raise BundleError(f"{file}: format_version is {version!r}, this build reads {FORMAT_VERSION}")
+        raise BundleError(f"{file}: format_version is {version!r}, this build reads {FORMAT_VERSION}; export it again")
     manifest = load_fields(BundleManifest, content, "manifest", BundleError)
     check_values(manifest)
     actual = compute_core_hash(manifest)

@@ -36,6 +36,8 @@ def _check_files(manifest: BundleManifest) -> None:
     named |= {"embeddings": manifest.embeddings, "language_graph": manifest.language_graph}
     named |= {f"cameras[{i}].vision_graph": camera.vision_graph for i, camera in enumerate(manifest.cameras)}
     named |= {f"golden[{i}]": name for i, name in enumerate(manifest.golden)}
+    references = {"vision_reference": manifest.vision_reference, "drift_reference": manifest.drift_reference}
+    named |= {field: name for field, name in references.items() if name is not None}
     for where, name in named.items():
         if name not in manifest.files:
             raise BundleError(f"manifest.{where} names {name!r}, which manifest.files does not list")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PRECISIONS = ("fp32", "fp16", "int8", "float32", "float16")
 
 
@@ -136,6 +136,8 @@ class Generation:
 class BundleManifest:
     """The immutable core of a bundle. File names are POSIX paths relative to the bundle's folder.
 
+    `vision_reference`: statistics of each camera's embeddings on nominal drives, for the distance that a plan carries;
+    `drift_reference`: how a plan's signals are distributed on nominal drives. None where nobody measured them.
     `calibration` tells where activation ranges come from, `parity` what the exporter measured (each figure with its n);
     both are for people and reports, so their fields are open. `core_hash` covers everything else, files included.
     """
@@ -153,6 +155,8 @@ class BundleManifest:
     codebook: str
     embeddings: str
     language_graph: str
+    vision_reference: str | None
+    drift_reference: str | None
     tokens: SpecialTokens
     actions: ActionTokens
     generation: Generation

@@ -15,7 +15,7 @@ from typing import Any
 
 from onboard_vla.core.errors import BundleError
 
-THRESHOLDS_SCHEMA = 2
+THRESHOLDS_SCHEMA = 3
 ABOVE, BELOW = "above", "below"
 
 SPREAD_REDUCE, SPREAD_FALLBACK = "spread_reduce", "spread_fallback"
@@ -44,8 +44,13 @@ rejection; chosen mass, smallest over the steps, to L1; second mass, largest ove
 lie apart, to L1. Of plans against others, to L1: change against the plan before, up to 2 s ahead; against the fallback
 in standby at 2 s; the slow plan against the fast one at 2 s.
 """
-DELIVERED = {VISION_OOD: ("distance", ABOVE)}
-"""Signals that some bundles deliver: a file has a limit on them exactly if its bundle does. To L1."""
+DELIVERED = {VISION_OOD: ("nominal q99", ABOVE)}
+"""Signals that some bundles deliver: a file has a limit on them exactly if its bundle does. To L1.
+
+Vision's distance counts in units of the one that 1 % of nominal pictures of the same camera exceed.
+"""
+DRIFTING = (SPREAD_REDUCE, CHOSEN_MASS, VISION_OOD)
+"""Signals that drift may be watched on."""
 
 
 DRIFT_BLOCKS_MIN = 400
@@ -69,8 +74,9 @@ class Thresholds:
 
     `provisional`: not derived from a guarantee; only the simulation profile accepts such a file. `n_scenes`: scenes
     that the numbers were chosen on; 0 where they come from a table. `alpha`, `delta`: the risk and the error
-    probability that `method` guarantees; both 1.0 (no claim) in a provisional file. `drift_reference`: medians of the
-    spread over blocks of 10 s of nominal drives, metres; empty where nobody measured them (then drift is not watched).
+    probability that `method` guarantees; both 1.0 (no claim) in a provisional file. `drift_reference`: by signal, its
+    medians over blocks of 10 s of nominal drives, in its unit; empty where nobody measured them (then drift is not
+    watched).
     """
 
     core_hash: str
@@ -83,7 +89,7 @@ class Thresholds:
     delta: float
     created: str
     limits: tuple[Threshold, ...]
-    drift_reference: tuple[float, ...]
+    drift_reference: dict[str, tuple[float, ...]]
 
     def __post_init__(self) -> None:
         _check(bool(self.core_hash), "core_hash", "a non-empty hash", self.core_hash)
@@ -111,10 +117,9 @@ class Thresholds:
             _check(limit.unit == unit, f"{where}.unit", unit, limit.unit)
             _check(limit.direction == direction, f"{where}.direction", direction, limit.direction)
             _check(bool(limit.provenance), f"{where}.provenance", "where the number comes from", limit.provenance)
-        count = len(self.drift_reference)
-        _check(count == 0 or count >= DRIFT_BLOCKS_MIN, "drift_reference", f"none or >= {DRIFT_BLOCKS_MIN}", count)
-        for value in self.drift_reference:
-            _check(_is_number(value) and value >= 0, "drift_reference", "finite numbers >= 0", value)
+        check_drift_reference(self.drift_reference)
+        if VISION_OOD in self.drift_reference:
+            _check(self.has(VISION_OOD), "drift_reference", "no signal without a limit", VISION_OOD)
         low, high = self.value(SPREAD_REDUCE), self.value(SPREAD_FALLBACK)
         _check(low <= high, f"limits.{SPREAD_REDUCE}.value", f"no more than {SPREAD_FALLBACK} ({high:g})", low)
 
@@ -157,10 +162,8 @@ class Thresholds:
         for name in ("core_hash", "precision", "method", "provenance", "created"):
             _check(isinstance(document[name], str), name, "a text", document[name])
         limits = tuple(Threshold(**row) for row in rows)
-        reference = document["drift_reference"]
-        _check(isinstance(reference, list), "drift_reference", "a list", reference)
         values = {name: document[name] for name in fields}
-        return cls(**{**values, "limits": limits, "drift_reference": tuple(reference)})
+        return cls(**{**values, "limits": limits, "drift_reference": as_drift_reference(document["drift_reference"])})
 
     def require_core(self, core_hash: str, precision: str) -> None:
         """Refuse another core or precision.
@@ -173,6 +176,31 @@ class Thresholds:
                 raise BundleError(
                     f"thresholds {name} is {own!r}, the bundle's is {other!r}: make thresholds for this bundle"
                 )
+
+
+def as_drift_reference(blocks: Any) -> dict[str, tuple[float, ...]]:  # noqa: ANN401 - judges values read from a file
+    """A drift reference from what JSON holds.
+
+    Raises:
+        BundleError: no table of lists by signal; the values themselves are judged by `check_drift_reference`.
+    """
+    sound = isinstance(blocks, dict) and all(isinstance(values, list) for values in blocks.values())
+    _check(sound, "drift_reference", "a table of lists", type(blocks).__name__)
+    return {name: tuple(values) for name, values in blocks.items()}
+
+
+def check_drift_reference(reference: dict[str, tuple[float, ...]]) -> None:
+    """Refuse an unknown signal, too few blocks, and what is no number.
+
+    Raises:
+        BundleError: names signal, expected and found.
+    """
+    for name, values in reference.items():
+        _check(name in DRIFTING, "drift_reference", f"signals among {DRIFTING}", name)
+        where = f"drift_reference.{name}"
+        _check(len(values) >= DRIFT_BLOCKS_MIN, where, f">= {DRIFT_BLOCKS_MIN} blocks", len(values))
+        bad = next((value for value in values if not (_is_number(value) and value >= 0)), None)
+        _check(bad is None, where, "finite numbers >= 0", bad)
 
 
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - judges values read from a file

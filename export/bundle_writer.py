@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import onnx
 
 from onboard_vla import __version__
-from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest
+from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, computed_precision
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.activation_ranges import ActivationRanges, check_fingerprint
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
@@ -20,6 +21,7 @@ from onboard_vla.export.golden import GoldenScene, save_golden
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.parity_limits import limits_table, require_parity
 from onboard_vla.export.quantisation import METHOD, quantise
+from onboard_vla.export.references import take_references
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.sensitivity import Trial, choose_fallbacks
 from onboard_vla.export.smoothing import STRENGTH
@@ -121,7 +123,9 @@ class _Export:
             "graph_bytes": sum(graph_bytes.values()),
             "fp32_graph_bytes": sum(reference_bytes.values()),
         }
-        staging.describe(self._manifest(provenance, parity, names))
+        manifest = self._manifest(provenance, parity, names)
+        vision, drift = take_references(source.assets.folder, staging.folder, computed_precision(manifest))
+        staging.describe(replace(manifest, vision_reference=vision, drift_reference=drift))
         return figures
 
     def _stage(self, name: str) -> Share:
@@ -186,6 +190,8 @@ class _Export:
             codebook=CODEBOOK_FILE,
             embeddings=EMBEDDINGS_FILE,
             language_graph=LANGUAGE_FILE,
+            vision_reference=None,
+            drift_reference=None,
             tokens=assets.tokens,
             actions=assets.actions,
             generation=assets.generation,

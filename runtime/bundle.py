@@ -20,6 +20,7 @@ from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import BundleError
 from onboard_vla.core.prompt import PromptTemplate
 from onboard_vla.runtime.positions import VideoGrid
+from onboard_vla.runtime.vision_reference import CameraReference, load_reference
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +72,16 @@ class Bundle:
     def pairs_per_camera(self) -> int:
         """Frame pairs per camera."""
         return self.manifest.frames.per_camera // self.manifest.model.vision.temporal_patch_size
+
+    def vision_references(self) -> dict[str, CameraReference]:
+        """Statistics of each camera's embeddings on nominal drives, in prompt order; empty where the core has none.
+
+        Raises:
+            BundleError: they do not fit the cameras or the model.
+        """
+        name = self.manifest.vision_reference
+        width = self.manifest.model.text.hidden_size
+        return {} if name is None else load_reference(self.path / name, dict.fromkeys(self.cameras, width))
 
     def grids(self) -> dict[str, VideoGrid]:
         """Merged visual tokens of each camera, in prompt order."""

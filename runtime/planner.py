@@ -26,10 +26,11 @@ from onboard_vla.runtime.language_model import LanguageModel
 from onboard_vla.runtime.prompt import PromptWriter, TokenisedPrompt, Tokenizer, answer_ids
 from onboard_vla.runtime.uncertainty import uncertainty_of
 from onboard_vla.runtime.vision import VisionEncoder
+from onboard_vla.runtime.vision_reference import pool
 
 PROMPT_SLACK_TOKENS = 64
 """Room in the KV cache for prompts longer than the one measured at start (other commands, more digits)."""
-STAGES = ("jpeg", "images", "vision", "prompt", "prefill", "decode", "trajectory")
+STAGES = ("jpeg", "images", "vision", "vision_ood", "prompt", "prefill", "decode", "trajectory")
 """Stages in `Plan.stage_ms`, in order; they add up to "total". Jpeg is decompression, 0 for raw pictures. Decode is
 all of decoding but the multi-token passes."""
 
@@ -91,6 +92,9 @@ class Planner:
             tokenizer,
             check_end=check_end,
         )
+        self.pooled: dict[str, NDArray[np.float32]] = {}
+        """Mean embedding (D,) of each camera's newest frame pair in the newest plan; calibration collects them."""
+        self._references = bundle.vision_references()
         self._fine_deltas = bundle.codebook.fine_deltas
         self._ends = np.ascontiguousarray(bundle.codebook.deltas[:, :2])
 
@@ -114,6 +118,8 @@ class Planner:
         prefill_s_before = self.language.prefill_s
         try:
             visual = self._see(frames, clock)
+            vision_ood = self._distances(visual)
+            clock.lap("vision_ood")
             prompt = self._prompt_input(self.prompt.write(ego, command), visual)
             clock.lap("prompt")
             decoded = self.decoder.decode(prompt, depth or self.depth, cancelled)
@@ -127,7 +133,8 @@ class Planner:
         clock.split("decode", "prefill", (self.language.prefill_s - prefill_s_before) * 1e3)
         poses, fine_poses = compose_tokens(decoded.tokens, self._fine_deltas)
         manifest = self.bundle.manifest
-        uncertainty = uncertainty_of(decoded.logits, decoded.tokens, manifest.actions.first_id, self._ends)
+        first_id = manifest.actions.first_id
+        uncertainty = uncertainty_of(decoded.logits, decoded.tokens, first_id, self._ends, vision_ood)
         clock.lap("trajectory")
         vision, prefills, decodes = self._counts()
         return Plan(
@@ -174,6 +181,13 @@ class Planner:
         known.update(self.vision.encode(pairs, prepared))
         clock.lap("vision")
         return [known[i] for i in range(len(pairs))]
+
+    def _distances(self, visual: list[NDArray[np.float32]]) -> dict[str, float]:
+        """Of each camera's newest pair from what the model knows; empty without statistics in the bundle."""
+        per_camera = self.bundle.pairs_per_camera
+        newest = range(per_camera - 1, len(visual), per_camera)
+        self.pooled = {role: pool(visual[i]) for role, i in zip(self.bundle.cameras, newest, strict=True)}
+        return {role: reference.distance(self.pooled[role]) for role, reference in self._references.items()}
 
     def _prompt_input(self, prompt: TokenisedPrompt, visual: list[NDArray[np.float32]]) -> PromptInput:
         embeddings: NDArray[np.float32] = self.bundle.embeddings[prompt.ids].astype(np.float32)

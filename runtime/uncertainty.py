@@ -12,15 +12,20 @@ from onboard_vla.kernels.reference_actions import action_statistics
 
 
 def uncertainty_of(
-    logits: NDArray[np.float32], tokens: Sequence[int], first_id: int, ends: NDArray[np.float64]
+    logits: NDArray[np.float32],
+    tokens: Sequence[int],
+    first_id: int,
+    ends: NDArray[np.float64],
+    vision_ood: dict[str, float] | None = None,
 ) -> Uncertainty:
-    """Signals of one action sequence; no bundle has a reference of its cameras' features yet, so `vision_ood` is empty.
+    """Signals of one action sequence.
 
     Args:
         logits: (T, V) raw logits, row t is what token t was chosen from.
         tokens: T chosen codebook indices.
         first_id: vocabulary id of codebook token 0.
         ends: (K, 2) end points of the codebook's tokens, metres.
+        vision_ood: each camera's distance from what the model knows; none where the bundle has no statistics.
     """
     steps = [action_statistics(row, first_id, ends, token) for row, token in zip(logits, tokens, strict=True)]
     return Uncertainty(
@@ -30,5 +35,5 @@ def uncertainty_of(
         second_mass=np.array([step.second_mass for step in steps], np.float32),
         second_distance_m=np.array([step.second_distance_m for step in steps], np.float32),
         negative_log_likelihood=-float(np.mean([step.chosen_log_probability for step in steps])),
-        vision_ood={},
+        vision_ood=vision_ood or {},
     )

@@ -1,4 +1,4 @@
-"""Has the planner's doubt changed over minutes? A conformal test martingale on one figure per 10 s; advisory.
+"""Have the planner's signals changed over minutes? A conformal test martingale on one figure per 10 s; advisory.
 
 Raw scores at the planner's rate are so correlated that every detector raises false alarms on them; medians over 2 s,
 8 s apart, are nearly independent. Each median gets a conformal p-value against a fixed reference of nominal drives; a
@@ -12,7 +12,7 @@ alarm in 20 hours; a shift of one standard deviation of the block medians is see
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -43,10 +43,39 @@ def block_medians(stamps_ns: Sequence[int], scores: Sequence[float]) -> tuple[fl
     return tuple(float(np.median(block)) for block in blocks.values() if len(block) >= BLOCK_PLANS)
 
 
+class DriftWatch:
+    """One monitor per signal; an alarm of any of them comes as rarely as that of one alone (Bonferroni)."""
+
+    def __init__(self, reference: Mapping[str, tuple[float, ...]]) -> None:
+        threshold = THRESHOLD * max(len(reference), 1)
+        self._monitors = {
+            name: DriftMonitor(blocks, seed, name, threshold) for seed, (name, blocks) in enumerate(reference.items())
+        }
+
+    @property
+    def watches(self) -> bool:
+        """Whether there is a reference to compare with."""
+        return bool(self._monitors)
+
+    @property
+    def alarms(self) -> tuple[Reason, ...]:
+        """Those raised so far."""
+        return tuple(monitor.alarm for monitor in self._monitors.values() if monitor.alarm is not None)
+
+    def add(self, stamp_ns: int, values: Mapping[str, float]) -> None:
+        """Take one plan's signals; one that the plan lacks is left out."""
+        for name, monitor in self._monitors.items():
+            if name in values:
+                monitor.add(stamp_ns, values[name])
+
+
 class DriftMonitor:
     """Takes one score per plan; once raised, the alarm stays. `reference`: block medians of nominal drives."""
 
-    def __init__(self, reference: tuple[float, ...], seed: int = 0) -> None:
+    def __init__(
+        self, reference: tuple[float, ...], seed: int = 0, signal: str = "spread", threshold: float = THRESHOLD
+    ) -> None:
+        self._signal, self._limit = signal, math.log(threshold)
         self._reference = np.sort(np.asarray(reference, np.float64))
         # Ties are broken at random, as conformal p-values need; seeded, so that a replay gives the same.
         self._random = np.random.default_rng(seed)
@@ -58,15 +87,8 @@ class DriftMonitor:
         self.blocks = 0
         self.alarm: Reason | None = None
 
-    @property
-    def watches(self) -> bool:
-        """Whether there is a reference to compare with."""
-        return len(self._reference) > 0
-
     def add(self, stamp_ns: int, score: float) -> None:
         """Take the score of a plan of this data stamp; a finished block is judged."""
-        if not self.watches:
-            return
         block = stamp_ns // BLOCK_NS
         if block != self._block:
             if len(self._scores) >= BLOCK_PLANS:
@@ -90,9 +112,11 @@ class DriftMonitor:
         self._log_capital += math.log(total)
         self._least = min(self._least, self._log_capital)
         rise = self._log_capital - self._least
-        if self.alarm is None and rise >= math.log(THRESHOLD):
-            detail = f"spread over blocks of 10 s has drifted, seen after {self.blocks} blocks; capital, decades"
-            self.alarm = Reason("DRIFT", rise / math.log(10.0), math.log10(THRESHOLD), detail)
+        if self.alarm is None and rise >= self._limit:
+            detail = (
+                f"{self._signal} over blocks of 10 s has drifted, seen after {self.blocks} blocks; capital, decades"
+            )
+            self.alarm = Reason("DRIFT", rise / math.log(10.0), self._limit / math.log(10.0), detail)
 
 
 def _in_tail(stamp_ns: int) -> bool:

@@ -16,7 +16,7 @@ from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.thresholds import CHANGE_LATERAL, CHANGE_LONGITUDINAL
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import SupervisorConfig
-from onboard_vla.safety.drift import DriftMonitor
+from onboard_vla.safety.drift import DriftWatch
 from onboard_vla.safety.driving import plan_path
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.guards.collision import check_collision, check_encroachment, check_room
@@ -29,7 +29,7 @@ from onboard_vla.safety.guards.road import check_drivable, check_signals
 from onboard_vla.safety.guards.second_opinion import DepthPair, Standby, standby_readings
 from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.guards.structure import check_structure
-from onboard_vla.safety.guards.uncertainty import Doubt, DoubtMonitor, Reading
+from onboard_vla.safety.guards.uncertainty import Doubt, DoubtMonitor, Reading, values_of
 from onboard_vla.safety.inputs import Inputs
 from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.leads import object_leads
@@ -69,7 +69,7 @@ class PlanGuard:
         self._history = PlanHistory(config.consistency)
         self._monitor = DoubtMonitor(config.thresholds, config.ladder.exit_fraction)
         self._depths = DepthPair()
-        self._drift = DriftMonitor(config.thresholds.drift_reference if config.thresholds else ())
+        self._drift = DriftWatch(config.thresholds.drift_reference if config.thresholds else {})
         self._told_absent = False
 
     def forget(self) -> None:
@@ -135,10 +135,10 @@ class PlanGuard:
             others[CHANGE_LATERAL] = Reading(float(np.abs(change.across_m).max()))
             others[CHANGE_LONGITUDINAL] = Reading(float(np.abs(change.along_m).max()))
         doubt = self._monitor.judge(uncertainty, others)
-        self._drift.add(placed.stamp_ns, float(uncertainty.spread_m.max()))
-        if self._drift.alarm is None:
-            return doubt
-        return replace(doubt, reduce=(*doubt.reduce, self._drift.alarm), calm=False)
+        if self._drift.watches:
+            self._drift.add(placed.stamp_ns, values_of(uncertainty))
+        alarms = self._drift.alarms
+        return replace(doubt, reduce=(*doubt.reduce, *alarms), calm=False) if alarms else doubt
 
     def _notes(self, placed: PlacedPlan, doubt: Doubt) -> tuple[Reason, ...]:
         """Warnings; with the first plan, also what is not watched because nobody delivers it."""

@@ -12,7 +12,7 @@ from onboard_vla.app.straight_road.road import LIMIT_S, StraightRoad
 from onboard_vla.app.straight_road.stand_in_bundle import write_stand_in_bundle
 from onboard_vla.core.bundle_manifest import BundleManifest, computed_precision, load_manifest
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, PROCESSES, SUPERVISOR
-from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
+from onboard_vla.core.thresholds import DELIVERED, SIGNALS, Threshold, Thresholds
 from onboard_vla.core.vehicle_link import VehicleLink
 
 ROOM = "onboard_vla.app.straight_road"
@@ -22,10 +22,10 @@ def wide_thresholds(manifest: BundleManifest) -> Thresholds:
     """Limits for this bundle that no plan of the stand-in planner exceeds."""
     limits = tuple(
         Threshold(name, 5.0 if unit != "1" else (1.0 if direction == "above" else 0.0), unit, direction, "test")
-        for name, (unit, direction) in SIGNALS.items()
+        for name, (unit, direction) in (SIGNALS | (DELIVERED if manifest.vision_reference else {})).items()
     )
     precision = computed_precision(manifest)
-    return Thresholds(manifest.core_hash, precision, True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits, ())
+    return Thresholds(manifest.core_hash, precision, True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits, {})
 
 
 def schedule_this_rig(policy: int, priority: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from onboard_vla.core.bundle_manifest import (
+    FORMAT_VERSION,
     ActionTokens,
     BundleManifest,
     CameraInput,
@@ -27,7 +28,7 @@ def write_stand_in_bundle(folder: Path, precision: str = "fp32") -> BundleManife
     prompt, tokenizer, codebook, embeddings, language, vision = NAMES
     half, one = (0.5, 0.5, 0.5), (0.0, 0.0, 1.0, 1.0)
     manifest = BundleManifest(
-        format_version=1,
+        format_version=FORMAT_VERSION,
         producer="test",
         core_hash="",
         files={name: FileRecord("0" * 64, 1) for name in NAMES},
@@ -44,6 +45,8 @@ def write_stand_in_bundle(folder: Path, precision: str = "fp32") -> BundleManife
         codebook=codebook,
         embeddings=embeddings,
         language_graph=language,
+        vision_reference=None,
+        drift_reference=None,
         tokens=SpecialTokens(5, 3, 4, None, (2,)),
         actions=ActionTokens(60, 40, 10, 0.5, "0" * 64),
         generation=Generation(False, 1.0, 0, 1.0, 1.05, 64),

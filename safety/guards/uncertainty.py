@@ -52,7 +52,7 @@ CODES = {
     STANDBY_SPEED: ("STANDBY_SPEED", "against the fallback's speed at 2 s, m/s"),
     SLOW_LATERAL: ("SLOW_LATERAL", "slow against fast plan at 2 s, m"),
     SLOW_SPEED: ("SLOW_SPEED", "slow against fast plan at 2 s, m/s"),
-    VISION_OOD: ("VISION_OOD", "distance of a camera's features from those the model knows"),
+    VISION_OOD: ("VISION_OOD", "distance of a camera's pictures from nominal ones, whose farthest 1 % begin at 1"),
 }
 """Code and explanation of each signal that asks for L1."""
 
@@ -91,6 +91,11 @@ def readings_of(uncertainty: Uncertainty) -> dict[str, Reading]:
         camera = max(uncertainty.vision_ood, key=lambda name: uncertainty.vision_ood[name])
         found[VISION_OOD] = Reading(uncertainty.vision_ood[camera], f", camera {camera}")
     return found
+
+
+def values_of(uncertainty: Uncertainty) -> dict[str, float]:
+    """The signals of one decode at their worst steps, by name."""
+    return {name: reading.value for name, reading in readings_of(uncertainty).items()}
 
 
 class DoubtMonitor:

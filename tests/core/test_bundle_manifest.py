@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.bundle_manifest import (
+    FORMAT_VERSION,
     ActionTokens,
     BundleManifest,
     CameraInput,
@@ -58,7 +59,7 @@ def manifest(records):
         24, 2, 2, 40, 3, 14, 2, 2, 112, (1,), "pil_bicubic", 2.0, 1.0, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)
     )
     return BundleManifest(
-        format_version=1,
+        format_version=FORMAT_VERSION,
         producer="test",
         core_hash="",
         files=records,
@@ -71,6 +72,8 @@ def manifest(records):
         codebook="codebook.npz",
         embeddings="embeddings.npy",
         language_graph="language.onnx",
+        vision_reference=None,
+        drift_reference=None,
         tokens=SpecialTokens(5, 3, 4, None, (2,)),
         actions=ActionTokens(60, 40, 10, 0.5, "0" * 64),
         generation=Generation(False, 1.0, 0, 1.0, 1.05, 64),
@@ -128,7 +131,7 @@ def test_core_hash_covers_every_field(bundle):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["format_version"], 2, "format_version is 2, this build reads 1"),
+        (["format_version"], 1, "format_version is 1, this build reads 2; export it again"),
         (["format_version"], True, "format_version is True"),
         (["actions", "count"], KeyError, "manifest.actions: lacks count"),
         (["actions", "spare"], 1, "manifest.actions: has unknown fields spare"),
@@ -145,6 +148,8 @@ def test_core_hash_covers_every_field(bundle):
         (["cameras", 0, "crop"], [0.0, 0.0, 1.0], "manifest.cameras[0].crop: expected 4 entries, found 3"),
         (["cameras", 0, "intrinsics"], [1.0], "front has 1 intrinsics, expected 9"),
         (["cameras", 0, "vision_graph"], "other.onnx", "names 'other.onnx', which manifest.files does not list"),
+        (["vision_reference"], "v.npz", "manifest.vision_reference names 'v.npz', which manifest.files does not list"),
+        (["drift_reference"], "d.json", "manifest.drift_reference names 'd.json', which manifest.files does not list"),
         (["golden", 0], "golden/b.npz", "manifest.golden[0] names 'golden/b.npz'"),
         (["precision", "vision"], "int4", "expected one of fp32, fp16, int8"),
         (["model", "text", "kv_heads"], 3, "4 heads are no multiple of 3 kv_heads"),

@@ -264,6 +264,8 @@ def write_bundle(checkpoint: Path, out: Path, repetition_penalty: float = 1.0) -
         codebook="codebook.npz",
         embeddings="embeddings.npy",
         language_graph="language.onnx",
+        vision_reference=None,
+        drift_reference=None,
         tokens=SpecialTokens(
             token("<|video_pad|>"), token("<|vision_start|>"), token("<|vision_end|>"), pad, tuple(ends)
         ),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.thresholds import DRIFT_BLOCKS_MIN
-from onboard_vla.safety.drift import BLOCK_PLANS, DriftMonitor, block_medians
+from onboard_vla.safety.drift import BLOCK_PLANS, THRESHOLD, DriftMonitor, DriftWatch, block_medians
 
 RATE_HZ = 10
 HOUR_BLOCKS = 360
@@ -201,8 +201,29 @@ class TestBlocks:
             runs.append(monitor._log_capital)
         assert runs[0] == runs[1]
 
+
+class TestWatch:
+    REFERENCE = tuple(float(k) for k in range(DRIFT_BLOCKS_MIN))
+
+    def feed(self, watch, **values):
+        for block in range(60):
+            for k in range(BLOCK_PLANS):
+                watch.add((10 * block + 8) * 1_000_000_000 + k * 300_000_000, values)
+
     def test_without_a_reference_nothing_is_watched(self):
-        monitor = DriftMonitor(())
-        for k in range(100):
-            monitor.add(k * 1_000_000_000, 9.0)
-        assert (monitor.watches, monitor.blocks, monitor.alarm) == (False, 0, None)
+        watch = DriftWatch({})
+        self.feed(watch, spread_reduce=9.0)
+        assert (watch.watches, watch.alarms) == (False, ())
+
+    def test_the_signal_that_drifts_is_named_and_the_others_are_not(self):
+        watch = DriftWatch({"spread_reduce": self.REFERENCE, "vision_ood": self.REFERENCE})
+        self.feed(watch, spread_reduce=9e9)
+        assert [alarm.detail.split()[0] for alarm in watch.alarms] == ["spread_reduce"]
+
+    def test_two_signals_share_the_false_alarms_of_one(self):
+        both = DriftWatch({"spread_reduce": self.REFERENCE, "vision_ood": self.REFERENCE})
+        self.feed(both, spread_reduce=9e9, vision_ood=9e9)
+        assert [alarm.limit for alarm in both.alarms] == [pytest.approx(math.log10(2 * THRESHOLD))] * 2
+        alone = DriftWatch({"spread_reduce": self.REFERENCE})
+        self.feed(alone, spread_reduce=9e9)
+        assert alone.alarms[0].limit == pytest.approx(math.log10(THRESHOLD))

@@ -160,12 +160,13 @@ def test_plans_of_another_depth_pass_the_guard_all_the_same():
 
 
 def test_in_the_loop_drift_caps_at_reduced_is_logged_and_stays():
-    drive = nominal(8.0, thresholds=replace(make_thresholds(), drift_reference=REFERENCE))
+    drive = nominal(8.0, thresholds=replace(make_thresholds(), drift_reference={"spread_reduce": REFERENCE}))
     drift = drive.supervisor._guard._drift
     for _ in range(60):
-        drift.add_block(0.3)
-    assert drift.alarm.code == "DRIFT"
-    assert drift.alarm.measured >= drift.alarm.limit == pytest.approx(math.log10(THRESHOLD))
+        drift._monitors["spread_reduce"].add_block(0.3)
+    (alarm,) = drift.alarms
+    assert alarm.code == "DRIFT"
+    assert alarm.measured >= alarm.limit == pytest.approx(math.log10(THRESHOLD))
     drive.run(8.0)
     assert (drive.published[-1].mode, drive.published[-1].source) == (Mode.REDUCED, "model")
     assert "DRIFT" in codes(drive.published[-1])

@@ -29,7 +29,7 @@ def judge(uncertainty, others=None, thresholds=None, monitor=None):
 
 def with_vision(value=4.0):
     made = make_thresholds()
-    return replace(made, limits=(*made.limits, Threshold("vision_ood", value, "distance", "above", "test")))
+    return replace(made, limits=(*made.limits, Threshold("vision_ood", value, "nominal q99", "above", "test")))
 
 
 class TestThresholds:
