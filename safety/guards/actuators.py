@@ -22,13 +22,14 @@ from onboard_vla.safety.ladder import Request
 
 Array = NDArray[np.float64]
 
-TICK_S = 0.02
-SLOTS = 512
-"""Ticks remembered: 10 s at 50 Hz, more than the longest window and lag together."""
-PATH_EVERY_S, PATHS = 0.1, 64
-"""A path is kept ten times a second."""
-CHECK_EVERY_S = 0.06
-"""Every third tick is compared; the windows are longer by far."""
+SLOTS = 1024
+"""Ticks remembered, half of them at least: 10 s at 50 Hz, more than the longest window and lag together (8 s)."""
+PATH_AFTER_S, PATHS = 0.09, 64
+"""A path is kept every fifth tick, ten times a second; half a tick of jitter is allowed for."""
+PATH_APART_S = 0.1
+"""No path is compared whose age is farther than this from the one that is wanted."""
+CHECK_AFTER_S = 0.05
+"""Every third tick is compared, half a tick of jitter allowed for; the windows are longer by far."""
 ASK_S = 0.4
 """The acceleration asked for is the mean over so much of the trajectory's beginning: delay and lag of a usual drive."""
 LAG_STEP_S = 0.1
@@ -43,7 +44,7 @@ class ActuatorWatch:
     def __init__(self, limits: ActuatorLimits) -> None:
         self._limits = limits
         self._times, self._asked, self._speeds = np.zeros(SLOTS), np.zeros(SLOTS), np.zeros(SLOTS)
-        self._path_times, self._paths = np.zeros(PATHS), np.zeros((PATHS, 0, 2))
+        self._path_times, self._paths = np.full(PATHS, math.inf), np.zeros((PATHS, 0, 2))
         self._near = np.arange(0.0, limits.lag_s + 1e-9, LAG_STEP_S)
         self._far = np.arange(0.0, max(limits.late_s, limits.lag_s) + 1e-9, LAG_STEP_S)
         self.reset()
@@ -51,6 +52,8 @@ class ActuatorWatch:
     def reset(self) -> None:
         """The vehicle was not, or is no longer, asked to follow; or nobody knows where it is."""
         self._count = self._path_count = 0
+        self._path_times.fill(math.inf)
+        self._path_s = -math.inf
         self._begin_ns: int | None = None
         self._since_ns: dict[str, int] = {}
         self._checked_s, self._found = -math.inf, list[Request]()
@@ -67,7 +70,7 @@ class ActuatorWatch:
             self._begin_ns = now_ns
         time_s = seconds(now_ns - self._begin_ns)
         self._remember(points, motion, time_s)
-        if time_s - self._checked_s >= CHECK_EVERY_S - TICK_S / 2:
+        if time_s - self._checked_s >= CHECK_AFTER_S:
             self._checked_s = time_s
             found = [self._speed(time_s), self._path(motion, time_s)]
             self._found = self._confirmed([request for request in found if request is not None], now_ns)
@@ -75,8 +78,8 @@ class ActuatorWatch:
 
     def _remember(self, points: Array, motion: Motion, time_s: float) -> None:
         asked = (float(np.interp(ASK_S, points[:, 0], points[:, 4])) - float(points[0, 4])) / ASK_S
-        if asked < 0.0 and motion.speed_mps < STANDING_MPS:
-            asked = 0.0
+        if motion.speed_mps < STANDING_MPS:
+            asked = max(asked, 0.0)
         if self._count == SLOTS:
             keep = SLOTS // 2
             for row in (self._times, self._asked, self._speeds):
@@ -84,17 +87,16 @@ class ActuatorWatch:
             self._count = keep
         i = self._count
         # The integral of what was asked for, so that any window's share is a difference.
-        step_s = time_s - self._times[i - 1] if i else 0.0
-        self._times[i] = time_s
-        self._asked[i] = (self._asked[i - 1] if i else 0.0) + asked * step_s
-        self._speeds[i] = motion.speed_mps
+        self._times[i], self._speeds[i] = time_s, motion.speed_mps
+        self._asked[i] = self._asked[i - 1] + asked * (time_s - self._times[i - 1]) if i else 0.0
         self._count += 1
-        last = self._path_times[(self._path_count - 1) % PATHS] if self._path_count else -math.inf
-        if time_s - last >= PATH_EVERY_S - TICK_S / 2:
+        if time_s - self._path_s >= PATH_AFTER_S:
             if self._paths.shape[1] != len(points):
-                self._paths, self._path_count = np.zeros((PATHS, len(points), 2)), 0
-            self._path_times[self._path_count % PATHS] = time_s
-            self._paths[self._path_count % PATHS] = points[:, 1:3]
+                self._paths = np.zeros((PATHS, len(points), 2))
+                self._path_times.fill(math.inf)
+            slot = self._path_count % PATHS
+            self._path_times[slot] = self._path_s = time_s
+            self._paths[slot] = points[:, 1:3]
             self._path_count += 1
 
     def _speed(self, time_s: float) -> Request | None:
@@ -107,26 +109,22 @@ class ActuatorWatch:
         asked -= np.interp(begin_s - self._far, times, self._asked[: self._count])
         near = asked[: len(self._near)]
         slow, fast = float(near.min()) - gained, gained - float(near.max())
-        if slow <= limits.slow_mps and fast <= limits.fast_mps:
+        if not slow <= limits.slow_mps:
+            level, code, excess, limit = Mode.FALLBACK, "ACTUATOR_SLOW", slow, limits.slow_mps
+        elif not fast <= limits.fast_mps:
+            level, code, excess, limit = Mode.IN_LANE_STOP, "ACTUATOR_FAST", fast, limits.fast_mps
+        else:
             return None
-        detail = f"m/s in {limits.window_s:g} s"
         if float(asked.min()) - gained <= limits.slow_mps and gained - float(asked.max()) <= limits.fast_mps:
-            excess, limit = (slow, limits.slow_mps) if slow > limits.slow_mps else (fast, limits.fast_mps)
-            return Request(Mode.FALLBACK, Reason("ACTUATOR_LAG", excess, limit, f"answered late: {detail}"))
-        if fast > limits.fast_mps:
-            reason = Reason("ACTUATOR_FAST", fast, limits.fast_mps, f"faster than asked for: {detail}")
-            return Request(Mode.IN_LANE_STOP, reason)
-        return Request(
-            Mode.FALLBACK, Reason("ACTUATOR_SLOW", slow, limits.slow_mps, f"slower than asked for: {detail}")
-        )
+            level, code = Mode.FALLBACK, "ACTUATOR_LAG"
+        detail = f"speed gained against what was asked for, m/s in {limits.window_s:g} s"
+        return Request(level, Reason(code, excess, limit, detail))
 
     def _path(self, motion: Motion, time_s: float) -> Request | None:
-        limits, count = self._limits, min(self._path_count, PATHS)
-        if not count:
-            return None
-        ages = time_s - self._path_times[:count]
-        row = int(np.argmin(np.abs(ages - limits.path_s)))
-        if abs(float(ages[row]) - limits.path_s) > PATH_EVERY_S:
+        limits = self._limits
+        off_s = np.abs(time_s - self._path_times - limits.path_s)
+        row = int(np.argmin(off_s))
+        if off_s[row] > PATH_APART_S:
             return None
         aside = lateral_offset(self._paths[row], np.array([motion.x_m, motion.y_m]))
         if aside is None or abs(aside) <= limits.lateral_m:
@@ -136,10 +134,10 @@ class ActuatorWatch:
 
     def _confirmed(self, found: list[Request], now_ns: int) -> list[Request]:
         """Those that have been there for long enough."""
-        codes = [request.reason.code for request in found]
+        codes = {request.reason.code for request in found}
         self._since_ns = {code: self._since_ns.get(code, now_ns) for code in codes}
         held_ns = nanoseconds(self._limits.confirm_s)
-        return [r for r, code in zip(found, codes, strict=True) if now_ns - self._since_ns[code] >= held_ns]
+        return [request for request in found if now_ns - self._since_ns[request.reason.code] >= held_ns]
 
 
 def lateral_offset(path: Array, here: Array) -> float | None:

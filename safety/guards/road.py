@@ -53,7 +53,7 @@ def outside_by(
     line = Polyline(lanes.centreline) if line is None else line
     s, d = line.project(corners)
     left, right = np.interp(s, line.arc_lengths, lanes.left_m), np.interp(s, line.arc_lengths, lanes.right_m)
-    outside = np.where(d > 0, d - left, -d - right)
+    outside = np.maximum(d - left, -d - right)
     outside[(s <= END_M) | (s >= line.length - END_M)] = -np.inf
     index = int(np.argmax(outside))
     return float(outside[index]), index // 4

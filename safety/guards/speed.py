@@ -20,35 +20,36 @@ def ego_fault(ego: EgoState, history: EgoHistory, limits: EgoLimits) -> Reason |
     if abs(ego.yaw_rate_rps) > limits.yaw_rate_max_rps:
         return Reason("EGO_IMPLAUSIBLE", abs(ego.yaw_rate_rps), limits.yaw_rate_max_rps, "yaw rate, rad/s")
     newest = history.newest
-    elapsed_s = seconds(ego.stamp_ns - newest.stamp_ns) if newest is not None else 0.0
-    before = newest.speed_mps if newest is not None else None
-    return speed_fault("EGO", ego.speed_mps, before, elapsed_s, limits)
-
-
-def speed_fault(
-    source: str, speed_mps: float, before_mps: float | None, elapsed_s: float, limits: EgoLimits
-) -> Reason | None:
-    """Why a finite speed must not be used: out of range, or farther from the one before than a vehicle can get."""
-    low, high = limits.speed_min_mps, limits.speed_max_mps
-    if not low <= speed_mps <= high:
-        return Reason(f"{source}_IMPLAUSIBLE", speed_mps, low if speed_mps < low else high, "speed, m/s")
-    if before_mps is None:
-        return None
-    change = abs(speed_mps - before_mps)
-    reachable = limits.acceleration_max_mps2 * elapsed_s + limits.speed_jump_mps
-    if change > reachable:
-        return Reason(f"{source}_JUMP", change, reachable, "speed change between two messages, m/s")
-    return None
+    before = None if newest is None else (newest.stamp_ns, newest.speed_mps)
+    return speed_fault("EGO", (ego.stamp_ns, ego.speed_mps), before, limits)
 
 
 def wheel_fault(wheel: WheelSpeed, before: WheelSpeed | None, limits: EgoLimits) -> Reason | None:
     """Why this wheel speed must not be used; `before`: the last one that was."""
     if not math.isfinite(wheel.speed_mps):
         return Reason("WHEEL_NOT_FINITE", 1.0, 0.0, "the wheel speed is not finite")
+    last = None if before is None else (before.stamp_ns, before.speed_mps)
+    return speed_fault("WHEEL", (wheel.stamp_ns, wheel.speed_mps), last, limits)
+
+
+def speed_fault(
+    source: str, now: tuple[int, float], before: tuple[int, float] | None, limits: EgoLimits
+) -> Reason | None:
+    """Why a finite speed must not be used: out of range, or farther from the one before than a vehicle can get.
+
+    `now`, `before`: stamp in nanoseconds and speed in metres per second.
+    """
+    (stamp_ns, speed_mps), low, high = now, limits.speed_min_mps, limits.speed_max_mps
+    if not low <= speed_mps <= high:
+        return Reason(f"{source}_IMPLAUSIBLE", speed_mps, low if speed_mps < low else high, "speed, m/s")
     if before is None:
-        return speed_fault("WHEEL", wheel.speed_mps, None, 0.0, limits)
-    elapsed_s = seconds(wheel.stamp_ns - before.stamp_ns)
-    return speed_fault("WHEEL", wheel.speed_mps, before.speed_mps, elapsed_s, limits)
+        return None
+    before_ns, before_mps = before
+    change = abs(speed_mps - before_mps)
+    reachable = limits.acceleration_max_mps2 * seconds(stamp_ns - before_ns) + limits.speed_jump_mps
+    if change > reachable:
+        return Reason(f"{source}_JUMP", change, reachable, "speed change between two messages, m/s")
+    return None
 
 
 class SpeedComparison:

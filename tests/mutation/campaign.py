@@ -43,10 +43,10 @@ class Campaign:
         hypothesis.settings.load_profile("mutation")
         target = importlib.import_module(self.module)
         source = Path(target.__file__ or "").read_text(encoding="utf-8")
+        key = self._key(session, source)
         lines, seconds = self._unchanged(session, target.__file__)
         if self.failed_unchanged:
             return True
-        key = self._key(session, source)
         self.results = self._resume(key)
         todo = []
         for mutant in mutants(source):
@@ -57,10 +57,13 @@ class Campaign:
         return True
 
     def _key(self, session: pytest.Session, source: str) -> str:
+        """What results hold for: the module, its suite, what the suites share, and how mutants are made and put in."""
         digest = hashlib.sha256(source.encode())
-        for path in sorted({Path(item.path) for item in session.items}):
+        suite = sorted({Path(item.path) for item in session.items})
+        shared = sorted(set(suite[0].parent.glob("*.py")) - set(suite[0].parent.glob("test_*.py"))) if suite else []
+        tool = [Path(__file__).parent / name for name in ("operators.py", "transplant.py")]
+        for path in (*suite, *shared, *tool):
             digest.update(path.read_bytes())
-        digest.update((Path(__file__).parent / "operators.py").read_bytes())
         return digest.hexdigest()
 
     def _resume(self, key: str) -> dict[str, dict[str, object]]:

@@ -13,7 +13,7 @@ LADDER = (
     "test_engagement.py",
     "test_takeover.py",
 )
-ROAD = ("test_road_and_collision.py", "test_room_and_crossing.py", "test_room_figures.py")
+ROAD = ("test_road_figures.py", "test_road_and_collision.py", "test_room_and_crossing.py", "test_room_figures.py")
 MOTION = ("test_kinematics_guard.py", "test_guard_bounds.py")
 
 SUITES: dict[str, tuple[str, ...]] = {
@@ -40,18 +40,18 @@ SUITES: dict[str, tuple[str, ...]] = {
     "guards.collision": ROAD,
     "guards.forecast": ROAD,
     "guards.recoverability": ("test_recoverability.py",),
-    "guards.freshness": ("test_inputs.py",),
-    "guards.cameras": ("test_inputs.py", "test_camera_arrivals.py"),
+    "guards.freshness": ("test_inputs.py", "test_input_figures.py"),
+    "guards.cameras": ("test_inputs.py", "test_camera_arrivals.py", "test_input_figures.py"),
     "guards.camera_arrivals": ("test_camera_arrivals.py",),
     "guards.clock": ("test_clock_guard.py",),
     "guards.clock_step": ("test_clock_guard.py",),
-    "guards.speed": ("test_speed_guards.py",),
-    "guards.wheel": ("test_speed_guards.py",),
+    "guards.speed": ("test_speed_guards.py", "test_speed_figures.py"),
+    "guards.wheel": ("test_speed_guards.py", "test_input_figures.py"),
     "guards.objects": ("test_object_guards.py", "test_inputs.py"),
-    "guards.lanes": ("test_lane_guards.py", "test_inputs.py"),
+    "guards.lanes": ("test_lane_guards.py", "test_lane_messages.py"),
     "guards.authority": ("test_authority.py",),
     "guards.orders": ("test_orders.py",),
-    "guards.actuators": ("test_actuators.py",),
+    "guards.actuators": ("test_actuators.py", "test_actuator_figures.py"),
     "drift": ("test_drift.py",),
     "guards.stamp_skew": ("test_stamp_skew.py",),
     "camera_guard": ("test_camera_guard.py",),

@@ -143,3 +143,41 @@ def test_gaps_count_within_a_second_before_the_newest_picture_of_any_camera():
     dead = {**streams, "back_right": [True] * 5}
     later = {camera: row + [True] * (2 if camera != "back_right" else 0) for camera, row in dead.items()}
     assert limit_of(later) == CLEAN_S
+
+
+def test_after_a_gap_longer_than_the_window_the_picture_itself_is_all_that_came():
+    """50 lost in the window of 50 and one that came; everything before is forgotten."""
+    watch = arrivals({"front": [True] * 60 + [False] * 300 + [True]})
+    assert watch.lost_fraction("front") == 50 / 51
+
+
+@pytest.mark.parametrize(("ms", "limit"), [(175, CLEAN_S), (175.001, 0.95)])
+def test_a_picture_is_due_after_one_period_and_three_quarters(ms, limit):
+    watch = CameraArrivals(CameraArrivalLimits(lossy_gaps=1))
+    for camera, k in (("front", 0), ("front", 1), ("front", 2), ("back", -1), ("back", 0), ("left", 2)):
+        watch.add(camera, 10**12 + k * 100 * MS)
+    assert watch.silence_limit_s("front", CLEAN_S, 10**12 + round(ms * MS)) == limit
+
+
+@pytest.mark.parametrize(("open_gaps", "limit"), [(2, 0.95), (4, CLEAN_S)])
+def test_where_most_cameras_are_due_none_of_them_adds_to_the_gaps(open_gaps, limit):
+    """Two gaps have ended; a third makes the link lossy, unless most cameras are silent at once."""
+    streams = {camera: [True] * 50 for camera in CAMERAS}
+    streams["front"][45] = streams["front"][47] = False
+    for camera in CAMERAS[1 : 1 + open_gaps]:
+        streams[camera] = [True] * 48
+    assert limit_of(streams) == limit
+
+
+@pytest.mark.parametrize(("span_s", "limit"), [(1.0, 0.95), (0.9, CLEAN_S)])
+def test_a_gap_that_ended_exactly_a_span_ago_still_counts(span_s, limit):
+    """Picture 49 is the newest of all streams; those 39 and 45 end a gap each."""
+    watch = arrivals({"front": [k not in (38, 44) for k in range(50)]},
+                     limits=CameraArrivalLimits(lossy_gaps=2, lossy_span_s=span_s))  # fmt: skip
+    assert watch.silence_limit_s("front", CLEAN_S, 10**12 + 49 * 100 * MS) == limit
+
+
+def test_a_camera_nobody_heard_of_has_lost_nothing():
+    watch = CameraArrivals(LIMITS)
+    assert watch.lost_fraction("front") == 0.0
+    assert watch.silence_limit_s("front", CLEAN_S, 0) == CLEAN_S

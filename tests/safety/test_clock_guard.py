@@ -74,3 +74,16 @@ def test_a_step_in_two_readings_apart_is_none_and_exact_limits_belong_to_the_mil
 
 def test_after_a_step_the_new_offset_is_the_one_that_counts():
     assert steps_of([0.0] * 3 + [300.0] * 20 + [0.0] * 10) == [(4, 300.0, [3]), (24, -300.0, [3])]
+
+
+def test_a_reading_that_may_be_a_step_is_none_yet_and_the_limit_of_the_hold_still_asks():
+    watch = ClockWatch(ClockLimits(hold_s=2.0))
+    readings = [Now(k * 20 * MS, k * 20 * MS + (50 * MS if k > 2 else 0)) for k in range(6)]
+    assert [watch.step_ns(now) for now in readings] == [0, 0, 0, 0, 50 * MS, 0]
+    at_ms = 4 * 20 + 2000
+    for ms, asks in ((at_ms, True), (at_ms + 1, False)):
+        assert [(r.reason.measured, r.reason.limit) for r in watch.requests(Now(ms * MS, 0))] == [(0.05, 0.02)] * asks
+
+
+def test_after_a_step_another_one_must_be_confirmed_again():
+    assert steps_of([0.0, 300.0, 300.0, 600.0, 300.0, 300.0]) == [(2, 300.0, [3])]

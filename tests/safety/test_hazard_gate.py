@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
+from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.hazard_gate import HazardGate
 from onboard_vla.safety.idm import Lead, closing_deceleration
+from onboard_vla.safety.joined_path import join
+from onboard_vla.safety.object_memory import ObjectSet
 
 CONFIRM_NS = 300_000_000
 
@@ -88,3 +94,18 @@ def test_the_worst_lead_decides():
 def test_required_is_what_brings_the_vehicle_down_to_the_leads_speed(lead_mps, required):
     lead = Lead(1.0 + 100.0 / 16.0, lead_mps)
     assert closing_deceleration(10.0, lead, FallbackSettings().idm) == pytest.approx(required)
+
+
+def test_leads_are_the_nearest_objects_in_the_way_by_their_gaps():
+    """The front is 4.8 m - 0.95 m ahead of the rear axle, an object's rear half of its 4 m before its middle."""
+    line = Polyline(np.array([[0.0, 0.0], [200.0, 0.0]]))
+    path = join(line, Motion(0.0, 0.0, 0.0, 10.0, 0.0, 0.0), 20.0, 90.0)
+    rows = np.array([[x, y, 0.0, vx, 0.0, 4.0, 2.0] for x, y, vx in ((50.0, 0.0, 3.0), (30.0, 9.0, 0.0),
+                                                                     (40.0, 0.0, 5.0), (60.0, 0.0, 6.0))])  # fmt: skip
+    none = np.zeros(4, bool)
+    objects = ObjectSet(rows, np.zeros(4, np.int64), none, none, np.full(4, 9), np.zeros(4))
+    leads = gate().leads(path, objects, 10.0, VehicleGeometry(), line)
+    assert [(lead.gap_m, lead.speed_mps) for lead in leads] == [
+        (pytest.approx(40.0 - 2.0 - 3.85, abs=0.05), pytest.approx(5.0)),
+        (pytest.approx(50.0 - 2.0 - 3.85, abs=0.05), pytest.approx(3.0)),
+    ]

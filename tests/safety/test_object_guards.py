@@ -10,7 +10,7 @@ import pytest
 
 from onboard_vla.core.clock import Now
 from onboard_vla.core.objects import ObjectList
-from onboard_vla.safety.guards.objects import list_fault
+from onboard_vla.safety.guards.objects import ObjectWatch, list_fault
 from onboard_vla.safety.input_config import ObjectLimits
 from onboard_vla.safety.inputs import Inputs
 from onboard_vla.safety.object_memory import ObjectSet
@@ -155,3 +155,40 @@ def test_vanished_objects_are_near_where_the_vehicle_is(ahead, found):
     )
     watch.add(ObjectList(110 * MS, ()), np.zeros((0, 7)), objects, here, Now(110, 0))
     assert [r.reason.code for r in watch.requests(Now(110, 0))] == (["OBJECTS_VANISHED"] if found else [])
+
+
+def test_a_small_object_is_no_fault():
+    person = make_object(1.0, 2.0, kind="pedestrian", length=0.4, width=0.5)
+    assert list_fault(1, ObjectList(0, (person,)).states(), LIMITS) is None
+
+
+def compared(rows, later, elapsed_ms=500):
+    """Requests after two lists of (identity, x): standing objects that then are elsewhere."""
+    watch = ObjectWatch(replace(LIMITS, jumps=1))
+    for ms, row in ((0, rows), (elapsed_ms, later)):
+        message = ObjectList(ms * MS, tuple(make_object(x, 0.0, track_id=i) for i, x in row))
+        watch.add(message, message.states(), ObjectSet.empty(), np.zeros(2), Now(ms * MS, ms * MS))
+    return [(r.reason.code, r.reason.measured, r.reason.limit) for r in watch.requests(Now(elapsed_ms * MS, 0))]
+
+
+@pytest.mark.parametrize(("moved", "elapsed_ms", "found"), [(6.0, 500, []), (6.25, 500, [("OBJECTS_JUMP", 1.0, 1.0)]),
+                                                            (6.25, 501, []), (90.0, 501, [])])  # fmt: skip
+def test_the_reach_after_half_a_second_is_six_metres_and_later_there_is_none(moved, elapsed_ms, found):
+    """3 m, and 6 m/s for the time between the lists; an identity unseen for longer than 0.5 s may stand anywhere."""
+    assert compared([(1, 10.0)], [(1, 10.0 + moved)], elapsed_ms) == found
+
+
+@pytest.mark.parametrize(("aside", "code"), [(6.0, "OBJECTS_MIXED_UP"), (6.25, "OBJECTS_JUMP")])
+def test_who_stands_within_the_reach_of_another_has_changed_places_with_it(aside, code):
+    assert compared([(1, 10.0), (2, 100.0)], [(1, 100.0 + aside), (2, 100.0)]) == [(code, 1.0, 1.0)]
+
+
+@pytest.mark.parametrize(("away", "found"), [(40.0, True), (40.25, False)])
+def test_vanished_objects_count_up_to_forty_metres(away, found):
+    watch = ObjectWatch(replace(LIMITS, vanished=1))
+    there = ObjectList(0, (make_object(away, 0.0),))
+    confirmed = replace(ObjectSet.empty(), states=there.states())
+    watch.add(there, there.states(), confirmed, np.zeros(2), Now(0, 0))
+    watch.add(ObjectList(100 * MS, ()), np.zeros((0, 7)), confirmed, np.zeros(2), Now(100 * MS, 0))
+    found_now = [(r.reason.code, r.reason.measured, r.reason.limit) for r in watch.requests(Now(100 * MS, 0))]
+    assert found_now == ([("OBJECTS_VANISHED", 1.0, 1.0)] if found else [])

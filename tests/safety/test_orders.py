@@ -66,6 +66,18 @@ def test_no_clock_keeps_the_driver_from_taking_over(offset_s):
     assert orders.accept_driver(DriverState(later.stamp_ns, False), later)
 
 
+def test_a_long_command_is_cut_in_what_is_said_of_it():
+    refused = Orders(LIMITS).refuse_command(OperatorCommand(0, "x" * 80), NOW)
+    assert refused.detail == "'" + "x" * 49 + ": age, s"
+
+
+def test_a_state_of_the_driver_is_refused_by_a_plain_no():
+    orders = Orders(LIMITS)
+    assert orders.accept_driver(DriverState(NOW.stamp_ns + S, False), NOW) is False
+    assert orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW) is True
+    assert orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW) is False
+
+
 class TestSupervisor:
     def test_an_engage_command_that_is_replayed_after_the_driver_took_over_is_answered_and_not_obeyed(self):
         drive = Range(speed=8.0)

@@ -1,0 +1,117 @@
+"""Lanes and routes as messages, and the exact limits of their places: reason, measured value and limit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.road import LaneObservation, Route, Signal
+from onboard_vla.safety.guards.lanes import lanes_fault, lanes_place_fault, route_fault, route_place_fault
+from onboard_vla.safety.input_config import LaneLimits
+
+LIMITS = LaneLimits()
+HERE = np.zeros(2)
+POINTS = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]])
+NOT_FINITE = ("LANES_NOT_FINITE", 1.0, 0.0)
+
+
+def figures(reason):
+    return None if reason is None else (reason.code, reason.measured, reason.limit)
+
+
+def lane(count=3, **changes):
+    wide = np.full(count, 2.0)
+    sound = LaneObservation(0, np.column_stack([np.arange(count), np.zeros(count)]), wide, wide, 3.5, wide * 5, ())
+    return replace(sound, **changes)
+
+
+def with_nan(array, place):
+    changed = array.copy()
+    changed[place] = math.nan
+    return changed
+
+
+@pytest.mark.parametrize("count", [2, 3, 500])
+def test_a_sound_lane_of_two_points_or_more_is_used(count):
+    assert lanes_fault(lane(count)) is None
+    assert lanes_fault(lane(count, signals=tuple(Signal(1, 0.0, 0.0, s) for s in ("red", "amber", "green")))) is None
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_points_are_no_lane(count):
+    assert figures(lanes_fault(lane(count))) == ("LANES_IMPLAUSIBLE", float(count), 2.0)
+
+
+@pytest.mark.parametrize("name", ["centreline", "left_m", "right_m", "speed_limit_mps"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_number_that_is_not_finite_is_enough(name, place):
+    sound = lane()
+    assert figures(lanes_fault(replace(sound, **{name: with_nan(getattr(sound, name), place)}))) == NOT_FINITE
+
+
+@pytest.mark.parametrize("place", [(math.nan, 0.0), (0.0, math.inf)])
+def test_a_signal_at_no_place_and_a_width_of_no_size_are_not_finite(place):
+    sound = Signal(2, 1.0, 1.0, "green")
+    assert figures(lanes_fault(lane(signals=(sound, Signal(1, *place, "red"))))) == NOT_FINITE
+    assert figures(lanes_fault(lane(lane_width_m=math.inf))) == NOT_FINITE
+
+
+@pytest.mark.parametrize("name", ["left_m", "right_m", "speed_limit_mps"])
+def test_extents_and_limits_may_be_small_or_zero_but_not_negative_and_not_short(name):
+    for least in (0.0, 0.25):
+        assert lanes_fault(lane(**{name: np.array([2.0, least, 2.0])})) is None
+    for wrong in (np.array([2.0, -0.01, 2.0]), np.array([2.0, 2.0]), np.full((3, 1), 2.0)):
+        assert figures(lanes_fault(lane(**{name: wrong}))) == ("LANES_IMPLAUSIBLE", 3.0, 2.0)
+
+
+@pytest.mark.parametrize(("width", "found"), [(0.25, False), (0.0, True), (-3.5, True)])
+def test_a_lane_has_a_width(width, found):
+    assert figures(lanes_fault(lane(lane_width_m=width))) == (("LANES_IMPLAUSIBLE", 3.0, 2.0) if found else None)
+
+
+def test_points_have_two_coordinates_and_signals_a_known_state():
+    assert figures(lanes_fault(lane(centreline=np.zeros((3, 3))))) == ("LANES_IMPLAUSIBLE", 3.0, 2.0)
+    signals = (Signal(1, 0.0, 0.0, "red"), Signal(2, 0.0, 0.0, "blue"))
+    assert figures(lanes_fault(lane(signals=signals))) == ("LANES_IMPLAUSIBLE", 3.0, 2.0)
+
+
+def test_a_route_is_finite_and_has_a_limit_for_every_point():
+    limits, missing = np.full(3, 10.0), ("ROUTE_NOT_FINITE", 1.0, 0.0)
+    assert route_fault(Route("r", POINTS, limits, ())) is None
+    for place in ((0, 0), (2, 1)):
+        assert figures(route_fault(Route("r", with_nan(POINTS, place), limits, ()))) == missing
+    assert figures(route_fault(Route("r", POINTS, with_nan(limits, 1), ()))) == missing
+    assert figures(route_fault(Route("r", POINTS, limits[:2], ()))) == missing
+    assert figures(route_fault(Route("r", POINTS, np.full(4, 10.0), ()))) == missing
+
+
+def beside(y):
+    """A lane along x, `y` beside the vehicle."""
+    return Polyline(np.array([[-10.0, y], [90.0, y]]))
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_the_limits_of_the_place_belong_to_what_is_accepted(side):
+    assert lanes_place_fault(beside(side * 5.0), 3.5, None, HERE, LIMITS) is None
+    assert figures(lanes_place_fault(beside(side * 5.25), 3.5, None, HERE, LIMITS)) == ("LANES_AWAY", 5.25, 5.0)
+    assert route_place_fault(beside(side * 20.0), HERE, LIMITS) is None
+    assert figures(route_place_fault(beside(side * 20.25), HERE, LIMITS)) == ("ROUTE_AWAY", 20.25, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shift"),
+    [
+        (0.5, 2.0, None),  # moved by 1.5 m: at the limit of the shift
+        (0.25, 2.0, 1.75),
+        (-1.0, 1.75, None),  # moved by 2.75 m, but half a lane of 3.5 m from the centreline: still within it
+        (-1.0, 1.875, 2.875),
+        (1.0, -2.0, 3.0),
+    ],
+)
+def test_a_lane_may_move_a_little_or_under_the_vehicle(before, after, shift):
+    fault = lanes_place_fault(beside(after), 3.5, beside(before), HERE, LIMITS)
+    assert figures(fault) == (None if shift is None else ("LANES_JUMP", shift, 1.5))
