@@ -23,8 +23,9 @@ PLANTED = {
         "max(now_ns - self.from_ns, 0)  ->  min(now_ns - self.from_ns, 0)",
     ),
     "hazard_gate": (
-        "speed_mps < 0.5  ->  speed_mps <= 0.5",
-        "required <= self._stop.emergency_a_req_mps2  ->  required < self._stop.emergency_a_req_mps2",
+        "speed_mps >= 0.5  ->  speed_mps > 0.5",
+        "now_ns - self._since_ns < nanoseconds(self._stop.emergency_confirm_s)  ->  "
+        "now_ns - self._since_ns <= nanoseconds(self._stop.emergency_confirm_s)",
         "self._since_ns is None  ->  self._since_ns is not None",
     ),
     "guards.staleness": (

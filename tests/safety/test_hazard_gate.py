@@ -7,6 +7,7 @@ import pytest
 
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.road import LaneObservation, Signal
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
 from onboard_vla.safety.ego_history import Motion
@@ -96,16 +97,43 @@ def test_required_is_what_brings_the_vehicle_down_to_the_leads_speed(lead_mps, r
     assert closing_deceleration(10.0, lead, FallbackSettings().idm) == pytest.approx(required)
 
 
+LINE = Polyline(np.array([[0.0, 0.0], [200.0, 0.0]]))
+PATH = join(LINE, Motion(0.0, 0.0, 0.0, 10.0, 0.0, 0.0), 20.0, 90.0)
+FRONT = VehicleGeometry().length_m - VehicleGeometry().rear_overhang_m
+
+
+def cars(*rows):
+    """Cars of 4 m along the lane: (x, y, speed, lists in which they were seen)."""
+    states = np.array([[x, y, 0.0, speed, 0.0, 4.0, 2.0] for x, y, speed, _ in rows])
+    none, hits = np.zeros(len(rows), bool), np.array([hits for *_, hits in rows])
+    return ObjectSet(states, np.zeros(len(rows), np.int64), none, none, hits, np.zeros(len(rows)))
+
+
+def red_at(x):
+    wide = np.full(2, 2.0)
+    return LaneObservation(0, LINE.points, wide, wide, 3.5, wide * 7, (Signal(1, x, 0.0, "red"),))
+
+
+def near(*leads):
+    return [(pytest.approx(gap, abs=0.05), pytest.approx(speed)) for gap, speed in leads]
+
+
 def test_leads_are_the_nearest_objects_in_the_way_by_their_gaps():
-    """The front is 4.8 m - 0.95 m ahead of the rear axle, an object's rear half of its 4 m before its middle."""
-    line = Polyline(np.array([[0.0, 0.0], [200.0, 0.0]]))
-    path = join(line, Motion(0.0, 0.0, 0.0, 10.0, 0.0, 0.0), 20.0, 90.0)
-    rows = np.array([[x, y, 0.0, vx, 0.0, 4.0, 2.0] for x, y, vx in ((50.0, 0.0, 3.0), (30.0, 9.0, 0.0),
-                                                                     (40.0, 0.0, 5.0), (60.0, 0.0, 6.0))])  # fmt: skip
-    none = np.zeros(4, bool)
-    objects = ObjectSet(rows, np.zeros(4, np.int64), none, none, np.full(4, 9), np.zeros(4))
-    leads = gate().leads(path, objects, 10.0, VehicleGeometry(), line)
-    assert [(lead.gap_m, lead.speed_mps) for lead in leads] == [
-        (pytest.approx(40.0 - 2.0 - 3.85, abs=0.05), pytest.approx(5.0)),
-        (pytest.approx(50.0 - 2.0 - 3.85, abs=0.05), pytest.approx(3.0)),
-    ]
+    """An object's rear is half of its 4 m before its middle; who is behind a slower one does not matter."""
+    objects = cars((50.0, 0.0, 3.0, 2), (30.0, 9.0, 0.0, 2), (40.0, 0.0, 5.0, 2), (60.0, 0.0, 6.0, 2))
+    leads = gate().leads(PATH, objects, 10.0, VehicleGeometry(), LINE)
+    assert leads == near((40.0 - 2.0 - FRONT, 5.0), (50.0 - 2.0 - FRONT, 3.0))
+
+
+def test_lasting_are_objects_of_four_lists_and_red_signals():
+    objects = cars((40.0, 0.0, 5.0, 3), (50.0, 0.0, 3.0, 4))
+    kept, signal = (50.0 - 2.0 - FRONT, 3.0), (70.0 - FRONT, 0.0)
+    assert gate().lasting(PATH, objects, None, 10.0, VehicleGeometry(), LINE) == near(kept)
+    assert gate().lasting(PATH, objects, red_at(70.0), 10.0, VehicleGeometry(), LINE) == near(kept, signal)
+
+
+def test_without_leads_nothing_presses():
+    lax = HazardGate(CollisionLimits(), FallbackSettings(), StopSettings(emergency_a_req_mps2=2.0))
+    assert lax.pressed((), 10.0) is False
+    assert lax.pressed(standing(1.99), 10.0) is False
+    assert lax.pressed(standing(2.01), 10.0) is True

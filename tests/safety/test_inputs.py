@@ -83,11 +83,12 @@ def test_ego_age_counts_on_either_clock(clock, ms, expected):
     assert codes == expected
 
 
-@pytest.mark.parametrize("topic", ["OBJECTS", "LANES"])
 @pytest.mark.parametrize(
-    ("now", "code"),
-    [(at(300, 0), None), (at(300.1, 0), "SILENT"), (at(0, 500), None), (at(0, 500.1), "STALE")],
-)
+    ("topic", "now", "code"),
+    [("OBJECTS", at(300, 0), None), ("OBJECTS", at(300.1, 0), "SILENT"), ("LANES", at(280, 0), None),
+     ("LANES", at(280.1, 0), "SILENT"), ("OBJECTS", at(0, 500), None), ("OBJECTS", at(0, 500.1), "STALE"),
+     ("LANES", at(0, 500), None), ("LANES", at(0, 500.1), "STALE")],
+)  # fmt: skip
 def test_objects_and_lanes_age_on_both_clocks(topic, now, code):
     found = {row for row in asked(input_requests(fed(), now, CONFIG)) if row[1].startswith(topic)}
     assert found == ({(L3, f"{topic}_{code}")} if code else set())
