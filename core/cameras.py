@@ -99,6 +99,22 @@ class FrameSet:
 
 
 @dataclass(frozen=True, eq=False)
+class CameraModel:
+    """What a camera driver says of its pictures' geometry (sensor_msgs/CameraInfo).
+
+    `intrinsics`: (3, 3) float64, pixels of the picture as it is sent. `distortion`: (N,) float64 coefficients of
+    `distortion_model`; all zero, or none, for rectified pictures.
+    """
+
+    camera: str
+    width: int
+    height: int
+    intrinsics: NDArray[np.float64] = field(metadata={"dtype": "float64", "shape": (3, 3)})
+    distortion_model: str
+    distortion: NDArray[np.float64] = field(metadata={"dtype": "float64", "shape": (None,)})
+
+
+@dataclass(frozen=True, eq=False)
 class CameraCalibration:
     """Pinhole camera.
 

@@ -73,6 +73,7 @@ class Option:
     """One value of a process: a command-line option over ZeroMQ, a parameter over ROS.
 
     `default` None: must be given. `minimum`, `maximum`: inclusive, for numbers. `unit`: SI, "" for words and counts.
+    `choices`: the words that it may be; any if empty.
     `changeable`: may be changed while the process runs, if its host agrees; the others are read once at start.
     """
 
@@ -84,6 +85,7 @@ class Option:
     maximum: float = math.inf
     unit: str = ""
     changeable: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def ranged(self) -> bool:
@@ -94,6 +96,8 @@ class Option:
     def described(self) -> str:
         """The description with unit and range."""
         accepted = [self.unit] if self.unit else []
+        if self.choices:
+            accepted.append(" or ".join(self.choices))
         if self.ranged:
             accepted.append(f"{self.minimum:g} to {self.maximum:g}")
         return ", ".join((self.description, *accepted))
@@ -111,6 +115,8 @@ class Option:
         if type(value) is not self.kind:
             found = f"{type(value).__name__} {value!r}"
             raise ConfigurationError(f"{self.name}: expected {self.kind.__name__} ({self.described}), found {found}")
+        if self.choices and value not in self.choices:
+            raise ConfigurationError(f"{self.name}: expected {' or '.join(self.choices)}, found {value!r}")
         if isinstance(value, (int, float)) and not self.minimum <= value <= self.maximum:
             raise ConfigurationError(f"{self.name}: expected {self.minimum:g} to {self.maximum:g}, found {value:g}")
         assert isinstance(value, (str, int, float, bool))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from onboard_vla.core.cameras import CAMERAS, CameraFrame, CompressedFrame
+from onboard_vla.core.cameras import CAMERAS, CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
@@ -16,6 +16,8 @@ from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeT
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.core.wire import Message
 
+OF_A_CAMERA = (CameraFrame, CompressedFrame, CameraModel)
+"""Kinds that have a topic for each camera."""
 VEHICLE = "vehicle"
 PLANNER, CAMERA_GUARD, SUPERVISOR = "vla_planner", "camera_guard", "safety_supervisor"
 PROCESSES = (PLANNER, CAMERA_GUARD, SUPERVISOR)
@@ -49,8 +51,8 @@ class Topic:
 
     @property
     def camera(self) -> str | None:
-        """The camera whose pictures this topic carries."""
-        return self.name.removeprefix("camera/") if self.kind is CameraFrame else None
+        """The camera whose pictures or model this topic carries."""
+        return self.name.rpartition("/")[2] if self.kind in (CameraFrame, CameraModel) else None
 
 
 # Depths: plans and heartbeats are superseded by the next, but a burst after a stall must not lose one; verdicts come
@@ -60,6 +62,7 @@ TOPICS: tuple[Topic, ...] = (
         Topic(f"camera/{camera}", CameraFrame, VEHICLE, (PLANNER, CAMERA_GUARD), Delivery.NEWEST, 1, 10.0)
         for camera in CAMERAS
     ),
+    *(Topic(f"camera_info/{camera}", CameraModel, VEHICLE, (PLANNER,), Delivery.NEWEST, 1, 0.0) for camera in CAMERAS),
     Topic("ego", EgoState, VEHICLE, PROCESSES, Delivery.NEWEST, 1, 50.0),
     Topic("wheel_speed", WheelSpeed, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 50.0),
     Topic("objects", ObjectList, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 10.0),
@@ -96,7 +99,7 @@ def topic_for(sender: str, message: Message) -> Topic:
     for topic in sent_by(sender):
         if not _fits(topic, message):
             continue
-        if not isinstance(message, (CameraFrame, CompressedFrame)) or message.camera == topic.camera:
+        if not isinstance(message, OF_A_CAMERA) or message.camera == topic.camera:
             return topic
     raise WireError(f"{sender} has no topic for a {_what(message)}")
 
@@ -109,7 +112,7 @@ def check_fits(topic: Topic, message: Message) -> None:
     """
     if not _fits(topic, message):
         raise WireError(f"topic {topic.name}: expected {topic.kind.__name__}, found {type(message).__name__}")
-    if isinstance(message, (CameraFrame, CompressedFrame)) and message.camera != topic.camera:
+    if isinstance(message, OF_A_CAMERA) and message.camera != topic.camera:
         raise WireError(f"topic {topic.name}: expected camera {topic.camera!r}, found {message.camera!r}")
 
 
@@ -118,6 +121,6 @@ def _fits(topic: Topic, message: Message) -> bool:
 
 
 def _what(message: Message) -> str:
-    if isinstance(message, (CameraFrame, CompressedFrame)):
+    if isinstance(message, OF_A_CAMERA):
         return f"{type(message).__name__} of camera {message.camera!r}"
     return type(message).__name__

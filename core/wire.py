@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from onboard_vla.core.cameras import CameraCalibration, CameraFrame, CompressedFrame
+from onboard_vla.core.cameras import CameraCalibration, CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
@@ -37,6 +37,7 @@ Message = (
     CameraFrame
     | CompressedFrame
     | CameraCalibration
+    | CameraModel
     | EgoState
     | WheelSpeed
     | ObjectList

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from std_msgs.msg import UInt8MultiArray
 
-from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.cameras import CameraFrame, CameraModel
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.process_graph import Topic, check_fits
 from onboard_vla.core.safe_trajectory import SafeTrajectory
@@ -61,13 +61,17 @@ def codec_for(topic: Topic, form: Form = Form.OURS) -> Codec | None:
 
         make = TYPED_CODECS.get(topic.kind)
         return None if make is None else make()
+    from onboard_vla.ros_nodes.camera_info_codec import CameraInfoCodec
+    from onboard_vla.ros_nodes.compressed_codec import CompressedImageCodec
     from onboard_vla.ros_nodes.ego_codec import EgoCodec
     from onboard_vla.ros_nodes.image_codec import ImageCodec
     from onboard_vla.ros_nodes.trajectory_codec import TrajectoryCodec
     from onboard_vla.ros_nodes.wheel_speed_codec import WheelSpeedCodec
 
     if topic.kind is CameraFrame and topic.camera is not None:
-        return ImageCodec(topic.camera)
+        return ImageCodec(topic.camera) if form is Form.OURS else CompressedImageCodec(topic.camera)
+    if topic.kind is CameraModel and topic.camera is not None:
+        return CameraInfoCodec(topic.camera)
     if topic.kind is EgoState:
         return EgoCodec()
     if topic.kind is WheelSpeed:

@@ -15,13 +15,17 @@ from onboard_vla.core.process import Adjustable, OptionValue, ProcessHost
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.ports import Publishers, Subscriptions
+from onboard_vla.ros_nodes.topics import RAW
 
 
 class Hosting:
-    """Ports that stand as long as the node, and a host that may come and go behind them."""
+    """Ports that stand as long as the node, and a host that may come and go behind them.
 
-    def __init__(self, node: Node, process: str) -> None:
-        self.node, self._process = node, process
+    `pictures`: how they come, one of `topics.TRANSPORTS`.
+    """
+
+    def __init__(self, node: Node, process: str, pictures: str = RAW) -> None:
+        self.node, self._process, self._pictures = node, process, pictures
         self._ros_clock, self.steady = node.get_clock(), Clock(clock_type=ClockType.STEADY_TIME)
         self.host: ProcessHost | None = None
         self._timers: list[Any] = []
@@ -38,7 +42,7 @@ class Hosting:
         host.start(self.publishers.publish, self.now)
         self.host = host
         if self._subscriptions is None:
-            self._subscriptions = Subscriptions(self.node, self._process, self._take, self.refusals)
+            self._subscriptions = Subscriptions(self.node, self._process, self._take, self.refusals, self._pictures)
         # Steady: a rate must not follow simulated or corrected time.
         self._timers = [self.node.create_timer(t.period_s, t.tick, clock=self.steady) for t in host.timers]
 

@@ -56,6 +56,8 @@ class ImageCodec:
             raise WireError(f"camera {self._camera}: picture of {found}: sizes do not fit each other")
         rows = np.frombuffer(received.data, np.uint8).reshape(height, step)[:, : width * CHANNELS]
         pixels = np.ascontiguousarray(rows).reshape(height, width, CHANNELS)
+        # The message is ours alone, so nobody needs to copy what nobody will change.
+        pixels.flags.writeable = False
         stamp_ns = from_time(received.header.stamp)
         sequence = self._received
         self._received += 1

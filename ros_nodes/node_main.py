@@ -15,8 +15,8 @@ from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE, Role
 from onboard_vla.core.refusals import log_event
 from onboard_vla.ros_nodes.environment import require_rclpy
-from onboard_vla.ros_nodes.node_options import AUTOSTART
-from onboard_vla.ros_nodes.topics import default_remaps
+from onboard_vla.ros_nodes.node_options import AUTOSTART, PICTURES
+from onboard_vla.ros_nodes.topics import RAW, default_remaps
 
 if TYPE_CHECKING:
     from onboard_vla.ros_nodes.hosting import Hosting
@@ -87,7 +87,7 @@ def _plain_node(role: Role) -> Hosting:
     node = rclpy.create_node(role.name)
     parameters = Parameters(node, role)
     host = role.build(parameters.of(role.options))
-    hosting = Hosting(node, role.name)
+    hosting = Hosting(node, role.name, str(parameters.values.get(PICTURES.name, RAW)))
     parameters.hand_changes_to(hosting.change)
     hosting.open(host)
     return hosting
@@ -100,7 +100,7 @@ def _lifecycle_node(role: Role) -> Hosting:
 
     node = HostedLifecycleNode(role)
     parameters = Parameters(node, role)
-    hosting = Hosting(node, role.name)
+    hosting = Hosting(node, role.name, str(parameters.values.get(PICTURES.name, RAW)))
     parameters.hand_changes_to(hosting.change)
     node.prepare(parameters.of(role.options), hosting)
 

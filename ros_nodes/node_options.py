@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from onboard_vla.core.process import Option
-from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER
+from onboard_vla.ros_nodes.topics import RAW, TRANSPORTS
 
 AUTOSTART = Option(
     "autostart", bool, True, "configure and activate at start, so that a planner that died comes back active"
 )
-NODE_OPTIONS: dict[str, tuple[Option, ...]] = {PLANNER: (AUTOSTART,)}
+PICTURES = Option(
+    "cameras.transport", str, RAW, "how pictures come: as Image, or as JPEG in CompressedImage", choices=TRANSPORTS
+)
+NODE_OPTIONS: dict[str, tuple[Option, ...]] = {PLANNER: (AUTOSTART, PICTURES), CAMERA_GUARD: (PICTURES,)}
 
 
 def node_options(process: str) -> tuple[Option, ...]:

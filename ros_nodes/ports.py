@@ -15,7 +15,7 @@ from onboard_vla.core.process_graph import Topic, received_by, sent_by, topic_fo
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.codec import Codec, codec_for
-from onboard_vla.ros_nodes.topics import Form, RosTopic, rows_of, views_of
+from onboard_vla.ros_nodes.topics import RAW, Form, RosTopic, form_sent, rows_of, views_of
 from onboard_vla.ros_nodes.views import ViewPublisher
 
 
@@ -36,18 +36,22 @@ def message_class(type_name: str) -> Any:  # noqa: ANN401 - generated classes
 
 
 class Publishers:
-    """Everything that one participant sends. `publish` may be called from any thread."""
+    """Everything that one participant sends. `publish` may be called from any thread.
 
-    def __init__(self, node: Node, process: str) -> None:
-        self._process = process
+    `pictures`: how they travel, one of `topics.TRANSPORTS`.
+    """
+
+    def __init__(self, node: Node, process: str, pictures: str = RAW) -> None:
+        self._process, self._pictures = process, pictures
         self._codecs: dict[str, Codec] = {}
         self._publishers: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         for topic in sent_by(process):
-            codec = codec_for(topic)
+            form = form_sent(topic, pictures)
+            codec = codec_for(topic, form)
             assert codec is not None  # every topic has the form that is ours
             self._codecs[topic.name] = codec
-            for row in rows_of(topic):
+            for row in rows_of(topic, form):
                 self._publishers[topic.name, row.part] = self._create(node, row)
         self._views = tuple(ViewPublisher(row, self._create(node, row)) for row in views_of(process))
 
@@ -70,7 +74,8 @@ class Publishers:
 
     def matched(self, topic: Topic) -> int:
         """The number of receivers that every part of a topic has found at least."""
-        return min(int(self._publishers[topic.name, row.part].get_subscription_count()) for row in rows_of(topic))
+        rows = rows_of(topic, form_sent(topic, self._pictures))
+        return min(int(self._publishers[topic.name, row.part].get_subscription_count()) for row in rows)
 
     def _create(self, node: Node, row: RosTopic) -> Any:  # noqa: ANN401 - rclpy's publisher
         return node.create_publisher(message_class(row.type), row.node_name(self._process), quality(row))
@@ -79,17 +84,25 @@ class Publishers:
 class Subscriptions:
     """Everything that one participant receives; `on_message` is called on the executor's thread.
 
-    A node takes both forms of an input, whichever is sent; the vehicle's end needs no second one.
+    A node takes a typed input beside our own bytes, whichever is sent; pictures it takes in one form alone, `pictures`
+    (one of `topics.TRANSPORTS`), because drivers send both.
     """
 
-    def __init__(self, node: Node, process: str, on_message: Callable[[Message], None], refusals: Refusals) -> None:
+    def __init__(
+        self,
+        node: Node,
+        process: str,
+        on_message: Callable[[Message], None],
+        refusals: Refusals,
+        pictures: str = RAW,
+    ) -> None:
         self._on_message, self._refusals = on_message, refusals
         self._subscriptions = [
             node.create_subscription(
                 message_class(row.type), row.node_name(process), self._callback(row, codec), quality(row)
             )
             for topic in received_by(process)
-            for form in (Form.OURS, Form.TYPED)
+            for form in (form_sent(topic, pictures), Form.TYPED)
             if (rows := rows_of(topic, form))
             if (codec := codec_for(topic, form)) is not None
             for row in rows

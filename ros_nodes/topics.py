@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from importlib.util import find_spec
 
-from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.cameras import CameraFrame, CameraModel
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.objects import ObjectList
@@ -21,7 +21,8 @@ from onboard_vla.core.process_graph import SUPERVISOR, TOPICS, VEHICLE, Delivery
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
 
-IMAGE, BYTES = "sensor_msgs/msg/Image", "std_msgs/msg/UInt8MultiArray"
+IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO, BYTES = "sensor_msgs/msg/CameraInfo", "std_msgs/msg/UInt8MultiArray"
 ODOMETRY, ACCELERATION = "nav_msgs/msg/Odometry", "geometry_msgs/msg/AccelWithCovarianceStamped"
 TWIST = "geometry_msgs/msg/TwistWithCovarianceStamped"
 TRAJECTORY, STATUS = "trajectory_msgs/msg/MultiDOFJointTrajectory", "diagnostic_msgs/msg/DiagnosticStatus"
@@ -35,6 +36,11 @@ PATH_RATE_HZ = 10.0
 """The path is for people's eyes."""
 
 
+RAW, COMPRESSED = "raw", "compressed"
+TRANSPORTS = (RAW, COMPRESSED)
+"""How pictures travel: as sensor_msgs/Image, or as JPEG in sensor_msgs/CompressedImage."""
+
+
 class Form(Enum):
     """What a ROS topic is to our own processes."""
 
@@ -42,6 +48,8 @@ class Form(Enum):
     """Both ends can be ours: standard messages, or the wire schema's bytes."""
     TYPED = "typed"
     """An input's second form, in messages of `onboard_vla_msgs`: nodes listen to it, our vehicle's end sends OURS."""
+    COMPRESSED = "compressed"
+    """Pictures as JPEG in the place of raw ones; a graph uses one of the two."""
     VIEW = "view"
     """Made for others out of what a process publishes; never read back."""
 
@@ -94,6 +102,10 @@ def _carriers(topic: Topic) -> Iterator[RosTopic]:
 
     if topic.kind is CameraFrame:
         yield row("", f"{topic.name}/image", IMAGE)
+        # The name that image_transport gives it.
+        yield row("", f"{topic.name}/image/compressed", COMPRESSED_IMAGE, Form.COMPRESSED)
+    elif topic.kind is CameraModel:
+        yield row("", f"camera/{topic.camera}/camera_info", CAMERA_INFO)
     elif topic.kind is EgoState:
         yield row("odometry", "kinematic_state", ODOMETRY)
         yield row("acceleration", "acceleration", ACCELERATION)
@@ -120,6 +132,11 @@ ROS_TOPICS: tuple[RosTopic, ...] = (*(row for topic in TOPICS for row in _carrie
 def rows_of(topic: Topic, form: Form = Form.OURS) -> tuple[RosTopic, ...]:
     """The ROS topics that carry a core topic in one form; those whose package is missing are left out."""
     return tuple(row for row in ROS_TOPICS if row.topic is topic and row.form is form and row.available)
+
+
+def form_sent(topic: Topic, pictures: str) -> Form:
+    """The form in which our own ends send a topic, where pictures travel as one of `TRANSPORTS`."""
+    return Form.COMPRESSED if topic.kind is CameraFrame and pictures == COMPRESSED else Form.OURS
 
 
 def views_of(process: str) -> tuple[RosTopic, ...]:

@@ -15,7 +15,7 @@ from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.environment import apply_ros_environment, require_rclpy
 from onboard_vla.ros_nodes.shared_memory import free_stale_segments
-from onboard_vla.ros_nodes.topics import rows_of
+from onboard_vla.ros_nodes.topics import RAW, form_sent, rows_of
 
 INBOX_LIMIT = 10_000
 """Messages held for a vehicle that does not poll: about a minute of everything. The oldest go first."""
@@ -33,12 +33,13 @@ class RosVehicleLink:
 
     Args:
         domain_id: the DDS domain; by default ROS_DOMAIN_ID's, or one that is free on this machine.
+        pictures: how they are sent, "raw" or "compressed" (JPEG); the nodes need the same `cameras.transport`.
 
     Raises:
         EnvironmentLacksError: rclpy is missing.
     """
 
-    def __init__(self, domain_id: int | None = None) -> None:
+    def __init__(self, domain_id: int | None = None, pictures: str = RAW) -> None:
         require_rclpy()
         self.domain_id = apply_ros_environment(domain_id)
         free_stale_segments()
@@ -49,7 +50,7 @@ class RosVehicleLink:
 
         from onboard_vla.ros_nodes.ports import Publishers, Subscriptions
 
-        self.refusals = Refusals(VEHICLE)
+        self.refusals, self._pictures = Refusals(VEHICLE), pictures
         self._inbox: collections.deque[tuple[Message, Now]] = collections.deque(maxlen=INBOX_LIMIT)
         self._heard_ns: dict[str, int] = {}
         self._news = threading.Condition()
@@ -59,7 +60,7 @@ class RosVehicleLink:
             args=[], context=self._context, domain_id=self.domain_id, signal_handler_options=SignalHandlerOptions.NO
         )
         self._node = rclpy.create_node("onboard_vla_vehicle", context=self._context, use_global_arguments=False)
-        self._publishers = Publishers(self._node, VEHICLE)
+        self._publishers = Publishers(self._node, VEHICLE, pictures)
         self._subscriptions = Subscriptions(self._node, VEHICLE, self._take, self.refusals)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
@@ -135,7 +136,7 @@ class RosVehicleLink:
         return all(
             any(info.node_name == process for info in self._node.get_subscriptions_info_by_topic(row.shared_name))
             for topic in topics
-            for row in rows_of(topic)
+            for row in rows_of(topic, form_sent(topic, self._pictures))
         )
 
     def _take(self, message: Message) -> None:

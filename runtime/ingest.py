@@ -30,7 +30,7 @@ RESTART_FRAMES = 5
 
 @dataclass(frozen=True)
 class MissingFrames:
-    """Why there is no frame set. `code`: "no_front", "camera_silent" or "frame_gap"."""
+    """Why there is no frame set. `code`: "no_front", "camera_silent", "frame_gap" or "camera_barred"."""
 
     code: str
     camera: str
@@ -96,6 +96,19 @@ class CameraIngest:
         self.counts = IngestCounts()
         self.missing: MissingFrames | None = MissingFrames("no_front", self.anchor_camera, "no frame arrived yet")
         self.left_out: tuple[MissingFrames, ...] = ()
+        self._barred: dict[str, str] = {}
+
+    def bar(self, camera: str, why: str | None) -> None:
+        """Give out no pictures of a camera any more, because of what was said of it; None takes that back."""
+        if why is None:
+            self._barred.pop(camera, None)
+        else:
+            self._barred[camera] = why
+
+    def picture_size(self, camera: str) -> tuple[int, int] | None:
+        """Width and height of the camera's newest picture."""
+        pictures = self._rings[camera].pictures
+        return (pictures[-1].shape[1], pictures[-1].shape[0]) if pictures else None
 
     def add(self, frame: CameraFrame | CompressedFrame) -> bool:
         """Store a frame; false when it is of no use (another camera, a duplicate, too old).
@@ -168,6 +181,8 @@ class CameraIngest:
 
     def _chosen(self, camera: str, anchor_ns: int) -> list[int] | MissingFrames:
         """Places in the camera's ring of the pictures that belong to this anchor, oldest first."""
+        if camera in self._barred:
+            return MissingFrames("camera_barred", camera, self._barred[camera])
         ring = self._rings[camera]
         chosen: list[int] = []
         for history_ns in self._history_ns:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
-from onboard_vla.core.cameras import CameraFrame, CompressedFrame, FrameSet
+from onboard_vla.core.bundle_manifest import CameraInput
+from onboard_vla.core.cameras import CameraFrame, CameraModel, CompressedFrame, FrameSet
 from onboard_vla.core.clock import Now, seconds
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import EngineError, FrameError, GeometryError, OnboardVlaError, PromptError
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.road import Route
+from onboard_vla.runtime.camera_check import calibration_mismatch
 from onboard_vla.runtime.ingest import CameraIngest
 
 PROCESS_NAME = "vla_planner"
@@ -48,11 +51,22 @@ class PlanMaker(Protocol):
 
 
 class PlannerBody:
-    """Newest-wins store of inputs around a planner."""
+    """Newest-wins store of inputs around a planner.
 
-    def __init__(self, planner: PlanMaker, ingest: CameraIngest, *, process_name: str = PROCESS_NAME) -> None:
+    `cameras`: what the bundle expects of each camera; camera models that arrive are held against it.
+    """
+
+    def __init__(
+        self,
+        planner: PlanMaker,
+        ingest: CameraIngest,
+        *,
+        process_name: str = PROCESS_NAME,
+        cameras: Mapping[str, CameraInput] | None = None,
+    ) -> None:
         self._planner = planner
         self._ingest = ingest
+        self._cameras = dict(cameras or {})
         self._process_name = process_name
         self._lock = threading.Lock()
         self._ego: EgoState | None = None
@@ -74,7 +88,7 @@ class PlannerBody:
             self._ready = True
             self._detail = "waiting for frames"
 
-    def receive(self, message: CameraFrame | CompressedFrame | EgoState | Route, now: Now) -> None:
+    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
         """Store a message; a malformed picture is counted and shows in the heartbeat, nothing is raised."""
         with self._lock:
             if isinstance(message, (CameraFrame, CompressedFrame)):
@@ -88,6 +102,10 @@ class PlannerBody:
                     self._ego = message
             elif isinstance(message, Route):
                 self._route = message
+            elif isinstance(message, CameraModel) and message.camera in self._cameras:
+                camera = message.camera
+                sent = self._ingest.picture_size(camera)
+                self._ingest.bar(camera, calibration_mismatch(message, self._cameras[camera], sent))
 
     def plan_once(self, now: Now) -> Plan | PlanRejection | None:
         """Plan on the newest complete frame set; none when there is no new one or another input is missing."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from onboard_vla.core.cameras import CameraFrame, CompressedFrame
+from onboard_vla.core.cameras import CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.clock import Now, nanoseconds, system_now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
@@ -59,7 +59,7 @@ PLANNER_OPTIONS = (
 class PlannerBodyLike(Protocol):
     """What the host needs of `planner_body.PlannerBody`."""
 
-    def receive(self, message: CameraFrame | CompressedFrame | EgoState | Route, now: Now) -> None:
+    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
         """Store the newest; thread-safe."""
 
     def plan_once(self, now: Now) -> Plan | PlanRejection | None:
@@ -110,7 +110,7 @@ class PlannerHost:
 
     def receive(self, message: Message, now: Now) -> None:
         """Store a message and wake the worker."""
-        if isinstance(message, (EgoState, Route)):
+        if isinstance(message, (EgoState, Route, CameraModel)):
             self._body.receive(message, now)
         elif isinstance(message, (CameraFrame, CompressedFrame)) and not self._paused:
             self._body.receive(message, now)
@@ -194,7 +194,11 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     offsets_s = parse_offsets(str(options["cameras.offsets_s"]), bundle.cameras)
     timing = rig_timing(bundle.cameras, offsets_s, float(options["cameras.tolerance_s"]))
     ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, timing=timing)
-    body = PlannerBody(Planner(bundle, threads=int(options["threads"])), ingest)
+    body = PlannerBody(
+        Planner(bundle, threads=int(options["threads"])),
+        ingest,
+        cameras={camera.role: camera for camera in bundle.manifest.cameras},
+    )
     return PlannerHost(
         body,
         float(options["plan_period_s"]),

@@ -16,7 +16,7 @@ from types import FrameType
 
 import numpy as np
 
-from onboard_vla.core.cameras import FRONT, CameraFrame, CompressedFrame
+from onboard_vla.core.cameras import FRONT, CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
@@ -43,7 +43,7 @@ class ConstantVelocityBody:
         self._count = self._beats = 0
         self._dies_after, self._bundle_hash = dies_after, bundle_hash
 
-    def receive(self, message: CameraFrame | CompressedFrame | EgoState | Route, now: Now) -> None:
+    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
         """Keep the newest."""
         with self._lock:
             if isinstance(message, EgoState):

@@ -83,7 +83,11 @@ def test_every_topic_has_one_sender_and_other_receivers() -> None:
 
 def test_supervisor_gets_no_pictures_and_the_planner_no_objects() -> None:
     assert not any(topic.camera for topic in received_by(SUPERVISOR))
-    assert {topic.name for topic in received_by(PLANNER)} == {*(f"camera/{c}" for c in CAMERAS), "ego", "route"}
+    assert {topic.name for topic in received_by(PLANNER)} == {
+        *(f"{kind}/{c}" for kind in ("camera", "camera_info") for c in CAMERAS),
+        "ego",
+        "route",
+    }
 
 
 def test_messages_find_their_topic_by_sender_kind_and_camera() -> None:

@@ -1,0 +1,90 @@
+"""Compressed pictures and camera models through ROS messages, serialised as DDS would, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
+
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage
+
+from onboard_vla.core.cameras import CameraFrame, CameraModel
+from onboard_vla.core.errors import WireError
+from onboard_vla.ros_nodes.camera_info_codec import CameraInfoCodec
+from onboard_vla.ros_nodes.compressed_codec import CompressedImageCodec, is_jpeg
+from onboard_vla.runtime.jpeg import decode_frame, encode_frame
+
+pytestmark = pytest.mark.ros
+
+STAMP = 1_795_000_000_123_456_789
+PICTURE = np.random.default_rng(1).integers(0, 256, (3, 4, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+FRAME = CameraFrame("front", STAMP, 5, PICTURE)
+K = np.array([[800.0, 0.0, 640.5], [0.0, 810.0, 360.25], [0.0, 0.0, 1.0]])
+MODEL = CameraModel("front", 1280, 720, K, "plumb_bob", np.array([-0.1, 0.02, 0.0, 0.0, 0.0]))
+
+
+def through_dds(message):
+    return deserialize_message(serialize_message(message), type(message))
+
+
+def test_a_compressed_frame_keeps_its_file_to_the_byte_and_its_stamp() -> None:
+    sent = encode_frame(FRAME)
+    receiver = CompressedImageCodec("front")
+    back = [receiver.unpack("", through_dds(CompressedImageCodec("front").pack(sent)[""])) for _ in range(2)]
+
+    assert [frame.sequence for frame in back] == [0, 1]
+    assert (back[0].camera, back[0].stamp_ns, back[0].format) == ("front", STAMP, "jpeg")
+    np.testing.assert_array_equal(back[0].data, sent.data)
+
+
+def test_a_raw_frame_is_compressed_on_its_way_out() -> None:
+    packed = CompressedImageCodec("front").pack(FRAME)[""]
+    back = decode_frame(CompressedImageCodec("front").unpack("", through_dds(packed)))
+
+    assert packed.header.frame_id == "front_optical"
+    assert np.abs(back.image.astype(int) - PICTURE).mean() < 12
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ("jpeg", True),
+        ("JPG", True),
+        ("rgb8; jpeg compressed bgr8", True),
+        ("bgr8; jpeg compressed ", True),
+        ("png", False),
+        ("rgb8; png compressed rgb8", False),
+        ("16UC1; compressedDepth png", False),
+        ("", False),
+    ],
+)
+def test_formats_of_drivers_are_told_apart(words, known) -> None:
+    assert is_jpeg(words) == known
+
+
+def test_another_format_and_an_empty_picture_are_refused_with_what_to_do() -> None:
+    codec = CompressedImageCodec("front")
+    with pytest.raises(WireError, match="expected JPEG, found format 'png': set the driver"):
+        codec.unpack("", CompressedImage(format="png", data=b"x"))
+    with pytest.raises(WireError, match="without data"):
+        codec.unpack("", CompressedImage(format="jpeg"))
+
+
+def test_a_camera_model_survives() -> None:
+    back = CameraInfoCodec("front").unpack("", through_dds(CameraInfoCodec("front").pack(MODEL)[""]))
+
+    assert (back.camera, back.width, back.height, back.distortion_model) == ("front", 1280, 720, "plumb_bob")
+    np.testing.assert_array_equal(back.intrinsics, K)
+    np.testing.assert_array_equal(back.distortion, MODEL.distortion)
+
+
+def test_an_uncalibrated_camera_and_a_window_are_refused() -> None:
+    codec = CameraInfoCodec("front")
+    with pytest.raises(WireError, match="focal length 0"):
+        codec.unpack("", CameraInfo(width=10, height=10))
+    windowed = CameraInfoCodec("front").pack(MODEL)[""]
+    windowed.roi.x_offset = 4
+    with pytest.raises(WireError, match="binning or a window"):
+        codec.unpack("", windowed)
