@@ -235,3 +235,24 @@ def test_a_difference_at_the_limit_is_a_change_and_flat_blocks_at_the_limit_are_
     share = measure(grey_picture(half, CONFIG.width_px), CONFIG).flat_fraction
     found = show(CameraGuard(replace(CONFIG, flat_fraction_max=share)), [half] * 3)
     assert "FROZEN" in codes(found[2])
+
+
+def test_each_refusal_names_its_figures():
+    guard = CameraGuard(CONFIG)
+    show(guard, [scene(0), scene(1)])
+    again = guard.check(CameraFrame("front", 2 * PERIOD, 2, scene(2)), 5.0, Now(2 * PERIOD, 2 * PERIOD))
+    assert [(r.code, r.measured, r.limit) for r in again.reasons] == [("STAMP_ORDER", 0.0, 0.0)]
+    back = guard.check(CameraFrame("front", PERIOD, 3, scene(3)), 5.0, Now(2 * PERIOD, 2 * PERIOD))
+    assert [(r.code, r.measured, r.limit) for r in back.reasons] == [("STAMP_ORDER", -0.1, 0.0)]
+    torn = show(CameraGuard(CONFIG), [None])[0]
+    assert [(r.code, r.measured, r.limit) for r in torn.reasons] == [("MALFORMED", 1.0, 0.0)]
+
+
+def test_after_a_step_of_the_clock_the_order_of_the_stamps_still_counts():
+    guard, step = CameraGuard(CONFIG), 3600 * 10 * PERIOD
+    show(guard, [scene(k) for k in range(5)])
+    verdicts = []
+    for k, stamp in ((5, 6), (6, 7), (7, 7)):
+        now = Now((k + 1) * PERIOD, (k + 1) * PERIOD + step)
+        verdicts.append(guard.check(CameraFrame("front", stamp * PERIOD + step, k, scene(k)), 5.0, now))
+    assert [codes(verdict) for verdict in verdicts][2] == ["STAMP_ORDER"]

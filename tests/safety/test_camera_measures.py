@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
-from onboard_vla.safety.camera_guard_measures import flat_fraction, grey_picture, measure, noise_sigma
+from onboard_vla.safety.camera_guard_measures import (
+    flat_fraction,
+    grey_picture,
+    laplacian_variance,
+    measure,
+    noise_sigma,
+)
 
 CONFIG = CameraGuardConfig()
 
@@ -58,3 +64,49 @@ def test_pictures_smaller_than_a_block_have_no_flat_blocks_and_no_noise():
     grey = np.zeros((15, 400), np.int16)
     assert flat_fraction(grey, 16, 2.0) == 0.0
     assert noise_sigma(grey, 16) == 0.0
+
+
+def test_grey_is_a_quarter_red_and_blue_and_half_green_of_every_nth_pixel():
+    colours = np.zeros((60, 100, 3), np.uint8)
+    colours[:, :, 0], colours[:, :, 1], colours[:, :, 2] = 10, 40, 100
+    colours[::2, ::2] = (100, 40, 14)
+    assert set(grey_picture(colours, 320)[1::2].ravel()) == {(10 + 80 + 100) // 4}
+    assert grey_picture(colours, 320).shape == (60, 100)
+    assert grey_picture(colours, 60).shape == (60, 100)
+    assert set(grey_picture(colours, 50).ravel()) == {(100 + 80 + 14) // 4}
+    assert grey_picture(colours, 33).shape == (20, 34)
+
+
+def test_entropy_counts_levels_that_show_once():
+    assert measure(np.arange(256, dtype=np.int16).reshape(16, 16), CONFIG).entropy_bits == pytest.approx(8.0)
+
+
+def test_an_even_laplacian_has_no_variance_whatever_its_mean():
+    """3 x^2 has the second difference 6 everywhere."""
+    grey = np.broadcast_to(3 * np.arange(10) ** 2, (10, 10)).astype(np.int16)
+    assert laplacian_variance(grey) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(("apart", "flat"), [(1, 1.0), (2, 0.0), (3, 0.0)])
+def test_a_block_at_the_limit_of_flatness_is_not_flat(apart, flat):
+    """Half of the pixels above 100 and half below, by as much: the standard deviation is that."""
+    grey = np.full((16, 16), 100 - apart, np.int16)
+    grey[:, 8:] = 100 + apart
+    assert flat_fraction(grey, 16, 2.0) == flat
+
+
+def test_the_mixed_second_difference_of_one_block_is_its_noise():
+    """x^2 y^2 has the mixed second difference 2 * 2 everywhere; 10x10 pixels hold 8x8 of them, one block."""
+    x = np.arange(10)
+    grey = (x[None, :] ** 2 * x[:, None] ** 2).astype(np.int16)
+    assert noise_sigma(grey, 8) == pytest.approx(4.0 * np.sqrt(np.pi / 2) / 6)
+
+
+@pytest.mark.parametrize(("side", "quiet"), [(4, 3), (3, 2)])
+def test_noise_is_that_of_the_block_that_a_quarter_of_the_others_are_quieter_than(side, quiet):
+    """Block k holds one pixel of height k, whose mixed second differences add up to 16 k over 64 places."""
+    grey = np.zeros((8 * side + 2, 8 * side + 2), np.int16)
+    for k in range(side * side):
+        row, column = divmod(k, side)
+        grey[8 * row + 5, 8 * column + 5] = k
+    assert noise_sigma(grey, 8) == pytest.approx(quiet / 4 * np.sqrt(np.pi / 2) / 6)

@@ -117,3 +117,70 @@ def test_slow_drift_is_followed():
 def test_before_the_offset_is_known_nothing_is_judged_but_the_future():
     rig = Rig()
     assert rig.run(1.9, lambda camera, k: 300.0 * (k % 2)) == []
+
+
+EXACT = CameraGuardConfig(skew_learn_frames=3, skew_frames=2, skew_max_s=0.0625, skew_tracked_s=0.03125,
+                          skew_tracking=0.0625)  # fmt: skip
+"""Limits that binary fractions of a second can stand on."""
+SECOND = 1_000_000_000
+
+
+class Watched:
+    """Ages on arrival of single pictures, as given."""
+
+    def __init__(self):
+        self.watch = SkewWatch(EXACT)
+
+    def see(self, camera, *ages_s, at_ns=10**12):
+        """What is said of each picture: reason code, measured value and limit."""
+        found = []
+        for age_s in ages_s:
+            reason = self.watch.check(camera, at_ns - round(age_s * SECOND), Now(at_ns, at_ns))
+            found.append(None if reason is None else (reason.code, reason.measured, reason.limit))
+        return found
+
+
+def test_the_offset_is_learned_from_exactly_so_many_pictures():
+    watched = Watched()
+    assert watched.see("front", 0.125, 0.125, 0.125, 0.25, 0.25) == [None] * 4 + [("SKEWED", 0.125, 0.0625)]
+
+
+def test_a_skew_at_the_limit_is_none():
+    watched = Watched()
+    watched.see("front", 0.125, 0.125, 0.125)
+    assert watched.see("front", *[0.125 + 0.0625] * 5, *[0.125 - 0.0625] * 5) == [None] * 10
+    assert watched.see("front", 0.1953125, 0.1953125) == [None, ("SKEWED", 0.0703125, 0.0625)]
+
+
+@pytest.mark.parametrize(("skew", "followed"), [(0.03125, 0.03125 * 0.0625), (0.0390625, 0.0)])
+def test_the_learned_offset_follows_up_to_the_tolerated_skew(skew, followed):
+    watched = Watched()
+    watched.see("front", 0.125, 0.125, 0.125, 0.125 + skew)
+    assert watched.see("front", 0.625, 0.625)[1] == ("SKEWED", 0.5 - followed, 0.0625)
+
+
+def test_a_future_stamp_is_measured_ahead():
+    assert Watched().see("front", -0.5) == [("STAMP_IN_FUTURE", 0.5, EXACT.future_s)]
+
+
+@pytest.mark.parametrize(("others", "later_ns", "common"), [(2, SECOND // 2, True), (2, SECOND // 2 + 1, False),
+                                                            (1, 0, False), (3, 0, True)])  # fmt: skip
+def test_what_two_others_of_the_last_half_second_share_is_taken_away(others, later_ns, common):
+    watched = Watched()
+    for camera in ("front", *"abc"[:others]):
+        watched.see(camera, 0.125, 0.125, 0.125)
+    for camera in "abc"[:others]:
+        watched.see(camera, 0.25)
+    found = watched.see("front", 0.25, 0.25, at_ns=10**12 + later_ns)
+    assert found == [None, None if common else ("SKEWED", 0.125, 0.0625)]
+
+
+def test_cameras_that_are_still_learning_say_nothing_about_the_others():
+    watched = Watched()
+    for camera in ("front", "a", "b"):
+        watched.see(camera, 0.125, 0.125, 0.125)
+    for camera in "cdef":
+        watched.see(camera, 0.125)
+    for camera in "ab":
+        watched.see(camera, 0.25)
+    assert watched.see("front", 0.25, 0.25) == [None, None]

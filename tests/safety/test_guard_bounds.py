@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from onboard_vla.core.geometry import compose
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import ConsistencyLimits, HandbackLimits, KinematicLimits, StructureLimits
 from onboard_vla.safety.guards.consistency import check_agreement, check_consistency, check_steadiness
@@ -301,3 +302,52 @@ class TestConsistency:
         assert [r.code for r in check_consistency(plan, motion, STAMP, ConsistencyLimits(lateral_m=0.99))] == [
             "PLAN_LATERAL"
         ]
+
+
+class TestArcsInStrictLimits:
+    """Steps of 5 m along arcs of 0.6 rad to and fro: a chord at half the turn, so nothing of it is sideways."""
+
+    STRICT = KinematicLimits(raw_sideways_m=0.1, raw_speed_change_mps=1.0, raw_heading_step_rad=0.1)
+
+    def arcs(self, chord=5.0, turn=0.6):
+        pose, poses = np.zeros(3), []
+        for _ in range(5):
+            for side in (turn, -turn):
+                pose = compose(pose, np.array([chord * math.cos(side / 2), chord * math.sin(side / 2), side]))
+                poses.append(pose)
+        return np.array(poses)
+
+    @pytest.mark.parametrize("turn", [0.6, -0.6])
+    def test_a_chord_is_forward_alone(self, turn):
+        found = figures(check_jumps(placed(self.arcs(turn=turn)), self.STRICT))
+        assert found == [("JUMP_HEADING", pytest.approx(0.6), 0.1)]
+
+    def test_forward_is_the_chord_itself(self):
+        found = {r.code: (r.measured, r.detail) for r in check_jumps(placed(self.arcs(chord=5.625)), self.STRICT)}
+        assert found["JUMP_SPEED_CHANGE"] == (pytest.approx(1.25), "at 0.5 s of the plan")
+
+    def test_a_fine_pose_beside_its_step_is_named_by_its_own_instant(self):
+        plan = placed(straight_poses())
+        fine = plan.fine.copy()
+        fine[7, 1] += 0.6
+        assert check_jumps(replace(plan, fine=fine), LIMITS)[0] == Reason(
+            "JUMP_FINE", pytest.approx(0.6), 0.5, "at 0.7 s of the plan"
+        )
+
+    def test_steering_that_is_too_fast_is_named_by_the_end_of_its_step(self):
+        yaw = np.zeros(11)
+        yaw[4:] = 0.4
+        plan = replace(placed(straight_poses(2.0), 2.0), speed_mps=np.full(11, 2.0), yaw_rate_rps=yaw)
+        found = {r.code: r.detail for r in check_smoothed(plan, LIMITS, WHEELBASE)}
+        assert found["STEERING_RATE"] == "at 2.0 s of the plan"
+
+    def test_no_jerk_counts_while_braking_however_strict(self):
+        strict = replace(LIMITS, longitudinal_jerk_mps3=0.5)
+        plan = replace(placed(straight_poses()), acceleration_mps2=-np.linspace(0.0, 5.0, 11))
+        assert check_smoothed(plan, strict, WHEELBASE) == []
+
+    def test_numbers_that_are_not_finite_are_counted_against_none(self):
+        broken = np.zeros(11)
+        broken[2:4] = math.nan
+        plan = replace(placed(straight_poses()), acceleration_mps2=broken)
+        assert figures(check_kinematics(plan, LIMITS, WHEELBASE)) == [("MOTION_NOT_FINITE", 2.0, 0.0)]

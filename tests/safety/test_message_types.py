@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
@@ -91,3 +91,57 @@ def test_a_sound_message_of_the_kind_ends_the_fault(wrong, sound):
     assert len(inputs.faults) == 1
     inputs.receive(sound, NOW)
     assert not inputs.faults
+
+
+@dataclass(frozen=True)
+class Inner:
+    """Plain fields: combinations of types that were sound once are remembered."""
+
+    count: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A field whose elements count, so that nothing may be remembered by its type."""
+
+    name: str
+    values: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    listed: Listed
+    named: dict[str, float]
+    maybe: float | None
+
+
+SOUND = Outer(Inner(1, 2.0), Listed("a", (1, 2)), {"x": 1.0}, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"maybe": 1.0}, {"maybe": 3}, {"named": {}}, {"inner": Inner(np.int64(1), 7)}, {"listed": Listed("b", ())}],
+)
+def test_either_type_of_a_choice_is_sound(changes):
+    require_types(replace(SOUND, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"maybe": "1"},
+        {"named": {1.0: 1.0}},
+        {"named": {"x": "y"}},
+        {"inner": Inner(1.0, 2.0)},
+        {"inner": Inner(1, "2")},
+        {"listed": Listed("a", ("1",))},
+        {"listed": Listed("a", (1, "2"))},
+    ],
+)
+def test_what_is_wrong_stays_wrong_however_often_it_and_sound_ones_come(changes):
+    for _ in range(3):
+        require_types(SOUND)
+        with pytest.raises(TypeError, match=rf"Outer\.{next(iter(changes))}: expected"):
+            require_types(replace(SOUND, **changes))

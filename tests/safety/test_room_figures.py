@@ -129,3 +129,30 @@ def test_who_touches_the_rear_half_faster_is_left_out(x, speed, fault):
     poses = np.column_stack([10.0 * t, 0 * t, 0 * t])
     seen = forecast(objects_of([x, 0.0, 0.0, speed, 0.0, 4.6, 1.9]), poses[0, :2], 10.0, 3.0, None, LIMITS)
     assert (first_overlap(poses, seen, VEHICLE, 0.0) is not None) is fault
+
+
+@pytest.mark.parametrize(("beyond", "kept"), [(0.0, 1), (0.25, 0)])
+def test_an_object_that_could_just_come_near_is_kept(beyond, kept):
+    """10 m/s and 3-4-5 m/s for three seconds, 30 m, and the object's own diagonal of 2.5 m; 0.7 m wide."""
+    far = [0.0, (10.0 + 5.0) * 3.0 + 30.0 + 2.5 + beyond, 0.0, 3.0, -4.0, 2.4, 0.7]
+    assert len(forecast(objects_of(far), np.zeros(2), 10.0, 3.0, None, LIMITS).objects.states) == kept
+
+
+@pytest.mark.parametrize(("gap", "hit"), [(-0.01, True), (0.01, False)])
+def test_corners_touch_within_the_margin_to_the_side(gap, hit):
+    """A box of 1 m at the corner of the footprint, 0.3 m wider to either side."""
+    t = np.arange(31) * 0.1
+    poses = np.column_stack([0 * t, 0 * t, 0 * t])
+    x, y = FRONT + 0.5 - 0.01, VEHICLE.width_m / 2 + 0.3 + 0.5 + gap
+    seen = forecast(objects_of([x, y, 0.0, 0.0, 0.0, 1.0, 1.0]), poses[0, :2], 0.0, 3.0, None, LIMITS)
+    assert (first_overlap(poses, seen, VEHICLE, 0.0) is not None) is hit
+
+
+@pytest.mark.parametrize(("ahead", "speed", "fault"), [(0.0, 12.0, True), (0.5, 12.0, True), (-0.5, 12.0, False),
+                                                       (-0.5, 10.0, True), (-0.5, 9.0, True)])  # fmt: skip
+def test_only_who_is_behind_the_middle_and_faster_runs_into_the_vehicle(ahead, speed, fault):
+    t = np.arange(31) * 0.1
+    poses = np.column_stack([10.0 * t, 0 * t, 0 * t])
+    beside = [VEHICLE.centre_offset_m + ahead, 1.5, 0.0, speed, 0.0, 4.0, 2.0]
+    hit = first_overlap(poses, forecast(objects_of(beside), poses[0, :2], 10.0, 3.0, None, LIMITS), VEHICLE, 0.0)
+    assert (None if hit is None else (hit.time_s, hit.row)) == ((0.0, 0) if fault else None)

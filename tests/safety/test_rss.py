@@ -149,3 +149,10 @@ def test_every_distance_equals_that_of_ad_rss():
         compared += 1
     assert case < 1.01 * CASES
     assert max(worst.values()) < 1e-9, worst
+
+
+def test_equal_decelerations_and_no_acceleration_are_sound():
+    even = RssDynamics(brake_min_correct_mps2=4.0, brake_min_mps2=4.0, brake_max_mps2=4.0, acceleration_mps2=0.0)
+    with np.errstate(all="raise"):
+        assert stop_before_intersection_m(10.0, even) == 10.0 + 100 / 8
+    assert (CONSERVATIVE_EGO.response_s, CONSERVATIVE_OTHER.response_s) == (1.0, 2.0)

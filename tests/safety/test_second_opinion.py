@@ -137,3 +137,13 @@ class TestPairInTime:
             found = pair.readings(placed(straight_poses(), depth=SLOW), STAMP + 3_000_000_000 + extra_ns)
             assert (found != {}) is there
             assert isinstance(found, dict)
+
+
+def test_beside_a_circle_the_nearest_point_counts():
+    """20 m ahead along the tangent of a circle of 20 m lies sqrt(800) m from its centre."""
+    ahead = standby()
+    turn = np.arange(0.0, 1.6, 0.01)
+    path = replace(ahead.trajectory.path, x_m=20.0 * np.sin(turn), y_m=20.0 * (1.0 - np.cos(turn)), heading_rad=turn)
+    bent = replace(ahead, trajectory=replace(ahead.trajectory, path=path))
+    found = standby_readings(placed(straight_poses()), bent, STAMP)
+    assert found["standby_lateral"].value == pytest.approx(np.sqrt(800.0) - 20.0, abs=0.01)
