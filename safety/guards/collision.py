@@ -105,7 +105,7 @@ def check_room(
     if not leads:
         return []
     age_s = seconds(stamp_ns - placed.stamp_ns)
-    braking = (placed.speed_at(age_s) - placed.speed_at(age_s + 1.0)) / 1.0
+    braking = placed.speed_at(age_s) - placed.speed_at(age_s + 1.0)
     required = max(gate_deceleration(speed, lead, limits) for lead in leads)
     gaps, speeds = np.array([lead.gap_m for lead in leads]), np.array([lead.speed_mps for lead in leads])
     later = gaps - limits.delay_s * (speed - speeds)

@@ -13,7 +13,13 @@ LADDER = (
     "test_engagement.py",
     "test_takeover.py",
 )
-ROAD = ("test_road_figures.py", "test_road_and_collision.py", "test_room_and_crossing.py", "test_room_figures.py")
+ROAD = (
+    "test_road_figures.py",
+    "test_encroachment_figures.py",
+    "test_room_figures.py",
+    "test_room_and_crossing.py",
+    "test_road_and_collision.py",
+)
 MOTION = ("test_kinematics_guard.py", "test_guard_bounds.py")
 
 SUITES: dict[str, tuple[str, ...]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,3 +157,50 @@ def test_only_who_is_behind_the_middle_and_faster_runs_into_the_vehicle(ahead, s
     beside = [VEHICLE.centre_offset_m + ahead, 1.5, 0.0, speed, 0.0, 4.0, 2.0]
     hit = first_overlap(poses, forecast(objects_of(beside), poses[0, :2], 10.0, 3.0, None, LIMITS), VEHICLE, 0.0)
     assert (None if hit is None else (hit.time_s, hit.row)) == ((0.0, 0) if fault else None)
+
+
+EXACT = CollisionLimits(delay_s=0.5)
+"""Half a second makes the figures below exact: gaps less 2 m and half the speed, or half the closing speed."""
+
+
+def room_figures(speed, gap, lead=0.0, braking=0.0, limits=EXACT):
+    plan = SimpleNamespace(stamp_ns=STAMP, speed_at=lambda t: speed - braking * t)
+    found = check_room(plan, Motion(0.0, 0.0, 0.0, speed, 0.0, 0.0), [Lead(gap, lead)], STAMP, limits)
+    return [(reason.code, reason.measured, reason.limit) for reason in found]
+
+
+def test_the_required_deceleration_may_be_at_its_limit():
+    """64 / (2 (gap - 2 - 4)); the closing speed asks for 64 / (2 (gap - 4))."""
+    calm = CollisionLimits(delay_s=0.5, drac_danger_mps2=3.5, ttc_s=0.5)
+    assert room_figures(8.0, 14.0, limits=calm) == []
+    assert room_figures(8.0, 13.5, limits=calm) == [("REQUIRED_DECELERATION", 64 / 15, 4.0)]
+
+
+def test_a_plan_that_brakes_exactly_half_as_hard_as_the_fatal_rate_passes_there():
+    """36 / (2 (6 - 3)) = 6, the fatal rate itself; the gate asks for 18, of which no more than 6 counts."""
+    assert room_figures(6.0, 6.0, braking=3.0) == []
+    assert room_figures(6.0, 6.0, braking=2.75) == [("REQUIRED_DECELERATION", 18.0, 4.0), ("DRAC", 6.0, 3.0)]
+    assert [code for code, *_ in room_figures(6.0, 5.75, braking=3.0)] == ["DRAC_FATAL"]
+
+
+def test_rates_and_times_at_their_limits_do_not_count():
+    """36 / (2 (9 - 3)) = 3 is no danger yet, but 9 m at 6 m/s are 1.5 s; 12 m are 2 s; 9 / (2 (4.5 - 1.5)) = 1.5."""
+    lax = CollisionLimits(delay_s=0.5, a_req_mps2=8.0)
+    assert room_figures(6.0, 9.0, limits=lax) == [("TTC", 1.5, 2.0)]
+    assert room_figures(6.0, 9.0, braking=1.5, limits=lax) == []
+    assert room_figures(6.0, 12.0) == []
+    assert room_figures(3.0, 4.5, limits=lax) == []
+    assert room_figures(3.0, 4.25, limits=lax) == [("TTC", 4.25 / 3.0, 2.0)]
+
+
+def test_braking_is_what_the_plan_loses_in_a_second_from_now_on():
+    plan = SimpleNamespace(stamp_ns=STAMP - 1_000_000_000, speed_at=lambda t: 6.0 - 3.0 * max(t - 1.0, 0.0))
+    motion = Motion(0.0, 0.0, 0.0, 6.0, 0.0, 0.0)
+    assert check_room(plan, motion, [Lead(6.0, 0.0)], STAMP, EXACT) == []
+
+
+def test_half_a_metre_a_second_is_not_moving():
+    poses = np.column_stack([np.linspace(0.0, 1.5, 31), np.zeros(31), np.zeros(31)])
+    seen = forecast(objects_of([1.5 + FRONT + 0.5 + 2.3, 0.0, 0.0, 0.0, 0.0, 4.6, 1.9]), poses[0, :2], 0.5, 3.0, None,
+                    LIMITS)  # fmt: skip
+    assert check_collision(poses, seen, VEHICLE, LIMITS) is None
