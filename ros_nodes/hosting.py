@@ -14,6 +14,7 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.process import Adjustable, OptionValue, ProcessHost
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
+from onboard_vla.ros_nodes.checks import OBSERVERS, Check
 from onboard_vla.ros_nodes.ports import Publishers, Subscriptions
 from onboard_vla.ros_nodes.topics import RAW
 
@@ -31,6 +32,7 @@ class Hosting:
         self._timers: list[Any] = []
         self.refusals = Refusals(process)
         self.publishers = Publishers(node, process)
+        self._observer = OBSERVERS[process]()
         self._subscriptions: Subscriptions | None = None
 
     def now(self) -> Now:
@@ -39,7 +41,8 @@ class Hosting:
 
     def open(self, host: ProcessHost) -> None:
         """Start a host and its timers; what arrives goes to it from now on."""
-        host.start(self.publishers.publish, self.now)
+        self._observer = OBSERVERS[self._process]()
+        host.start(self._publish, self.now)
         self.host = host
         if self._subscriptions is None:
             self._subscriptions = Subscriptions(self.node, self._process, self._take, self.refusals, self._pictures)
@@ -65,6 +68,16 @@ class Hosting:
         if isinstance(host, Adjustable):
             return host.change(values)
         return f"{', '.join(values)}: nothing is running that could take it; possible after configuring"
+
+    def checks(self) -> list[Check]:
+        """What the host's messages say about it, and DDS about its links."""
+        links = [] if self._subscriptions is None else self._subscriptions.links
+        own = [] if self.host is None else self._observer.checks()
+        return [*own, *(link.check() for link in links)]
+
+    def _publish(self, message: Message) -> None:
+        self.publishers.publish(message)
+        self._observer.observe(message)
 
     def _take(self, message: Message) -> None:
         if self.host is not None:

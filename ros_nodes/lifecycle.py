@@ -13,6 +13,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
 from onboard_vla.core.process import OptionValue, Pausable, ProcessHost, Role
 from onboard_vla.core.refusals import log_event
+from onboard_vla.ros_nodes.checks import Check, Level
 from onboard_vla.ros_nodes.hosting import Hosting
 
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
@@ -72,6 +73,14 @@ class HostedLifecycleNode(SafeLifecycleNode):
         """Configure and activate; stops at the first step that fails."""
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
+
+    def checks(self) -> list[Check]:
+        """The lifecycle's state, and why it is not another."""
+        if self.state == "active":
+            return [Check("lifecycle", Level.OK, self.state)]
+        if self.problem is not None:
+            return [Check("lifecycle", Level.ERROR, f"{self.state}: {self.problem}: mend that, then configure again")]
+        return [Check("lifecycle", Level.WARN, f"{self.state}: configure and activate it to have it plan")]
 
     @property
     def state(self) -> str:

@@ -19,8 +19,11 @@ from onboard_vla.ros_nodes.node_options import AUTOSTART, PICTURES
 from onboard_vla.ros_nodes.topics import RAW, default_remaps
 
 if TYPE_CHECKING:
+    from onboard_vla.ros_nodes.diagnostics import Source
     from onboard_vla.ros_nodes.hosting import Hosting
 
+HARDWARE_ID = "onboard_vla"
+"""What diagnostics say they are about: this system, whatever machine it runs on."""
 FAILURE_POLL_S = 0.1
 """How often the executor asks whether the host's threads still work."""
 DEAF_LIMIT_S = 15.0
@@ -90,6 +93,7 @@ def _plain_node(role: Role) -> Hosting:
     hosting = Hosting(node, role.name, str(parameters.values.get(PICTURES.name, RAW)))
     parameters.hand_changes_to(hosting.change)
     hosting.open(host)
+    _diagnose(hosting, ())
     return hosting
 
 
@@ -110,9 +114,17 @@ def _lifecycle_node(role: Role) -> Hosting:
         faulthandler.dump_traceback_later(DEAF_LIMIT_S, exit=True)
 
     node.create_timer(DEAF_REARM_S, watch, clock=hosting.steady)
+    _diagnose(hosting, (node.checks,))
     if parameters.values[AUTOSTART.name]:
         node.start_by_itself()
     return hosting
+
+
+def _diagnose(hosting: Hosting, sources: Sequence[Source]) -> None:
+    from onboard_vla.ros_nodes.diagnostics import Diagnostics, refusal_source
+
+    every = (*sources, hosting.checks, refusal_source(hosting.refusals))
+    Diagnostics(hosting.node, hosting.steady, HARDWARE_ID, every)
 
 
 def _spin(role: Role, hosting: Hosting) -> None:

@@ -7,26 +7,46 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 
+from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import WireError
-from onboard_vla.core.process_graph import Topic, received_by, sent_by, topic_for
+from onboard_vla.core.process_graph import VEHICLE, Topic, received_by, sent_by, topic_for
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.codec import Codec, codec_for
+from onboard_vla.ros_nodes.link_events import LinkEvents
 from onboard_vla.ros_nodes.topics import RAW, Form, RosTopic, form_sent, rows_of, views_of
 from onboard_vla.ros_nodes.views import ViewPublisher
 
 
-def quality(row: RosTopic) -> QoSProfile:
-    """Quality of service as the table says; without deadlines, which a foreign camera driver would not offer."""
-    return QoSProfile(
+def quality(row: RosTopic, asks: bool = False) -> QoSProfile:
+    """Quality of service as the table says. `asks`: of a receiver that has DDS watch the link, where the row has that.
+
+    All others set no deadlines, which a foreign camera driver would not offer.
+    """
+    profile = QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=row.depth,
         reliability=ReliabilityPolicy.RELIABLE if row.reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if row.latched else DurabilityPolicy.VOLATILE,
     )
+    return _watched(profile, row.deadlines.asked_s, row.deadlines.asked_lease_s) if asks and row.deadlines else profile
+
+
+def offered_quality(row: RosTopic) -> QoSProfile:
+    """A sender's quality of service: with the deadlines that it promises to keep, where the row has them."""
+    limits = row.deadlines
+    return quality(row) if limits is None else _watched(quality(row), limits.offered_s, limits.offered_lease_s)
+
+
+def _watched(profile: QoSProfile, deadline_s: float, lease_s: float) -> QoSProfile:
+    profile.deadline = Duration(nanoseconds=nanoseconds(deadline_s))
+    profile.liveliness = LivelinessPolicy.MANUAL_BY_TOPIC
+    profile.liveliness_lease_duration = Duration(nanoseconds=nanoseconds(lease_s))
+    return profile
 
 
 def message_class(type_name: str) -> Any:  # noqa: ANN401 - generated classes
@@ -78,7 +98,7 @@ class Publishers:
         return min(int(self._publishers[topic.name, row.part].get_subscription_count()) for row in rows)
 
     def _create(self, node: Node, row: RosTopic) -> Any:  # noqa: ANN401 - rclpy's publisher
-        return node.create_publisher(message_class(row.type), row.node_name(self._process), quality(row))
+        return node.create_publisher(message_class(row.type), row.node_name(self._process), offered_quality(row))
 
 
 class Subscriptions:
@@ -97,16 +117,23 @@ class Subscriptions:
         pictures: str = RAW,
     ) -> None:
         self._on_message, self._refusals = on_message, refusals
+        self.links: list[LinkEvents] = []
         self._subscriptions = [
-            node.create_subscription(
-                message_class(row.type), row.node_name(process), self._callback(row, codec), quality(row)
-            )
+            self._subscribe(node, process, row, codec)
             for topic in received_by(process)
             for form in (form_sent(topic, pictures), Form.TYPED)
             if (rows := rows_of(topic, form))
             if (codec := codec_for(topic, form)) is not None
             for row in rows
         ]
+
+    def _subscribe(self, node: Node, process: str, row: RosTopic, codec: Codec) -> Any:  # noqa: ANN401 - rclpy's
+        kind, name, callback = message_class(row.type), row.node_name(process), self._callback(row, codec)
+        if process == VEHICLE or row.deadlines is None:
+            return node.create_subscription(kind, name, callback, quality(row))
+        link = LinkEvents(row.port, row.sender)
+        self.links.append(link)
+        return node.create_subscription(kind, name, callback, quality(row, asks=True), event_callbacks=link.callbacks())
 
     def _callback(self, row: RosTopic, codec: Codec) -> Callable[[Any], None]:
         def on_received(received: Any) -> None:  # noqa: ANN401 - the row's ROS type

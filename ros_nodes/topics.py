@@ -17,7 +17,8 @@ from onboard_vla.core.cameras import CameraFrame, CameraModel
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.objects import ObjectList
-from onboard_vla.core.process_graph import SUPERVISOR, TOPICS, VEHICLE, Delivery, Topic
+from onboard_vla.core.plan import Heartbeat
+from onboard_vla.core.process_graph import PLANNER, SUPERVISOR, TOPICS, VEHICLE, Delivery, Topic
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
 
@@ -26,7 +27,7 @@ CAMERA_INFO, BYTES = "sensor_msgs/msg/CameraInfo", "std_msgs/msg/UInt8MultiArray
 ODOMETRY, ACCELERATION = "nav_msgs/msg/Odometry", "geometry_msgs/msg/AccelWithCovarianceStamped"
 TWIST = "geometry_msgs/msg/TwistWithCovarianceStamped"
 TRAJECTORY, STATUS = "trajectory_msgs/msg/MultiDOFJointTrajectory", "diagnostic_msgs/msg/DiagnosticStatus"
-PATH = "nav_msgs/msg/Path"
+PATH, MARKERS = "nav_msgs/msg/Path", "visualization_msgs/msg/MarkerArray"
 OWN_MESSAGES = "onboard_vla_msgs"
 TYPED_INPUTS = (ObjectList, LaneObservation, Route, OperatingConditions, OperatorCommand, DriverState)
 """Kinds that a vehicle may send as `onboard_vla_msgs/msg/<name of the kind>`, field by field."""
@@ -55,12 +56,32 @@ class Form(Enum):
 
 
 @dataclass(frozen=True)
+class Deadlines:
+    """Seconds after which DDS reports silence, and a sender that no longer asserts that it lives.
+
+    A receiver must not ask for more than the sender offers, or it gets nothing at all; so this is for links whose both
+    ends are ours. Liveliness is asserted by publishing (MANUAL_BY_TOPIC): the automatic kind never notices a hang.
+    """
+
+    offered_s: float
+    offered_lease_s: float
+    asked_s: float
+    asked_lease_s: float
+
+    @classmethod
+    def of(cls, rate_hz: float) -> Deadlines:
+        """Two and four periods offered, half as much again asked for."""
+        return cls(2.0 / rate_hz, 4.0 / rate_hz, 3.0 / rate_hz, 6.0 / rate_hz)
+
+
+@dataclass(frozen=True)
 class RosTopic:
     """One ROS topic; a core topic may need several ("parts"), because no standard message holds all of its fields.
 
     `topic`: the core topic that it carries; None for a view. `part`: which part of the core message; "" when there is
     only one. `port`: name under a node's ~/input or ~/output. `needs`: package without whose messages the topic is
-    left out; "" where the distribution's common interfaces suffice. `rate_hz` 0: on change.
+    left out; "" where the distribution's common interfaces suffice. `rate_hz` 0: on change. `watched`: both ends are
+    ours, and DDS watches the link, see `deadlines`.
     """
 
     topic: Topic | None
@@ -75,6 +96,12 @@ class RosTopic:
     depth: int
     rate_hz: float
     needs: str = ""
+    watched: bool = False
+
+    @property
+    def deadlines(self) -> Deadlines | None:
+        """What sender and receivers agree on about silence; None where DDS does not watch."""
+        return Deadlines.of(self.rate_hz) if self.watched else None
 
     @property
     def shared_name(self) -> str:
@@ -97,8 +124,9 @@ def _carriers(topic: Topic) -> Iterator[RosTopic]:
     reliable, latched = topic.delivery is not Delivery.NEWEST, topic.delivery is Delivery.LATCHED
 
     def row(part: str, port: str, kind: str, form: Form = Form.OURS, needs: str = "") -> RosTopic:
-        ends = topic.sender, topic.receivers
-        return RosTopic(topic, *ends, form, part, port, kind, reliable, latched, topic.depth, topic.rate_hz, needs)
+        ends, watched = (topic.sender, topic.receivers), topic.kind is Heartbeat
+        quality = topic.depth, topic.rate_hz
+        return RosTopic(topic, *ends, form, part, port, kind, reliable, latched, *quality, needs, watched)
 
     if topic.kind is CameraFrame:
         yield row("", f"{topic.name}/image", IMAGE)
@@ -125,7 +153,12 @@ def _view(sender: str, port: str, kind: str, rate_hz: float = 0.0, latched: bool
     return RosTopic(None, sender, (), Form.VIEW, "", port, kind, latched, latched, 1, rate_hz, needs)
 
 
-VIEWS = (_view(SUPERVISOR, "path", PATH, PATH_RATE_HZ),)
+VIEWS = (
+    _view(SUPERVISOR, "path", PATH, PATH_RATE_HZ),
+    _view(SUPERVISOR, "markers", MARKERS, PATH_RATE_HZ),
+    _view(SUPERVISOR, "takeover_request", STATUS, latched=True),
+    _view(PLANNER, "decision", STATUS, latched=True),
+)
 ROS_TOPICS: tuple[RosTopic, ...] = (*(row for topic in TOPICS for row in _carriers(topic)), *VIEWS)
 
 
@@ -161,6 +194,10 @@ def markdown_table() -> str:
         rate = f"{row.rate_hz:g}" if row.rate_hz else "on change"
         receivers = "others" if row.form is Form.VIEW else ", ".join(row.receivers)
         name, quality = f"`{row.shared_name}`", f"{quality}, depth {row.depth}"
+        if row.deadlines is not None:
+            quality += (
+                f", deadline {row.deadlines.offered_s:g} s, manual liveliness {row.deadlines.offered_lease_s:g} s"
+            )
         cells = (name, row.type, quality, rate, row.sender, receivers, row.needs)
         lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
     return "\n".join(lines) + "\n"

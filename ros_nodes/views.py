@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.plan import Plan, PlanRejection
+from onboard_vla.core.refusals import log_event
 from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.wire import Message
+from onboard_vla.ros_nodes.markers import to_markers
+from onboard_vla.ros_nodes.status_views import takeover_news, to_decision, to_takeover_request
 from onboard_vla.ros_nodes.topics import RosTopic
 from onboard_vla.ros_nodes.trajectory_codec import to_path
 
@@ -28,7 +32,12 @@ class View:
 
 
 _NOTHING_YET = object()
-MAKERS: dict[str, View] = {"path": View((SafeTrajectory,), to_path)}
+MAKERS: dict[str, View] = {
+    "path": View((SafeTrajectory,), to_path),
+    "markers": View((SafeTrajectory,), to_markers, lambda message: message.mode),
+    "takeover_request": View((SafeTrajectory,), to_takeover_request, takeover_news),
+    "decision": View((Plan, PlanRejection), to_decision, lambda message: message.plan_id),
+}
 """By port."""
 
 
@@ -40,9 +49,18 @@ class ViewPublisher:
         self._view = MAKERS[row.port]
         self._due_ns = 0
         self._news: object = _NOTHING_YET
+        self._failed = False
 
     def show(self, message: Message) -> None:
-        """Take what the process has just published."""
+        """Take what the process has just published; a view that cannot be made never hinders the process."""
+        try:
+            self._show(message)
+        except Exception as error:
+            if not self._failed:
+                log_event(self._row.sender, "view_failed", port=self._row.port, error=repr(error))
+            self._failed = True
+
+    def _show(self, message: Message) -> None:
         view = self._view
         if not isinstance(message, view.kinds):
             return

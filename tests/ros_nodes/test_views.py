@@ -78,3 +78,17 @@ def test_messages_of_other_kinds_make_no_view(clock) -> None:
     ViewPublisher(STREAM, publisher).show("something else")
 
     assert publisher.sent == []
+
+
+def test_a_view_that_cannot_be_made_hinders_nobody_and_is_logged_once(clock, monkeypatch, capsys) -> None:
+    def broken(message):
+        raise ValueError("no such picture")
+
+    monkeypatch.setitem(views.MAKERS, "speed", View((WheelSpeed,), broken))
+    view = ViewPublisher(STREAM, Publisher())
+
+    for step in range(3):
+        clock[0] += 1_000_000_000
+        view.show(WheelSpeed(step, 1.0))
+
+    assert capsys.readouterr().err.count("view_failed") == 1

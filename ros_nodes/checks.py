@@ -1,0 +1,223 @@
+"""What a process has to say about its own state: one check an aspect, each that is not well with what to do about it.
+
+Read off what the process publishes, so that nothing can be reported that others do not see, too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from onboard_vla.core.cameras import CAMERAS
+from onboard_vla.core.clock import seconds
+from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
+from onboard_vla.core.safe_trajectory import SHADOW, Engagement, Mode, SafeTrajectory, Takeover
+from onboard_vla.core.verdict import Reason, Verdict
+
+HEARTBEAT_LATE_S = 0.25
+"""Five periods at 20 Hz."""
+VERDICT_LATE_S = 1.0
+"""Ten periods at 10 Hz: the supervisor has acted on it long before."""
+
+
+class Level(IntEnum):
+    """Levels of diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """One aspect. `message`: what is found; where that is not well, also what to do."""
+
+    name: str
+    level: Level
+    message: str
+    values: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """The supervisor's reasons by the beginnings of their codes, and what to do about them."""
+
+    name: str
+    beginnings: tuple[str, ...]
+    remedy: str
+
+
+ASPECTS = (
+    Aspect("ego state", ("EGO_", "MOTION_"), "look at rate, stamps and plausibility of odometry and acceleration"),
+    Aspect("speed sources", ("WHEEL_", "SPEED_"), "hold wheel speed and odometry's speed against each other"),
+    Aspect("objects", ("OBJECTS_", "NO_PERCEPTION"), "look at the object list's rate and stamps, and its tracker"),
+    Aspect("lanes", ("LANES_", "LANE_"), "look at the lane observation's rate and stamps, and where it lies"),
+    Aspect("route", ("ROUTE_",), "send a route that passes by the vehicle"),
+    Aspect("camera guard", ("CAMERA_GUARD_",), "look at the camera guard's log and whether its process runs"),
+    Aspect("cameras", ("CAMERA_",), "look at the named camera: cable, driver, lens, exposure"),
+    Aspect("planner", ("PLANNER_", "PLANS_"), "look at the planner's log and its diagnostics"),
+    Aspect(
+        "operational domain", ("ODD_",), "drive inside of the declared domain, or send the conditions once a second"
+    ),
+    Aspect("clocks", ("CLOCK_", "STAMP_", "SKEWED"), "look at time synchronisation of sensors and this machine"),
+    Aspect("own rate", ("TICK_",), "give the supervisor SCHED_FIFO, or this machine less to do"),
+    Aspect("thresholds", ("THRESHOLD",), "give a thresholds file that was calibrated for this bundle"),
+    Aspect("actuators", ("ACTUATOR_",), "hold what the vehicle did against what it was told"),
+    Aspect(
+        "supervisor",
+        ("INTERNAL_", "SELF_TEST", "SUPERVISOR_", "DUPLICATE_", "FALLBACK_TOO"),
+        "read the supervisor's log; a latched vehicle needs ~/rearm at standstill",
+    ),
+)
+PLAN_ASPECT = Aspect("plan checks", ("",), "read the reasons: the newest plans do not pass these guards")
+"""Whatever no other aspect owns is a guard's word on a plan."""
+
+
+def aspect_of(reason: Reason) -> Aspect:
+    """Whose reason it is."""
+    if reason.detail.partition(":")[0] in CAMERAS:
+        return next(aspect for aspect in ASPECTS if aspect.name == "cameras")
+    return next((a for a in ASPECTS if reason.code.startswith(a.beginnings)), PLAN_ASPECT)
+
+
+class SupervisorChecks:
+    """The mode, and every aspect that a reason may come from."""
+
+    def __init__(self) -> None:
+        self._newest: SafeTrajectory | None = None
+
+    def observe(self, message: object) -> None:
+        """Keep the newest."""
+        if isinstance(message, SafeTrajectory):
+            self._newest = message
+
+    def checks(self) -> list[Check]:
+        """An aspect without reasons is well; the others are as bad as the mode that they stand under."""
+        newest = self._newest
+        if newest is None:
+            return [Check("mode", Level.STALE, "no trajectory was published yet")]
+        level = mode_level(newest.mode)
+        reasons: dict[str, list[Reason]] = {}
+        for reason in newest.reasons:
+            reasons.setdefault(aspect_of(reason).name, []).append(reason)
+        found = [_mode_check(newest)]
+        for aspect in (*ASPECTS, PLAN_ASPECT):
+            if aspect.name not in reasons:
+                found.append(Check(aspect.name, Level.OK, "well"))
+                continue
+            codes = ", ".join(dict.fromkeys(reason.code for reason in reasons[aspect.name]))
+            values = tuple(
+                (r.code, f"{r.measured:g} (limit {r.limit:g}) {r.detail}".strip()) for r in reasons[aspect.name]
+            )
+            found.append(Check(aspect.name, max(level, Level.WARN), f"{codes}: {aspect.remedy}", values))
+        return found
+
+
+def mode_level(mode: Mode) -> Level:
+    """How bad it is to drive in this mode."""
+    if mode is Mode.NOMINAL:
+        return Level.OK
+    return Level.WARN if mode <= Mode.FALLBACK else Level.ERROR
+
+
+def _mode_check(newest: SafeTrajectory) -> Check:
+    message = f"{newest.engagement.value}, {newest.mode.name}, {newest.source}"
+    level = mode_level(newest.mode)
+    if newest.source == SHADOW:
+        level, message = Level.OK, f"only watches; would be in {newest.mode.name}"
+    elif newest.engagement is Engagement.LATCHED:
+        message += ": re-arm at standstill, once what asked for the stop is gone"
+    elif newest.takeover is not Takeover.NONE:
+        message += f": the driver is asked to take over ({newest.takeover.name})"
+    elif newest.engagement is Engagement.STANDBY and level is not Level.OK:
+        level, message = Level.WARN, message + ": engaging would be refused or would begin there; see the other checks"
+    refusals = tuple((f"refused: {r.code}", r.detail) for r in newest.refusals)
+    return Check("mode", level, message, (*refusals, ("config_hash", newest.config_hash)))
+
+
+class PlannerChecks:
+    """The worker behind the heartbeats, and what it makes."""
+
+    def __init__(self) -> None:
+        self._beat: Heartbeat | None = None
+        self._beat_ns = 0
+        self._result: Plan | PlanRejection | None = None
+
+    def observe(self, message: object) -> None:
+        """Keep the newest of each."""
+        if isinstance(message, Heartbeat):
+            self._beat, self._beat_ns = message, time.monotonic_ns()
+        elif isinstance(message, (Plan, PlanRejection)):
+            self._result = message
+
+    def checks(self) -> list[Check]:
+        """Silence here means that the worker is in one pass for too long: then heartbeats are held back."""
+        return [_worker_check(self._beat, self._beat_ns), self._plan_check()]
+
+    def _plan_check(self) -> Check:
+        result = self._result
+        if result is None:
+            return Check("plan", Level.WARN, "no plan yet: look at pictures, ego state and route")
+        if isinstance(result, PlanRejection):
+            message = f"rejected: {result.code}: {result.detail}: look at the planner's inputs and bundle"
+            return Check("plan", Level.WARN, message, (("plan_id", str(result.plan_id)),))
+        stages = tuple((f"{stage}_ms", f"{ms:.1f}") for stage, ms in result.stage_ms.items())
+        return Check("plan", Level.OK, f"plan {result.plan_id}, {result.depth}", stages)
+
+
+def _worker_check(beat: Heartbeat | None, beat_ns: int) -> Check:
+    if beat is None:
+        return Check("worker", Level.STALE, "no heartbeat yet: the engines are being loaded, or nothing is configured")
+    silent_s = seconds(time.monotonic_ns() - beat_ns)
+    values = (("work_started", str(beat.work_started)), ("work_done", str(beat.work_done)), ("detail", beat.detail))
+    if silent_s > HEARTBEAT_LATE_S:
+        message = f"no heartbeat for {silent_s:.1f} s: one pass does not end; the process ends itself if it goes on"
+        return Check("worker", Level.ERROR, message, values)
+    if not beat.ready:
+        return Check("worker", Level.WARN, f"not ready: {beat.detail}", values)
+    return Check("worker", Level.OK, beat.detail, values)
+
+
+class CameraGuardChecks:
+    """One check a camera."""
+
+    def __init__(self) -> None:
+        self._verdicts: dict[str, tuple[Verdict, int]] = {}
+
+    def observe(self, message: object) -> None:
+        """Keep the newest of each camera."""
+        if isinstance(message, Verdict):
+            self._verdicts[message.camera] = message, time.monotonic_ns()
+
+    def checks(self) -> list[Check]:
+        """What the guard thinks of each camera's newest picture."""
+        return [self._camera_check(camera) for camera in CAMERAS]
+
+    def _camera_check(self, camera: str) -> Check:
+        name = f"camera {camera}"
+        if camera not in self._verdicts:
+            return Check(name, Level.STALE, "no picture yet: look at its driver, remapping and quality of service")
+        verdict, received_ns = self._verdicts[camera]
+        silent_s = seconds(time.monotonic_ns() - received_ns)
+        if silent_s > VERDICT_LATE_S:
+            return Check(name, Level.ERROR, f"no picture for {silent_s:.1f} s: look at its cable and driver")
+        values = tuple((r.code, f"{r.measured:g} (limit {r.limit:g}) {r.detail}") for r in verdict.reasons)
+        codes = ", ".join(reason.code for reason in verdict.reasons)
+        if not verdict.usable:
+            return Check(name, Level.ERROR, f"{codes}: look at its lens, exposure and driver", values)
+        if verdict.reasons:
+            return Check(name, Level.WARN, f"usable, {codes}: look at its lens and exposure", values)
+        return Check(name, Level.OK, "usable", values)
+
+
+Observer = SupervisorChecks | PlannerChecks | CameraGuardChecks
+OBSERVERS: dict[str, Callable[[], Observer]] = {
+    SUPERVISOR: SupervisorChecks,
+    PLANNER: PlannerChecks,
+    CAMERA_GUARD: CameraGuardChecks,
+}
+"""Who reads off the checks of which process."""

@@ -1,0 +1,81 @@
+"""/diagnostics of real nodes, and DDS's own word on the link between planner and supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+
+from .nodes import STAND_IN, SUPERVISOR
+
+pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(120)]
+OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
+
+
+@pytest.fixture
+def newest(client) -> dict[str, DiagnosticStatus]:
+    """The newest entry of each name."""
+    entries: dict[str, DiagnosticStatus] = {}
+
+    def keep(array: DiagnosticArray) -> None:
+        assert array.header.stamp.sec > 0
+        entries.update({status.name: status for status in array.status})
+
+    client.node.create_subscription(DiagnosticArray, "/diagnostics", keep, 10)
+    return entries
+
+
+def level(newest, name: str):
+    return newest[name].level if name in newest else None
+
+
+def test_planner_reports_its_lifecycle_and_what_it_waits_for(start, client, newest) -> None:
+    start(STAND_IN, autostart=False)
+    client.until(lambda: level(newest, "vla_planner: lifecycle") == WARN, "entry of the lifecycle")
+    assert newest["vla_planner: lifecycle"].message.startswith("unconfigured: ")
+
+    for number in (1, 3):
+        client.call(ChangeState, "vla_planner/change_state", ChangeState.Request(transition=Transition(id=number)))
+
+    client.until(lambda: level(newest, "vla_planner: worker") == OK, "entry of the worker")
+    assert level(newest, "vla_planner: lifecycle") == OK
+    assert newest["vla_planner: plan"].message == "no plan yet: look at pictures, ego state and route"
+    assert {status.hardware_id for status in newest.values()} == {"onboard_vla"}
+
+
+def test_a_node_that_cannot_be_configured_says_why_and_what_to_do(start, client, newest) -> None:
+    start(STAND_IN, broken=True)
+
+    client.until(lambda: level(newest, "vla_planner: lifecycle") == ERROR, "entry of the lifecycle")
+
+    message = newest["vla_planner: lifecycle"].message
+    assert "was asked to be broken: mend that, then configure again" in message
+
+
+def test_dds_notices_a_planner_that_stands_still_and_one_that_comes_back(start, client, newest) -> None:
+    name = "safety_supervisor: link wire/planner_heartbeat"
+    start(SUPERVISOR)
+    client.until(lambda: level(newest, name) == STALE, "link that nobody uses yet")
+    planner = start(STAND_IN)
+    client.until(lambda: level(newest, name) == OK, "heartbeats")
+    assert level(newest, "safety_supervisor: planner") == OK
+    assert level(newest, "safety_supervisor: ego state") == ERROR
+    assert newest["safety_supervisor: ego state"].message.startswith("EGO_MISSING: look at ")
+
+    os.kill(planner.process.pid, signal.SIGSTOP)
+    try:
+        client.until(lambda: level(newest, name) == ERROR, "liveliness lost")
+        client.until(lambda: level(newest, "safety_supervisor: planner") == ERROR, "the supervisor's own word")
+        values = {pair.key: pair.value for pair in newest[name].values}
+        assert int(values["deadlines_missed"]) >= 1
+        assert values["liveliness_lost"] == "1"
+    finally:
+        os.kill(planner.process.pid, signal.SIGCONT)
+    client.until(lambda: level(newest, name) == OK, "heartbeats again")
