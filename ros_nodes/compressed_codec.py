@@ -12,7 +12,6 @@ from std_msgs.msg import Header
 from onboard_vla.core.cameras import JPEG, CameraFrame, CompressedFrame
 from onboard_vla.core.errors import WireError
 from onboard_vla.ros_nodes.stamps import from_time, to_time
-from onboard_vla.runtime.jpeg import encode_frame
 
 FORMAT = "rgb8; jpeg compressed bgr8"
 """As image_transport writes it: what the picture was, and what is inside the file."""
@@ -27,6 +26,9 @@ class CompressedImageCodec:
 
     def pack(self, message: CameraFrame | CompressedFrame) -> dict[str, Any]:
         """A JPEG file in the camera's optical frame (REP-103); a raw picture is compressed."""
+        # Who only receives needs no JPEG library here.
+        from onboard_vla.runtime.jpeg import encode_frame
+
         frame = encode_frame(message) if isinstance(message, CameraFrame) else message
         data = array("B")
         data.frombytes(np.ascontiguousarray(frame.data).data.cast("B"))
