@@ -41,8 +41,7 @@ def time_to_collision_accelerated_s(
     gap, v, a, lead_v, lead_a = (np.asarray(row, np.float64) for row in rows)
     stands, lead_stands = _time_to_stand(v, a), _time_to_stand(lead_v, lead_a)
     first, last = np.minimum(stands, lead_stands), np.maximum(stands, lead_stands)
-    found = np.where(gap <= 0.0, 0.0, np.inf)
-    begin = np.zeros_like(gap)
+    found, begin = np.full_like(gap, np.inf), np.zeros_like(gap)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         for end in (first, last, np.full_like(gap, np.inf)):
             own_s, own_v, own_a = _state_at(v, a, stands, begin)
@@ -70,8 +69,7 @@ def required_deceleration_mps2(
     gap, v, lead_v, lead_a = (np.asarray(row, np.float64) for row in rows)
     closing = v - lead_v
     with np.errstate(divide="ignore", invalid="ignore"):
-        touch_s = np.where(closing > 0.0, 2 * gap / closing, np.inf)
-        moving = (closing > 0.0) & ((lead_a >= 0.0) | (touch_s <= _time_to_stand(lead_v, lead_a)))
+        moving = (closing > 0.0) & ((lead_a >= 0.0) | (2 * gap / closing <= _time_to_stand(lead_v, lead_a)))
         while_moving = closing**2 / (2 * gap) - lead_a
         lead_stop = np.where(lead_a < 0.0, lead_v**2 / (-2 * lead_a), np.inf)
         at_stand = v**2 / (2 * (gap + lead_stop))

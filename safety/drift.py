@@ -81,6 +81,7 @@ class DriftMonitor:
         self._random = np.random.default_rng(seed)
         self._block: int | None = None
         self._scores: list[float] = []
+        # Shares of the three bets, of a capital whose logarithm is kept apart.
         self._capital = np.full(len(BETS), 1.0 / len(BETS))
         self._log_capital = 0.0
         self._least = 0.0
@@ -105,7 +106,7 @@ class DriftMonitor:
         above = count - int(np.searchsorted(self._reference, value, side="right"))
         equal = count - above - int(np.searchsorted(self._reference, value, side="left"))
         p = (above + self._random.random() * (equal + 1)) / (count + 1)
-        mixed = (1.0 - JUMP) * self._capital + JUMP * self._capital.sum() / len(BETS)
+        mixed = (1.0 - JUMP) * self._capital + JUMP / len(BETS)
         mixed *= 1.0 + BETS * (p - 0.5)
         total = float(mixed.sum())
         self._capital = mixed / total

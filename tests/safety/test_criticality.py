@@ -165,3 +165,49 @@ def test_no_object_ahead_is_an_infinite_gap():
     assert time_to_collision_accelerated_s(np.inf, 10.0, 1.0, 0.0, 0.0) == np.inf
     assert required_deceleration_mps2(np.inf, 10.0, 0.0, -8.0) == 0.0
     assert time_to_brake_s(np.inf, 10.0, 0.0, BRAKE, JERK, DELAY) == np.inf
+
+
+class TestEdges:
+    """Where a condition changes: at it, and a little to either side."""
+
+    def test_half_a_metre_is_no_contact_and_half_a_metre_a_second_is_no_standstill(self):
+        assert time_to_collision_s(0.5, 10.0, 0.0) == 0.05
+        assert time_to_collision_accelerated_s(0.5, 10.0, 0.0, 0.0, 0.0) == 0.05
+        assert time_headway_s(0.5, 10.0) == 0.05
+        assert time_headway_s(20.0, 0.5) == 40.0
+        assert time_to_brake_s(0.5, 0.5, 0.0, 6.0, 12.0, 0.25) == pytest.approx(
+            0.5 / 0.5 - 0.25 - (1 / 12) ** 0.5 * 2 / 3
+        )
+        assert times_in_zone_s(10.0, 20.0, 0.5) == (20.0, 40.0)
+
+    def test_contact_is_contact_at_any_speed(self):
+        for gap in (0.0, -1.0):
+            assert time_to_collision_s(gap, 0.0, 5.0) == 0.0
+            assert time_to_collision_accelerated_s(gap, 5.0, 0.0, 10.0, -3.0) == 0.0
+            assert time_headway_s(gap, 0.0) == 0.0
+            assert required_deceleration_mps2(gap, 0.0, 5.0, 0.0) == np.inf
+            assert time_to_brake_s(gap, 10.0, 5.0, BRAKE, JERK, DELAY) == -np.inf
+            assert time_to_brake_s(gap, 5.0, 10.0, BRAKE, JERK, DELAY) == -np.inf
+
+    def test_who_only_just_touches_a_moving_lead_touches_it(self):
+        """10 m - 10 t + 2.5 t^2 has its double zero at 2 s, when both drive 10 m/s."""
+        assert time_to_collision_accelerated_s(10.0, 20.0, -5.0, 10.0, 0.0) == 2.0
+        assert time_to_collision_accelerated_s(10.01, 20.0, -5.0, 10.0, 0.0) == np.inf
+
+    def test_two_who_stand_need_no_braking(self):
+        assert required_deceleration_mps2(10.0, 0.0, 0.0, 0.0) == 0.0
+        assert required_deceleration_mps2(10.0, 0.0, 0.0, -3.0) == 0.0
+
+    def test_who_stands_at_the_line_of_a_zone_has_entered_it_and_half_a_metre_before_it_never_will(self):
+        assert times_in_zone_s(0.0, 5.0, 0.0) == (-np.inf, np.inf)
+        assert times_in_zone_s(-5.0, 0.0, 0.0) == (-np.inf, -np.inf)
+        assert times_in_zone_s(0.5, 5.0, 0.0) == (np.inf, np.inf)
+
+    @pytest.mark.parametrize("other", ["before", "inside", "beyond"])
+    @pytest.mark.parametrize("one", ["before", "beyond"])
+    def test_who_stands_before_a_zone_or_beyond_it_meets_nobody(self, one, other):
+        where = {"before": (np.inf, np.inf), "inside": (-np.inf, np.inf), "beyond": (-np.inf, -np.inf)}
+        assert post_encroachment_time_s(*where[one], *where[other]) == np.inf
+        assert post_encroachment_time_s(*where[other], *where[one]) == np.inf
+        assert post_encroachment_time_s(*where[one], 2.0, 3.0) == np.inf
+        assert post_encroachment_time_s(2.0, 3.0, *where[one]) == np.inf
