@@ -15,6 +15,7 @@ from onboard_vla.calibration.provisional import provisional_thresholds
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.safety.config import SIMULATION_PROFILE, FallbackSettings, LadderSettings, SupervisorConfig
 from onboard_vla.safety.friction import for_friction
 from onboard_vla.safety.operating_domain import OperationalDesignDomain
@@ -67,12 +68,16 @@ class Outcome:
         return not self.references or any(result.avoids for result in self.references.values())
 
 
-def make_driver(cell: Cell) -> Supervisor:
-    """The supervisor as a cell needs it: without thresholds where L2 is forced, because nobody plans."""
+def make_driver(cell: Cell, thresholds: Thresholds | None = None) -> Supervisor:
+    """The supervisor as a cell needs it: without thresholds where L2 is forced, because nobody plans.
+
+    `thresholds`: instead of the provisional ones, where somebody plans.
+    """
     fallback = FallbackSettings(speed_cap_mps=SPEED_CAP_MPS)
     if cell.friction is not None and cell.friction_known:
         fallback = for_friction(fallback, cell.friction)
-    thresholds = None if cell.planner_dies_s is None else provisional_thresholds(CORE_HASH, "none")
+    if thresholds is None and cell.planner_dies_s is not None:
+        thresholds = provisional_thresholds(CORE_HASH, "none")
     longest = NO_LIMIT_S if cell.stop_at_s is None else cell.stop_at_s
     ladder = LadderSettings(fallback_max_s=longest)
     config = SupervisorConfig(

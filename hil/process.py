@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -81,7 +82,8 @@ def run(role: Role, arguments: Sequence[str] | None = None) -> int:
     stopped = host.stop()
     if failure is not None:
         log_event(role.name, "failed", reason=failure)
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     if not stopped:
         # A thread is stuck inside a library; only this ends the process now.
         os._exit(EXIT_FAILURE if failure else 0)

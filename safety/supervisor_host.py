@@ -15,9 +15,10 @@ from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
-from onboard_vla.core.refusals import log_event
+from onboard_vla.core.refusals import LOG, log_event
 from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.thresholds import Thresholds
+from onboard_vla.core.verdict import Reason
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_file import CONFIG_OPTION, Compose, given_config
@@ -53,7 +54,7 @@ class SupervisorHost:
         self, supervisor: SupervisorLike, realtime_priority: int = 0, marker: DrivingMarker | None = None
     ) -> None:
         self._supervisor, self._priority, self._marker = supervisor, realtime_priority, marker
-        self._marker_failed = False
+        self._marker_error = ""
         self._publish: Publish | None = None
         self._clock: Clock = system_now
         self.refused = 0
@@ -91,15 +92,27 @@ class SupervisorHost:
         if self._publish is None:
             return
         message = self._supervisor.tick(self._clock())
+        if LOG.failed or self._marker_error:
+            message = dataclasses.replace(message, reasons=(*message.reasons, *self._unwritten()))
         self._publish(message)
         if self._marker is None:
             return
         try:
             self._marker.note(message.engagement)
+            self._marker_error = ""
         except OSError as error:
-            if not self._marker_failed:
+            if not self._marker_error:
                 log_event(SUPERVISOR, "marker_failed", error=str(error))
-            self._marker_failed = True
+            self._marker_error = str(error)
+
+    def _unwritten(self) -> list[Reason]:
+        """What could not be written, for whoever reads the published reasons; it asks for no other mode."""
+        found = []
+        if LOG.failed:
+            found.append(Reason("LOG_FAILED", float(LOG.failed), 0.0, f"lines not written: {LOG.error}"))
+        if self._marker_error:
+            found.append(Reason("MARKER_FAILED", 1.0, 0.0, f"a restart would not know: {self._marker_error}"))
+        return found
 
 
 def supervisor_role(compose: Compose) -> Role:

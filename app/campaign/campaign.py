@@ -22,6 +22,7 @@ from onboard_vla.app.campaign.real import RealJob, real_jobs, run_real
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.recovery import RecoveryResult, recovery_jobs
 from onboard_vla.app.campaign.runner import AnyJob, GoldenJob, ResultStore, run_jobs
+from onboard_vla.app.campaign.slow_drift import DriftResult, drift_jobs
 from onboard_vla.app.campaign.soak import as_document, parse_duration, soak, soak_figures
 from onboard_vla.app.campaign.startup import start_ups
 from onboard_vla.app.campaign.table import CASES
@@ -30,7 +31,7 @@ from onboard_vla.core.errors import ConfigurationError
 QUICK_GOLDEN_SEEDS, ALL_GOLDEN_SEEDS = 1, 20
 QUICK_GOLDEN_S, ALL_GOLDEN_S = 15.0, 60.0
 QUICK_REAL_EACH, ALL_REAL_EACH = 1, 17
-"""Injections of each of the six ways on real processes: 6, and 102."""
+"""Injections of each of the seven ways on real processes: 7, and 119."""
 SPEED_OVER_S = 60.0
 """The time left is estimated from what was done in this time."""
 
@@ -122,16 +123,17 @@ def report(request: CampaignRequest, store: ResultStore, missing: int, console: 
     real = sorted((r for r in store.results.values() if isinstance(r, RealResult)), key=lambda r: r.key)
     cells = [r for r in store.results.values() if isinstance(r, CellResult)]
     recoveries = sorted((r for r in store.results.values() if isinstance(r, RecoveryResult)), key=lambda r: r.key)
+    drifts = sorted((r for r in store.results.values() if isinstance(r, DriftResult)), key=lambda r: r.key)
     start_up = start_ups() if not request.faults or "F25" in request.faults else []
     figures = figures_of(golden) if golden else None
-    verdict = verdict_of(results, figures, real, missing, family_rows(cells), start_up, recoveries)
+    verdict = verdict_of(results, figures, real, missing, family_rows(cells), start_up, recoveries, drifts)
     asked = {
         "campaign": "all" if request.everything else "quick",
         "faults": ", ".join(request.faults) or "all",
         "shard": f"{request.shard[0]} of {request.shard[1]}",
         "jobs missing": missing,
     }
-    content = document(results, golden, figures, real, verdict, asked, cells, start_up, recoveries)
+    content = document(results, golden, figures, real, verdict, asked, cells, start_up, recoveries, drifts)
     request.json_path.parent.mkdir(parents=True, exist_ok=True)
     request.json_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     html_path = request.json_path.with_suffix(".html")
@@ -183,12 +185,15 @@ def fault_list() -> Table:
 
 
 def _other_jobs(request: CampaignRequest) -> list[AnyJob]:
-    """Scenario cells (quick: a few of F21's; else every family's every cell), recoveries, golden drives."""
-    others = [*recovery_jobs(request.faults, quick=not request.everything), *_golden_jobs(request)]
+    """Scenario cells (quick: a few of F21's; else every family's every cell), drifts, recoveries, golden drives."""
+    quick = not request.everything
+    others = [*recovery_jobs(request.faults, quick=quick), *_golden_jobs(request)]
+    if not request.faults or "F28" in request.faults:
+        others = [*drift_jobs(quick=quick), *others]
     if request.faults and "F21" not in request.faults:
         return others
     families = () if request.everything and not request.faults else (CUT_IN_FAMILY,)
-    return [*cell_jobs(quick=not request.everything, families=families), *others]
+    return [*cell_jobs(quick=quick, families=families), *others]
 
 
 def _golden_jobs(request: CampaignRequest) -> list[AnyJob]:

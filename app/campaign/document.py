@@ -25,6 +25,7 @@ from onboard_vla.app.campaign.golden import GoldenDrive, GoldenFigures
 from onboard_vla.app.campaign.jobs import CONTROL, Result
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.recovery import RecoveryResult, RecoveryRow, recovery_rows
+from onboard_vla.app.campaign.slow_drift import DriftResult
 from onboard_vla.app.campaign.startup import StartUp
 from onboard_vla.app.report.provenance import machine_summary, versions
 from onboard_vla.world.source_commit import commit
@@ -43,6 +44,7 @@ def document(
     cells: Sequence[CellResult] = (),
     start_ups: Sequence[StartUp] = (),
     recoveries: Sequence[RecoveryResult] = (),
+    drifts: Sequence[DriftResult] = (),
 ) -> dict[str, Any]:
     """Everything, valid under `report.schema.json`.
 
@@ -51,7 +53,7 @@ def document(
     """
     on = [r for r in results if r.monitor == MONITOR_ON and r.fault != CONTROL]
     ran = {r.fault for r in results} | {r.fault for r in real} | ({"F21"} if cells else set())
-    ran |= {"F25"} if start_ups else set()
+    ran |= ({"F25"} if start_ups else set()) | ({"F28"} if drifts else set())
     content: dict[str, Any] = {
         "format": FORMAT,
         "outcome": verdict.outcome,
@@ -62,6 +64,7 @@ def document(
             "virtual_injections_monitor_off": sum(r.monitor == MONITOR_OFF and r.fault != CONTROL for r in results),
             "virtual_controls": sum(r.fault == CONTROL for r in results),
             "real_injections": len(real),
+            "drifts": len(drifts),
             "recoveries": len(recoveries),
             "golden_drives": len(golden),
             "scenario_cells": len(cells),
@@ -78,6 +81,7 @@ def document(
         "golden": None if golden_figures is None else dataclasses.asdict(golden_figures),
         "golden_drives": [dataclasses.asdict(drive) for drive in golden],
         "real": [dataclasses.asdict(result) for result in real],
+        "drifts": [dataclasses.asdict(result) for result in drifts],
         "recoveries": [dataclasses.asdict(result) for result in recoveries],
         "injections": [dataclasses.asdict(result) for result in results],
         "provenance": provenance(),

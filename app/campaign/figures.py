@@ -15,6 +15,7 @@ from onboard_vla.app.campaign.outcome import CRASH, FALSE_ALARM, GOOD, HANG, LAT
 from onboard_vla.app.campaign.pairs import pair_case, pairs
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.recovery import GOOD_RECOVERIES, NO_EFFECT, RecoveryResult
+from onboard_vla.app.campaign.slow_drift import DriftResult
 from onboard_vla.app.campaign.startup import StartUp
 from onboard_vla.app.campaign.statistics import Times, clopper_pearson, times_of
 from onboard_vla.app.campaign.table import CASES
@@ -144,6 +145,7 @@ def verdict_of(
     families: Sequence[FamilyRow] = (),
     start_ups: Sequence[StartUp] = (),
     recoveries: Sequence[RecoveryResult] = (),
+    drifts: Sequence[DriftResult] = (),
 ) -> CampaignVerdict:
     """Fail on any harm, crash, hang, late reaction or return, alarm too many, hidden danger; else see what lacks."""
     rows = case_rows(results)
@@ -171,6 +173,8 @@ def verdict_of(
     reasons += [f"{row.title}: {row.missed} of {row.cells} cells, {row.first}" for row in families if row.missed]
     failed = [r for r in recoveries if r.outcome not in (*GOOD_RECOVERIES, NO_EFFECT)]
     reasons += [f"after {r.fault}/{r.variant} at {r.speed_mps:g} m/s: {r.outcome} {r.harm}".rstrip() for r in failed]
+    seen = {r.key: "no alarm" if r.alarm_s is None else f"alarm after {r.alarm_s:.0f} s" for r in drifts}
+    reasons += [f"F28/{r.variant}, seed {r.seed}: {seen[r.key]}, up to L{r.highest}" for r in drifts if not r.held]
     reasons += [f"F25/{start.variant}: {start.found}" for start in start_ups if not start.held]
     if reasons:
         return CampaignVerdict(FAIL, tuple(reasons))

@@ -47,6 +47,8 @@ def page(content: dict[str, Any]) -> str:
         "<p>The fault stays for 3 s, the road user ahead drives on. Faults that ask for L2 or less: the model drives "
         "again within 10 s, without an operator. Faults that ask for L3 or more: the stop is not left.</p>",
         _table([_recovery_row(row) for row in content["recovery"]], RECOVERY_COLUMNS),
+        "<h2>Slow drift (F28)</h2>",
+        _table([_drift_row(row) for row in content["drifts"]], DRIFT_COLUMNS),
         "<h2>Scenario families</h2>",
         "<p>Driven by the fallback alone, under the real supervisor. Unavoidable: no reference driver of UN R157 "
         "avoids contact with the same perception and actuators; such cells are counted, not left out.</p>",
@@ -81,6 +83,7 @@ FAMILY_COLUMNS = (
 )
 START_COLUMNS = ("what is wrong", "refused or at L2", "found")
 OUTCOME_COLUMNS = ("fault", "variant", "class", "asked", "n", *OUTCOMES, "missed, 95 % bounds", "met by")
+DRIFT_COLUMNS = ("the spread grows by", "seed", "asked", "alarm", "highest mode", "held")
 RECOVERY_COLUMNS = ("fault", "variant", "asked", "n", "outcome", "back in L1 or L0 after p50 / max, s")
 TIME_COLUMNS = ("fault", "variant", "n", "FDTI p50/p95/max", "FRTI p50/p95/max", "FHTI p50/p95/max", "limit")
 
@@ -126,6 +129,16 @@ def _recovery_row(row: dict[str, Any]) -> list[str]:
     outcomes = ", ".join(f"{count} {word}" for word, count in row["outcomes"].items())
     asked = "stays stopped" if row["stops"] else "returns"
     return [row["fault"], row["variant"], asked, str(row["episodes"]), outcomes, words]
+
+
+def _drift_row(row: dict[str, Any]) -> list[str]:
+    alarm = "none" if row["alarm_s"] is None else f"{row['alarm_s']:.0f} s"
+    limit = "no alarm" if row["limit_s"] is None else f"alarm within {row['limit_s']:.0f} s"
+    return [row["variant"], str(row["seed"]), f"{limit}, L1 at most", alarm, f"L{row['highest']}", _held(row)]
+
+
+def _held(row: dict[str, Any]) -> str:
+    return "yes" if row["held"] else "NO"
 
 
 def _family_row(row: dict[str, Any]) -> list[str]:

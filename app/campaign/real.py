@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import signal
 import tempfile
 import time
@@ -15,12 +16,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from onboard_vla.app.campaign.outcome import HANDLED, HANG, LATE
+from onboard_vla.app.campaign.outcome import FALSE_ALARM, HANDLED, HANG, LATE
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.straight_road.graph import Graph
 from onboard_vla.app.straight_road.lateness import STARVED_S, LatenessWatch
 from onboard_vla.core.clock import Now, system_now
-from onboard_vla.core.process_graph import PLANNER, SUPERVISOR
+from onboard_vla.core.process_graph import PLANNER, PROCESSES, SUPERVISOR
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
 from onboard_vla.world.vehicle_gate import VehicleGate
 
@@ -39,6 +40,8 @@ class RealCase:
     """One way of injecting a fault into a running process.
 
     `signals`: (ms after the first, signal). `mode`, `limit_ms`: first mode asked for; None: the gate must stop.
+    `disk_full`: instead of signals, no process can write another byte to a file, while it is given cause to log; asked
+    is then that no mode above `mode` is reached, no process ends, and `names` is published within the limit.
     """
 
     fault: str
@@ -47,6 +50,8 @@ class RealCase:
     signals: tuple[tuple[int, signal.Signals], ...]
     mode: Mode | None
     limit_ms: float
+    disk_full: bool = False
+    names: str = ""
 
     @property
     def key(self) -> str:
@@ -70,9 +75,12 @@ REAL_CASES: tuple[RealCase, ...] = (
         500.0,
     ),
     RealCase("F23", "SIGKILL to the supervisor", SUPERVISOR, ((0, signal.SIGKILL),), None, GATE_MS),
+    RealCase("F26", "no room for any log", SUPERVISOR, (), Mode.REDUCED, 100.0, disk_full=True, names="LOG_FAILED"),
 )
 """Limits: a heartbeat's period, its time-out, two ticks and the way (F13, F14); two ticks and the way (F22); the stop
-itself, two ticks and the way (F23)."""
+itself, two ticks and the way (F23); the way, two ticks and the way back (F26)."""
+GARBAGE_EVERY_MS = 100
+"""While the disk is full: what every process refuses, and says so in its log."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def real_jobs(each: int, transport: str, faults: Sequence[str] = ()) -> list[Rea
         RealJob(case, transport, number)
         for number in range(each)
         for case, spec in enumerate(REAL_CASES)
-        if not faults or spec.fault in faults
+        if (not faults or spec.fault in faults) and (transport == "zmq" or not spec.disk_full)
     ]
 
 
@@ -116,7 +124,7 @@ def inject(job: RealJob) -> RealResult:
         watch = LatenessWatch(Path(folder))
         try:
             (Path(folder) / "graph").mkdir(mode=0o700)
-            breakable = case.process == SUPERVISOR and case.signals[0][1] is signal.SIGUSR1
+            breakable = case.process == SUPERVISOR and case.signals[:1] == ((0, signal.SIGUSR1),)
             graph = Graph(job.transport, Path(folder) / "graph", breakable=breakable)
             try:
                 graph.road.engage()
@@ -137,6 +145,7 @@ class _Seen:
     times_ms: list[float]
     modes: list[int]
     engagements: list[str]
+    codes: list[tuple[str, ...]]
     stopped_ms: float | None = None
 
 
@@ -144,20 +153,24 @@ def _break(case: RealCase, job: RealJob, graph: Graph, watch: LatenessWatch) -> 
     graph.road.lateness_s = 0.0
     gate = VehicleGate()
     begin = _settle(graph, gate, (job.number * 7) % 10)
-    seen = _watch(graph, gate, _signals(case, graph), case)
+    seen = _watch(graph, gate, _fill_disk(graph) if case.disk_full else _signals(case, graph), case)
     lateness_ms = max(watch.since(begin.monotonic_ns), graph.road.lateness_s) * 1e3
     times = [0.0, *seen.times_ms]
     gap_ms = max((b - a for a, b in itertools.pairwise(times)), default=WATCHED_S * 1e3)
     handling = seen.stopped_ms
-    if case.mode is not None:
+    if case.disk_full:
+        handling = next((t for t, c in zip(seen.times_ms, seen.codes, strict=True) if case.names in c), None)
+    elif case.mode is not None:
         handling = next((t for t, m in zip(seen.times_ms, seen.modes, strict=True) if m >= case.mode), None)
     on_time = handling is not None and handling <= case.limit_ms
-    expected_gap = case.process == SUPERVISOR and case.signals[0][1] is not signal.SIGUSR1
+    expected_gap = case.process == SUPERVISOR and case.signals[:1] not in ((), ((0, signal.SIGUSR1),))
     outcome = HANDLED if on_time else LATE
+    if case.disk_full and (max(seen.modes, default=9) > int(case.mode or 0) or _ended(graph)):
+        outcome = FALSE_ALARM
     if gap_ms > GATE_MS and not expected_gap:
         outcome = HANG
     returned = None
-    detail = ""
+    detail = f"ended: {', '.join(_ended(graph))}" if case.disk_full and _ended(graph) else ""
     if case.mode is None:
         word = seen.engagements[-1] if len(seen.times_ms) and seen.times_ms[-1] > GATE_MS else "not heard again"
         returned = word == Engagement.LATCHED.value
@@ -193,8 +206,25 @@ def _signals(case: RealCase, graph: Graph) -> list[tuple[int, Callable[[], None]
     return [(after_ms, lambda number=number: os.kill(pid, number)) for after_ms, number in case.signals]  # type: ignore[misc]
 
 
+def _fill_disk(graph: Graph) -> list[tuple[int, Callable[[], None]]]:
+    """No process may make a file longer any more, as on a full disk (EFBIG for ENOSPC); all have cause to log."""
+
+    def fill() -> None:
+        for process in PROCESSES:
+            pid = graph.processes.pid(process)
+            assert pid is not None, f"{process} does not run"
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        graph.send_garbage()
+
+    return [(0, fill), *((k * GARBAGE_EVERY_MS, graph.send_garbage) for k in range(1, int(WATCHED_S * 10)))]
+
+
+def _ended(graph: Graph) -> list[str]:
+    return [process for process in PROCESSES if graph.processes.restarts(process)]
+
+
 def _watch(graph: Graph, gate: VehicleGate, signals: list[tuple[int, Callable[[], None]]], case: RealCase) -> _Seen:
-    seen = _Seen([], [], [])
+    seen = _Seen([], [], [], [])
     _, first = signals.pop(0)
     first()
     sent_ns = time.monotonic_ns()
@@ -209,6 +239,7 @@ def _watch(graph: Graph, gate: VehicleGate, signals: list[tuple[int, Callable[[]
                     seen.times_ms.append((received.monotonic_ns - sent_ns) / 1e6)
                     seen.modes.append(int(message.mode))
                     seen.engagements.append(message.engagement.value)
+                    seen.codes.append(tuple(reason.code for reason in message.reasons))
         if seen.stopped_ms is None and gate.silent(system_now()):
             seen.stopped_ms = (time.monotonic_ns() - sent_ns) / 1e6
         if case.mode is None and seen.stopped_ms is not None and seen.times_ms and seen.times_ms[-1] > GATE_MS:

@@ -15,6 +15,7 @@ from onboard_vla.app.campaign.golden import GoldenDrive, drive_golden, golden_of
 from onboard_vla.app.campaign.jobs import Job, Result, run_job
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.recovery import RecoveryJob, RecoveryResult, run_recovery
+from onboard_vla.app.campaign.slow_drift import DriftJob, DriftResult, run_drift
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.core.errors import ConfigurationError
 
@@ -36,8 +37,8 @@ class GoldenJob:
         return f"golden|{self.road}|{self.seed}"
 
 
-AnyJob = Job | GoldenJob | CellJob | RecoveryJob
-AnyResult = Result | GoldenDrive | RealResult | CellResult | RecoveryResult
+AnyJob = Job | GoldenJob | CellJob | RecoveryJob | DriftJob
+AnyResult = Result | GoldenDrive | RealResult | CellResult | RecoveryResult | DriftResult
 
 
 class ResultStore:
@@ -92,6 +93,8 @@ def run_any(job: AnyJob) -> AnyResult:
         return run_cell_job(job)
     if isinstance(job, RecoveryJob):
         return run_recovery(job)
+    if isinstance(job, DriftJob):
+        return run_drift(job)
     return run_job(job)
 
 
@@ -103,6 +106,8 @@ def _read(path: Path) -> Iterator[AnyResult]:
                 yield golden_of_line(content["golden"])
             elif "cell" in content:
                 yield CellResult.of_content(content["cell"])
+            elif "drift" in content:
+                yield DriftResult.of_content(content["drift"])
             elif "recovery" in content:
                 yield RecoveryResult.of_content(content["recovery"])
             elif "real" in content:

@@ -14,6 +14,7 @@ from onboard_vla.core.bundle_manifest import BundleManifest, computed_precision,
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, PROCESSES, SUPERVISOR
 from onboard_vla.core.thresholds import DELIVERED, SIGNALS, Threshold, Thresholds
 from onboard_vla.core.vehicle_link import VehicleLink
+from onboard_vla.core.wire import MAGIC
 
 ROOM = "onboard_vla.app.straight_road"
 
@@ -79,6 +80,13 @@ class Graph:
         else:
             words = ["--ros-args", *(word for key, value in options.items() for word in ("-p", f"{key}:={value}"))]
         return (sys.executable, *program, *words)
+
+    def send_garbage(self) -> None:
+        """Bytes that no process can read, in place of a vehicle's state; over ZeroMQ alone."""
+        from onboard_vla.hil.vehicle_link import ZmqVehicleLink
+
+        assert isinstance(self.link, ZmqVehicleLink)
+        self.link.publish_bytes("ego", MAGIC + b"this is no message")
 
     def _make_link(self) -> VehicleLink:
         if self.transport == "zmq":

@@ -25,7 +25,7 @@ from onboard_vla.core.process_graph import (
     topic_for,
 )
 from onboard_vla.core.readiness import topics_towards
-from onboard_vla.core.refusals import LOG_EVERY, Refusals
+from onboard_vla.core.refusals import LOG_EVERY, LogState, Refusals, log_event
 
 PERIOD = Option("period_s", float, 0.2, "seconds", 0.0, 5.0)
 NAME = Option("name", str, None, "a name")
@@ -122,6 +122,19 @@ def test_readiness_asks_for_what_the_vehicle_sends() -> None:
     ]
     with pytest.raises(EnvironmentLacksError, match="unknown process 'radio'"):
         topics_towards("radio")
+
+
+def test_a_log_that_cannot_be_written_ends_nothing_and_is_counted(monkeypatch) -> None:
+    class Full:
+        def write(self, text: str) -> None:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("onboard_vla.core.refusals.LOG", state := LogState())
+    monkeypatch.setattr("sys.stderr", Full())
+    log_event(SUPERVISOR, "x")
+    Refusals(SUPERVISOR).add("ego", WireError("no header"))
+    assert state.failed == 2
+    assert "No space left" in state.error
 
 
 def test_refusals_are_counted_and_rarely_logged(capsys) -> None:

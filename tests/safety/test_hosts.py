@@ -12,12 +12,15 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import BundleError, ConfigurationError, FrameError
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.realtime import request_realtime
+from onboard_vla.core.refusals import LogState
 from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 from onboard_vla.safety.camera_guard_host import CameraGuardHost, camera_guard_role
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
+from onboard_vla.safety.driving_marker import DrivingMarker
+from onboard_vla.safety.supervisor import Supervisor
 from onboard_vla.safety.supervisor_host import SupervisorHost, supervisor_role
 
 FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
@@ -171,3 +174,26 @@ def test_realtime_priority_zero_asks_for_nothing(monkeypatch) -> None:
     monkeypatch.setattr("os.sched_setscheduler", lambda *arguments: pytest.fail("asked"))
 
     assert request_realtime("camera_guard", 0) is False
+
+
+def test_what_cannot_be_written_to_a_full_disk_is_published_and_disturbs_nothing(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("onboard_vla.safety.supervisor_host.LOG", log := LogState())
+    folder = tmp_path / "run"
+    folder.mkdir()
+    sent: list[SafeTrajectory] = []
+    host = SupervisorHost(Supervisor(SupervisorConfig()), marker=DrivingMarker(folder / "driving"))
+    host.start(sent.append, system_now)
+    host.timers[0].tick()
+    before = sent[-1]
+    assert not {"LOG_FAILED", "MARKER_FAILED"} & {reason.code for reason in before.reasons}
+
+    log.failed, log.error = 3, "No space left on device"
+    host._marker._present = True  # as if it had driven: the marker is to go, and cannot
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *arguments, **named: (_ for _ in ()).throw(OSError(30, "ro")))
+    host.timers[0].tick()
+    host.timers[0].tick()
+    found = {reason.code: reason for reason in sent[-1].reasons}
+    assert (found["LOG_FAILED"].measured, found["LOG_FAILED"].limit) == (3.0, 0.0)
+    assert "No space left" in found["LOG_FAILED"].detail
+    assert found["MARKER_FAILED"].measured == 1.0
+    assert sent[-1].mode == before.mode

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -119,8 +120,12 @@ class Course:
 
     def drive(self) -> Run:
         """Run to the end, to contact, or until nothing can happen any more."""
+        return self.drive_while(lambda: True)
+
+    def drive_while(self, condition: Callable[[], bool]) -> Run:
+        """As `drive`, and no longer than a condition holds."""
         for tick in range(len(self._times)):
-            if not self._step(tick):
+            if not condition() or not self._step(tick):
                 break
         return self.run
 
