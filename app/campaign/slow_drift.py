@@ -12,22 +12,22 @@ import math
 import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.app.scenario_runs import Driver, make_driver
+from onboard_vla.app.scenario_runs import make_driver
 from onboard_vla.calibration.provisional import provisional_thresholds
 from onboard_vla.core.clock import Now, seconds
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.plan import Plan
 from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
-from onboard_vla.core.thresholds import DRIFT_BLOCKS_MIN, Thresholds
+from onboard_vla.core.thresholds import DRIFT_BLOCKS_MIN, SPREAD_REDUCE, Thresholds
 from onboard_vla.safety.drift import block_medians
 from onboard_vla.world.scenarios.cell import Cell, Requirement
 from onboard_vla.world.scenarios.lines import straight
-from onboard_vla.world.scenarios.loop import PLAN_TICKS, TICK_S, Course
+from onboard_vla.world.scenarios.loop import PLAN_TICKS, TICK_S, Course, Driver
 from onboard_vla.world.scenarios.planner import CORE_HASH
 
 SPEED_MPS = 3.0
@@ -120,7 +120,7 @@ def run_drift(job: DriftJob) -> DriftResult:
         planner_dies_s=math.inf,
     )
     supervisor = make_driver(cell, _thresholds())
-    driver = Doubting(supervisor, drift, zlib.crc32(job.key.encode()))
+    driver = Doubting(cast(Driver, supervisor), drift, zlib.crc32(job.key.encode()))
     course = Course(cell, driver, VehicleGeometry())
     course.drive_while(lambda: driver.alarm_s is None or driver.time_s < driver.alarm_s + AFTER_S)
     return judge_drift(job, drift, driver.alarm_s, driver.highest)
@@ -190,6 +190,5 @@ def _thresholds() -> Thresholds:
     """Provisional ones, with the blocks of a nominal drive as the drift's reference."""
     spread = nominal(28, 10.0 * DRIFT_BLOCKS_MIN)
     stamps = [round(k * 1e9 / PLANS_PER_S) for k in range(len(spread))]
-    return dataclasses.replace(
-        provisional_thresholds(CORE_HASH, "none"), drift_reference=block_medians(stamps, spread.tolist())
-    )  # fmt: skip
+    reference = {SPREAD_REDUCE: block_medians(stamps, spread.tolist())}
+    return dataclasses.replace(provisional_thresholds(CORE_HASH, "none"), drift_reference=reference)

@@ -24,6 +24,7 @@ from onboard_vla.app.campaign.slow_drift import (
     nominal,
     run_drift,
 )
+from onboard_vla.core.thresholds import SPREAD_REDUCE
 from onboard_vla.safety.drift import DriftMonitor
 
 JOB = DriftJob("x", 0)
@@ -59,7 +60,7 @@ def test_nominal_spread_has_the_declared_moments_and_correlation():
 def test_the_monitor_alone_sees_each_drift_within_its_limit(name):
     drift, limits = DRIFTS[name], []
     for seed in range(5):
-        monitor = DriftMonitor(slow_drift._thresholds().drift_reference)
+        monitor = DriftMonitor(slow_drift._thresholds().drift_reference[SPREAD_REDUCE])
         values = nominal(seed, drift.watched_s)
         for k, value in enumerate(values.tolist()):
             time_s = k / PLANS_PER_S
