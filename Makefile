@@ -13,6 +13,10 @@ ROS := $(shell $(PYTHON) -c 'import rclpy' 2>/dev/null || echo ,ros)
 # An oracle of the tests whose dependencies ask for protobuf 3; the module that is used needs none of them.
 COLLISION_ORACLE := "commonroad-drivability-checker; python_version < '3.14' and platform_machine == 'x86_64' and sys_platform == 'linux'"
 SYMLINKS := onboard_vla/core/__init__.py
+# The ament packages are built for two distributions, which cannot share an environment; tests talk across.
+JAZZY := $(VENV)-jazzy
+AMENT := $(wildcard ros_nodes/onboard_vla_*/* ros_nodes/onboard_vla_*/*/*)
+ROS_PACKAGES := $(VENV)/.messages-built $(JAZZY)/.workspace-built
 
 # One thread per process: the processes of the chain share few cores, and results do not depend on the count.
 export OMP_NUM_THREADS ?= 1
@@ -31,10 +35,10 @@ demo: $(VENV)/.demo-installed  ## Drive 60 s from six cameras to a safe trajecto
 	 echo "make: no ROS 2 for this Python and machine (wheels exist for x86-64, Python 3.10 to 3.13): the demo runs with --transport zmq"; fi; \
 	 exec $(BIN)/onboard-vla demo $$transport $(ARGS)
 
-test: lint typecheck  ## Lint, types, import contracts and tests (about 15 minutes on two cores, installation included)
+test: lint typecheck $(ROS_PACKAGES)  ## Lint, types, import contracts and tests (about 20 minutes on two cores, installation included)
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-test-all: lint typecheck  ## The same with the slow tests, the whole fault campaign and a soak (a day and more; resumable)
+test-all: lint typecheck $(ROS_PACKAGES)  ## The same with the slow tests, the whole fault campaign and a soak (a day and more; resumable)
 	$(BIN)/pytest $(ARGS)
 	$(BIN)/onboard-vla faults --all --shard $(SHARD) --resume out/faults --json out/faults.json
 	$(BIN)/onboard-vla faults --soak $(SOAK) --json out/soak.json
@@ -52,7 +56,7 @@ lint: $(VENV)/.test-installed
 typecheck: $(VENV)/.test-installed
 	$(BIN)/mypy
 
-unit: $(VENV)/.test-installed  ## Only the tests
+unit: $(VENV)/.test-installed $(ROS_PACKAGES)  ## Only the tests
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
 benchmark: $(VENV)/.test-installed  ## Timings of planner, kernels, transports, supervisor, camera guard and renderer
@@ -64,7 +68,7 @@ benchmark: $(VENV)/.test-installed  ## Timings of planner, kernels, transports, 
 	$(BIN)/python benchmarks/transport.py --json out/benchmark_transport.json
 
 clean:  ## Remove the environment, caches and outputs
-	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis onboard_vla.egg-info
+	rm -rf $(VENV) $(JAZZY) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis onboard_vla.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # What this machine must have, one line for each thing that it lacks.
@@ -91,3 +95,27 @@ $(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt | host
 	$(PIP) --no-build-isolation --editable '.[export,world,parity,dev$(ROS)]'
 	$(PIP) --no-deps --only-binary :all: $(COLLISION_ORACLE)
 	@touch $@ $(VENV)/.demo-installed
+
+# Only wheels are built with: a machine with a distribution has its own colcon, and the tests then use stubs.
+$(VENV)/.messages-built: $(VENV)/.test-installed tests/ros_nodes/kilted.txt tests/ros_nodes/build_packages.py $(AMENT)
+	@if $(BIN)/python -c 'import ros_wheels_bootstrapper' 2>/dev/null; then \
+	   echo "make: building onboard_vla_msgs with Kilted's wheels into $(VENV)"; \
+	   $(PIP) --requirement tests/ros_nodes/kilted.txt && $(BIN)/python tests/ros_nodes/build_packages.py messages $(VENV); \
+	 else echo "make: no ROS 2 wheels in $(VENV): onboard_vla_msgs is not built, its tests use stubs"; fi
+	@touch $@
+
+$(JAZZY)/.installed: $(VENV)/.test-installed tests/ros_nodes/jazzy.txt constraints.txt
+	@mkdir -p $(JAZZY)
+	@if $(BIN)/python -c 'import ros_wheels_bootstrapper' 2>/dev/null; then \
+	   echo "make: installing Jazzy's wheels into $(JAZZY)"; \
+	   $(PYTHON) -m venv $(JAZZY) && grep -v '^ros-' constraints.txt > $(JAZZY)/constraints.txt && \
+	   $(JAZZY)/bin/python -m pip --disable-pip-version-check --require-virtualenv install --quiet \
+	     --constraint $(JAZZY)/constraints.txt --requirement tests/ros_nodes/jazzy.txt; \
+	 else echo "make: no ROS 2 wheels in $(VENV): nothing is tested with Jazzy"; fi
+	@touch $@
+
+$(JAZZY)/.workspace-built: $(JAZZY)/.installed tests/ros_nodes/build_packages.py $(AMENT)
+	@if [ -x $(JAZZY)/bin/colcon ]; then \
+	   echo "make: building the ament packages with colcon and Jazzy's wheels below $(JAZZY)"; \
+	   $(BIN)/python tests/ros_nodes/build_packages.py colcon $(JAZZY); fi
+	@touch $@

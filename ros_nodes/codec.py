@@ -59,8 +59,7 @@ def codec_for(topic: Topic, form: Form = Form.OURS) -> Codec | None:
         # Imports onboard_vla_msgs, which not every machine has; who has not, has no row of this form.
         from onboard_vla.ros_nodes.typed_codec import TYPED_CODECS
 
-        make = TYPED_CODECS.get(topic.kind)
-        return None if make is None else make()
+        return TYPED_CODECS.get(topic.kind)
     from onboard_vla.ros_nodes.camera_info_codec import CameraInfoCodec
     from onboard_vla.ros_nodes.compressed_codec import CompressedImageCodec
     from onboard_vla.ros_nodes.ego_codec import EgoCodec

@@ -11,10 +11,9 @@ from std_msgs.msg import Header
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import WireError
+from onboard_vla.ros_nodes.frames import ODOMETRY_FRAME, VEHICLE_FRAME
 from onboard_vla.ros_nodes.stamps import from_quaternion, from_time, to_quaternion, to_time
 
-ODOMETRY_FRAME, VEHICLE_FRAME = "odom", "base_link"
-"""Frames by REP-105; base_link is the rear axle's centre on the ground."""
 ODOMETRY, ACCELERATION = "odometry", "acceleration"
 JOIN_LIMIT_NS = nanoseconds(0.1)
 """Largest distance between the two stamps: five periods at 50 Hz; beyond it the acceleration is unknown."""

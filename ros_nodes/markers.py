@@ -8,7 +8,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
-from onboard_vla.ros_nodes.ego_codec import ODOMETRY_FRAME
+from onboard_vla.ros_nodes.frames import ODOMETRY_FRAME
 from onboard_vla.ros_nodes.stamps import to_time
 
 COLOURS = {

@@ -18,7 +18,7 @@ from onboard_vla.core.errors import WireError
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.verdict import Reason
-from onboard_vla.ros_nodes.ego_codec import ODOMETRY_FRAME, VEHICLE_FRAME
+from onboard_vla.ros_nodes.frames import ODOMETRY_FRAME, VEHICLE_FRAME
 from onboard_vla.ros_nodes.stamps import from_duration, from_quaternion, from_time, to_duration, to_quaternion, to_time
 
 TRAJECTORY, STATE, PATH = "trajectory", "state", "path"

@@ -9,7 +9,7 @@ from std_msgs.msg import Header
 
 from onboard_vla.core.ego import WheelSpeed
 from onboard_vla.core.errors import WireError
-from onboard_vla.ros_nodes.ego_codec import VEHICLE_FRAME
+from onboard_vla.ros_nodes.frames import VEHICLE_FRAME
 from onboard_vla.ros_nodes.stamps import from_time, to_time
 
 

@@ -19,7 +19,17 @@ PACKAGE = Path(onboard_vla.__file__).parent
 STANDARD = frozenset(sys.stdlib_module_names)
 ROS_MESSAGES = frozenset(
     f"{name}_msgs"
-    for name in ("diagnostic", "geometry", "lifecycle", "nav", "sensor", "std", "trajectory", "visualization")
+    for name in (
+        "diagnostic",
+        "geometry",
+        "lifecycle",
+        "nav",
+        "onboard_vla",
+        "sensor",
+        "std",
+        "trajectory",
+        "visualization",
+    )
 ) | {"builtin_interfaces", "rcl_interfaces", "std_srvs"}
 TRAINING = frozenset({"torch", "transformers"})
 

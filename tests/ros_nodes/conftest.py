@@ -1,12 +1,23 @@
-"""Own DDS domains, nodes of two distributions, and a client."""
+"""Own DDS domains, nodes of two distributions, and a client; our messages for the tests of their codecs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
+from .message_stubs import standard_stubs, stub_package, texts_of
 from .nodes import Client, NodeProcess
+
+PACKAGE = Path(__file__).resolve().parents[2] / "ros_nodes" / "onboard_vla_msgs"
+ROOM = "onboard_vla.ros_nodes."
 
 
 @pytest.fixture
@@ -47,3 +58,51 @@ def start(domain_id: int, distribution: str, tmp_path) -> Iterator:
 def distribution() -> str:
     """Kilted, where a test does not say otherwise."""
     return "kilted"
+
+
+@dataclass(frozen=True)
+class Typed:
+    """Codecs and views over generated messages or stubs; `through_dds` serialises the former and reads them back."""
+
+    generated: bool
+    messages: ModuleType
+    codec: ModuleType
+    views: ModuleType
+    through_dds: Callable[[Any], Any]
+
+
+def _generated() -> Typed:
+    from rclpy.serialization import deserialize_message, serialize_message
+
+    return Typed(
+        True,
+        import_module("onboard_vla_msgs.msg"),
+        import_module(f"{ROOM}typed_codec"),
+        import_module(f"{ROOM}typed_views"),
+        lambda packed: deserialize_message(serialize_message(packed), type(packed)),
+    )
+
+
+@pytest.fixture(scope="session", params=["generated", "stubs"])
+def typed(request: pytest.FixtureRequest) -> Iterator[Typed]:
+    """Both kinds of classes. Stubs are taken out of the way again: other tests must not find them."""
+    if request.param == "generated":
+        if find_spec("rclpy") is None or find_spec("onboard_vla_msgs") is None:
+            pytest.skip("onboard_vla_msgs is not built in this environment: `make test` builds it from wheels")
+        yield _generated()
+        return
+    before = dict(sys.modules)
+    owners = ("onboard_vla_msgs", "builtin_interfaces", "geometry_msgs", "std_msgs", ROOM.rstrip("."))
+    for name in before:
+        if name.partition(".")[0] in owners or name.startswith(ROOM):
+            del sys.modules[name]
+    stubs = standard_stubs()
+    stub_package("onboard_vla_msgs", texts_of(PACKAGE), stubs)
+    sys.modules.update(stubs)
+    try:
+        codec, views = import_module(f"{ROOM}typed_codec"), import_module(f"{ROOM}typed_views")
+    finally:
+        for name in [name for name in sys.modules if name not in before or name in stubs]:
+            del sys.modules[name]
+        sys.modules.update(before)
+    yield Typed(False, stubs["onboard_vla_msgs.msg"], codec, views, lambda packed: packed)

@@ -14,9 +14,8 @@ import pytest
 import onboard_vla
 
 LIMIT_S = 30.0
-ROOT = Path(__file__).parents[2]
-JAZZY = Path(os.environ.get("JAZZY_VENV", ROOT / ".venv-jazzy")) / "bin" / "python"
-"""Made by `make test`: the wheels of two distributions do not fit into one environment."""
+JAZZY = Path(os.environ.get("JAZZY_VENV", f"{sys.prefix}-jazzy")) / "bin" / "python"
+"""Made by `make test` beside its own: the wheels of two distributions do not fit into one environment."""
 STAND_IN = ("-m", "onboard_vla.app.straight_road.stand_in_planner", "ros")
 SUPERVISOR = ("-m", "onboard_vla.ros_nodes.safety_supervisor")
 
