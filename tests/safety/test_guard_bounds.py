@@ -322,6 +322,11 @@ class TestArcsInStrictLimits:
         found = figures(check_jumps(placed(self.arcs(turn=turn)), self.STRICT))
         assert found == [("JUMP_HEADING", pytest.approx(0.6), 0.1)]
 
+    def test_a_long_chord_is_not_sideways_either(self):
+        found = [reason.code for reason in check_jumps(placed(self.arcs(chord=20.0)), self.STRICT)]
+        assert "JUMP_HEADING" in found
+        assert "JUMP_SIDEWAYS" not in found
+
     def test_forward_is_the_chord_itself(self):
         found = {r.code: (r.measured, r.detail) for r in check_jumps(placed(self.arcs(chord=5.625)), self.STRICT)}
         assert found["JUMP_SPEED_CHANGE"] == (pytest.approx(1.25), "at 0.5 s of the plan")
