@@ -32,8 +32,8 @@ SUITES: dict[str, tuple[str, ...]] = {
     "hazard_gate": ("test_hazard_gate.py",),
     "proposals": ("test_proposals.py",),
     "scoring": ("test_proposals.py",),
-    "lane_leads": ("test_proposals.py",),
-    "speed_caps": ("test_proposals.py",),
+    "lane_leads": ("test_lane_lead_figures.py", "test_proposals.py::TestLeads"),
+    "speed_caps": ("test_speed_caps.py",),
     "guards.structure": ("test_structure_guard.py", "test_guard_bounds.py"),
     "guards.worst": MOTION,
     "guards.kinematics": MOTION,
@@ -67,4 +67,4 @@ SUITES: dict[str, tuple[str, ...]] = {
     "criticality": ("test_criticality.py",),
     "message_types": ("test_message_types.py",),
 }
-"""Module below `onboard_vla.safety` -> files below `tests/safety`."""
+"""Module below `onboard_vla.safety` -> files below `tests/safety`, or single classes and tests of one."""
