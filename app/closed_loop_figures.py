@@ -11,6 +11,7 @@ import numpy as np
 from onboard_vla.app.closed_loop_record import PlanRecord, RunRecord
 from onboard_vla.app.demo_verdict import at_fault_collisions
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
+from onboard_vla.app.indicator_figures import IndicatorFigures
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.world.violations import COLLISION, OFF_ROAD, RED_LIGHT, STOPPED_WITHOUT_CAUSE
 
@@ -93,6 +94,7 @@ class RunFigures:
     mean_speed_mps: float
     loop_lateness: Distribution | None
     probe_lateness: Distribution | None
+    indicators: IndicatorFigures | None
 
 
 def figures_of(record: RunRecord) -> RunFigures:
@@ -129,6 +131,7 @@ def figures_of(record: RunRecord) -> RunFigures:
         mean_speed_mps=_share(record.progress_m, record.settings.run_ns / SECOND_NS),
         loop_lateness=Distribution.of(record.loop_lateness_ms),
         probe_lateness=Distribution.of([lateness for _, lateness in record.probe]),
+        indicators=IndicatorFigures.of(record.indicators),
     )
 
 

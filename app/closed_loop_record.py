@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.app.faults import Fault
+from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.safe_trajectory import Engagement
 
@@ -141,6 +142,8 @@ class RunRecord:
     settings: RunSettings
     steps: list[StepRecord] = field(default_factory=list)
     published: list[PublishedRecord] = field(default_factory=list)
+    indicators: list[SafetyIndicators] = field(default_factory=list)
+    """As published, stamps on the run's own timeline; those of the time in which the system was engaged."""
     plans: list[PlanRecord] = field(default_factory=list)
     rejections: list[RejectionRecord] = field(default_factory=list)
     faults: list[FaultRecord] = field(default_factory=list)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,7 @@ from onboard_vla.app.closed_loop_record import (
 )
 from onboard_vla.app.faults import BLACK_CAMERA, KILL_PROCESS, MILLISECOND_NS, SECOND_NS, Fault
 from onboard_vla.core.clock import Now
+from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.road import LaneObservation
@@ -41,7 +44,7 @@ class RunRecorder:
         self._violations_seen = 0
         self._next_surroundings_ns = 0
         self._pending = snapshot_times(record.settings.faults, record.settings.run_ns)
-        self._planner_lost = False
+        self._planner_lost = self._drives = False
 
     def engaged(self, now: Now) -> None:
         """Set the timeline's zero."""
@@ -55,6 +58,10 @@ class RunRecorder:
         if isinstance(message, SafeTrajectory):
             self._record.config_hash = message.config_hash
             self._record.published.append(_published(message, self._stamp(message.stamp_ns), received_ns))
+            self._drives = message.engagement is Engagement.ENGAGED
+        elif isinstance(message, SafetyIndicators) and self._drives:
+            at = dataclasses.replace(message, stamp_ns=self._stamp(message.stamp_ns))
+            self._record.indicators.append(at)
         elif isinstance(message, Plan):
             self._plan = self._planned(message, received, received_ns)
             self._record.plans.append(self._plan)

@@ -60,6 +60,7 @@ def figure_rows(record: RunRecord, figures: RunFigures) -> list[tuple[str, str]]
         ),
         ("mean speed", f"{figures.mean_speed_mps:.1f} m/s"),
     ]
+    rows += figures.indicators.rows() if figures.indicators else []
     if figures.probe_lateness is not None:
         rows.append(("20 ms probe timer, lateness", spread(figures.probe_lateness)))
         rows.append(("world step, lateness", spread(figures.loop_lateness)))

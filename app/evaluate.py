@@ -22,6 +22,7 @@ from onboard_vla.app.demo_bundle_view import prepare_with_progress
 from onboard_vla.app.demo_cameras import require_cameras
 from onboard_vla.app.demo_verdict import PASS, RunVerdict, judge
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS, demo_faults
+from onboard_vla.app.indicator_figures import IndicatorFigures, indicator_rows
 from onboard_vla.app.lockstep import BodyFactory, run_lockstep
 from onboard_vla.app.lockstep_parts import MODEL, make_guard, make_supervisor, planner_with_model, planner_without_model
 from onboard_vla.app.report.provenance import provenance_of
@@ -75,6 +76,7 @@ class Summary:
     red_lights: int
     model_share: float
     fork: ForkChoice | None
+    indicators: IndicatorFigures | None
     clean: int
     passed: int
 
@@ -155,6 +157,7 @@ def summarise(sensor: str, episodes: Sequence[Episode]) -> Summary:
         red_lights=sum(f.red_lights for f in figures),
         model_share=sum(f.model_share for f in figures) / len(figures) if figures else 0.0,
         fork=ForkChoice.total([f.fork for f in figures]),
+        indicators=IndicatorFigures.total([f.indicators for f in figures]),
         clean=sum(not (f.collisions_at_fault or f.off_road or f.red_lights) for f in figures),
         passed=sum(episode.verdict.outcome == PASS for episode in episodes),
     )
@@ -185,6 +188,7 @@ def summary_rows(summaries: Sequence[Summary]) -> list[tuple[str, list[str]]]:
         ("trajectories made by the model", [f"{s.model_share:.1%}" for s in summaries]),
         ("fork would have picked fast (depth forced)", [str(s.fork) if s.fork else "no fork" for s in summaries]),
         ("clean episodes", [f"{s.clean} of {s.n}" for s in summaries]),
+        *indicator_rows([s.indicators for s in summaries]),
     ]
 
 

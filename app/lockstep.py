@@ -28,7 +28,9 @@ from onboard_vla.core.road import Route
 from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.camera_guard import CameraGuard
+from onboard_vla.safety.indicator_record import PERIOD_S
 from onboard_vla.safety.inputs import InputMessage
+from onboard_vla.safety.supervisor import Supervisor
 
 PLAN_PERIOD_NS = 200 * MILLISECOND_NS
 """Plans at 5 Hz: the rate at which the planner process aims."""
@@ -36,6 +38,9 @@ DEFAULT_PLAN_LATENCY_NS = 100 * MILLISECOND_NS
 """Declared virtual time from a plan's start to its delivery; near what the INT8 bundle takes on one desktop core."""
 HEARTBEAT_STEPS = 3
 """Steps between heartbeats: 60 ms, the multiple of a step next to the processes' 50 ms."""
+
+INDICATOR_STEPS = round(PERIOD_S * SECOND_NS) // STEP_NS
+"""Steps between two samples of the safety indicators, at the supervisor process's rate."""
 
 
 class PlannerBodyLike(Protocol):
@@ -80,6 +85,7 @@ class LockstepProcesses:
     """Planner, camera guard and supervisor behind a VehicleLink, in this process and in virtual time."""
 
     def __init__(self, planner: Callable[[], PlannerBodyLike], supervisor: SupervisorLike, guard: CameraGuard) -> None:
+        self._indicators = supervisor.indicators if isinstance(supervisor, Supervisor) else None
         self._make_planner, self._supervisor, self._guard = planner, supervisor, guard
         self._latency_ns = DEFAULT_PLAN_LATENCY_NS
         self._lives = 1
@@ -107,6 +113,10 @@ class LockstepProcesses:
         if self._steps % HEARTBEAT_STEPS == 0:
             self._beat(now)
         self._outbox.append((self._supervisor.tick(now), now))
+        if self._indicators is not None and self._steps % INDICATOR_STEPS == 0:
+            found = self._indicators(now)
+            if found is not None:
+                self._outbox.append((found, now))
         self._steps += 1
 
     def publish(self, message: Message) -> None:

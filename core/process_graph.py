@@ -9,10 +9,12 @@ from onboard_vla.core.cameras import CAMERAS, CameraFrame, CameraModel, Compress
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
+from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
+from onboard_vla.core.settings import SettingsReply, SettingsRequest
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.core.wire import Message
 
@@ -71,12 +73,15 @@ TOPICS: tuple[Topic, ...] = (
     Topic("conditions", OperatingConditions, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 1.0),
     Topic("operator", OperatorCommand, VEHICLE, (SUPERVISOR,), Delivery.QUEUE, 10, 0.0),
     Topic("driver", DriverState, VEHICLE, (SUPERVISOR,), Delivery.QUEUE, 10, 0.0),
+    Topic("settings", SettingsRequest, VEHICLE, (SUPERVISOR,), Delivery.QUEUE, 4, 0.0),
     Topic("plan", Plan, PLANNER, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 5, 5.0),
     Topic("plan_rejection", PlanRejection, PLANNER, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 5, 0.0),
     Topic("planner_heartbeat", Heartbeat, PLANNER, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 5, 20.0),
     Topic("camera_guard_heartbeat", Heartbeat, CAMERA_GUARD, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 5, 20.0),
     Topic("verdict", Verdict, CAMERA_GUARD, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 24, 60.0),
     Topic("safe_trajectory", SafeTrajectory, SUPERVISOR, (VEHICLE,), Delivery.QUEUE, 10, 50.0),
+    Topic("indicators", SafetyIndicators, SUPERVISOR, (VEHICLE,), Delivery.QUEUE, 5, 10.0),
+    Topic("settings_reply", SettingsReply, SUPERVISOR, (VEHICLE,), Delivery.QUEUE, 4, 0.0),
 )
 
 

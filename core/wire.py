@@ -22,13 +22,15 @@ from onboard_vla.core.cameras import CameraCalibration, CameraFrame, CameraModel
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import WireError
+from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
+from onboard_vla.core.settings import SettingsReply, SettingsRequest
 from onboard_vla.core.verdict import Verdict
 
-WIRE_VERSION = 4
+WIRE_VERSION = 5
 MAGIC = b"OBV1"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Upper bound of one message; six raw 1920x1280 pictures would still pass one by one."""
@@ -51,6 +53,9 @@ Message = (
     | SafeTrajectory
     | OperatorCommand
     | DriverState
+    | SafetyIndicators
+    | SettingsRequest
+    | SettingsReply
 )
 MESSAGE_TYPES: dict[str, type] = {cls.__name__: cls for cls in typing.get_args(Message)}
 

@@ -71,25 +71,35 @@ def read_config(path: Path, compose: Compose) -> SupervisorConfig:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"configuration {path} cannot be read: {error}") from None
+    config, name = parse_config(text, str(path), compose)
+    return dataclasses.replace(config, thresholds=Thresholds.load(path.parent / name) if name else None)
+
+
+def parse_config(text: str, where: str, compose: Compose) -> tuple[SupervisorConfig, str]:
+    """The settings in a file's text, without thresholds, and the path that it names for these ("" for none).
+
+    Raises:
+        ConfigurationError: the text, or a key in it, is not as it should be; `where` stands in the complaint.
+    """
     try:
         root = compose(text)
     except Exception as error:  # the parser's own hierarchy, which this room does not import
-        raise ConfigurationError(f"configuration {path} is no YAML: {' '.join(str(error).split())}") from None
+        raise ConfigurationError(f"configuration {where} is no YAML: {' '.join(str(error).split())}") from None
     if root is None:
-        raise ConfigurationError(f"configuration {path} is empty: expected `schema: {SCHEMA}` and settings")
-    pairs = dict(_pairs(root, str(path), ""))
+        raise ConfigurationError(f"configuration {where} is empty: expected `schema: {SCHEMA}` and settings")
+    pairs = dict(_pairs(root, where, ""))
     schema = pairs.pop("schema", None)
     if schema is None or schema.value != str(SCHEMA):
         found = "none" if schema is None else repr(schema.value)
-        raise ConfigurationError(f"{path}: schema: expected {SCHEMA}, found {found}")
-    thresholds = None
+        raise ConfigurationError(f"{where}: schema: expected {SCHEMA}, found {found}")
+    name = ""
     if (node := pairs.pop(THRESHOLDS, None)) is not None:
-        name = _word(node)
-        if name is None:
-            raise _fault(path, node, THRESHOLDS, "a path, or nothing in quotes")
-        thresholds = Thresholds.load(path.parent / name) if name else None
-    config: SupervisorConfig = _read(SupervisorConfig, pairs, str(path), "")
-    return dataclasses.replace(config, thresholds=thresholds)
+        word = _word(node)
+        if word is None:
+            raise _fault(where, node, THRESHOLDS, "a path, or nothing in quotes")
+        name = word
+    config: SupervisorConfig = _read(SupervisorConfig, pairs, where, "")
+    return config, name
 
 
 def given_config(options: Mapping[str, OptionValue], compose: Compose) -> SupervisorConfig:

@@ -38,7 +38,7 @@ def block_medians(stamps_ns: Sequence[int], scores: Sequence[float]) -> tuple[fl
     """Values of the blocks of a nominal drive that have enough plans; `stamps_ns` rise."""
     blocks: dict[int, list[float]] = {}
     for stamp_ns, score in zip(stamps_ns, scores, strict=True):
-        if _in_tail(stamp_ns):
+        if in_tail(stamp_ns):
             blocks.setdefault(stamp_ns // BLOCK_NS, []).append(score)
     return tuple(float(np.median(block)) for block in blocks.values() if len(block) >= BLOCK_PLANS)
 
@@ -96,7 +96,7 @@ class DriftMonitor:
                 self.add_block(float(np.median(self._scores)))
             self._block = block
             self._scores.clear()
-        if _in_tail(stamp_ns) and len(self._scores) < BLOCK_PLANS_MAX:
+        if in_tail(stamp_ns) and len(self._scores) < BLOCK_PLANS_MAX:
             self._scores.append(score)
 
     def add_block(self, value: float) -> None:
@@ -120,5 +120,6 @@ class DriftMonitor:
             self.alarm = Reason("DRIFT", rise / math.log(10.0), self._limit / math.log(10.0), detail)
 
 
-def _in_tail(stamp_ns: int) -> bool:
+def in_tail(stamp_ns: int) -> bool:
+    """Whether a plan of this data stamp counts in its block's value."""
     return stamp_ns % BLOCK_NS >= BLOCK_NS - TAIL_NS

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from onboard_vla.core.clock import Now, seconds
 from onboard_vla.core.safe_trajectory import SHADOW, Mode
 from onboard_vla.core.verdict import Reason
@@ -33,6 +36,16 @@ def tick_gap_requests(before_ns: int | None, now: Now, limits: FreshnessLimits) 
     if gap > limits.tick_gap_s:
         return [Request(Mode.NOMINAL, Reason("TICK_GAP", gap, limits.tick_gap_s, "between ticks, s"))]
     return []
+
+
+def latency_requests(ages_s: Sequence[float], budget_s: float) -> list[Request]:
+    """L1 where one in twenty of the last plans or more was older on arrival than the budget."""
+    if not ages_s:
+        return []
+    late = sorted(ages_s)[math.ceil(0.95 * len(ages_s)) - 1]
+    if late <= budget_s:
+        return []
+    return [Request(Mode.REDUCED, Reason("PLAN_LATENCY", late, budget_s, "p95 of age on arrival, s"))]
 
 
 def engaging_obstacles(

@@ -6,7 +6,6 @@ the mode, check the own output. No message and no exception inside keeps a tick 
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.errors import GeometryError
 from onboard_vla.core.geometry import Polyline
+from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import ENGAGE, REARM, SHADOW, Engagement, Mode, SafeTrajectory
@@ -35,6 +35,7 @@ from onboard_vla.safety.guards.second_opinion import Standby
 from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.hazard_gate import HazardGate
 from onboard_vla.safety.idm import Lead
+from onboard_vla.safety.indicators import indicators_of
 from onboard_vla.safety.inputs import EGO, InputMessage, Inputs
 from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.ladder import LadderInputs, LadderState, PlanOutcome, Request, step
@@ -42,7 +43,7 @@ from onboard_vla.safety.last_resort import StoredStop, store_stop
 from onboard_vla.safety.longitudinal import POINTS
 from onboard_vla.safety.operating_domain import DomainWatch
 from onboard_vla.safety.plan_guard import Judgement, PlanGuard
-from onboard_vla.safety.preconditions import engaging_obstacles, threshold_requests, tick_gap_requests
+from onboard_vla.safety.preconditions import engaging_obstacles, latency_requests, threshold_requests, tick_gap_requests
 from onboard_vla.safety.publication import (
     FALLBACK,
     MODEL,
@@ -131,6 +132,10 @@ class Supervisor:
                 self._inputs.receive(message, now)
         except Exception as error:
             self._internal = Reason("INTERNAL_ERROR", 1.0, 0.0, f"receive {type(message).__name__}: {error!r}"[:300])
+
+    def indicators(self, now: Now) -> SafetyIndicators | None:
+        """Of this instant, beside the cycle: see `indicators.indicators_of`."""
+        return indicators_of(self._inputs, self._motion(now), self.config, now)
 
     def tick(self, now: Now) -> SafeTrajectory:
         """Decide and build the trajectory for this instant; never raises."""
@@ -260,12 +265,7 @@ class Supervisor:
             self._checked_ns = now.monotonic_ns
             self._unrecoverable = tuple(Request(Mode.FALLBACK, reason) for reason in found)
         requests += self._unrecoverable
-        if self._latencies:
-            late = sorted(self._latencies)[math.ceil(0.95 * len(self._latencies)) - 1]
-            budget = self.config.staleness.latency_budget_s
-            if late > budget:
-                requests.append(Request(Mode.REDUCED, Reason("PLAN_LATENCY", late, budget, "p95 of age on arrival, s")))
-        return requests
+        return requests + latency_requests(self._latencies, self.config.staleness.latency_budget_s)
 
     def _motion(self, now: Now) -> Motion | None:
         """The vehicle now: from its state while fresh, else where the last trajectory should have brought it."""

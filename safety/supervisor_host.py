@@ -12,17 +12,21 @@ from typing import Any, Protocol
 from onboard_vla.core.bundle_manifest import computed_precision, load_manifest
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
 from onboard_vla.core.refusals import LOG, log_event
-from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.settings import SettingsRequest
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.verdict import Reason
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_file import CONFIG_OPTION, Compose, given_config
 from onboard_vla.safety.driving_marker import DrivingMarker
+from onboard_vla.safety.indicator_record import PERIOD_S, IndicatorRecord
+from onboard_vla.safety.settings_desk import SettingsDesk
 
 TICK_PERIOD_S = 0.02
 """50 Hz: the vehicle gate stops the vehicle when ten of these stay out."""
@@ -46,23 +50,36 @@ class SupervisorLike(Protocol):
     def tick(self, now: Now) -> SafeTrajectory:
         """Decide; never raises."""
 
+    def indicators(self, now: Now) -> SafetyIndicators | None:
+        """How near the drive is to what must not happen; None where that is not known."""
+
 
 class SupervisorHost:
-    """Runs a supervisor on one thread. The planner and all inputs are untrusted: no message can end this process."""
+    """Runs a supervisor on one thread. The planner and all inputs are untrusted: no message can end this process.
+
+    `settings`: answers requests for other settings; without it they are not listened to.
+    """
 
     def __init__(
-        self, supervisor: SupervisorLike, realtime_priority: int = 0, marker: DrivingMarker | None = None
+        self,
+        supervisor: SupervisorLike,
+        realtime_priority: int = 0,
+        marker: DrivingMarker | None = None,
+        settings: SettingsDesk | None = None,
     ) -> None:
         self._supervisor, self._priority, self._marker = supervisor, realtime_priority, marker
         self._marker_error = ""
+        self._settings = settings
+        self._indicators_failed = False
+        self._record, self._mode = IndicatorRecord(), Mode.NOMINAL
         self._publish: Publish | None = None
         self._clock: Clock = system_now
         self.refused = 0
 
     @property
     def timers(self) -> tuple[Timer, ...]:
-        """The 50 Hz tick."""
-        return (Timer(TICK_PERIOD_S, self._tick),)
+        """The 50 Hz tick, and beside it the indicators."""
+        return Timer(TICK_PERIOD_S, self._tick), Timer(PERIOD_S, self._indicate)
 
     def start(self, publish: Publish, clock: Clock) -> None:
         """Take the way out and the priority, and spare the collector everything that was made until now."""
@@ -74,7 +91,10 @@ class SupervisorHost:
     def receive(self, message: Message, now: Now) -> None:
         """Hand a message to the supervisor; if it cannot bear it, the message is dropped and named."""
         try:
-            self._supervisor.receive(message, now)
+            if isinstance(message, SettingsRequest):
+                self._change_settings(message, now)
+            else:
+                self._supervisor.receive(message, now)
         except Exception:
             self.refused += 1
             if self.refused == 1:
@@ -95,6 +115,10 @@ class SupervisorHost:
         if LOG.failed or self._marker_error:
             message = dataclasses.replace(message, reasons=(*message.reasons, *self._unwritten()))
         self._publish(message)
+        if message.mode >= Mode.FALLBACK > self._mode and message.engagement is Engagement.ENGAGED:
+            code = message.reasons[0].code if message.reasons else ""
+            log_event(SUPERVISOR, "before_intervention", mode=message.mode.name, code=code, **self._record.worst())
+        self._mode = message.mode
         if self._marker is None:
             return
         try:
@@ -113,6 +137,33 @@ class SupervisorHost:
         if self._marker_error:
             found.append(Reason("MARKER_FAILED", 1.0, 0.0, f"a restart would not know: {self._marker_error}"))
         return found
+
+    def _indicate(self) -> None:
+        """Publish and keep the indicators; advisory, so a fault of theirs is named once and ends nothing."""
+        if self._publish is None:
+            return
+        try:
+            found = self._supervisor.indicators(self._clock())
+        except Exception:
+            if not self._indicators_failed:
+                log_event(SUPERVISOR, "indicators_failed", error=traceback.format_exc())
+            self._indicators_failed = True
+            return
+        if found is not None:
+            self._record.add(found)
+            self._publish(found)
+
+    def _change_settings(self, request: SettingsRequest, now: Now) -> None:
+        if self._settings is None or self._publish is None:
+            return
+        reply = self._settings.answer(request, now)
+        log_event(
+            SUPERVISOR,
+            "settings_changed" if reply.accepted else "settings_refused",
+            config_hash=reply.config_hash,
+            reasons=[f"{reason.code}: {reason.detail}" for reason in reply.reasons],
+        )
+        self._publish(reply)
 
 
 def supervisor_role(compose: Compose) -> Role:
@@ -135,7 +186,8 @@ def supervisor_role(compose: Compose) -> Role:
             config_hash=supervisor.config_hash,
             died_driving=died_driving,
         )
-        return SupervisorHost(supervisor, int(options["realtime_priority"]), marker)
+        desk = SettingsDesk(supervisor, compose)
+        return SupervisorHost(supervisor, int(options["realtime_priority"]), marker, desk)
 
     return Role(SUPERVISOR, SUPERVISOR_OPTIONS, build)
 

@@ -25,6 +25,7 @@ def test_bytes_of_the_wire_schema_stand_under_wire_and_nothing_else_does() -> No
 def test_every_input_that_exists_as_bytes_has_a_typed_form_beside_it(monkeypatch) -> None:
     monkeypatch.setattr(topics, "find_spec", lambda name: object())
     inputs = [row.topic for row in ROS_TOPICS if row.type == BYTES and row.sender == VEHICLE]
+    inputs = [topic for topic in inputs if topic.name != "settings"]  # one text: there is nothing to type
 
     typed = {topic.name: rows_of(topic, Form.TYPED) for topic in inputs}
 

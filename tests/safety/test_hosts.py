@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
+
 import numpy as np
 import pytest
 import yaml
@@ -10,10 +14,12 @@ from onboard_vla.core.cameras import JPEG, CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import BundleError, ConfigurationError, FrameError
+from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.realtime import request_realtime
 from onboard_vla.core.refusals import LogState
-from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.settings import SettingsReply, SettingsRequest
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 from onboard_vla.safety.camera_guard_host import CameraGuardHost, camera_guard_role
@@ -25,6 +31,9 @@ from onboard_vla.safety.supervisor_host import SupervisorHost, supervisor_role
 
 FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
 EGO = EgoState(1, 0.0, 0.0, 0.0, 7.5, 0.0, 0.0)
+
+TRAJECTORY = Supervisor(SupervisorConfig()).tick(Now(1, 1))
+CALM = SafetyIndicators(1, 10.0, 1, 2.5, 9.0, math.inf, 0.5, math.inf, 4.0, 0, math.inf)
 
 
 def decode(frame: CompressedFrame) -> CameraFrame:
@@ -93,7 +102,7 @@ def test_supervisor_host_survives_any_message_and_publishes_at_50_hz(capsys) -> 
             raise ValueError("poison")
 
         def tick(self, now):
-            return "trajectory"
+            return TRAJECTORY
 
     sent = []
     host = SupervisorHost(Fragile())
@@ -105,7 +114,69 @@ def test_supervisor_host_survives_any_message_and_publishes_at_50_hz(capsys) -> 
     assert host.refused == 2
     assert capsys.readouterr().err.count('"input_error"') == 1
     assert host.timers[0].period_s == 0.02
-    assert sent == ["trajectory"]
+    assert sent == [TRAJECTORY]
+
+
+class Scripted:
+    """A supervisor that says what it is told."""
+
+    def __init__(self, trajectories=(), indicators=()):
+        self._trajectories, self._indicators = list(trajectories), list(indicators)
+
+    def receive(self, message, now):
+        raise AssertionError("not for the supervisor")
+
+    def tick(self, now):
+        return self._trajectories.pop(0)
+
+    def indicators(self, now):
+        found = self._indicators.pop(0)
+        if found is RuntimeError:
+            raise found
+        return found
+
+
+def test_supervisor_host_publishes_indicators_ten_times_a_second_and_a_fault_of_theirs_ends_nothing(capsys) -> None:
+    sent = []
+    host = SupervisorHost(Scripted(indicators=[CALM, None, RuntimeError, RuntimeError, CALM]))
+    host.start(sent.append, system_now)
+    assert host.timers[1].period_s == 0.1
+    for _ in range(5):
+        host.timers[1].tick()
+
+    assert sent == [CALM, CALM]
+    assert capsys.readouterr().err.count('"indicators_failed"') == 1
+
+
+def test_an_intervention_is_logged_with_the_worst_indicators_of_the_seconds_before(capsys) -> None:
+    engaged = dataclasses.replace(TRAJECTORY, engagement=Engagement.ENGAGED)
+    modes = (Mode.NOMINAL, Mode.FALLBACK, Mode.IN_LANE_STOP, Mode.NOMINAL, Mode.FALLBACK)
+    near = dataclasses.replace(CALM, headway_s=0.7)
+    host = SupervisorHost(Scripted([dataclasses.replace(engaged, mode=mode) for mode in modes], [CALM, near, CALM]))
+    host.start(lambda message: None, system_now)
+    for _ in range(3):
+        host.timers[1].tick()
+    for _ in modes:
+        host.timers[0].tick()
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "before_intervention" in line]
+    assert [(line["mode"], line["headway_s"], line["time_to_brake_s"]) for line in lines] == [
+        ("FALLBACK", 0.7, None)
+    ] * 2
+
+
+def test_a_request_for_settings_goes_to_the_desk_and_its_reply_out(capsys) -> None:
+    sent = []
+    host = supervisor_role(yaml.compose).build(supervisor_role(yaml.compose).values({}))
+    host.start(sent.append, system_now)
+    now = system_now()
+    host.receive(SettingsRequest(now.stamp_ns, "schema: 1\nfallback: {speed_cap_mps: 7.0}"), now)
+    host.receive(SettingsRequest(now.stamp_ns + 1, "schema: 1\nmood: good"), now)
+
+    assert [(type(reply), reply.accepted) for reply in sent] == [(SettingsReply, True), (SettingsReply, False)]
+    assert sent[0].config_hash == sent[1].config_hash != config_hash(SupervisorConfig())
+    said = capsys.readouterr().err
+    assert said.count('"settings_changed"') == said.count('"settings_refused"') == 1
 
 
 def test_supervisor_without_thresholds_goes_no_further_than_fallback() -> None:
