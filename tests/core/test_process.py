@@ -119,6 +119,7 @@ def test_readiness_asks_for_what_the_vehicle_sends() -> None:
         "conditions",
         "operator",
         "driver",
+        "settings",
     ]
     with pytest.raises(EnvironmentLacksError, match="unknown process 'radio'"):
         topics_towards("radio")
