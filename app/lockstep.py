@@ -18,7 +18,7 @@ from onboard_vla.app.closed_loop_record import RunRecord, RunSettings
 from onboard_vla.app.closed_loop_recorder import RunRecorder
 from onboard_vla.app.closed_loop_warmup import warm_up
 from onboard_vla.app.faults import MILLISECOND_NS, PLANNER_PROCESS, SECOND_NS, Fault
-from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.cameras import CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
@@ -26,7 +26,9 @@ from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process_graph import CAMERA_GUARD
 from onboard_vla.core.road import Route
 from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.vehicle_link import VehicleLink
 from onboard_vla.core.wire import Message
+from onboard_vla.runtime.jpeg import decode_frame
 from onboard_vla.safety.camera_guard import CameraGuard
 from onboard_vla.safety.indicator_record import PERIOD_S
 from onboard_vla.safety.inputs import InputMessage
@@ -46,7 +48,7 @@ INDICATOR_STEPS = round(PERIOD_S * SECOND_NS) // STEP_NS
 class PlannerBodyLike(Protocol):
     """What lock-step needs of a planner's body (runtime.planner_body.PlannerBody)."""
 
-    def receive(self, message: CameraFrame | EgoState | Route, now: Now) -> None:
+    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
         """Keep the newest of each kind."""
 
     def plan_once(self, now: Now) -> Plan | PlanRejection | None:
@@ -96,6 +98,11 @@ class LockstepProcesses:
         self._speed_mps = 0.0
         self._guard_work = 0
 
+    @property
+    def now(self) -> Now:
+        """The step that every process has reached."""
+        return self._now
+
     def set_latency(self, latency_ns: int) -> None:
         """Declare how long a plan takes in virtual time.
 
@@ -121,10 +128,13 @@ class LockstepProcesses:
 
     def publish(self, message: Message) -> None:
         """Deliver one message of the vehicle at once to everyone who subscribes to its kind."""
-        if isinstance(message, CameraFrame):
-            if self._planner is not None:
-                self._planner.body.receive(message, self._now)
-            verdict = self._guard.check(message, self._speed_mps, self._now)
+        if isinstance(message, (CameraFrame, CompressedFrame, CameraModel)) and self._planner is not None:
+            self._planner.body.receive(message, self._now)
+        if isinstance(message, CameraModel):
+            return
+        if isinstance(message, (CameraFrame, CompressedFrame)):
+            frame = decode_frame(message) if isinstance(message, CompressedFrame) else message
+            verdict = self._guard.check(frame, self._speed_mps, self._now)
             self._guard_work += 1
             self._supervisor.receive(verdict, self._now)
             self._outbox.append((verdict, self._now))
@@ -192,8 +202,9 @@ def _in_virtual_time(result: Plan | PlanRejection, latency_ns: int) -> Plan | Pl
 class VirtualClock:
     """Time that passes when it is waited for."""
 
-    def __init__(self, processes: LockstepProcesses) -> None:
-        self.base = TimeBase(0, 0)
+    def __init__(self, processes: LockstepProcesses, stamp_ns: int = 0) -> None:
+        """`stamp_ns`: the data clock at the world's time zero."""
+        self.base = TimeBase(0, stamp_ns)
         self._processes = processes
 
     def wait(self, world_ns: int) -> Now:
@@ -210,6 +221,8 @@ def run_lockstep(
     guard: CameraGuard,
     scene: Scene | None = None,
     progress: Callable[[float], None] | None = None,
+    tap: Callable[[LockstepProcesses], VehicleLink] | None = None,
+    stamp_ns: int = 0,
 ) -> RunRecord:
     """Drive one run in virtual time.
 
@@ -220,6 +233,8 @@ def run_lockstep(
         guard: a fresh one.
         scene: a scene built beforehand with these settings.
         progress: told the share done, 0 to 1, every simulated second.
+        tap: puts a link of its own before the processes (a recorder's).
+        stamp_ns: the data clock at the world's time zero.
 
     Raises:
         EnvironmentLacksError: the planner never became ready.
@@ -228,7 +243,8 @@ def run_lockstep(
     record = RunRecord(settings)
     processes = LockstepProcesses(lambda: planner(built), supervisor, guard)
     processes.set_latency(settings.plan_latency_ns)
-    loop = ClosedLoop(built, processes, VirtualClock(processes), processes, record, RunRecorder(record))
+    link = tap(processes) if tap else processes
+    loop = ClosedLoop(built, link, VirtualClock(processes, stamp_ns), processes, record, RunRecorder(record))
     warm_up(loop, settings.warmup_ns)
     loop.engage()
     steps = settings.run_ns // STEP_NS

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.app.closed_loop import Scene
-from onboard_vla.core.cameras import CAMERAS, CameraFrame
+from onboard_vla.core.cameras import CAMERAS, CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, PlanRejection, Uncertainty
@@ -41,9 +41,9 @@ class GeometricBody:
         self._count = 0
         self._beats = 0
 
-    def receive(self, message: CameraFrame | EgoState | Route, now: Now) -> None:
+    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
         """Keep the newest stamps and ego state."""
-        if isinstance(message, CameraFrame):
+        if isinstance(message, (CameraFrame, CompressedFrame)):
             self._newest[message.camera] = message.stamp_ns
             self._frames += 1
         elif isinstance(message, EgoState):

@@ -25,6 +25,7 @@ ROS_MESSAGES = frozenset(
         "lifecycle",
         "nav",
         "onboard_vla",
+        "rosgraph",
         "sensor",
         "std",
         "trajectory",
@@ -59,7 +60,9 @@ ROOMS = {
         lazy="tensorrt tensorrt_rtx",
     ),
     "calibration": rules("core runtime safety export", "onnxruntime"),
-    "ros_nodes": rules("core runtime safety", f"rclpy rpyutils ament_index_python yaml {' '.join(ROS_MESSAGES)}"),
+    "ros_nodes": rules(
+        "core runtime safety", f"rclpy rpyutils ament_index_python yaml rosbags {' '.join(ROS_MESSAGES)}"
+    ),
     "hil": rules("core runtime safety", "zmq yaml"),
     "world": rules("core", "numba"),
     "app": rules(EVERY_ROOM, "typer click rich yaml jsonschema PIL matplotlib psutil", lazy="onnxruntime zmq rclpy"),

@@ -1,0 +1,162 @@
+"""A recording played into a graph: `python -m onboard_vla.ros_nodes.camera_replay --ros-args -p bag:=FOLDER`.
+
+Serialised messages go out as they were recorded, on the names that they were recorded on (remap with `-r`), at the
+recording's pace times `rate`. Stamps stay those of the recording: with `clock` the node publishes /clock, and the graph
+runs with use_sim_time. What the graph's own processes had said is left out, and so are commands of operator and driver,
+which must not reach a vehicle from a file; both can be asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from onboard_vla.core.clock import NANOSECONDS, nanoseconds, seconds
+from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
+from onboard_vla.core.process import Option, OptionValue, Role
+from onboard_vla.core.process_graph import VEHICLE
+from onboard_vla.core.refusals import log_event
+from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+NAME = "camera_replay"
+CLOCK_PERIOD_NS = 10_000_000
+"""/clock at 100 Hz of wall time."""
+LATE_NS = 100_000_000
+"""Behind its schedule by more than this, the replay says so once."""
+OPTIONS = (
+    Option("bag", str, None, "recording: a rosbag2 folder or an MCAP file"),
+    Option("rate", float, 1.0, "seconds of the recording per second", 0.01, 100.0),
+    Option("clock", bool, False, "publish the recording's time on /clock, for a graph with use_sim_time"),
+    Option("start_s", float, 0.0, "begin so far into the recording", 0.0, 1e6, "s"),
+    Option("wait_s", float, 10.0, "wait so long for somebody to listen to pictures; 0 begins at once", 0.0, 600.0, "s"),
+    Option("outputs", bool, False, "also play what the graph's processes had said, for viewers"),
+    Option("commands", bool, False, "also play commands of operator and driver"),
+)
+
+
+def _build(options: Mapping[str, OptionValue]) -> NoReturn:
+    raise ConfigurationError(f"{NAME} is a tool: it has no process host")
+
+
+ROLE = Role(NAME, OPTIONS, _build)
+
+
+class Replay:
+    """Plays a recording through a node.
+
+    Raises:
+        ConfigurationError: the recording cannot be read, or holds nothing that would be played.
+    """
+
+    def __init__(self, node: Node, options: Mapping[str, OptionValue]) -> None:
+        from rosgraph_msgs.msg import Clock
+
+        from onboard_vla.ros_nodes.bag import BagReader
+
+        self._node, self._rate = node, float(options["rate"])
+        self._bag = BagReader(Path(str(options["bag"])))
+        self._kinds = self._chosen(bool(options["outputs"]), bool(options["commands"]))
+        if not self._kinds:
+            raise ConfigurationError(f"{options['bag']} has no input of the graph: it holds {sorted(self._bag.topics)}")
+        self._publishers = {name: self._publisher(name, kind) for name, kind in self._kinds.items()}
+        self._start_ns = self._bag.span_ns[0] + nanoseconds(float(options["start_s"]))
+        self._clock = node.create_publisher(Clock, "/clock", 10) if options["clock"] else None
+        self._clock_due_ns = 0
+        self.played: dict[str, int] = dict.fromkeys(self._kinds, 0)
+
+    def wait(self, limit_s: float) -> None:
+        """Until every camera's topic that is played has a listener.
+
+        Raises:
+            EnvironmentLacksError: one had none in time.
+        """
+        pictures = [p for name, p in self._publishers.items() if "Image" in self._kinds[name]]
+        deadline_ns = time.monotonic_ns() + nanoseconds(limit_s)
+        while limit_s and not all(p.get_subscription_count() for p in pictures):
+            if time.monotonic_ns() > deadline_ns:
+                deaf = [p.topic_name for p in pictures if not p.get_subscription_count()]
+                raise EnvironmentLacksError(
+                    f"nobody listens to {', '.join(deaf)} after {limit_s:g} s: start the graph with the same "
+                    "ROS_DOMAIN_ID, cameras.transport and namespace, or set wait_s:=0"
+                )
+            self._tick_clock(self._start_ns)
+            self._spin(0.05)
+
+    def play(self) -> None:
+        """Everything, on time."""
+        begin_ns, late = time.monotonic_ns(), False
+        for recorded in self._bag.messages(frozenset(self._kinds)):
+            if recorded.time_ns < self._start_ns:
+                continue
+            due_ns = begin_ns + round((recorded.time_ns - self._start_ns) / self._rate)
+            while (now_ns := time.monotonic_ns()) < due_ns:
+                self._tick_clock(self._start_ns + round((now_ns - begin_ns) * self._rate))
+                self._spin(min(due_ns - now_ns, CLOCK_PERIOD_NS) / NANOSECONDS)
+            self._tick_clock(recorded.time_ns)
+            if now_ns - due_ns > LATE_NS and not late:
+                late = True
+                log_event(NAME, "late", behind_s=seconds(now_ns - due_ns), rate=self._rate)
+            self._publishers[recorded.topic].publish(recorded.data)
+            self.played[recorded.topic] += 1
+        self._spin(0.0)
+
+    def _tick_clock(self, time_ns: int) -> None:
+        now_ns = time.monotonic_ns()
+        if self._clock is not None and now_ns >= self._clock_due_ns:
+            from rosgraph_msgs.msg import Clock
+
+            from onboard_vla.ros_nodes.stamps import to_time
+
+            self._clock_due_ns = now_ns + CLOCK_PERIOD_NS
+            self._clock.publish(Clock(clock=to_time(time_ns)))
+
+    def _spin(self, timeout_s: float) -> None:
+        """Serve parameters; ends the replay with ROS."""
+        import rclpy
+        from rclpy.executors import ExternalShutdownException
+
+        if not rclpy.ok():
+            raise ExternalShutdownException
+        rclpy.spin_once(self._node, timeout_sec=timeout_s)
+
+    def _chosen(self, outputs: bool, commands: bool) -> dict[str, str]:
+        from onboard_vla.ros_nodes.bag_messages import row_named
+
+        chosen = {}
+        for name, kind in self._bag.topics.items():
+            row = row_named(name, kind)
+            if row is None or row.topic is None:
+                continue
+            wanted = row.sender == VEHICLE or outputs
+            if wanted and (commands or row.topic.kind not in (OperatorCommand, DriverState)):
+                chosen[name] = kind
+        return chosen
+
+    def _publisher(self, name: str, kind: str) -> Any:  # noqa: ANN401 - rclpy's publisher
+        from onboard_vla.ros_nodes.bag_messages import row_named
+        from onboard_vla.ros_nodes.ports import message_class, quality
+
+        row = row_named(name, kind)
+        assert row is not None  # chosen by its row
+        return self._node.create_publisher(message_class(kind), name, quality(row))
+
+
+def serve(node: Node, options: Mapping[str, OptionValue]) -> None:
+    """Play once and end."""
+    replay = Replay(node, options)
+    replay.wait(float(options["wait_s"]))
+    log_event(NAME, "playing", bag=str(options["bag"]), topics=len(replay.played))
+    replay.play()
+    log_event(NAME, "played", messages=replay.played)
+
+
+if __name__ == "__main__":
+    from onboard_vla.ros_nodes.tool_main import run_tool
+
+    sys.exit(run_tool(ROLE, serve))
