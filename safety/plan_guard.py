@@ -19,6 +19,7 @@ from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.drift import DriftWatch
 from onboard_vla.safety.driving import plan_path
 from onboard_vla.safety.ego_history import Motion
+from onboard_vla.safety.guards.authority import Moment, moment_of
 from onboard_vla.safety.guards.collision import check_collision, check_encroachment, check_room
 from onboard_vla.safety.guards.consistency import check_consistency, check_steadiness
 from onboard_vla.safety.guards.forecast import SAMPLE_S, Forecast, forecast
@@ -64,7 +65,7 @@ class PlanGuard:
 
     def __init__(self, config: SupervisorConfig, core_hash: str | None) -> None:
         self._config, self._core_hash = config, core_hash
-        self._newest_stamp_ns: int | None = None
+        self._newest: Moment | None = None
         self._before: PlacedPlan | None = None
         self._history = PlanHistory(config.consistency)
         self._monitor = DoubtMonitor(config.thresholds, config.ladder.exit_fraction)
@@ -74,7 +75,7 @@ class PlanGuard:
 
     def forget(self) -> None:
         """The data clock has stepped: no stamp from before it says anything about the next plan's."""
-        self._newest_stamp_ns = self._before = None
+        self._newest = self._before = None
         self._history, self._depths = PlanHistory(self._config.consistency), DepthPair()
 
     def judge(
@@ -86,7 +87,7 @@ class PlanGuard:
         now: Now,
         standby: Standby | None = None,
     ) -> Judgement | None:
-        """Judge one plan; None where it is no newer than one judged before.
+        """Judge one plan; None where it is no newer than one judged before (see `authority.moment_of`).
 
         `motion`: the vehicle now. `bad_front_ns`: stamp of the last unusable front picture. `standby`: the fallback's
         trajectory, where it has one.
@@ -95,9 +96,10 @@ class PlanGuard:
         ahead_s = seconds(plan.stamp_ns - now.stamp_ns)
         if ahead_s > limits.future_s:
             return _refused(plan, [Reason("PLAN_FROM_FUTURE", ahead_s, limits.future_s, "stamp, s ahead")], hard=True)
-        if self._newest_stamp_ns is not None and plan.stamp_ns <= self._newest_stamp_ns:
+        this = moment_of(plan)
+        if self._newest is not None and this <= self._newest:
             return None
-        self._newest_stamp_ns = plan.stamp_ns
+        self._newest = this
         if isinstance(plan, PlanRejection):
             return _refused(plan, [Reason("PLANNER_REJECTION", 1.0, 0.0, f"{plan.code}: {plan.detail}")], hard=False)
         reasons = check_structure(plan, self._config.structure, self._core_hash)
@@ -145,7 +147,7 @@ class PlanGuard:
         notes = kinematic_warnings(placed, self._config.kinematics)
         if not self._told_absent:
             self._told_absent = True
-            absent = (*doubt.absent, *(() if self._drift.watches else ("drift",)))
+            absent = (*doubt.absent, *(() if self._drift.watches else ("drift",)), "slow against fast")
             notes += [Reason("SIGNAL_ABSENT", 0.0, 1.0, f"{name} is not delivered: not watched") for name in absent]
         return tuple(notes)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from onboard_vla.core.clock import Now, nanoseconds, seconds
-from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.plan import SLOW, Heartbeat, Plan, PlanRejection
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.input_config import AuthorityLimits
@@ -17,6 +17,9 @@ IDENTITIES_MAX = 8
 """Process ids remembered per process; a launcher that restarts in a loop makes no more of them live."""
 REPORTED_S = 1.0
 """How long a refused plan is reported."""
+
+Moment = tuple[int, bool]
+"""See `moment_of`."""
 
 
 class Heard(Enum):
@@ -47,8 +50,8 @@ class AuthorityWatch:
     def __init__(self, limits: AuthorityLimits, future_s: float) -> None:
         self._limits, self._future_s = limits, future_s
         self._speakers: dict[str, _Speaker] = {}
-        self._newest: tuple[int, int] | None = None
-        self._refused: list[tuple[int, int]] = []
+        self._newest: tuple[int, Moment] | None = None
+        self._refused: list[tuple[int, Moment]] = []
         self._replayed: tuple[int, Reason] | None = None
 
     def hear(self, beat: Heartbeat, now: Now) -> Heard:
@@ -70,12 +73,12 @@ class AuthorityWatch:
         """
         if seconds(plan.stamp_ns - now.stamp_ns) > self._future_s:
             return True  # the plan guard refuses it; its stamp must not stand in the way of others
-        this = plan.plan_id, plan.stamp_ns
+        this = plan.plan_id, moment_of(plan)
         if self._newest is None or _after(this, self._newest):
             self._newest = this
             self._refused.clear()
             return True
-        newest_id, newest_stamp_ns = self._newest
+        newest_id, (newest_stamp_ns, _) = self._newest
         behind_s = seconds(newest_stamp_ns - plan.stamp_ns)
         detail = f"plan id, expected above the newest; its stamp is {behind_s:.3f} s before the newest's"
         self._replayed = now.monotonic_ns, Reason("PLAN_REPLAYED", float(plan.plan_id), float(newest_id), detail)
@@ -141,6 +144,11 @@ class AuthorityWatch:
         speaker.backwards_ns.clear()
 
 
-def _after(this: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether plan id and stamp have both risen."""
+def moment_of(plan: Plan | PlanRejection) -> Moment:
+    """What orders plans: their stamp, and of one stamp the slow one comes after the fast one."""
+    return plan.stamp_ns, isinstance(plan, Plan) and plan.depth == SLOW
+
+
+def _after(this: tuple[int, Moment], other: tuple[int, Moment]) -> bool:
+    """Whether plan id and moment have both risen."""
     return this[0] > other[0] and this[1] > other[1]

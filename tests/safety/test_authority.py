@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.plan import Heartbeat, PlanRejection
+from onboard_vla.core.plan import SLOW, Heartbeat, PlanRejection
 from onboard_vla.safety.guards.authority import AuthorityWatch, Heard
 from onboard_vla.safety.input_config import AuthorityLimits
+
+from .driving_range import make_plan, straight_poses
 
 MS = 1_000_000
 
@@ -163,3 +167,11 @@ def test_a_stamp_at_the_tolerance_is_still_judged():
     assert authority.accept_plan(rejection(5, 10**9 + 5 * MS), now)
     assert not authority.accept_plan(rejection(4, 10**9 + 5 * MS), now)
     assert authority.accept_plan(rejection(4, 10**9 + 5 * MS + 1), now)
+
+
+def test_the_slow_plan_of_the_same_pictures_counts_on_once():
+    authority, now = AuthorityWatch(AuthorityLimits(), 0.005), Now(50 * MS, 10**9)
+    fast = make_plan(10**9, straight_poses(), plan_id=1)
+    slow = replace(fast, plan_id=2, depth=SLOW)
+    assert [authority.accept_plan(plan, now) for plan in (fast, slow)] == [True, True]
+    assert not any(authority.accept_plan(replace(plan, plan_id=3), now) for plan in (fast, slow))

@@ -149,7 +149,7 @@ def test_in_the_loop_a_plan_that_leaves_the_fallbacks_speed_reduces_and_says_why
 def test_the_first_judged_plan_names_what_is_not_watched():
     drive = nominal(8.0)
     told = [r.detail for m in drive.published for r in m.reasons if r.code == "SIGNAL_ABSENT"]
-    assert [detail.split()[0] for detail in told] == ["vision_ood", "drift"]
+    assert [detail.split()[0] for detail in told] == ["vision_ood", "drift", "slow"]
 
 
 def test_plans_of_another_depth_pass_the_guard_all_the_same():

@@ -9,7 +9,7 @@ import pytest
 
 from onboard_vla.core.clock import Now
 from onboard_vla.core.objects import ObjectList
-from onboard_vla.core.plan import PlanRejection
+from onboard_vla.core.plan import SLOW, PlanRejection
 from onboard_vla.core.road import LaneObservation, Signal
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.ego_history import Motion
@@ -47,6 +47,17 @@ class TestPlanGuard:
         guard, _, inputs, motion = self.judge(make_plan(STAMP, straight_poses()))
         for stamp in (STAMP, STAMP - 1):
             assert guard.judge(make_plan(stamp, straight_poses()), inputs, motion, None, Now(STAMP, STAMP)) is None
+
+    def test_the_slow_plan_of_the_same_pictures_is_judged_once_and_held_against_the_fast_one(self):
+        guard, _, inputs, motion = self.judge(make_plan(STAMP, straight_poses()))
+        poses = straight_poses()
+        poses[:, 1] = 0.2 * np.arange(1, 11)
+        slow = replace(make_plan(STAMP, poses), depth=SLOW)
+        judgement = guard.judge(slow, inputs, motion, None, Now(STAMP, STAMP))
+        told = {reason.code: reason.measured for reason in judgement.doubt.reduce}
+        assert told["SLOW_LATERAL"] > 0.75
+        for again in (slow, make_plan(STAMP, straight_poses())):
+            assert guard.judge(again, inputs, motion, None, Now(STAMP, STAMP)) is None
 
     def test_a_planners_own_rejection_is_a_soft_one(self):
         _, judgement, _, _ = self.judge(PlanRejection(3, STAMP, "TOKEN_COUNT", "9 tokens"))
