@@ -89,14 +89,17 @@ def tools_hash(rooms: Path = ROOMS) -> str:
     return hashlib.sha256("\n".join([_hash_of(files, rooms), *versions]).encode()).hexdigest()
 
 
-def prepare_bundle(checkpoint: Path, cache: Path, progress: Progress, say: Say) -> PreparedBundle:
-    """Export the checkpoint to INT8, or take what an earlier run kept; a damaged one is named and exported again.
+def prepare_bundle(
+    checkpoint: Path, cache: Path, progress: Progress, say: Say, precision: str = PRECISION
+) -> PreparedBundle:
+    """Export the checkpoint, or take what an earlier run kept; a damaged one is named and exported again.
 
     Args:
         checkpoint: a checkpoint folder.
         cache: where bundles are kept, one folder per checkpoint and tools.
         progress: told what is going on and the share done, 0 to 1.
         say: takes a line for the user.
+        precision: number format of the large matrices, int8 or fp32.
 
     Raises:
         CheckpointError: no usable checkpoint.
@@ -105,14 +108,14 @@ def prepare_bundle(checkpoint: Path, cache: Path, progress: Progress, say: Say) 
     from onboard_vla.runtime.bundle import Bundle
 
     digest = checkpoint_hash(checkpoint)
-    folder = cache / f"{digest[:HASH_DIGITS]}-{PRECISION}-{tools_hash()[:HASH_DIGITS]}"
+    folder = cache / f"{digest[:HASH_DIGITS]}-{precision}-{tools_hash()[:HASH_DIGITS]}"
     path, origin = folder / "bundle", "kept from an earlier run"
     try:
         bundle = Bundle.open(path)
     except BundleError as error:
         if path.exists():
             say(f"the kept bundle is damaged and is exported again: {error}")
-        origin = f"exported in {_export(checkpoint, path, progress):.1f} s, without torch"
+        origin = f"exported in {_export(checkpoint, path, precision, progress):.1f} s, without torch"
         bundle = Bundle.open(path)
     return _prepared(bundle, folder, origin, digest, progress)
 
@@ -156,14 +159,14 @@ def _prepared(bundle: Bundle, folder: Path, origin: str, digest: str | None, pro
     )
 
 
-def _export(checkpoint: Path, path: Path, progress: Progress) -> float:
+def _export(checkpoint: Path, path: Path, precision: str, progress: Progress) -> float:
     """Export in the place of whatever is there; returns the seconds that it took."""
     from onboard_vla.export.bundle_writer import export_bundle
 
     begin = time.monotonic()
     if path.exists():
         shutil.rmtree(path)
-    export_bundle(checkpoint, path, precision=PRECISION, progress=progress)
+    export_bundle(checkpoint, path, precision=precision, progress=progress)
     return time.monotonic() - begin
 
 

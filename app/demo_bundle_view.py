@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, PreparedBundle, given_bundle, prepare_bundle
+from onboard_vla.app.demo_bundle import PRECISION, REFERENCE_CHECKPOINT, PreparedBundle, given_bundle, prepare_bundle
 
 GOLDEN = "golden/"
 """Folder of the scenes in a bundle that parity is measured on."""
 
 
 def prepare_with_progress(
-    checkpoint: Path | None, out: Path, console: Console, given: Path | None = None
+    checkpoint: Path | None, out: Path, console: Console, given: Path | None = None, precision: str = PRECISION
 ) -> PreparedBundle:
     """Export with a progress bar, or take the bundle in `given`, then show what came of it."""
     cache = out / "bundles"
@@ -34,6 +34,7 @@ def prepare_with_progress(
                 cache,
                 progress,
                 lambda line: console.print(line, soft_wrap=True, markup=False),
+                precision,
             )
     console.print(bundle_table(prepared))
     return prepared

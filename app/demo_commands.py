@@ -64,35 +64,58 @@ def demo(
 
 
 def evaluate(
-    episodes: Annotated[int, typer.Option(help="Number of seeds, counted from --first-seed.", min=1, max=1000)] = 10,
+    worlds: Annotated[
+        int, typer.Option("--worlds", "--episodes", help="Number of seeds, from --first-seed on.", min=1, max=1000)
+    ] = 10,
     first_seed: Annotated[int, typer.Option(help="The first seed.", min=0)] = 100,
     seeds: Annotated[str, typer.Option(help="Seeds by name, separated by commas, instead.")] = "",
     seconds: Annotated[float, typer.Option(help="Length of an episode, s.", min=1, max=600)] = 20.0,
-    sensor: Annotated[str, typer.Option(help="perfect, modelled or both.")] = "both",
+    sensor: Annotated[str, typer.Option(help="The supervisor's inputs: perfect, modelled or both.")] = "modelled",
     profile: Annotated[str, typer.Option(help="Road profile.")] = DEFAULT_PROFILE,
     planner: Annotated[str, typer.Option(help="model, constant_velocity or expert.")] = "model",
+    unaided: Annotated[bool, typer.Option("--unaided", help="The vehicle follows the plans as they are.")] = False,
+    depth: Annotated[str, typer.Option(help="fast, slow, or model: as its own fork says, plan by plan.")] = "fast",
+    ablation: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compare with: depth, camera (front alone), precision (fp32), sensor, supervisor. Repeatable."
+        ),
+    ] = None,
+    open_loop: Annotated[bool, typer.Option(help="Also score plans along the expert's drives.")] = True,
     latency_ms: Annotated[float, typer.Option(help="Declared time of a plan, ms.", min=0, max=1000)] = 100.0,
     demo_seeds: Annotated[
         bool, typer.Option("--demo-seeds", help="The demo's drive with its faults and verdict on each seed.")
     ] = False,
+    bundle: Annotated[str, typer.Option(help="A bundle's folder; default: export the checkpoint.")] = "default",
     checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; the reference one.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the bundle.")] = DEFAULT_OUT,
+    out: Annotated[Path, typer.Option(help="Folder for bundle and report.")] = DEFAULT_OUT,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
+    html_path: Annotated[Path | None, typer.Option("--html", help="The report; evaluation.html in --out.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Keep each world's result here, and go on from them.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; one per core.", min=1)] = None,
 ) -> None:
-    """Drive episodes in lock-step and compare progress, interventions and collisions under both sensor kinds."""
+    """Drive worlds in lock-step: PDMS, EPDMS, collisions, progress, plans against the expert's drive, with bounds."""
     from onboard_vla.app.evaluate import EvaluateRequest, run_evaluation
 
     request = EvaluateRequest(
-        seeds=parse_seeds(seeds) if seeds else tuple(range(first_seed, first_seed + episodes)),
+        seeds=parse_seeds(seeds) if seeds else tuple(range(first_seed, first_seed + worlds)),
         seconds=seconds,
         sensors=SENSOR_KINDS if sensor == "both" else (sensor,),
         profile=profile,
         planner=planner,
         latency_ms=latency_ms,
         demo=demo_seeds,
+        supervised=not unaided,
+        depth=depth,
+        ablations=tuple(ablation or ()),
+        open_loop=open_loop,
+        bundle=bundle,
         checkpoint=checkpoint,
         out=out,
         json_path=json_path,
+        html_path=html_path,
+        resume=resume,
+        workers=workers,
     )
     raise typer.Exit(run_evaluation(request, Console()))
 

@@ -223,6 +223,7 @@ def run_lockstep(
     progress: Callable[[float], None] | None = None,
     tap: Callable[[LockstepProcesses], VehicleLink] | None = None,
     stamp_ns: int = 0,
+    recorder: Callable[[RunRecord], RunRecorder] = RunRecorder,
 ) -> RunRecord:
     """Drive one run in virtual time.
 
@@ -235,6 +236,7 @@ def run_lockstep(
         progress: told the share done, 0 to 1, every simulated second.
         tap: puts a link of its own before the processes (a recorder's).
         stamp_ns: the data clock at the world's time zero.
+        recorder: makes what fills the record; one that keeps more than the record, if wanted.
 
     Raises:
         EnvironmentLacksError: the planner never became ready.
@@ -244,7 +246,7 @@ def run_lockstep(
     processes = LockstepProcesses(lambda: planner(built), supervisor, guard)
     processes.set_latency(settings.plan_latency_ns)
     link = tap(processes) if tap else processes
-    loop = ClosedLoop(built, link, VirtualClock(processes, stamp_ns), processes, record, RunRecorder(record))
+    loop = ClosedLoop(built, link, VirtualClock(processes, stamp_ns), processes, record, recorder(record))
     warm_up(loop, settings.warmup_ns)
     loop.engage()
     steps = settings.run_ns // STEP_NS

@@ -11,6 +11,7 @@ from onboard_vla.app.lockstep_planners import constant_velocity_body, expert_bod
 from onboard_vla.app.simulated_vehicle import SIMULATED_VEHICLE
 from onboard_vla.calibration.provisional import provisional_thresholds
 from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.plan import FAST
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.safety.camera_guard import CameraGuard
 from onboard_vla.safety.supervisor import Supervisor
@@ -43,8 +44,10 @@ def planner_without_model(name: str) -> tuple[BodyFactory, Thresholds]:
     return factories[name](NO_BUNDLE), provisional_thresholds(NO_BUNDLE, NO_PRECISION)
 
 
-def planner_with_model(prepared: PreparedBundle) -> tuple[BodyFactory, Thresholds]:
+def planner_with_model(prepared: PreparedBundle, depth: str = FAST) -> tuple[BodyFactory, Thresholds]:
     """The bundle's planner and its thresholds; each call of the factory loads the engines again.
+
+    `depth`: see runtime.decoding.
 
     Raises:
         BundleError: the bundle is damaged, or the thresholds are for another core or precision.
@@ -59,7 +62,7 @@ def planner_with_model(prepared: PreparedBundle) -> tuple[BodyFactory, Threshold
 
     def make(scene: Scene) -> PlannerBody:
         ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s)
-        return PlannerBody(Planner(bundle), ingest)
+        return PlannerBody(Planner(bundle, depth=depth), ingest)
 
     thresholds = Thresholds.load(prepared.thresholds)
     thresholds.require_core(bundle.core_hash, bundle.precision)

@@ -18,7 +18,7 @@ from typing import Any
 from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
 from onboard_vla.world.card_text import render_card
 
-EVALUATION_FORMAT = 1
+EVALUATION_FORMAT = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -199,8 +199,8 @@ class Expert:
             self._name_scene(),
             tuple(critical),
             self._name_intent(critical, future),
-            self._name_lateral(fine),
-            _name_longitudinal(world.vehicle.speed_mps, future),
+            words.lateral_action(float(fine[-1, 2])),
+            words.longitudinal_action(world.vehicle.speed_mps, float(future[29, 3]), float(future[-1, 3])),
         )
 
     def _name_scene(self) -> str:
@@ -232,14 +232,6 @@ class Expert:
             return words.SLOW_FOR_CURVE
         return words.CRUISE
 
-    def _name_lateral(self, fine: NDArray[np.float32]) -> str:
-        turn = float(fine[-1, 2])
-        if abs(turn) > 0.6:
-            return words.TURN_LEFT if turn > 0 else words.TURN_RIGHT
-        if abs(turn) > 0.08:
-            return words.BEAR_LEFT if turn > 0 else words.BEAR_RIGHT
-        return words.GO_STRAIGHT
-
     def _is_demanding(
         self, obstacles: list[_Obstacle], future: NDArray[np.float64], described: SceneDescription
     ) -> bool:
@@ -255,20 +247,6 @@ class Expert:
 
 def _rows(obstacles: list[_Obstacle]) -> NDArray[np.float64]:
     return np.array([o.row for o in obstacles], np.float64).reshape(-1, 6)
-
-
-def _name_longitudinal(speed: float, future: NDArray[np.float64]) -> str:
-    then = float(future[29, 3])
-    if speed < 0.3 and then < 0.3:
-        return words.STAND
-    if float(future[-1, 3]) < 0.3:
-        return words.STOP
-    change = then - speed
-    if change > 0.8:
-        return words.SPEED_UP
-    if change < -3.0:
-        return words.BRAKE
-    return words.SLOW_DOWN if change < -0.8 else words.HOLD_SPEED
 
 
 @lru_cache(maxsize=256)

@@ -54,6 +54,36 @@ HOLD_SPEED, SPEED_UP, SLOW_DOWN, BRAKE, STOP, STAND = (
 )
 LONGITUDINAL_ACTIONS = (HOLD_SPEED, SPEED_UP, SLOW_DOWN, BRAKE, STOP, STAND)
 
+TURN_RAD, BEAR_RAD = 0.6, 0.08
+"""A motion that ends with a larger change of heading turns, or bears to a side."""
+STANDING_MPS = 0.3
+"""Slower than this is standing."""
+CHANGE_MPS, BRAKE_MPS = 0.8, 3.0
+"""A change of speed within 3 s that has a name, and one that is braking."""
+
+
+def lateral_action(turn_rad: float) -> str:
+    """What a motion of 5 s does sideways, from its change of heading."""
+    if abs(turn_rad) > TURN_RAD:
+        return TURN_LEFT if turn_rad > 0 else TURN_RIGHT
+    if abs(turn_rad) > BEAR_RAD:
+        return BEAR_LEFT if turn_rad > 0 else BEAR_RIGHT
+    return GO_STRAIGHT
+
+
+def longitudinal_action(now_mps: float, after_3s_mps: float, after_5s_mps: float) -> str:
+    """What a motion of 5 s does along the road, from its speed now, after 3 s and at the end."""
+    if now_mps < STANDING_MPS and after_3s_mps < STANDING_MPS:
+        return STAND
+    if after_5s_mps < STANDING_MPS:
+        return STOP
+    change = after_3s_mps - now_mps
+    if change > CHANGE_MPS:
+        return SPEED_UP
+    if change < -BRAKE_MPS:
+        return BRAKE
+    return SLOW_DOWN if change < -CHANGE_MPS else HOLD_SPEED
+
 
 @dataclass(frozen=True)
 class CriticalObject:

@@ -41,7 +41,7 @@ def evaluation():
     run = {"profile": "quiet_road", "planner": "model", "seconds": 60.0, "seeds": SEEDS}
     run |= {"with the demo's faults": False, "declared plan latency ms": 100.0}
     return {
-        "format": 1,
+        "format": 2,
         "summaries": [{"sensor": "modelled", "fork": {"n": 900, "fast": 600}}],
         "episodes": [episode(SEEDS[0]), episode(SEEDS[1], collisions_at_fault=2), episode(SEEDS[2], progress_m=100.0)],
         "provenance": {"run": run, "bundle": {"core hash": "ab" * 32}, "versions": {"commit": "0123abc"}},

@@ -1,0 +1,38 @@
+"""A planner that sees with its front camera alone: the other pictures reach it as one even grey."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from onboard_vla.app.lockstep import PlannerBodyLike
+from onboard_vla.core.cameras import FRONT, CameraFrame, CameraModel, CompressedFrame
+from onboard_vla.core.clock import Now
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.road import Route
+
+GREY = 128
+"""Half of a pixel's range, as in the blind control's training."""
+
+
+class FrontOnly:
+    """Stands before a planner's body. The camera guard is not affected: it gets the pictures as they are."""
+
+    def __init__(self, body: PlannerBodyLike) -> None:
+        self._body = body
+
+    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
+        """Pass on, with all but the front picture greyed."""
+        if isinstance(message, CameraFrame) and message.camera != FRONT:
+            message = dataclasses.replace(message, image=np.full_like(message.image, GREY))
+        self._body.receive(message, now)
+
+    def plan_once(self, now: Now) -> Plan | PlanRejection | None:
+        """As the body does."""
+        return self._body.plan_once(now)
+
+    def heartbeat(self, now: Now) -> Heartbeat:
+        """As the body does."""
+        return self._body.heartbeat(now)

@@ -1,0 +1,65 @@
+"""What is evaluated: who drives, on which sensors, from which pictures; and the switches that one is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from onboard_vla.app.lockstep_parts import MODEL
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.plan import FAST, SLOW
+
+ADAPTIVE = "model"
+"""Depth as the model's own fork chooses it, plan by plan."""
+DEPTHS = (FAST, SLOW, ADAPTIVE)
+INT8, FP32 = "int8", "fp32"
+PRECISIONS = (INT8, FP32)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to drive all worlds. `front_only`: the planner gets even grey for the five other pictures."""
+
+    sensor: str = "modelled"
+    supervised: bool = True
+    planner: str = MODEL
+    depth: str = FAST
+    precision: str = INT8
+    front_only: bool = False
+
+    @property
+    def name(self) -> str:
+        """In tables and files: what differs from the default."""
+        words = [f"{self.sensor} sensors"]
+        words += [] if self.planner == MODEL else [self.planner]
+        words += [] if self.supervised else ["unaided"]
+        words += (
+            [] if self.depth == FAST else ["depth by the fork" if self.depth == ADAPTIVE else f"depth {self.depth}"]
+        )
+        words += [] if self.precision == INT8 else [self.precision]
+        return ", ".join([*words, "front camera alone"] if self.front_only else words)
+
+
+ABLATIONS: dict[str, dict[str, object]] = {
+    "depth": {"depth": ADAPTIVE},
+    "camera": {"front_only": True},
+    "precision": {"precision": FP32},
+    "sensor": {"sensor": "perfect"},
+    "supervisor": {"supervised": False},
+}
+"""What each ablation changes; a value that is there already is turned back to the default."""
+
+
+def with_ablation(base: Variant, name: str) -> Variant:
+    """The other side of a comparison.
+
+    Raises:
+        ConfigurationError: there is no such ablation.
+    """
+    if name not in ABLATIONS:
+        raise ConfigurationError(f"--ablation {name!r}: expected one of {', '.join(ABLATIONS)}")
+    default = Variant()
+    changes = {
+        field: getattr(default, field) if getattr(base, field) == value else value
+        for field, value in ABLATIONS[name].items()
+    }
+    return replace(base, **changes)  # type: ignore[arg-type]
