@@ -30,7 +30,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "longitudinal": ("test_longitudinal.py",),
     "last_resort": ("test_last_resort.py",),
     "hazard_gate": ("test_hazard_gate.py",),
-    "proposals": ("test_proposals.py",),
+    "proposals": ("test_proposal_figures.py", "test_proposals.py::TestUnroll", "test_proposals.py::TestOffsets"),
     "scoring": ("test_proposals.py",),
     "lane_leads": ("test_lane_lead_figures.py", "test_proposals.py::TestLeads"),
     "speed_caps": ("test_speed_caps.py",),
