@@ -50,7 +50,9 @@ def test_ten_are_planted():
 
 
 SOURCE = """
+import numpy as np
 LIMIT: float = 2.0
+SLOPES = np.array([3, 4])
 def f(x, flag=True):
     '''Doc.'''
     if x < LIMIT and not flag:
@@ -99,6 +101,7 @@ def test_whoever_imported_a_function_or_method_before_runs_the_mutant():
         ("2.0  ->  2.5", lambda: f(2.2, False), 3, -2.2),
         ("True  ->  False", lambda: f(1), 2, -1),
         ("0  ->  1", g, 1, 2),
+        ("3  ->  4", lambda: module.SLOPES.tolist(), [3, 4], [4, 4]),
     ):
         assert call() == before
         transplant(module, next(mutant.tree for mutant in mutants(SOURCE) if mutant.change == change))

@@ -6,6 +6,8 @@ import ast
 import sys
 from types import FunctionType, ModuleType
 
+import numpy as np
+
 
 def transplant(module: ModuleType, tree: ast.Module) -> None:
     """Replace the code of `module`'s functions and its changed constants by those of `tree`, in this process."""
@@ -51,7 +53,7 @@ def _take_over(old: FunctionType, new: FunctionType) -> None:
 
 
 def _is_constant(value: object) -> bool:
-    return isinstance(value, (bool, int, float, tuple, dict))
+    return isinstance(value, (bool, int, float, tuple, dict, np.ndarray))
 
 
 def _set_everywhere(module: ModuleType, name: str, old: object, new: object) -> None:

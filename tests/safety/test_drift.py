@@ -229,42 +229,16 @@ class TestWatch:
         assert alone.alarms[0].limit == pytest.approx(math.log10(THRESHOLD))
 
 
-def jumper(values, reference, seed):
-    """The Simple Jumper in its textbook form: three capitals that bet -1, 0 and 1, and mix by a hundredth per step.
-
-    Returns the logarithm of their sum after every value.
-    """
-    rng, capital, logs = np.random.default_rng(seed), {-1: 1 / 3, 0: 1 / 3, 1: 1 / 3}, []
-    for value in values:
-        above, equal = sum(x > value for x in reference), sum(x == value for x in reference)
-        p = (above + rng.random() * (equal + 1)) / (len(reference) + 1)
-        total = sum(capital.values())
-        capital = {bet: (0.99 * c + 0.01 * total / 3) * (1 + bet * (p - 0.5)) for bet, c in capital.items()}
-        logs.append(math.log(sum(capital.values())))
-    return logs
-
-
-@pytest.mark.parametrize("shift", [-1.5, 0.0, 1.5])
-def test_the_capital_is_that_of_the_simple_jumper(shift):
-    rng = np.random.default_rng(8)
-    reference, values = tuple(np.round(rng.normal(0, 1, 100), 1)), np.round(rng.normal(shift, 1, 60), 1)
-    monitor, expected = DriftMonitor(reference, seed=4), jumper(values, reference, 4)
-    for value, log_capital in zip(values, expected, strict=True):
-        monitor.add_block(float(value))
-        assert monitor._log_capital == pytest.approx(log_capital, abs=1e-9)
-
-
-@pytest.mark.parametrize("calm", [0, 20])
-def test_the_alarm_is_the_capitals_rise_over_its_least_value_of_before_or_the_first(calm):
-    """After calm blocks, in which the bets lose, the least value lies below the first; without them it is the first."""
-    rng = np.random.default_rng(9)
-    reference = tuple(rng.normal(0.0, 1.0, 100))
-    values = [*rng.normal(0.0, 0.3, calm), *[4.0] * 40]
-    logs = [0.0, *jumper(values, reference, 4)]
-    rises = [log - min(logs[: k + 1]) for k, log in enumerate(logs)]
-    assert (min(logs) < 0.0) is bool(calm)
-    first = next(k for k, rise in enumerate(rises) if rise >= math.log(20.0))
+def test_the_alarm_counts_from_the_least_capital_which_lies_below_the_first_after_losses():
+    """Highest and lowest values in turn: whoever bets on either loses a quarter by every pair."""
+    reference = tuple(np.linspace(-1.0, 1.0, 101))
+    values = [4.0, -4.0] * 10 + [4.0] * 40
+    rises = list(plain_capital(reference, values, 4))
     monitor = DriftMonitor(reference, seed=4, threshold=20.0)
-    assert blocks_until_alarm(monitor, values) == first
+    for value in values[:20]:
+        monitor.add_block(value)
+    assert monitor._least < -0.5
+    first = next(k for k, rise in enumerate(rises) if rise >= math.log(20.0))
+    assert blocks_until_alarm(monitor, values[20:]) == first + 1 - 20
     assert monitor.alarm.measured == pytest.approx(rises[first] / math.log(10.0))
     assert monitor.alarm.limit == pytest.approx(math.log10(20.0))
