@@ -62,10 +62,18 @@ class Pausable(Protocol):
 
 @runtime_checkable
 class Adjustable(Protocol):
-    """A host with options that change while it runs."""
+    """A host with options or settings that change while it runs."""
 
     def change(self, values: Mapping[str, OptionValue]) -> str | None:
         """Take all of these values or none, checked by their options; why not, or None when they hold from now on."""
+
+
+@runtime_checkable
+class Settled(Protocol):
+    """A host that can say which of its role's settings are in effect."""
+
+    def settings(self) -> Mapping[str, OptionValue]:
+        """All of them."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +135,14 @@ class Option:
 class Role:
     """One process of the graph: its name there, its options, and how to build its host from their values.
 
-    `build` raises OnboardVlaError when the values cannot work (a damaged bundle, say).
+    `build` raises OnboardVlaError when the values cannot work (a damaged bundle, say). `settings`: what else may be
+    given, and changed later where the host is `Adjustable`; what is not given is what the options amount to.
     """
 
     name: str
     options: tuple[Option, ...]
     build: Callable[[Mapping[str, OptionValue]], ProcessHost]
+    settings: tuple[Option, ...] = ()
 
     def values(self, given: Mapping[str, object]) -> dict[str, OptionValue]:
         """All options checked, defaults filled in.

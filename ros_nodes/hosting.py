@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rclpy.clock import Clock
@@ -34,6 +34,11 @@ class Hosting:
         self.publishers = Publishers(node, process)
         self._observer = OBSERVERS[process]()
         self._subscriptions: Subscriptions | None = None
+        self._listeners: list[Callable[[Message], None]] = []
+
+    def listen(self, listener: Callable[[Message], None]) -> None:
+        """Call somebody with each message that the host publishes, on the host's thread."""
+        self._listeners.append(listener)
 
     def now(self) -> Now:
         """Watchdogs read the monotonic clock, stamps are ROS time."""
@@ -45,9 +50,14 @@ class Hosting:
         host.start(self._publish, self.now)
         self.host = host
         if self._subscriptions is None:
-            self._subscriptions = Subscriptions(self.node, self._process, self._take, self.refusals, self._pictures)
+            self._subscriptions = Subscriptions(self.node, self._process, self.take, self.refusals, self._pictures)
         # Steady: a rate must not follow simulated or corrected time.
         self._timers = [self.node.create_timer(t.period_s, t.tick, clock=self.steady) for t in host.timers]
+
+    def tick(self) -> None:
+        """The host's cycle, which is its first timer, now and out of turn."""
+        if self.host is not None:
+            self.host.timers[0].tick()
 
     def close(self) -> bool:
         """Take the host away; false if one of its threads is stuck."""
@@ -78,7 +88,10 @@ class Hosting:
     def _publish(self, message: Message) -> None:
         self.publishers.publish(message)
         self._observer.observe(message)
+        for listener in self._listeners:
+            listener(message)
 
-    def _take(self, message: Message) -> None:
+    def take(self, message: Message) -> None:
+        """Hand a message to the host, as if it had arrived."""
         if self.host is not None:
             self.host.receive(message, self.now())

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 from onboard_vla.core.early_exit import end_cleanly_when_told
 from onboard_vla.core.errors import OnboardVlaError
-from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE, Role
+from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE, Role, Settled
+from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.refusals import log_event
+from onboard_vla.core.settings import SettingsReply
+from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.environment import require_rclpy
 from onboard_vla.ros_nodes.node_options import AUTOSTART, PICTURES
 from onboard_vla.ros_nodes.topics import RAW, default_remaps
@@ -21,6 +24,7 @@ from onboard_vla.ros_nodes.topics import RAW, default_remaps
 if TYPE_CHECKING:
     from onboard_vla.ros_nodes.diagnostics import Source
     from onboard_vla.ros_nodes.hosting import Hosting
+    from onboard_vla.ros_nodes.parameters import Parameters
 
 HARDWARE_ID = "onboard_vla"
 """What diagnostics say they are about: this system, whatever machine it runs on."""
@@ -89,12 +93,31 @@ def _plain_node(role: Role) -> Hosting:
 
     node = rclpy.create_node(role.name)
     parameters = Parameters(node, role)
-    host = role.build(parameters.of(role.options))
+    host = role.build({**parameters.of(role.options), **parameters.given_settings})
+    settled: object = host
+    if isinstance(settled, Settled):
+        parameters.declare_settings(settled.settings())
     hosting = Hosting(node, role.name, str(parameters.values.get(PICTURES.name, RAW)))
     parameters.hand_changes_to(hosting.change)
+    if role.name == SUPERVISOR:
+        from onboard_vla.ros_nodes.operator_services import OperatorServices
+
+        OperatorServices(node, hosting)
+    if isinstance(settled, Settled):
+        _follow(parameters, settled, hosting)
     hosting.open(host)
     _diagnose(hosting, ())
     return hosting
+
+
+def _follow(parameters: Parameters, settled: Settled, hosting: Hosting) -> None:
+    """Parameters show settings that were changed by a message."""
+
+    def on_published(message: Message) -> None:
+        if isinstance(message, SettingsReply) and message.accepted:
+            parameters.show_settings(settled.settings())
+
+    hosting.listen(on_published)
 
 
 def _lifecycle_node(role: Role) -> Hosting:

@@ -23,7 +23,8 @@ class Parameters:
     """The parameters of one node.
 
     Whole numbers pass for doubles, at start and later; unknown names, other types and values out of range are refused,
-    and so is every change of an option that is read once at start. `values`: what was given and the defaults, checked.
+    and so is every change of an option that is read once at start. `values`: what was given and the defaults, checked;
+    `given_settings`: which of the role's settings were given.
     """
 
     def __init__(self, node: Node, role: Role) -> None:
@@ -34,12 +35,17 @@ class Parameters:
         """
         self._process = role.name
         self._change: Change = _no_change
+        self._declaring = False
         table = (*role.options, *node_options(role.name))
-        self._options = {option.name: option for option in table}
+        self._node, self._settings = node, {option.name: option for option in role.settings}
+        self._options = {option.name: option for option in table} | self._settings
         given = {name: p.value for name, p in node._parameter_overrides.items() if not _foreign(name)}
+        self.given_settings = {
+            name: self._settings[name].checked(given.pop(name)) for name in tuple(given) if name in self._settings
+        }
         self.values = checked_options(role.name, table, given)
         for option in table:
-            node.declare_parameter(option.name, self.values[option.name], descriptor(option), ignore_override=True)
+            self._declare(option)
         # rclpy of Humble has no such callback: there `ros2 param set` must be given 3.0 for a double.
         if hasattr(node, "add_pre_set_parameters_callback"):
             node.add_pre_set_parameters_callback(self._whole_numbers_pass)
@@ -48,6 +54,26 @@ class Parameters:
     def of(self, options: Sequence[Option]) -> dict[str, OptionValue]:
         """The values of these options."""
         return {option.name: self.values[option.name] for option in options}
+
+    def declare_settings(self, values: Mapping[str, OptionValue]) -> None:
+        """Show the settings in effect as parameters, too; once, when the host is there that has them."""
+        self.values.update(values)
+        for option in self._settings.values():
+            self._declare(option)
+
+    def show_settings(self, values: Mapping[str, OptionValue]) -> None:
+        """Settings have changed by other means than a parameter: the parameters follow."""
+        changed = {name: value for name, value in values.items() if self.values.get(name) != value}
+        self.values.update(changed)
+        self._declaring = True
+        self._node.set_parameters([Parameter(name, value=value) for name, value in changed.items()])
+        self._declaring = False
+
+    def _declare(self, option: Option) -> None:
+        # The callback below is asked about a declaration, too.
+        self._declaring = True
+        self._node.declare_parameter(option.name, self.values[option.name], descriptor(option), ignore_override=True)
+        self._declaring = False
 
     def hand_changes_to(self, change: Change) -> None:
         """Who takes changed values from now on, or says why not."""
@@ -63,6 +89,8 @@ class Parameters:
         return Parameter(parameter.name, Parameter.Type.DOUBLE, float(parameter.value))
 
     def _on_set(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
+        if self._declaring:
+            return SetParametersResult(successful=True)
         wanted: dict[str, OptionValue] = {}
         try:
             for parameter in parameters:

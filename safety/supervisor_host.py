@@ -26,6 +26,7 @@ from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_file import CONFIG_OPTION, Compose, given_config
 from onboard_vla.safety.driving_marker import DrivingMarker
 from onboard_vla.safety.indicator_record import PERIOD_S, IndicatorRecord
+from onboard_vla.safety.setting_options import setting_options, settings_of, with_settings
 from onboard_vla.safety.settings_desk import SettingsDesk
 
 TICK_PERIOD_S = 0.02
@@ -52,6 +53,13 @@ class SupervisorLike(Protocol):
 
     def indicators(self, now: Now) -> SafetyIndicators | None:
         """How near the drive is to what must not happen; None where that is not known."""
+
+    @property
+    def config(self) -> SupervisorConfig:
+        """The settings in effect."""
+
+    def reconfigure(self, config: SupervisorConfig) -> Reason | None:
+        """Take other settings; why not, or None."""
 
 
 class SupervisorHost:
@@ -99,6 +107,19 @@ class SupervisorHost:
             self.refused += 1
             if self.refused == 1:
                 log_event(SUPERVISOR, "input_error", kind=type(message).__name__, error=traceback.format_exc())
+
+    def settings(self) -> Mapping[str, OptionValue]:
+        """The settings in effect."""
+        return settings_of(self._supervisor.config)
+
+    def change(self, values: Mapping[str, OptionValue]) -> str | None:
+        """Start over with other settings, in standby alone; why not, or None."""
+        try:
+            config = with_settings(self._supervisor.config, values)
+        except ConfigurationError as error:
+            return str(error)
+        refused = self._supervisor.reconfigure(config)
+        return None if refused is None else f"{refused.code}: {refused.detail}"
 
     def failure(self) -> str | None:
         """There is no thread that could die alone."""
@@ -189,7 +210,7 @@ def supervisor_role(compose: Compose) -> Role:
         desk = SettingsDesk(supervisor, compose)
         return SupervisorHost(supervisor, int(options["realtime_priority"]), marker, desk)
 
-    return Role(SUPERVISOR, SUPERVISOR_OPTIONS, build)
+    return Role(SUPERVISOR, SUPERVISOR_OPTIONS, build, tuple(setting_options()))
 
 
 def _config(options: Mapping[str, OptionValue], compose: Compose) -> SupervisorConfig:
@@ -198,6 +219,8 @@ def _config(options: Mapping[str, OptionValue], compose: Compose) -> SupervisorC
         config = dataclasses.replace(config, profile=profile)
     if thresholds := str(options["thresholds"]):
         config = dataclasses.replace(config, thresholds=Thresholds.load(Path(thresholds)))
+    own = {option.name for option in SUPERVISOR_OPTIONS}
+    config = with_settings(config, {name: value for name, value in options.items() if name not in own})
     if config.thresholds is not None:
         _require_bundle(config.thresholds, str(options["bundle"]))
     return config

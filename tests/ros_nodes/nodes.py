@@ -13,7 +13,7 @@ import pytest
 
 import onboard_vla
 
-LIMIT_S = 30.0
+LIMIT_S = 20.0
 JAZZY = Path(os.environ.get("JAZZY_VENV", f"{sys.prefix}-jazzy")) / "bin" / "python"
 """Made by `make test` beside its own: the wheels of two distributions do not fit into one environment."""
 STAND_IN = ("-m", "onboard_vla.app.straight_road.stand_in_planner", "ros")
