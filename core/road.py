@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onboard_vla.core.geometry import Polyline
 
 KEEP_FORWARD, TURN_LEFT, TURN_RIGHT = "keep forward", "turn left", "turn right"
 COMMANDS = (KEEP_FORWARD, TURN_LEFT, TURN_RIGHT)
@@ -65,3 +68,12 @@ class LaneObservation:
     lane_width_m: float
     speed_limit_mps: NDArray[np.float64] = field(metadata={"dtype": "float64", "shape": (None,)})
     signals: tuple[Signal, ...]
+
+    @cached_property
+    def line(self) -> Polyline:
+        """The centreline with arc length; made once per observation.
+
+        Raises:
+            GeometryError: the centreline is no line.
+        """
+        return Polyline(self.centreline)

@@ -23,6 +23,8 @@ ACCELERATION_MAX_MPS2 = 3.0
 """The largest acceleration that the kinematic guard lets a plan have (2.6)."""
 END_DECELERATION_MPS2 = 4.0
 """Braking that ends at the end of the checked path (the cap that R157 sets for a stop in lane)."""
+TIMES_S: Array = np.arange(POINTS, dtype=np.float64) * POINT_STEP_S
+"""Of a published trajectory's points."""
 STRAIGHT_M = 100.0
 """Length of the path that is made up where there is none."""
 
@@ -125,5 +127,7 @@ def points_of(trajectory: Trajectory, motion: Motion) -> Array:
     profile: SpeedProfile = trajectory.profile
     poses = trajectory.path.poses(profile.distance_m)
     poses[0] = motion.pose
-    times = np.arange(POINTS) * POINT_STEP_S
-    return np.column_stack([times, poses, profile.speed_mps, profile.acceleration_mps2])
+    points = np.empty((POINTS, 6))
+    points[:, 0], points[:, 1:4] = TIMES_S, poses
+    points[:, 4], points[:, 5] = profile.speed_mps, profile.acceleration_mps2
+    return points

@@ -137,7 +137,7 @@ def keep_lane(
     Raises:
         GeometryError: the lane is no line, or ends behind the vehicle.
     """
-    line = Polyline(lanes.centreline)
+    line = lanes.line
     speed = max(motion.speed_mps, 0.0)
     start = float(line.project(motion.pose[None, :2])[0][0])
     reach = settings.widest_offset_m + vehicle.width_m / 2 + margins.vulnerable_margin_m
@@ -180,9 +180,8 @@ def _choose(before: Choice | None, proposals: Proposals, now_ns: int) -> Choice:
     now, settings = proposals.now, proposals.now.settings
     paths = [lane.path for lane in proposals.lanes]
     scores = score(
-        paths, proposals.rollouts, proposals.targets_m, now.others.objects, now.lanes, now.line, now.vehicle,
-        now.margins,
-    )  # fmt: skip
+        paths, proposals.rollouts, proposals.targets_m, now.others.objects, now.lanes, now.vehicle, now.margins
+    )
     best = _stay_or_switch(before, scores, proposals.sides, settings, now_ns)
     row, column = divmod(best, len(SHARES))
     side = proposals.sides[row]

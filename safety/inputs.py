@@ -120,10 +120,10 @@ class Inputs:
         self.history = EgoHistory(config.staleness.history_s, config.staleness.extrapolation_s)
         self.objects = ObjectMemory(config.collision)
         self.lanes: LaneObservation | None = None
-        self.lane_line: Polyline | None = None
         self.route: Route | None = None
         self.wheel: WheelSpeed | None = None
         self.object_watch = ObjectWatch(config.objects)
+        self._moved: tuple[Now, ObjectSet, ObjectSet] | None = None
         self.camera_arrivals = CameraArrivals(config.camera_arrivals)
         self.clock = ClockWatch(config.clock)
         self.authority = AuthorityWatch(config.speakers, config.freshness.future_s)
@@ -227,12 +227,23 @@ class Inputs:
         self.objects.add(message, self.lane_line)
         self._accept(OBJECTS, message.stamp_ns, now)
 
+    @property
+    def lane_line(self) -> Polyline | None:
+        """The centreline of the newest valid lane observation."""
+        return None if self.lanes is None else self.lanes.line
+
     def objects_at(self, now: Now) -> ObjectSet:
         """What has to be braked for at this instant; when the lists have ended, as if everybody had braked since.
 
         Extrapolated at constant speed, a lead that stops unseen would seem to drive on.
         """
-        confirmed, limits = self.objects.confirmed, self._config
+        confirmed = self.objects.confirmed
+        if self._moved is None or self._moved[0] != now or self._moved[1] is not confirmed:
+            self._moved = now, confirmed, self._objects_moved(confirmed, now)
+        return self._moved[2]
+
+    def _objects_moved(self, confirmed: ObjectSet, now: Now) -> ObjectSet:
+        limits = self._config
         arrival = self.arrivals.get(OBJECTS)
         silent_s = 0.0 if arrival is None else seconds(now.monotonic_ns - arrival.received_ns)
         if silent_s <= limits.freshness.objects_reception_s:
@@ -244,7 +255,7 @@ class Inputs:
         if fault is not None:
             self.faults[LANES] = fault
             return
-        line = Polyline(lanes.centreline)
+        line = lanes.line
         if self._from_future(LANES, lanes.stamp_ns, now) or not self._newer(LANES, lanes.stamp_ns):
             return
         here = self._here()
@@ -256,7 +267,7 @@ class Inputs:
         if fault is not None:
             self.faults[LANES] = fault
             return
-        self.lanes, self.lane_line = lanes, line
+        self.lanes = lanes
         self._accept(LANES, lanes.stamp_ns, now)
 
     def _take_route(self, route: Route, now: Now) -> None:

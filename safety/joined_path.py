@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.geometry import Polyline, wrap_angle
+from onboard_vla.core.geometry import Polyline, unwrap, wrap_angle
 from onboard_vla.safety.ego_history import Motion
 
 Array = NDArray[np.float64]
@@ -24,8 +25,8 @@ HEADING_ERROR_MAX_RAD = 1.0
 class JoinedPath:
     """Points every `SPACING_M` of the followed line, starting at the vehicle.
 
-    `s_m` (M,): arc length of the joined path from the vehicle; `x_m`, `y_m`, `heading_rad` (unwrapped),
-    `curvature_per_m`: (M,). `line_s_m`, `offset_m` (M,): arc length on the followed line, and beside it, left positive.
+    `s_m` (M,): arc length of the joined path from the vehicle; `x_m`, `y_m`, `heading_rad` (unwrapped): (M,).
+    `line_s_m`, `offset_m` (M,): arc length on the followed line, and beside it, left positive.
     `known_m`: arc length up to which the line was given; beyond it the path goes straight on.
     """
 
@@ -33,17 +34,21 @@ class JoinedPath:
     x_m: Array
     y_m: Array
     heading_rad: Array
-    curvature_per_m: Array
     line_s_m: Array
     offset_m: Array
     known_m: float
 
     @property
+    def curvature_per_m(self) -> Array:
+        """(M,), left positive."""
+        return np.asarray(np.gradient(self.heading_rad, self.s_m), np.float64)
+
+    @cached_property
     def line(self) -> Polyline:
         """The path as a polyline with a point every 2 m: on 30 m of radius that is 2 cm off."""
         return self._thinned(LINE_STRIDE)
 
-    @property
+    @cached_property
     def rough_line(self) -> Polyline:
         """The path with a point every 8 m, to tell what is far from it: on 30 m of radius that is 0.3 m off."""
         return self._thinned(4 * LINE_STRIDE)
@@ -55,26 +60,31 @@ class JoinedPath:
         return Polyline(np.stack([self.x_m[:count], self.y_m[:count]], axis=1))
 
     def _thinned(self, stride: int) -> Polyline:
-        kept = np.arange(0, len(self.x_m), stride)
-        if kept[-1] != len(self.x_m) - 1:
-            kept = np.append(kept, len(self.x_m) - 1)
-        return Polyline(np.stack([self.x_m[kept], self.y_m[kept]], axis=1))
+        last = len(self.x_m) - 1
+        points = np.empty((last // stride + (2 if last % stride else 1), 2))
+        for column, values in enumerate((self.x_m, self.y_m)):
+            points[: last // stride + 1, column] = values[::stride]
+            points[-1, column] = values[-1]
+        return Polyline(points)
 
     def poses(self, s_m: Array) -> Array:
         """(N, 3) poses at these arc lengths."""
-        x, y = np.interp(s_m, self.s_m, self.x_m), np.interp(s_m, self.s_m, self.y_m)
-        return np.stack([x, y, wrap_angle(np.interp(s_m, self.s_m, self.heading_rad))], axis=1)
+        poses = np.empty((len(s_m), 3))
+        for column, values in enumerate((self.x_m, self.y_m, self.heading_rad)):
+            poses[:, column] = np.interp(s_m, self.s_m, values)
+        poses[:, 2] = wrap_angle(poses[:, 2])
+        return poses
 
 
 def after(path: JoinedPath, arc_m: float) -> JoinedPath:
     """The rest of a path from an arc length on it."""
     s = np.arange(0.0, max(path.s_m[-1] - arc_m, 2 * SPACING_M) + SPACING_M, SPACING_M)
     at = s + arc_m
-    columns = (path.x_m, path.y_m, path.heading_rad, path.curvature_per_m, path.line_s_m, path.offset_m)
-    x, y, heading, curvature, line_s, offset = (np.interp(at, path.s_m, column) for column in columns)
+    columns = (path.x_m, path.y_m, path.heading_rad, path.line_s_m, path.offset_m)
+    x, y, heading, line_s, offset = (np.interp(at, path.s_m, column) for column in columns)
     beyond = np.maximum(at - path.s_m[-1], 0.0)
     x, y = x + beyond * math.cos(heading[-1]), y + beyond * math.sin(heading[-1])
-    return JoinedPath(s, x, y, heading, curvature, line_s + beyond, offset, max(path.known_m - arc_m, 0.0))
+    return JoinedPath(s, x, y, heading, line_s + beyond, offset, max(path.known_m - arc_m, 0.0))
 
 
 def join(line: Polyline, motion: Motion, join_m: float, length_m: float) -> JoinedPath:
@@ -118,14 +128,15 @@ def _through(
     x: Array, y: Array, motion: Motion, line_s_m: Array, shift: Array, distance: Array, known_m: float
 ) -> JoinedPath:
     x[0], y[0] = motion.x_m, motion.y_m
-    steps = np.maximum(np.hypot(np.diff(x), np.diff(y)), 1e-6)
-    s = np.concatenate([[0.0], np.cumsum(steps)])
-    chords = np.unwrap(np.arctan2(np.diff(y), np.diff(x)))
+    dx, dy = x[1:] - x[:-1], y[1:] - y[:-1]
+    s = np.zeros(len(x))
+    np.cumsum(np.maximum(np.hypot(dx, dy), 1e-6), out=s[1:])
+    chords = unwrap(np.arctan2(dy, dx))
     headings = np.interp(s, (s[:-1] + s[1:]) / 2, chords)
     first = motion.heading_rad + 2 * math.pi * round((chords[0] - motion.heading_rad) / (2 * math.pi))
     headings[0] = first
     known = float(np.interp(known_m, distance, s))
-    return JoinedPath(s, x, y, headings, np.gradient(headings, s), line_s_m, shift, known)
+    return JoinedPath(s, x, y, headings, line_s_m, shift, known)
 
 
 def along(line: Polyline, motion: Motion, length_m: float) -> JoinedPath:
@@ -138,9 +149,7 @@ def along(line: Polyline, motion: Motion, length_m: float) -> JoinedPath:
     s = np.arange(0.0, max(length_m, 2 * SPACING_M) + SPACING_M, SPACING_M)
     points, headings = _points(line, start + s), _headings(line, start + s)
     known = max(line.length - start, 0.0)
-    return JoinedPath(
-        s, points[:, 0], points[:, 1], headings, np.gradient(headings, s), start + s, np.zeros(len(s)), known
-    )
+    return JoinedPath(s, points[:, 0].copy(), points[:, 1].copy(), headings, start + s, np.zeros(len(s)), known)
 
 
 def _project(line: Polyline, motion: Motion) -> tuple[float, float]:
@@ -168,6 +177,8 @@ def _points(line: Polyline, arcs: Array) -> Array:
     """Points (N, 2) on the line, extended straight beyond its ends."""
     points = line.at(arcs)
     for beyond, end in ((np.minimum(arcs, 0.0), 0.0), (np.maximum(arcs - line.length, 0.0), line.length)):
+        if not beyond.any():
+            continue
         heading = float(line.heading_at(end))
         points = points + beyond[:, None] * np.array([math.cos(heading), math.sin(heading)])
     return points

@@ -17,7 +17,7 @@ from onboard_vla.safety.config import CollisionLimits
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.object_memory import ObjectSet
-from onboard_vla.safety.prediction import follows_road, road_motion, without_sliding
+from onboard_vla.safety.prediction import road_motion
 
 Array = NDArray[np.float64]
 
@@ -63,11 +63,10 @@ def in_lane_coordinates(
 
     `reach_m`: to either side of the lane's centre. `start_m`: the vehicle's arc length.
     """
-    states = without_sliding(objects)
-    s, d, along, across, direction = road_motion(states, line)
-    follows = follows_road(objects, d, along, across)
-    drift = np.where(follows & np.isfinite(objects.drift_mps), objects.drift_mps, across)
-    turn = states[:, 2] - direction
+    motion = road_motion(objects, line)
+    states, s, d, along, follows = motion.states, motion.s_m, motion.d_m, motion.along_mps, motion.follows
+    drift = np.where(follows & np.isfinite(objects.drift_mps), objects.drift_mps, motion.across_mps)
+    turn = states[:, 2] - motion.direction_rad
     cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
     half_length = (cos * states[:, 5] + sin * states[:, 6]) / 2
     half_width = (sin * states[:, 5] + cos * states[:, 6]) / 2
@@ -104,6 +103,9 @@ def lane_leads(
     half = vehicle.width_m / 2 + np.where(others.vulnerable, margins.vulnerable_margin_m, corridor_margin_m)
     offset = np.interp(others.s_m, path.line_s_m, path.offset_m)
     aside = np.abs(others.d_m - offset) - others.half_width_m
+    inside = aside <= half
+    if not inside.any():
+        return []
     gap = others.s_m[0] - others.half_length_m - path.line_s_m[0] - front
     ahead = others.s_m[0] - path.line_s_m[0] > vehicle.centre_offset_m
     closing = speed_mps - others.along_mps
@@ -111,7 +113,6 @@ def lane_leads(
     rate = np.where(closes, closing, 1.0)
     arrives = np.where(closes, np.maximum(gap, 0.0) / rate, np.inf)
     clears = np.where(closes, (gap + 2 * others.half_length_m + vehicle.length_m) / rate, np.inf)
-    inside = aside <= half
     inside[0] &= (gap > 0.0) | (aside[0] <= vehicle.width_m / 2)
     times = ENTRY_TIMES_S[1:, None]
     enters = inside[1:] & others.moving & (arrives <= times + ARRIVES_WITHIN_S) & (clears >= times - PASSES_WITHIN_S)

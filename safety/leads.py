@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,8 @@ MOVING_MPS = 0.3
 """Slower objects enter no corridor."""
 NEAR_M = 2.0
 """An object that stays farther from the corridor than this at three instants is not looked at between them."""
+ROUNDING_M = 1e-6
+"""A box that touches the corridor has a circle that touches it, but for rounding."""
 PASSED_M = 1.0
 """A stop point this far behind the front has been passed."""
 
@@ -43,38 +47,68 @@ def object_leads(
 
     `lane`: the ego lane's centreline, along which objects that follow the road are predicted.
     """
-    front = vehicle.length_m - vehicle.rear_overhang_m
     reach = speed_mps * LOOKAHEAD_S + 30.0
     if not len(objects.states):
         return []
     near = np.hypot(objects.states[:, 0] - path.x_m[0], objects.states[:, 1] - path.y_m[0]) <= reach
-    objects = objects.select(near)
+    if not near.all():
+        objects = objects.select(near)
     if not len(objects.states):
         return []
     states = objects.states
-    line = path.line
     margin = np.where(objects.vulnerable, margins.vulnerable_margin_m, corridor_margin_m)
     half_width = vehicle.width_m / 2 + margin
+    touching = half_width + np.hypot(states[:, 5], states[:, 6]) / 2
     times = np.array(ENTRY_TIMES_S)
     positions, headings, velocities = predict(objects, times, lane)
-    entering = _may_enter(path.rough_line, positions, half_width + np.hypot(states[:, 5], states[:, 6]) / 2)
-    entering &= np.hypot(states[:, 3], states[:, 4]) > MOVING_MPS
-    leads = []
-    for index, rows in ((slice(0, 1), slice(None)), (slice(1, None), np.flatnonzero(entering))):
-        place, turn, velocity = positions[index, rows], headings[index, rows], velocities[index, rows]
-        s, d = (column.reshape(turn.shape) for column in line.project(place.reshape(-1, 2)))
+    found = np.flatnonzero(_in_box_about(path, positions, touching))
+    if not len(found):
+        return []
+    entering = _may_enter(path.rough_line, positions[:, found], touching[found])
+    entering &= np.hypot(states[found, 3], states[found, 4]) > MOVING_MPS
+    front = vehicle.length_m - vehicle.rear_overhang_m
+    leads: list[Lead] = []
+    line = path.line
+    for first, rows in ((0, found), (1, found[entering])):
+        if not len(rows):
+            continue
+        instants = positions[:1, rows] if first == 0 else positions[1:, rows]
+        s, d = line.project(instants.reshape(-1, 2))
+        circles = np.tile(touching[rows], len(instants)) + ROUNDING_M
+        close = np.flatnonzero((np.abs(d) <= circles) & (s > 0.0) & (s < line.length))
+        if not len(close):
+            continue
+        s, d, at, row = s[close], d[close], first + close // len(rows), rows[close % len(rows)]
         heading = np.interp(s, path.s_m, path.heading_rad)
-        cos, sin = np.abs(np.cos(turn - heading)), np.abs(np.sin(turn - heading))
-        along = (cos * states[rows, 5] + sin * states[rows, 6]) / 2
-        across = (sin * states[rows, 5] + cos * states[rows, 6]) / 2
-        speed = velocity[..., 0] * np.cos(heading) + velocity[..., 1] * np.sin(heading)
-        then = times[index, None]
+        turn = headings[at, row] - heading
+        cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
+        along = (cos * states[row, 5] + sin * states[row, 6]) / 2
+        across = (sin * states[row, 5] + cos * states[row, 6]) / 2
+        speed = velocities[at, row, 0] * np.cos(heading) + velocities[at, row, 1] * np.sin(heading)
+        then = times[at]
         gap = s - speed * then - along - front
-        inside = (np.abs(d) - across <= half_width[rows]) & (s > 0.0) & (s < line.length)
         arrival = np.maximum(gap, 0.0) / max(speed_mps, 1.0)
+        inside = np.abs(d) - across <= half_width[row]
         inside &= (then == 0.0) | ((gap > 0.0) & (np.abs(arrival - then) <= ENTRY_TOLERANCE_S))
-        leads += [Lead(float(gap[i, j]), float(speed[i, j])) for i, j in np.argwhere(inside)]
+        leads += [Lead(float(gap[i]), float(speed[i])) for i in np.flatnonzero(inside)]
     return sorted(leads, key=lambda lead: lead.gap_m)
+
+
+def _in_box_about(path: JoinedPath, positions: Array, reach_m: Array) -> NDArray[np.bool_]:
+    """Which objects (N,) are, at any of `positions` (T, N, 2), within `reach_m` (N,) of the box about the path.
+
+    The box lies along the straight line from the path's start to its end. Who stays out of it touches no corridor.
+    """
+    dx, dy = float(path.x_m[-1] - path.x_m[0]), float(path.y_m[-1] - path.y_m[0])
+    length = math.hypot(dx, dy) or 1.0
+    cos, sin = dx / length, dy / length
+    inside = np.ones(positions.shape[:2], bool)
+    for x, y in ((cos, sin), (-sin, cos)):
+        path_m = path.x_m * x + path.y_m * y
+        place_m = positions[..., 0] * x + positions[..., 1] * y
+        reach = reach_m + ROUNDING_M
+        inside &= (place_m >= path_m.min() - reach) & (place_m <= path_m.max() + reach)
+    return np.asarray(inside.any(axis=0), bool)
 
 
 def _may_enter(line: Polyline, positions: Array, reach_m: Array) -> NDArray[np.bool_]:

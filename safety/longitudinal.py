@@ -35,11 +35,12 @@ def roll(speed_mps: float, acceleration_mps2: float, law: Law) -> SpeedProfile:
     """Integrate from the present speed and the acceleration in force."""
     dt = POINT_STEP_S / SUB_STEPS
     v, a, s = max(speed_mps, 0.0), acceleration_mps2, 0.0
-    rows = [(s, v, a)]
+    rows = [s, v, a]
     for step in range((POINTS - 1) * SUB_STEPS):
         wanted, jerk = law(step * dt, s, v)
         change = jerk * dt
-        a = min(max(wanted, a - change), a + change)
+        low, high = a - change, a + change
+        a = low if wanted < low else high if wanted > high else wanted
         faster = v + a * dt
         if faster <= 0.0:
             s += v * dt / 2 if v > 0.0 else 0.0
@@ -47,8 +48,8 @@ def roll(speed_mps: float, acceleration_mps2: float, law: Law) -> SpeedProfile:
         else:
             s, v = s + (v + faster) / 2 * dt, faster
         if step % SUB_STEPS == SUB_STEPS - 1:
-            rows.append((s, v, a))
-    table = np.array(rows)
+            rows += (s, v, a)
+    table = np.array(rows).reshape(POINTS, 3)
     return SpeedProfile(table[:, 0], table[:, 1], table[:, 2])
 
 

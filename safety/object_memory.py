@@ -97,7 +97,7 @@ class ObjectMemory:
 
     def __init__(self, limits: CollisionLimits) -> None:
         self._limits = limits
-        self._known = ObjectSet.empty()
+        self._known = self._confirmed = ObjectSet.empty()
 
     @property
     def known(self) -> ObjectSet:
@@ -107,7 +107,7 @@ class ObjectMemory:
     @property
     def confirmed(self) -> ObjectSet:
         """The known objects seen in enough lists to be braked for."""
-        return self._known.select(self._known.hits >= self._limits.confirm_lists)
+        return self._confirmed
 
     def add(self, message: ObjectList, line: Polyline | None = None) -> None:
         """Take over a newer list. `line`: the ego lane's centreline, for the drift across it."""
@@ -143,11 +143,16 @@ class ObjectMemory:
             np.concatenate([hits, kept.hits]),
             np.concatenate([drift, kept.drift_mps]),
         )
+        self._confirmed = self._of_enough_lists()
 
     def restate(self, clock: Restate) -> None:
         """The data clock has stepped: restate all stamps on it."""
         stamps = np.array([clock(stamp_ns) for stamp_ns in self._known.stamps_ns.tolist()], np.int64)
         self._known = replace(self._known, stamps_ns=stamps)
+        self._confirmed = self._of_enough_lists()
+
+    def _of_enough_lists(self) -> ObjectSet:
+        return self._known.select(self._known.hits >= self._limits.confirm_lists)
 
     def _match(self, states: Array, stamp_ns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows of `states` and of the known objects that belong together: mutually nearest, within reach."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.clock import nanoseconds
-from onboard_vla.core.geometry import Polyline, compose, wrap_angle
+from onboard_vla.core.geometry import Polyline, compose, unwrap, wrap_angle
 from onboard_vla.core.plan import Plan
 from onboard_vla.safety.ego_history import EgoHistory, Motion
 
@@ -88,7 +88,7 @@ class PlacedPlan:
     @cached_property
     def fine_headings(self) -> Array:
         """(T*S+1,) headings of `fine` without jumps by a turn."""
-        return np.unwrap(self.fine[:, 2])
+        return unwrap(self.fine[:, 2])
 
     def pose_at(self, times_s: Array | float) -> Array:
         """Poses (..., 3) at these times since `stamp_ns`, interpolated, held at the ends."""
@@ -119,7 +119,7 @@ def place(plan: Plan, history: EgoHistory) -> PlacedPlan | None:
     fine = np.concatenate([origin[None], compose(origin, plan.fine_poses)])
     past = [_past_pose(history, start, plan.stamp_ns, k * plan.step_s) for k in range(LEAD_IN, 0, -1)]
     knots = np.concatenate([np.array(past), poses])
-    headings = np.unwrap(knots[:, 2])
+    headings = unwrap(knots[:, 2])
     middles = (headings[:-1] + headings[1:]) / 2
     dx, dy = np.diff(knots[:, 0]), np.diff(knots[:, 1])
     along = np.concatenate([[0.0], np.cumsum(dx * np.cos(middles) + dy * np.sin(middles))])

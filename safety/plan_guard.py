@@ -168,7 +168,7 @@ class PlanGuard:
         if any(found):
             return [reason for reason in found if reason is not None]
         if inputs.lanes is not None:
-            found.append(check_drivable(placed, inputs.lanes, stamp_ns, config.vehicle, config.road, inputs.lane_line))
+            found.append(check_drivable(placed, inputs.lanes, stamp_ns, config.vehicle, config.road))
             found.append(check_signals(placed, inputs.lanes, stamp_ns, config.vehicle, config.road))
         path = plan_path(placed, motion)
         found += self._check_objects(placed, path, inputs, motion, stamp_ns)
@@ -214,9 +214,8 @@ class PlanGuard:
         if seen is None:
             seen = self._forecast(inputs.objects.confirmed.at(stamp_ns), inputs, motion)
         recovery = recovery_of(path, placed, motion, stamp_ns, config.recovery, config.stop)
-        lanes, line = inputs.lanes, inputs.lane_line
-        limits, road = config.recovery, config.road
-        return check_recovery(recovery, path, placed, seen, lanes, line, config.vehicle, limits, road, config.staleness)
+        limits, road, staleness = config.recovery, config.road, config.staleness
+        return check_recovery(recovery, path, placed, seen, inputs.lanes, config.vehicle, limits, road, staleness)
 
     def _sees_clean(self, plan: Plan, bad_front_ns: int | None) -> bool:
         """Whether all front pictures behind the plan came after the last unusable one."""

@@ -7,6 +7,9 @@ same. Slow wheeled objects move along their own heading alone: a parked car does
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,64 +28,101 @@ SLIDING_MPS = 3.0
 """Below this speed the measured velocity across a wheeled object's heading is noise."""
 
 
+@dataclass(frozen=True, eq=False)
+class RoadMotion:
+    """Objects as seen from a line. `states` (N, 7): without the sliding of slow wheeled ones.
+
+    `s_m`, `d_m` (N,): arc length and offset, straight on beyond the line's ends. `along_mps`, `across_mps` (N,): speeds
+    along and across it. `direction_rad` (N,): the line's heading there. `follows` (N,): which move along the road.
+    """
+
+    states: Array
+    s_m: Array
+    d_m: Array
+    along_mps: Array
+    across_mps: Array
+    direction_rad: Array
+    follows: NDArray[np.bool_]
+
+
 def predict(objects: ObjectSet, times_s: Array, line: Polyline | None) -> tuple[Array, Array, Array]:
     """Positions (T, N, 2), headings (T, N) and velocities (T, N, 2) at `times_s` (T,) after the objects' own instant.
 
     `line`: the ego lane's centreline, None if unknown.
     """
-    states, times = without_sliding(objects), np.asarray(times_s, np.float64)
-    positions = states[None, :, :2] + times[:, None, None] * states[None, :, 3:5]
-    headings = np.broadcast_to(states[None, :, 2], positions.shape[:2]).copy()
-    velocities = np.broadcast_to(states[None, :, 3:5], positions.shape).copy()
-    if line is None or not len(states):
+    times = np.asarray(times_s, np.float64)
+    motion = None if line is None or not len(objects.states) else road_motion(objects, line)
+    states = without_sliding(objects) if motion is None else motion.states
+    count = len(states)
+    positions, velocities = np.empty((len(times), count, 2)), np.empty((len(times), count, 2))
+    np.multiply(times[:, None, None], states[None, :, 3:5], out=positions)
+    positions += states[None, :, :2]
+    velocities[:] = states[:, 3:5]
+    headings = np.empty((len(times), count))
+    headings[:] = states[:, 2]
+    if line is None or motion is None:
         return positions, headings, velocities
-    s, d, along, across, direction = road_motion(states, line)
-    rows = follows_road(objects, d, along, across)
-    if not rows.any():
+    rows = np.flatnonzero(motion.follows)
+    if not len(rows):
         return positions, headings, velocities
-    s, d, along, direction = s[rows], d[rows], along[rows], direction[rows]
+    s, d, along, across, direction = (
+        column[rows] for column in (motion.s_m, motion.d_m, motion.along_mps, motion.across_mps, motion.direction_rad)
+    )
     drift = objects.drift_mps[rows]
-    drift = np.where(np.isfinite(drift), drift, across[rows])
+    drift = np.where(np.isfinite(drift), drift, across)
     arcs = s + times[:, None] * along
     offsets = d + times[:, None] * drift
     lane = np.asarray(line.heading_at(arcs), np.float64)
-    inside = np.clip(arcs, 0.0, line.length)
+    inside = np.minimum(np.maximum(arcs, 0.0), line.length)
     beyond = arcs - inside
-    tangent = np.stack([np.cos(lane), np.sin(lane)], axis=-1)
-    normal = np.stack([-np.sin(lane), np.cos(lane)], axis=-1)
-    positions[:, rows] = line.at(inside) + beyond[..., None] * tangent + offsets[..., None] * normal
+    cos, sin = np.cos(lane), np.sin(lane)
+    points = line.at(inside)
+    positions[:, rows, 0] = points[..., 0] + beyond * cos - offsets * sin
+    positions[:, rows, 1] = points[..., 1] + beyond * sin + offsets * cos
     headings[:, rows] = states[rows, 2] + lane - direction
-    velocities[:, rows] = along[:, None] * tangent + drift[:, None] * normal
+    velocities[:, rows, 0] = along * cos - drift * sin
+    velocities[:, rows, 1] = along * sin + drift * cos
     return positions, headings, velocities
 
 
 def without_sliding(objects: ObjectSet) -> Array:
     """The states (N, 7), slow wheeled objects' velocity turned into their heading."""
     states = objects.states
-    heading = np.stack([np.cos(states[:, 2]), np.sin(states[:, 2])], axis=1)
-    rolling = np.einsum("ij,ij->i", states[:, 3:5], heading)
     slow = ~objects.on_foot & (np.hypot(states[:, 3], states[:, 4]) < SLIDING_MPS)
+    if not slow.any():
+        return states
+    cos, sin = np.cos(states[:, 2]), np.sin(states[:, 2])
+    rolling = states[:, 3] * cos + states[:, 4] * sin
     changed = states.copy()
-    changed[slow, 3:5] = (rolling[:, None] * heading)[slow]
+    changed[slow, 3], changed[slow, 4] = (rolling * cos)[slow], (rolling * sin)[slow]
     return np.asarray(changed, np.float64)
 
 
-def road_motion(states: Array, line: Polyline) -> tuple[Array, Array, Array, Array, Array]:
+@lru_cache(maxsize=4)
+def road_motion(objects: ObjectSet, line: Polyline) -> RoadMotion:
+    """`objects` as seen from `line`; kept for the newest pairs, as one cycle asks several times."""
+    states = without_sliding(objects)
+    s, d, along, across, direction = seen_from(line, states)
+    return RoadMotion(states, s, d, along, across, direction, _follows_road(objects, d, along, across))
+
+
+def seen_from(line: Polyline, states: Array) -> tuple[Array, Array, Array, Array, Array]:
     """Arc length, offset, speed along and across the line, and the line's heading, for each of `states` (N, 7)."""
     s, d = line.project(states[:, :2])
     direction = np.asarray(line.heading_at(s), np.float64)
     cos, sin = np.cos(direction), np.sin(direction)
     for end, arc in ((line.points[0], 0.0), (line.points[-1], line.length)):
-        gap = states[:, :2] - end
         at_end = s == arc
-        s = np.where(at_end, arc + gap[:, 0] * cos + gap[:, 1] * sin, s)
-        d = np.where(at_end, gap[:, 1] * cos - gap[:, 0] * sin, d)
+        if at_end.any():
+            x, y = states[:, 0] - end[0], states[:, 1] - end[1]
+            s = np.where(at_end, arc + x * cos + y * sin, s)
+            d = np.where(at_end, y * cos - x * sin, d)
     along = states[:, 3] * cos + states[:, 4] * sin
     across = states[:, 4] * cos - states[:, 3] * sin
     return s, d, along, across, direction
 
 
-def follows_road(objects: ObjectSet, d: Array, along: Array, across: Array) -> NDArray[np.bool_]:
+def _follows_road(objects: ObjectSet, d: Array, along: Array, across: Array) -> NDArray[np.bool_]:
     """Which objects (N,) move along the road: wheeled, fast enough, near, and with a course along it."""
     course = np.abs(wrap_angle(np.arctan2(across, np.abs(along))))
     moving = np.abs(along) > MOVING_MPS

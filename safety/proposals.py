@@ -7,6 +7,7 @@ CoRL 2023): five shares of the target speed times three offsets, each driven by 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,9 @@ EDGE_MARGIN_M = 0.3
 LEAST_OFFSET_M = 0.3
 """Less room than this beside the lane's centre is not worth an own proposal."""
 NO_LEAD_M = 1e6
+
+Following = Callable[[Array, Array, Array, Array, float], "tuple[Array, Array]"]
+"""(wanted acceleration, free-road term, distance, speed, each (K,), time s) -> (wanted acceleration, change a step)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,53 +74,82 @@ def unroll(
     rows = np.repeat(np.arange(len(caps)), shares)
     share = np.tile(np.array(SHARES), len(caps))
     width = min(len(rules) for rules, _ in caps)
-    rules = np.concatenate([rules[:width] for rules, _ in caps])
-    physics = np.concatenate([physics[:width] for _, physics in caps])
-    base, last = rows * width, width - 1
-    most = max((len(found) for found in leads), default=0)
-    table = np.full((len(caps), max(most, 1), 2), (NO_LEAD_M, 100.0))
-    for row, found in enumerate(leads):
-        for column, lead in enumerate(found):
-            table[row, column] = lead
-    gaps, lead_speeds = table[rows, :, 0], table[rows, :, 1]
-    stops = np.maximum(lead_speeds, 0.0) ** 2 / (2 * idm.lead_brake_mps2)
-    root = 2 * math.sqrt(idm.acceleration_mps2 * idm.comfort_mps2)
+    physics = np.stack([physics[:width] for _, physics in caps])[rows]
+    allowed = np.minimum(np.stack([rules[:width] for rules, _ in caps])[rows] * share[:, None], physics)
+    limits = np.concatenate([allowed.ravel(), physics.ravel()])
     count = len(rows)
+    base, last = np.arange(2 * count).reshape(2, count) * width, np.array(width - 1)
+    follow = _following(leads, rows, settings)
+    # Numbers as arrays: a Python number in an array operation of this size doubles its cost.
+    zero, one, ten, least, exponent = (np.array(x) for x in (0.0, 1.0, 10.0, 0.01, float(idm.exponent)))
+    pushing, over, sight = map(
+        np.array, (idm.acceleration_mps2, -settings.over_speed_mps2, -settings.sight_deceleration_mps2)
+    )
+    look, per_look, per_m = map(np.array, (CAP_LOOKAHEAD_S, 1 / CAP_LOOKAHEAD_S, 1 / SPACING_M))
+    step_s, half_step_s = np.array(STEP_S), np.array(STEP_S / 2)
     v, s = np.full(count, max(speed_mps, 0.0)), np.zeros(count)
     a = np.full(count, acceleration_mps2)
     out = np.empty((3, STEPS + 1, count))
     out[:, 0] = s, v, a
+    places = np.empty((2, 1, count))
+    change = np.full(count, settings.jerk_mps3 * STEP_S)
     for step in range(1, STEPS + 1):
-        here = np.minimum((s * (1 / SPACING_M)).astype(np.intp), last) + base
-        soon = np.minimum(((s + v * CAP_LOOKAHEAD_S) * (1 / SPACING_M)).astype(np.intp), last) + base
-        safe = np.minimum(physics[here], physics[soon])
-        target = np.maximum(np.minimum(np.minimum(rules[here], rules[soon]) * share, safe), 0.01)
-        free = np.minimum(v / target, 10.0) ** idm.exponent
-        wanted = np.maximum(idm.acceleration_mps2 * (1.0 - free), -settings.over_speed_mps2)
-        slower = np.maximum((safe - v) * (1 / CAP_LOOKAHEAD_S), -settings.sight_deceleration_mps2)
-        wanted = np.where(v > safe, np.minimum(wanted, slower), wanted)
-        jerk: float | Array = settings.jerk_mps3
-        if most:
-            room = np.maximum(gaps + lead_speeds * ((step - 1) * STEP_S) - s[:, None], 0.01)
-            speed = v[:, None]
-            closing = speed - lead_speeds
-            ratio = (idm.standstill_gap_m + np.maximum(speed * idm.time_gap_s + speed * closing / root, 0.0)) / room
-            square = speed * speed / 2
-            enough = square / np.maximum(room - idm.standstill_gap_m + stops, 0.01)
-            follow = idm.acceleration_mps2 * (1.0 - np.minimum(free, 1.0)[:, None] - np.minimum(ratio, 100.0) ** 2)
-            follow = np.maximum(follow, -np.maximum(enough, idm.comfort_mps2))
-            required = np.where(closing > 0.0, square / np.maximum(room - idm.brake_gap_m + stops, 0.01), 0.0)
-            urgent = required > idm.brake_start_mps2
-            follow = np.where(urgent, np.minimum(follow, -idm.brake_gain * required), follow)
-            wanted = np.minimum(wanted, np.maximum(follow.min(axis=1), -idm.clip_mps2))
-            jerk = np.where(urgent.any(axis=1), settings.emergency_jerk_mps3, settings.jerk_mps3)
-        change = jerk * STEP_S
+        places[0] = s
+        places[1] = s + v * look
+        here_and_soon = limits.take(np.minimum((places * per_m).astype(np.intp), last) + base)
+        lowest = np.minimum(here_and_soon[0], here_and_soon[1])
+        target, safe = lowest[0], lowest[1]
+        free = np.power(np.minimum(v / np.maximum(target, least), ten), exponent)
+        wanted = np.maximum(pushing * (one - free), over)
+        slower = np.maximum((safe - v) * per_look, sight)
+        np.putmask(slower, v <= safe, wanted)
+        wanted = np.minimum(wanted, slower)
+        if follow is not None:
+            wanted, change = follow(wanted, free, s, v, (step - 1) * STEP_S)
         a = np.minimum(np.maximum(wanted, a - change), a + change)
-        faster = np.maximum(v + a * STEP_S, 0.0)
-        s, v = s + (v + faster) * (STEP_S / 2), faster
-        out[:, step] = s, v, a
+        faster = np.maximum(v + a * step_s, zero)
+        s, v = s + (v + faster) * half_step_s, faster
+        out[0, step], out[1, step], out[2, step] = s, v, a
     moved = out.transpose(0, 2, 1)
     return Rollouts(moved[0], moved[1], moved[2])
+
+
+def _following(leads: list[list[Lead]], rows: NDArray[np.intp], settings: FallbackSettings) -> Following | None:
+    """What the leads of each offset make of the wanted acceleration, for proposals of the offsets `rows` (K,)."""
+    idm, most = settings.idm, max((len(found) for found in leads), default=0)
+    if not most:
+        return None
+    table = np.full((2, most, len(leads)), [[[NO_LEAD_M]], [[100.0]]])
+    for column, found in enumerate(leads):
+        table[:, : len(found), column] = np.array(found).reshape(-1, 2).T
+    gaps, lead_speeds = table[0][:, rows].ravel(), table[1][:, rows].ravel()
+    shape, each = (most, len(rows)), np.tile(np.arange(len(rows)), most)
+    stops = np.maximum(lead_speeds, 0.0) ** 2 / (2 * idm.lead_brake_mps2)
+    root = np.array(2 * math.sqrt(idm.acceleration_mps2 * idm.comfort_mps2))
+    zero, one, half, least, hundred = (np.array(x) for x in (0.0, 1.0, 0.5, 0.01, 100.0))
+    standstill, time_gap, brake_gap = map(np.array, (idm.standstill_gap_m, idm.time_gap_s, idm.brake_gap_m))
+    pushing, comfort, clip = map(np.array, (idm.acceleration_mps2, idm.comfort_mps2, -idm.clip_mps2))
+    start, gain = np.array(idm.brake_start_mps2), np.array(-idm.brake_gain)
+    jerks = np.array([settings.jerk_mps3, settings.emergency_jerk_mps3]) * STEP_S
+
+    def follow(wanted: Array, free: Array, s: Array, v: Array, time_s: float) -> tuple[Array, Array]:
+        # Rows of one shape, a lead after the other: broadcasting costs more than the operation.
+        free, s, v = free.take(each), s.take(each), v.take(each)
+        room = np.maximum(gaps + lead_speeds * time_s - s, least)
+        closing = v - lead_speeds
+        ratio = (standstill + np.maximum(v * time_gap + v * closing / root, zero)) / room
+        square = v * v * half
+        enough = square / np.maximum(room - standstill + stops, least)
+        slower = pushing * (one - np.minimum(free, one) - np.square(np.minimum(ratio, hundred)))
+        slower = np.maximum(slower, -np.maximum(enough, comfort))
+        required = square / np.maximum(room - brake_gap + stops, least)
+        urgent = (required > start) & (closing > zero)
+        np.putmask(slower, urgent, np.minimum(slower, gain * required))
+        hardest, hurried = np.minimum.reduce(slower.reshape(shape)), np.logical_or.reduce(urgent.reshape(shape))
+        change = np.asarray(jerks.take(hurried), np.float64)
+        return np.minimum(wanted, np.maximum(hardest, clip)), change
+
+    return follow
 
 
 def poses(paths: list[JoinedPath], distance_m: Array) -> Array:

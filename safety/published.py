@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.geometry import unwrap
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.ego_history import Motion
 
@@ -42,7 +43,7 @@ def output_fault(points: Array, count: int) -> str | None:
 def motion_on(points: Array, elapsed_s: float) -> Motion:
     """Where a vehicle that follows `points` (T, 6) is `elapsed_s` after their first."""
     columns = [np.interp(elapsed_s, points[:, 0], points[:, column]) for column in (1, 2, 4, 5)]
-    headings = np.unwrap(points[:, 3])
+    headings = unwrap(points[:, 3])
     heading = float(np.interp(elapsed_s, points[:, 0], headings))
     ahead = float(np.interp(elapsed_s + 0.1, points[:, 0], headings))
     x, y, speed, acceleration = map(float, columns)

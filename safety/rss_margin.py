@@ -13,7 +13,7 @@ from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.object_memory import ObjectSet
-from onboard_vla.safety.prediction import road_motion
+from onboard_vla.safety.prediction import seen_from
 from onboard_vla.safety.rss import (
     CONSERVATIVE_EGO,
     CONSERVATIVE_OTHER,
@@ -47,7 +47,7 @@ def rss_margins_m(
     velocity = max(motion.speed_mps, 0.0) * np.array([np.cos(heading), np.sin(heading)])
     size = np.array([vehicle.length_m, vehicle.width_m])
     ego = np.concatenate([centre, [heading], velocity, size])[None]
-    s, d, along, across, direction = road_motion(np.concatenate([ego, objects.states]), lane)
+    s, d, along, across, direction = seen_from(lane, np.concatenate([ego, objects.states]))
     states = np.concatenate([ego, objects.states])
     cos, sin = np.abs(np.cos(states[:, 2] - direction)), np.abs(np.sin(states[:, 2] - direction))
     half_along = (cos * states[:, 5] + sin * states[:, 6]) / 2

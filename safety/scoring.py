@@ -53,16 +53,15 @@ def score(
     targets_m: tuple[float, ...],
     objects: ObjectSet,
     lanes: LaneObservation,
-    line: Polyline,
     vehicle: VehicleGeometry,
     margins: CollisionLimits,
 ) -> Scores:
     """Judge all proposals against those `objects`, at the present instant, that can matter."""
     steps = np.arange(0, rollouts.distance_m.shape[1], EVERY)
     distance, speed = rollouts.distance_m[:, steps], rollouts.speed_mps[:, steps]
-    contact, close = _contacts(poses(paths, distance), speed, objects, line, vehicle, margins)
-    off = np.repeat([drivable_m(path, lanes, line, vehicle) for path in paths], len(SHARES)) < distance[:, -1]
+    contact, close = _contacts(poses(paths, distance), speed, objects, lanes.line, vehicle, margins)
     gone = distance[:, -1]
+    off = np.repeat(drivable_m(paths, lanes, vehicle), len(SHARES)) < gone
     allowed = (contact >= NEVER_S) & ~off
     best = float(gone[allowed].max(initial=0.0))
     progress = gone / best if best > LEAST_PROGRESS_M else np.ones(len(gone))
@@ -78,21 +77,25 @@ def score(
     return Scores(np.where(allowed, 0.1 + 0.9 * total, forbidden), contact)
 
 
-def drivable_m(path: JoinedPath, lanes: LaneObservation, line: Polyline, vehicle: VehicleGeometry) -> float:
-    """How far along the path the footprint stays on the drivable area; where it begins outside, that is forgiven."""
-    rows = slice(None, None, 2)
-    s, offset = path.line_s_m[rows], path.offset_m[rows]
-    turn = np.arctan(np.gradient(offset, s))
-    outside = np.full(len(s), -np.inf)
+def drivable_m(paths: list[JoinedPath], lanes: LaneObservation, vehicle: VehicleGeometry) -> Array:
+    """How far along each of `paths` (P,) the footprint stays on the drivable area; all are beside the same stretch.
+
+    Where it begins outside, that is forgiven.
+    """
+    rows, line = slice(None, None, 2), lanes.line
+    s, offset = paths[0].line_s_m[rows], np.stack([path.offset_m[rows] for path in paths])
+    turn = np.arctan(np.gradient(offset, s, axis=1))
+    sin, half_width = np.sin(turn), vehicle.width_m / 2 * np.cos(turn)
+    outside = np.full(offset.shape, -np.inf)
     for reach in (vehicle.length_m - vehicle.rear_overhang_m, -vehicle.rear_overhang_m):
-        at, centre = s + reach, offset + reach * np.sin(turn)
-        known = at <= line.length
+        at, centre = s + reach, offset + reach * sin
         left = np.interp(at, line.arc_lengths, lanes.left_m)
         right = np.interp(at, line.arc_lengths, lanes.right_m)
-        over = np.abs(centre - (left - right) / 2) + vehicle.width_m / 2 * np.cos(turn) - (left + right) / 2
-        outside = np.maximum(outside, np.where(known, over, -np.inf))
-    off = outside > max(float(outside[0]), 0.0) + 0.01
-    return float(path.s_m[rows][np.argmax(off)]) if off.any() else math.inf
+        over = np.abs(centre - (left - right) / 2) + half_width - (left + right) / 2
+        outside = np.maximum(outside, np.where(at <= line.length, over, -np.inf))
+    off = outside > np.maximum(outside[:, :1], 0.0) + 0.01
+    ends = [path.s_m[rows][index] for path, index in zip(paths, off.argmax(axis=1).tolist(), strict=True)]
+    return np.where(off.any(axis=1), ends, np.inf)
 
 
 def _contacts(
@@ -100,31 +103,29 @@ def _contacts(
 ) -> tuple[Array, Flags]:
     """First contact at fault (K,), and whether a constant-speed projection of any instant makes contact (K,)."""
     count, instants = speed.shape
-    contact, close = np.full(count, NEVER_S), np.zeros(count, bool)
     if not len(objects.states):
-        return contact, close
+        return np.full(count, NEVER_S), np.zeros(count, bool)
     times = np.arange(instants + PROJECTIONS[-1]) * (EVERY * STEP_S)
     places, turns, velocities = predict(objects, times, line)
     cos, sin = np.cos(ego[..., 2]), np.sin(ego[..., 2])
     x = ego[..., 0] + vehicle.centre_offset_m * cos
     y = ego[..., 1] + vehicle.centre_offset_m * sin
-    for ahead in (0, *PROJECTIONS):
-        travel = speed * (ahead * EVERY * STEP_S)
-        rows = slice(ahead, ahead + instants)
-        margin = np.where(objects.vulnerable, margins.lateral_margin_m, CONTACT_MARGIN_M)
-        hit = _first_touch(
-            x + travel * cos, y + travel * sin, ego[..., 2], speed, places[rows], turns[rows], velocities[rows],
-            objects.states[:, 5:7], margin, vehicle,
-        )  # fmt: skip
-        if ahead == 0:
-            at = hit.argmax(axis=1)
-            contact = np.where(hit.any(axis=1), at * (EVERY * STEP_S), NEVER_S)
-        else:
-            close |= (hit & (speed > MOVING_MPS)).any(axis=1)
-    return contact, close
+    looks = (0, *PROJECTIONS)
+    travels = [speed * (ahead * EVERY * STEP_S) for ahead in looks]
+    then = np.concatenate([np.arange(ahead, ahead + instants) for ahead in looks])
+    hit = _touches(
+        np.concatenate([x + travel * cos for travel in travels], axis=1),
+        np.concatenate([y + travel * sin for travel in travels], axis=1),
+        np.tile(ego[..., 2], len(looks)), np.tile(speed, len(looks)), places[then], turns[then], velocities[then],
+        objects.states[:, 5:7], np.where(objects.vulnerable, margins.lateral_margin_m, CONTACT_MARGIN_M), vehicle,
+    )  # fmt: skip
+    now, projected = hit[:, :instants], hit[:, instants:].reshape(count, len(PROJECTIONS), instants)
+    contact = np.where(now.any(axis=1), now.argmax(axis=1) * (EVERY * STEP_S), NEVER_S)
+    close = (projected.any(axis=1) & (speed > MOVING_MPS)).any(axis=1)
+    return contact, np.asarray(close, bool)
 
 
-def _first_touch(
+def _touches(
     x: Array, y: Array, heading: Array, speed: Array, places: Array, turns: Array, velocities: Array, sizes: Array,
     margin: Array, vehicle: VehicleGeometry,
 ) -> Flags:  # fmt: skip
@@ -136,13 +137,12 @@ def _first_touch(
     hit = np.zeros(x.shape, bool)
     if not len(k):
         return hit
-    cos, sin = np.cos(heading[k, t]), np.sin(heading[k, t])
-    along = dx[k, t, n] * cos + dy[k, t, n] * sin
-    across = dy[k, t, n] * cos - dx[k, t, n] * sin
-    turn = turns[t, n] - heading[k, t]
+    dx, dy, own, speed = dx[k, t, n], dy[k, t, n], heading[k, t], speed[k, t]
+    cos, sin = np.cos(own), np.sin(own)
+    along, across, turn = dx * cos + dy * sin, dy * cos - dx * sin, turns[t, n] - own
     touching = boxes_touch(along, across, turn, half_length, half_width + margin[n], sizes[n, 0] / 2, sizes[n, 1] / 2)
     their = velocities[t, n, 0] * cos + velocities[t, n, 1] * sin
-    fault = touching & ((along > 0.0) | (their < speed[k, t])) & (along > -half_length)
+    fault = touching & ((along > 0.0) | (their < speed)) & (along > -half_length)
     hit[k[fault], t[fault]] = True
     return hit
 

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.ego import VehicleGeometry
-from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.safety.config import FallbackSettings
 from onboard_vla.safety.ego_history import Motion
@@ -45,7 +44,7 @@ def model_cap(share: float | None, lanes: LaneObservation | None, motion: Motion
         return domain_mps
     if lanes is None:
         return share * domain_mps
-    line = Polyline(lanes.centreline)
+    line = lanes.line
     s, _ = line.project(motion.pose[:2])
     return min(share * float(np.interp(s[0], line.arc_lengths, lanes.speed_limit_mps)), domain_mps)
 

@@ -169,6 +169,7 @@ class Supervisor:
         self._refresh_fallback(motion, now)
         if self._fallback_fault is not None:
             requests.append(Request(Mode.IN_LANE_STOP, self._fallback_fault))
+        asked = max((request.level for request in requests), default=Mode.NOMINAL)
         stepped = step(
             self.state,
             LadderInputs(
@@ -178,7 +179,7 @@ class Supervisor:
                 unheard=unheard,
                 override=self._inputs.override,
                 speed_mps=None if motion is None else motion.speed_mps,
-                handback=self._handback(motion, now),
+                handback=asked < Mode.FALLBACK and self._handback(motion, now),
                 reset_shadow=restarted,
                 obstacles=engaging_obstacles(self.config, outside, self._self_test),
                 has_fallback=self._perceives,

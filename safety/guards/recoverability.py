@@ -15,7 +15,6 @@ import numpy as np
 
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.ego import VehicleGeometry
-from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import RecoveryLimits, RoadLimits, StalenessLimits, StopSettings
@@ -76,7 +75,6 @@ def check_recovery(
     placed: PlacedPlan,
     seen: Forecast,
     lanes: LaneObservation | None,
-    line: Polyline | None,
     vehicle: VehicleGeometry,
     limits: RecoveryLimits,
     road: RoadLimits,
@@ -95,7 +93,7 @@ def check_recovery(
         return Reason("RECOVERY_COLLISION", hit.time_s, horizon, "a stop after one cycle touches an object after, s")
     if lanes is None:
         return None
-    outside, _ = outside_by(recovery.poses[::ROAD_STRIDE], lanes, vehicle, line)
+    outside, _ = outside_by(recovery.poses[::ROAD_STRIDE], lanes, vehicle)
     if outside <= road.outside_m:
         return None
     return Reason("RECOVERY_OFF_ROAD", outside, road.outside_m, "corner outside in a stop after one cycle, m")

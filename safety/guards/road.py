@@ -6,7 +6,7 @@ import numpy as np
 
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.ego import VehicleGeometry
-from onboard_vla.core.geometry import Polyline, box_corners
+from onboard_vla.core.geometry import box_corners
 from onboard_vla.core.road import RED, LaneObservation
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import RoadLimits
@@ -31,26 +31,22 @@ def check_drivable(
     stamp_ns: int,
     vehicle: VehicleGeometry,
     limits: RoadLimits,
-    line: Polyline | None = None,
 ) -> Reason | None:
-    """Footprint corners over the horizon against the lane's left and right extents. `line`: as for `outside_by`."""
+    """Footprint corners over the horizon against the lane's left and right extents."""
     times = np.arange(0.0, limits.horizon_s + 1e-9, SAMPLE_S)
-    outside, row = outside_by(placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns)), lanes, vehicle, line)
+    outside, row = outside_by(placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns)), lanes, vehicle)
     if outside <= limits.outside_m:
         return None
     return Reason("OFF_ROAD", outside, limits.outside_m, f"corner outside in {times[row]:.1f} s")
 
 
-def outside_by(
-    poses: Array, lanes: LaneObservation, vehicle: VehicleGeometry, line: Polyline | None = None
-) -> tuple[float, int]:
+def outside_by(poses: Array, lanes: LaneObservation, vehicle: VehicleGeometry) -> tuple[float, int]:
     """How far the worst footprint corner of `poses` (N, 3) lies outside the lane's extents, and of which pose.
 
-    Negative inside; minus infinity where all corners lie beyond the observed lane. `line`: the lanes' centreline where
-    somebody has it as a polyline already.
+    Negative inside; minus infinity where all corners lie beyond the observed lane.
     """
     corners = footprints(poses, vehicle).reshape(-1, 2)
-    line = Polyline(lanes.centreline) if line is None else line
+    line = lanes.line
     s, d = line.project(corners)
     left, right = np.interp(s, line.arc_lengths, lanes.left_m), np.interp(s, line.arc_lengths, lanes.right_m)
     outside = np.maximum(d - left, -d - right)
@@ -70,7 +66,7 @@ def check_signals(
     poses = placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns))
     front = vehicle.length_m - vehicle.rear_overhang_m
     noses = poses[:, :2] + front * np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], axis=1)
-    line = Polyline(lanes.centreline)
+    line = lanes.line
     s, _ = line.project(noses)
     for signal in red:
         stop, _ = line.project(np.array([[signal.x_m, signal.y_m]]))

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onboard_vla.core.errors import GeometryError
-from onboard_vla.core.geometry import Polyline, box_corners, boxes_overlap, compose, inverse, wrap_angle
+from onboard_vla.core.geometry import Polyline, box_corners, boxes_overlap, compose, inverse, unwrap, wrap_angle
 
 METRES = st.floats(-1e3, 1e3)
 ANGLES = st.floats(-10, 10)
@@ -192,3 +192,9 @@ class TestPolyline:
     def test_degenerate_points_are_refused(self, points, says):
         with pytest.raises(GeometryError, match=says):
             Polyline(points)
+
+
+@given(st.lists(ANGLES, min_size=2, max_size=20).map(np.array))
+def test_unwrapping_is_numpys(angles):
+    assert unwrap(angles).tolist() == (np.unwrap(angles) + 0.0).tolist()
+    assert unwrap(np.cumsum(angles / 10)).tolist() == np.unwrap(np.cumsum(angles / 10)).tolist()

@@ -158,7 +158,7 @@ class TestPaths:
     def test_the_drivable_length_ends_where_a_corner_leaves_the_road(self, left, drivable):
         path = join_beside(LINE, motion(), 20.0, 80.0, (1.0,))[0]
         observed = lanes(left=left, points=LINE.points)
-        found = drivable_m(path, observed, LINE, VEHICLE)
+        found = drivable_m([path], observed, VEHICLE)[0]
         assert found == drivable or found == pytest.approx(drivable, abs=3.0)
 
 

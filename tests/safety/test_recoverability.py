@@ -52,7 +52,7 @@ def judge(plan, motion, *rows, lanes=None, objects_stamp=STAMP):
         objects, motion.pose[:2], motion.speed_mps, stop_time(motion, LIMITS, STOP), None, CollisionLimits()
     )
     recovery = recovery_of(path, plan, motion, STAMP, LIMITS, STOP)
-    reason = check_recovery(recovery, path, plan, seen, lanes, None, VEHICLE, LIMITS, RoadLimits(), StalenessLimits())
+    reason = check_recovery(recovery, path, plan, seen, lanes, VEHICLE, LIMITS, RoadLimits(), StalenessLimits())
     return recovery, path, reason
 
 
@@ -85,7 +85,7 @@ class TestGuard:
         plan, motion = placed(straight_poses(20.0), 20.0), motion_at(20.0)
         recovery, path, reason = judge(plan, motion)
         assert reason is None
-        arguments = (plan, forecast(ObjectSet.empty(), motion.pose[:2], 20.0, 5.0, None, CollisionLimits()), None, None)
+        arguments = (plan, forecast(ObjectSet.empty(), motion.pose[:2], 20.0, 5.0, None, CollisionLimits()), None)
         rest = (VEHICLE, LIMITS, RoadLimits(), StalenessLimits())
         for known, code in ((recovery.needed_m + 0.01, None), (recovery.needed_m - 0.01, "RECOVERY_LENGTH")):
             short = replace(path, known_m=known)
@@ -228,10 +228,10 @@ class TestFigures:
         seen = forecast(ObjectSet.empty(), motion.pose[:2], 10.0, 3.0, None, CollisionLimits())
         rest = (VEHICLE, LIMITS, RoadLimits(), StalenessLimits())
         exact = replace(path, known_m=recovery.needed_m)
-        assert check_recovery(recovery, exact, plan, seen, None, None, *rest) is None
+        assert check_recovery(recovery, exact, plan, seen, None, *rest) is None
         slow = replace(plan, speed_mps=np.full(11, 0.5))
         short = replace(path, known_m=recovery.needed_m - 0.9)
-        assert check_recovery(recovery, short, slow, seen, None, None, *rest) is None
+        assert check_recovery(recovery, short, slow, seen, None, *rest) is None
 
     def test_the_reason_names_when_and_up_to_when(self):
         plan, motion = placed(straight_poses(10.0)), motion_at(10.0)
