@@ -29,7 +29,7 @@ from onboard_vla.safety.criticality import (
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.inputs import LANES, OBJECTS, Inputs
 from onboard_vla.safety.object_memory import ObjectSet
-from onboard_vla.safety.prediction import follows_road, road_motion, without_sliding
+from onboard_vla.safety.prediction import follows_road, seen_from, without_sliding
 from onboard_vla.safety.rss import CONSERVATIVE_EGO, stop_before_intersection_m
 from onboard_vla.safety.rss_margin import rss_margins_m
 
@@ -67,7 +67,7 @@ def measure(
 ) -> SafetyIndicators:
     """All indicators. `objects` at the present instant; `lane`: the centreline of `lanes`."""
     states = np.concatenate([_own_state(motion, vehicle), without_sliding(objects)])
-    s, d, along, across, direction = road_motion(states, lane)
+    s, d, along, across, direction = seen_from(lane, states)
     cos, sin = np.abs(np.cos(states[:, 2] - direction)), np.abs(np.sin(states[:, 2] - direction))
     half_along = (cos * states[:, 5] + sin * states[:, 6]) / 2
     half_across = (sin * states[:, 5] + cos * states[:, 6]) / 2

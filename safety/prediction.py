@@ -103,7 +103,7 @@ def road_motion(objects: ObjectSet, line: Polyline) -> RoadMotion:
     """`objects` as seen from `line`; kept for the newest pairs, as one cycle asks several times."""
     states = without_sliding(objects)
     s, d, along, across, direction = seen_from(line, states)
-    return RoadMotion(states, s, d, along, across, direction, _follows_road(objects, d, along, across))
+    return RoadMotion(states, s, d, along, across, direction, follows_road(objects, d, along, across))
 
 
 def seen_from(line: Polyline, states: Array) -> tuple[Array, Array, Array, Array, Array]:
@@ -122,7 +122,7 @@ def seen_from(line: Polyline, states: Array) -> tuple[Array, Array, Array, Array
     return s, d, along, across, direction
 
 
-def _follows_road(objects: ObjectSet, d: Array, along: Array, across: Array) -> NDArray[np.bool_]:
+def follows_road(objects: ObjectSet, d: Array, along: Array, across: Array) -> NDArray[np.bool_]:
     """Which objects (N,) move along the road: wheeled, fast enough, near, and with a course along it."""
     course = np.abs(wrap_angle(np.arctan2(across, np.abs(along))))
     moving = np.abs(along) > MOVING_MPS
