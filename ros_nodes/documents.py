@@ -11,8 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from onboard_vla.core.process import Option, Role
-from onboard_vla.ros_nodes.node_options import node_options
+from onboard_vla.core.process import Option
+from onboard_vla.ros_nodes.deployment import MODES, PACKAGE, mode_file
+from onboard_vla.ros_nodes.deployment_files import described, options_of, parameter_file, schema
 from onboard_vla.ros_nodes.topics import markdown_table
 from onboard_vla.runtime.jpeg import decode_frame
 from onboard_vla.runtime.planner_host import PLANNER_ROLE
@@ -20,25 +21,17 @@ from onboard_vla.safety.camera_guard_host import camera_guard_role
 from onboard_vla.safety.supervisor_host import supervisor_role
 
 ROLES = (PLANNER_ROLE, camera_guard_role(yaml.compose, decode_frame), supervisor_role(yaml.compose))
-ROOM = Path(__file__).parent
-README = ROOM / "README.md"
-
-
-def parameter_file(role: Role) -> str:
-    """The YAML of one node with its defaults."""
-    lines = [f"# Parameters of {role.name}.", "/**:", "  ros__parameters:"]
-    for option in (*role.options, *node_options(role.name)):
-        lines += [f"    # {option.described}{_when(option)}", f"    {option.name}: {_default(option)}"]
-    return "\n".join(lines) + "\n"
+README = Path(__file__).with_name("README.md")
+SCHEMA = PACKAGE / "config" / "parameters.schema.json"
 
 
 def option_table() -> str:
     """All options of all processes, for both transports."""
     lines = ["| process | option | type | default | meaning |", "|---|---|---|---|---|"]
     for role in ROLES:
-        for option in (*role.options, *node_options(role.name)):
+        for option in options_of(role):
             default = "must be set" if option.default is None else f"`{_default(option)}`"
-            cells = (role.name, f"`{option.name}`", option.kind.__name__, default, option.described + _when(option))
+            cells = (role.name, f"`{option.name}`", option.kind.__name__, default, described(option))
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -52,18 +45,15 @@ def with_tables(text: str) -> str:
     return text
 
 
-def _when(option: Option) -> str:
-    return "; can be changed while it runs" if option.changeable else ""
-
-
 def _default(option: Option) -> str:
     return json.dumps("" if option.default is None else option.default)
 
 
 def main() -> int:
     """Rewrite all derived files."""
-    for role in ROLES:
-        (ROOM / "config" / f"{role.name}.param.yaml").write_text(parameter_file(role), encoding="utf-8")
+    for mode in MODES:
+        mode_file(mode).write_text(parameter_file(mode, ROLES), encoding="utf-8")
+    SCHEMA.write_text(schema(ROLES), encoding="utf-8")
     README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 

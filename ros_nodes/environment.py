@@ -11,8 +11,9 @@ from pathlib import Path
 
 from onboard_vla.core.errors import EnvironmentLacksError
 
-PROFILE_FILE = Path(__file__).with_name("dds") / "vehicle.xml"
+PROFILE_FILE = Path(__file__).with_name("onboard_vla_bringup") / "dds" / "vehicle.xml"
 """Fast DDS profile that does not lose camera frames and finds its peers in 0.2 s."""
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 MALLOC_THRESHOLD_BYTES = 1 << 30
 """Below this, freed picture buffers stay with the process: saves a million page faults per 6 s of 1600x900 pictures."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -42,20 +43,26 @@ def require_rclpy() -> None:
     )
 
 
-def ros_environment(domain_id: int) -> dict[str, str]:
-    """Variables for every process of a graph on this machine, to be laid over its environment.
-
-    Discovery stays on this machine; a profile that the user chose stands.
-    """
+def node_environment() -> dict[str, str]:
+    """Variables to be laid over a node's environment; a profile and a log folder that the user chose stand."""
     logs = Path(tempfile.gettempdir()) / f"onboard-vla-ros-log-{os.getuid()}"
+    chosen = next((os.environ[name] for name in PROFILE_VARIABLES if os.environ.get(name)), str(PROFILE_FILE))
+    # Fast DDS of Humble knows the second name only, and later ones warn of it.
+    profile = PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") == "humble"]
     return {
-        "ROS_DOMAIN_ID": str(domain_id),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "FASTDDS_DEFAULT_PROFILES_FILE": os.environ.get("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE_FILE)),
+        profile: chosen,
         "ROS_LOG_DIR": os.environ.get("ROS_LOG_DIR", str(logs)),
         "MALLOC_MMAP_THRESHOLD_": str(MALLOC_THRESHOLD_BYTES),
         "MALLOC_TRIM_THRESHOLD_": str(MALLOC_THRESHOLD_BYTES),
     }
+
+
+def ros_environment(domain_id: int) -> dict[str, str]:
+    """Variables for every process of a graph that stays on this machine."""
+    # Later distributions replaced Humble's variable, and warn of it.
+    humble = os.environ.get("ROS_DISTRO") == "humble"
+    near = {"ROS_LOCALHOST_ONLY": "1"} if humble else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    return {"ROS_DOMAIN_ID": str(domain_id), **near, **node_environment()}
 
 
 def apply_ros_environment(domain_id: int | None = None) -> int:

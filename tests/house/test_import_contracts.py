@@ -75,6 +75,11 @@ TRAINING_RULES = Rules(
 )
 
 
+LAUNCH_MODULES = "onboard_vla.ros_nodes.onboard_vla_bringup.launch."
+LAUNCH_RULES = rules(packages="launch launch_ros")
+"""Files that `ros2 launch` runs; they are no modules of the package, but lie where it finds them."""
+
+
 @dataclass(frozen=True)
 class Import:
     module: str
@@ -115,6 +120,8 @@ def imports(module: str, source: str, is_package: bool = False) -> Iterator[Impo
 def rules_of(module: str) -> Rules:
     if module.startswith(TRAINING_MODULES):
         return TRAINING_RULES
+    if module.startswith(LAUNCH_MODULES):
+        return LAUNCH_RULES
     return ROOMS[module.split(".")[1]]
 
 

@@ -2,27 +2,76 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import yaml
+from jsonschema import Draft7Validator, ValidationError
 
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process import checked_options
-from onboard_vla.ros_nodes.documents import README, ROLES, ROOM, parameter_file, with_tables
-from onboard_vla.ros_nodes.node_options import node_options
+from onboard_vla.ros_nodes.deployment import MODES, mode_file
+from onboard_vla.ros_nodes.deployment_files import options_of, parameter_file, schema
+from onboard_vla.ros_nodes.documents import README, ROLES, SCHEMA, with_tables
 
 
+def given(mode):
+    """Values of the mode's file by node, as a node gets them."""
+    sections = yaml.safe_load(mode_file(mode).read_text())
+    return {name.removeprefix("/**/"): section["ros__parameters"] for name, section in sections.items()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_parameter_file_is_the_options_table(mode) -> None:
+    assert mode_file(mode).read_text() == parameter_file(mode, ROLES), "run python -m onboard_vla.ros_nodes.documents"
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
-def test_parameter_file_is_the_options_table(role) -> None:
-    text = (ROOM / "config" / f"{role.name}.param.yaml").read_text()
-
-    assert text == parameter_file(role), "run python -m onboard_vla.ros_nodes.documents"
-    values = yaml.safe_load(text)["/**"]["ros__parameters"]
-    table = (*role.options, *node_options(role.name))
+def test_every_node_takes_the_files_values_once_its_required_ones_are_set(mode, role) -> None:
+    if role.name not in given(mode):
+        pytest.skip(f"{role.name} is no node of this mode")
+    values, table = given(mode)[role.name], options_of(role)
     required = [option.name for option in table if option.default is None]
     if required:
         with pytest.raises(ConfigurationError, match=f"{required[0]} is not set"):
             checked_options(role.name, table, values)
     assert checked_options(role.name, table, {**values, **dict.fromkeys(required, "x")})
+    assert [option.name for option in table] == list(values)
+
+
+def test_schema_is_that_of_the_options_table_and_accepts_the_files() -> None:
+    text = SCHEMA.read_text()
+
+    assert text == schema(ROLES), "run python -m onboard_vla.ros_nodes.documents"
+    judge = Draft7Validator(json.loads(text))
+    for mode in MODES:
+        judge.validate(yaml.safe_load(mode_file(mode).read_text()))
+
+
+@pytest.mark.parametrize(
+    ("node", "parameters"),
+    [
+        ("/**/vla_planner", {"thread": 1}),
+        ("/**/vla_planner", {"threads": 0}),
+        ("/**/vla_planner", {"threads": "1"}),
+        ("/**/vla_planner", {"cameras.transport": "png"}),
+        ("/**", {"bundle": "x"}),
+        ("vla_planner", {}),
+    ],
+)
+def test_schema_refuses_what_a_node_refuses(node, parameters) -> None:
+    with pytest.raises(ValidationError):
+        Draft7Validator(json.loads(SCHEMA.read_text())).validate({node: {"ros__parameters": parameters}})
+
+
+@pytest.mark.parametrize(
+    ("mode", "profile"), [("vehicle", "vehicle"), ("replay", "simulation"), ("simulation", "simulation")]
+)
+def test_provisional_thresholds_are_for_simulation_alone(mode, profile) -> None:
+    assert given(mode)["safety_supervisor"]["profile"] == profile
+    assert given(mode)["/**"]["use_sim_time"] == (mode != "vehicle")
+    assert bool(given(mode)["safety_supervisor"]["marker"]) == (mode == "vehicle")
 
 
 def test_readme_has_the_tables_of_the_code() -> None:

@@ -1,0 +1,120 @@
+"""Which nodes a deployment has and what each is started with: one description for `ros2 launch` and our launcher.
+
+Needs no ROS: the launch file runs it in the interpreter of `ros2 launch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.process import OptionValue
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
+
+VEHICLE, REPLAY, SIMULATION = "vehicle", "replay", "simulation"
+MODES = (VEHICLE, REPLAY, SIMULATION)
+CORE_NODES = (SUPERVISOR, CAMERA_GUARD, PLANNER)
+"""In the order of their start: who publishes the fallback first."""
+CAMERA_REPLAY = "camera_replay"
+EXTRA_NODES = ("vehicle_gate", "latency_probe")
+"""Nodes that a deployment may have beside those of its mode."""
+PACKAGE = Path(__file__).with_name("onboard_vla_bringup")
+"""The ament package; a wheel holds its files, too."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What an integrator asks for.
+
+    `parameters`: files laid over the mode's own, later ones win. `config`, `thresholds`: the supervisor's files; empty:
+    those of the parameter files. `bag`: what a replay plays. `extra`, `without`: nodes to add and to leave out.
+    """
+
+    mode: str
+    bundle: str
+    parameters: tuple[Path, ...] = ()
+    config: str = ""
+    thresholds: str = ""
+    bag: str = ""
+    extra: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeStart:
+    """One node. `parameters` go over the files. `restart`: start it again when it dies; a replay just ends."""
+
+    name: str
+    files: tuple[Path, ...]
+    parameters: Mapping[str, OptionValue] = field(default_factory=dict)
+    restart: bool = True
+
+    @property
+    def module(self) -> str:
+        """What `python -m` runs."""
+        return f"onboard_vla.ros_nodes.{self.name}"
+
+    def ros_arguments(self, namespace: str = "") -> tuple[str, ...]:
+        """Arguments of the node's command line."""
+        words = ["--ros-args"]
+        if namespace:
+            words += ["-r", f"__ns:=/{namespace.strip('/')}"]
+        for file in self.files:
+            words += ["--params-file", str(file)]
+        for name, value in self.parameters.items():
+            words += ["-p", f"{name}:={value}"]
+        return tuple(words)
+
+
+def mode_file(mode: str) -> Path:
+    """The shipped parameters of a mode."""
+    return PACKAGE / "config" / f"{mode}.param.yaml"
+
+
+def node_starts(wanted: Deployment) -> tuple[NodeStart, ...]:
+    """The nodes to start, in order.
+
+    Raises:
+        ConfigurationError: an unknown mode or node, a missing bundle or recording, a file that is not there.
+    """
+    if wanted.mode not in MODES:
+        raise ConfigurationError(f"mode: expected {', '.join(MODES)}, found {wanted.mode!r}")
+    nodes = (*CORE_NODES, *((CAMERA_REPLAY,) if wanted.mode == REPLAY else ()))
+    for where, among, given in (("extra", EXTRA_NODES, wanted.extra), ("without", nodes, wanted.without)):
+        for name in given:
+            if name not in among:
+                raise ConfigurationError(f"{where}: expected nodes of {', '.join(among)}, found {name!r}")
+    files = (mode_file(wanted.mode), *wanted.parameters)
+    for file in files:
+        if not file.is_file():
+            raise ConfigurationError(f"parameters: no file {file}")
+    own = _parameters(wanted)
+    chosen = [name for name in (*nodes, *wanted.extra) if name not in wanted.without]
+    starts = tuple(NodeStart(name, files, own.get(name, {}), name != CAMERA_REPLAY) for name in chosen)
+    _check_set(wanted, chosen)
+    return starts
+
+
+def _parameters(wanted: Deployment) -> dict[str, dict[str, OptionValue]]:
+    supervisor = {"bundle": wanted.bundle, "config": wanted.config, "thresholds": wanted.thresholds}
+    return {
+        PLANNER: _set({"bundle": wanted.bundle}),
+        CAMERA_GUARD: _set({"config": wanted.config}),
+        SUPERVISOR: _set(supervisor),
+        CAMERA_REPLAY: _set({"bag": wanted.bag}),
+    }
+
+
+def _set(values: Mapping[str, str]) -> dict[str, OptionValue]:
+    return {name: value for name, value in values.items() if value}
+
+
+def _check_set(wanted: Deployment, chosen: list[str]) -> None:
+    if PLANNER in chosen and not wanted.bundle:
+        raise ConfigurationError(
+            "bundle is not set: expected the path of a bundle folder (`onboard-vla export` writes one)"
+        )
+    if CAMERA_REPLAY in chosen and not wanted.bag:
+        raise ConfigurationError("bag is not set: expected a rosbag2 folder or an MCAP file to replay")

@@ -1,0 +1,99 @@
+"""The shipped parameter files, one for each mode of deployment, and their JSON schema, from the tables of options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from onboard_vla.core.process import Option, OptionValue, Role
+from onboard_vla.core.process_graph import SUPERVISOR
+from onboard_vla.ros_nodes.deployment import CAMERA_REPLAY, REPLAY, SIMULATION, VEHICLE
+from onboard_vla.ros_nodes.node_options import node_options
+
+EVERY_NODE = "/**"
+TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
+SIM_TIME = {VEHICLE: False, REPLAY: True, SIMULATION: True}
+ABOUT = {
+    VEHICLE: "on a vehicle",
+    REPLAY: "with a recording: time is the recording's",
+    SIMULATION: "with a simulator that publishes /clock",
+}
+CHANGED: dict[str, dict[str, dict[str, OptionValue]]] = {
+    VEHICLE: {SUPERVISOR: {"profile": "vehicle", "marker": "/var/tmp/onboard-vla-driving"}},  # noqa: S108 - outlives a reboot
+    REPLAY: {SUPERVISOR: {"profile": "simulation"}, CAMERA_REPLAY: {"clock": True}},
+    SIMULATION: {SUPERVISOR: {"profile": "simulation"}},
+}
+"""Where a mode differs from an option's default."""
+
+
+def options_of(role: Role) -> tuple[Option, ...]:
+    """All parameters of a node."""
+    return (*role.options, *node_options(role.name))
+
+
+def parameter_file(mode: str, roles: Sequence[Role]) -> str:
+    """The YAML of one mode: every parameter of every node of it, with what it means."""
+    lines = [
+        f"# Parameters of all nodes {ABOUT[mode]}. Leave this file as it is and lay your own over it: later files win.",
+        f"{EVERY_NODE}:",
+        "  ros__parameters:",
+        "    # take the time from /clock",
+        f"    use_sim_time: {json.dumps(SIM_TIME[mode])}",
+    ]
+    for role in roles:
+        if role.name == CAMERA_REPLAY and mode != REPLAY:
+            continue
+        lines += [f"{section(role)}:", "  ros__parameters:"]
+        changed = CHANGED[mode].get(role.name, {})
+        for option in options_of(role):
+            value = changed.get(option.name, "" if option.default is None else option.default)
+            lines += [f"    # {described(option)}", f"    {option.name}: {json.dumps(value)}"]
+    return "\n".join(lines) + "\n"
+
+
+def section(role: Role) -> str:
+    """The node of this name in whatever namespace."""
+    return f"/**/{role.name}"
+
+
+def described(option: Option) -> str:
+    """Meaning, unit, range, and whether it can change while the node runs."""
+    return option.described + ("; can be changed while it runs" if option.changeable else "")
+
+
+def schema(roles: Sequence[Role]) -> str:
+    """JSON schema (draft 7) of a parameter file for these nodes, for editors and for checks before a drive."""
+    simulated = {"use_sim_time": {"type": "boolean", "description": "take the time from /clock"}}
+    sections = {EVERY_NODE: _section(simulated)}
+    for role in roles:
+        sections[section(role)] = _section({**simulated, **{o.name: _property(o) for o in options_of(role)}})
+    document = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Parameters of Onboard VLA's nodes",
+        "type": "object",
+        "properties": sections,
+        "additionalProperties": False,
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _section(properties: dict[str, Any]) -> dict[str, Any]:
+    inner = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": {"ros__parameters": inner},
+        "required": ["ros__parameters"],
+        "additionalProperties": False,
+    }
+
+
+def _property(option: Option) -> dict[str, Any]:
+    described_property: dict[str, Any] = {"type": TYPES[option.kind], "description": described(option)}
+    if option.default is not None:
+        described_property["default"] = option.default
+    if option.choices:
+        described_property["enum"] = list(option.choices)
+    if option.ranged:
+        described_property |= {"minimum": option.minimum, "maximum": option.maximum}
+    return described_property

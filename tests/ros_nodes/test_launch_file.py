@@ -1,0 +1,210 @@
+"""What `ros2 launch onboard_vla_bringup vla.launch.py` starts for which arguments."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import sys
+
+import pytest
+
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.ros_nodes import deployment
+from onboard_vla.ros_nodes.deployment import CORE_NODES, EXTRA_NODES, MODES, PACKAGE, mode_file
+from onboard_vla.ros_nodes.environment import PROFILE_FILE, node_environment
+
+from . import fake_launch
+from .fake_launch import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LaunchContext,
+    LogInfo,
+    Node,
+    ProcessExited,
+    SetEnvironmentVariable,
+    Shutdown,
+    TimerAction,
+)
+
+FILE = PACKAGE / "launch" / "vla.launch.py"
+
+
+@pytest.fixture
+def description(monkeypatch, tmp_path):
+    for name, module in fake_launch.modules().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr("onboard_vla.ros_nodes.shared_memory.free_stale_segments", lambda: 7)
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
+    return runpy.run_path(str(FILE))["generate_launch_description"]()
+
+
+def started(description, **arguments):
+    return fake_launch.launch(description, **arguments)
+
+
+def nodes(actions):
+    return {action.executable: action for action in actions if isinstance(action, Node)}
+
+
+def variables(actions):
+    return {action.name: action.value for action in actions if isinstance(action, SetEnvironmentVariable)}
+
+
+def test_a_vehicle_gets_its_three_nodes_fallback_first(description):
+    found = nodes(started(description, bundle="/b"))
+
+    assert list(found) == list(CORE_NODES) == ["safety_supervisor", "camera_guard", "vla_planner"]
+    for name, node in found.items():
+        assert (node.package, node.name, node.parameters[0]) == ("onboard_vla_bringup", name, str(mode_file("vehicle")))
+    assert found["vla_planner"].parameters[1:] == [{"bundle": "/b"}]
+    assert found["safety_supervisor"].parameters[1:] == [{"bundle": "/b"}]
+    assert found["camera_guard"].parameters[1:] == []
+
+
+def test_arguments_reach_the_nodes_that_they_are_for(description, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("{}")
+
+    found = nodes(
+        started(
+            description,
+            bundle="/b",
+            params_file=str(own),
+            config="/c",
+            thresholds="/t",
+            namespace="car",
+            mode="simulation",
+        )
+    )
+
+    assert [node.namespace for node in found.values()] == ["car"] * 3
+    files = [str(mode_file("simulation")), str(own)]
+    assert found["safety_supervisor"].parameters == [*files, {"bundle": "/b", "config": "/c", "thresholds": "/t"}]
+    assert found["camera_guard"].parameters == [*files, {"config": "/c"}]
+    assert found["vla_planner"].parameters == [*files, {"bundle": "/b"}]
+
+
+def test_a_replay_plays_its_recording_and_ends_with_it(description):
+    found = nodes(started(description, bundle="/b", mode="replay", bag="/r"))
+
+    assert list(found) == [*CORE_NODES, "camera_replay"]
+    assert found["camera_replay"].parameters == [str(mode_file("replay")), {"bag": "/r"}]
+    (after,) = found["camera_replay"].on_exit(ProcessExited(0), LaunchContext())
+    assert isinstance(after, Shutdown)
+
+
+@pytest.mark.parametrize("name", CORE_NODES)
+def test_each_node_can_be_left_out(description, name):
+    found = nodes(started(description, bundle="/b", **{name: "false"}))
+
+    assert set(found) == {*CORE_NODES} - {name}
+
+
+@pytest.mark.parametrize("name", EXTRA_NODES)
+def test_other_nodes_can_be_added(description, name):
+    assert set(nodes(started(description, bundle="/b", **{name: "true"}))) == {*CORE_NODES, name}
+
+
+def test_who_dies_is_started_again_and_again_with_the_same(description):
+    node = nodes(started(description, bundle="/b", respawn_delay="0.25"))["vla_planner"]
+
+    for status in (-9, -11, 70, 1, 0):
+        (timer,) = node.on_exit(ProcessExited(status), LaunchContext())
+        assert isinstance(timer, TimerAction)
+        assert timer.period == 0.25
+        (again,) = timer.actions
+        assert again is not node
+        assert (again.executable, again.parameters) == (node.executable, node.parameters)
+        node = again
+
+
+def test_who_was_started_wrongly_or_is_told_to_end_is_not(description):
+    node = nodes(started(description, bundle="/b"))["vla_planner"]
+    (said,) = node.on_exit(ProcessExited(2), LaunchContext())
+
+    assert isinstance(said, LogInfo)
+    assert node.on_exit(ProcessExited(-15), LaunchContext(is_shutdown=True)) == []
+    once = nodes(started(description, bundle="/b", respawn="false"))["vla_planner"]
+    assert once.on_exit(ProcessExited(-9), LaunchContext()) == []
+
+
+def test_the_environment_is_set_and_shared_memory_freed_before_any_node(description):
+    actions = started(description, bundle="/b")
+
+    kinds = [type(action) for action in actions]
+    assert max(i for i, kind in enumerate(kinds) if kind is SetEnvironmentVariable) < kinds.index(Node)
+    assert variables(actions) == node_environment()
+    assert variables(actions)["FASTDDS_DEFAULT_PROFILES_FILE"] == str(PROFILE_FILE)
+    assert "freed 7 bytes" in next(action.msg for action in actions if isinstance(action, LogInfo))
+
+
+def test_a_chosen_profile_and_log_folder_win(description, monkeypatch):
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/environment.xml")
+    assert variables(started(description, bundle="/b"))["FASTDDS_DEFAULT_PROFILES_FILE"] == "/environment.xml"
+
+    chosen = variables(started(description, bundle="/b", dds_profile="/mine.xml", log_dir="/logs"))
+    assert (chosen["FASTDDS_DEFAULT_PROFILES_FILE"], chosen["ROS_LOG_DIR"]) == ("/mine.xml", "/logs")
+
+
+def test_build_only_makes_the_engines_and_ends(description):
+    (process,) = started(description, bundle="/b", build_only="true")
+
+    assert isinstance(process, ExecuteProcess)
+    assert process.cmd == ["python3", "-m", "onboard_vla.ros_nodes.build_only", "/b"]
+    assert [type(action) for action in process.on_exit] == [Shutdown]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({}, "bundle is not set"),
+        ({"bundle": "/b", "mode": "replay"}, "bag is not set"),
+        ({"bundle": "/b", "params_file": "/nowhere.yaml"}, "no file /nowhere.yaml"),
+    ],
+)
+def test_what_cannot_work_is_one_line_before_anything_starts(description, arguments, says):
+    with pytest.raises(ConfigurationError, match=says):
+        started(description, **arguments)
+
+
+def test_a_python_without_the_wheel_says_what_to_install(description, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onboard_vla.ros_nodes.deployment", None)
+
+    with pytest.raises(RuntimeError, match="install onboard-vla"):
+        started(description, bundle="/b")
+
+
+@pytest.mark.parametrize("arguments", [{"mode": "race"}, {"respawn": "maybe"}, {"bundel": "/b"}])
+def test_words_that_the_file_does_not_know_are_refused(description, arguments):
+    with pytest.raises(ValueError, match=r"none of|no argument"):
+        started(description, **{"bundle": "/b", **arguments})
+
+
+def test_every_argument_says_what_it_is_and_the_words_are_those_of_the_deployment(description):
+    declared = {entity.name: entity for entity in description.entities if isinstance(entity, DeclareLaunchArgument)}
+
+    assert all(argument.description for argument in declared.values())
+    assert declared["mode"].choices == list(MODES)
+    assert {*CORE_NODES, *EXTRA_NODES} <= set(declared)
+
+
+def test_the_package_installs_a_program_for_every_node_and_the_folders_that_it_has():
+    text = (PACKAGE / "CMakeLists.txt").read_text(encoding="utf-8")
+    (programs,) = re.findall(r"foreach\(node ([\w ]+)\)", text)
+    (folders,) = re.findall(r"install\(DIRECTORY ([\w ]+?) DESTINATION", text)
+
+    assert set(programs.split()) == {*CORE_NODES, *EXTRA_NODES, deployment.CAMERA_REPLAY}
+    assert set(folders.split()) == {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {
+        "scripts",
+        "__pycache__",
+    }
+    assert os.access(PACKAGE / "scripts" / "node", os.X_OK)
+
+
+def test_versions_are_those_of_the_wheel():
+    from onboard_vla import __version__
+
+    for package in ("onboard_vla_bringup", "onboard_vla_msgs"):
+        text = (PACKAGE.parent / package / "package.xml").read_text(encoding="utf-8")
+        assert f"<version>{__version__}</version>" in text
