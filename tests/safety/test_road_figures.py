@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.ego import VehicleGeometry
-from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.road import LaneObservation, Signal
 from onboard_vla.safety.config import RoadLimits
 from onboard_vla.safety.guards.road import check_drivable, check_signals, footprints, outside_by
@@ -65,7 +64,6 @@ def test_the_corner_farthest_beyond_either_edge_counts(y, left, right, outside):
     if outside > -1.0:
         assert (found, row) == (outside, 4)
     assert outside_by(poses[4:5], lane(left, right), VEHICLE) == (outside, 0)
-    assert outside_by(poses[4:5], lane(left, right), VEHICLE, Polyline(lane().centreline)) == (outside, 0)
 
 
 @pytest.mark.parametrize(
