@@ -97,6 +97,11 @@ def test_every_offset_yields_to_its_own_leads_and_to_all_of_them():
     compared(10.0, 0.5, [even(14.0), even(12.0), even(14.0, 9.0)], leads)
 
 
+def test_one_urgent_lead_among_others_hurries_the_brake():
+    compared(10.0, 0.0, [even(14.0)], [[Lead(14.0, 0.0), Lead(60.0, 9.0)]])
+    compared(10.0, 0.0, [even(14.0)], [[Lead(3.0, 9.6)]])
+
+
 def test_other_settings_count():
     idm = type(SETTINGS.idm)(
         standstill_gap_m=3.0, time_gap_s=1.2, acceleration_mps2=2.0, comfort_mps2=1.5, clip_mps2=4.0, exponent=2.0,
@@ -133,6 +138,10 @@ class TestPoses:
         assert found[..., 0] == pytest.approx(at + np.array([[0.0], [0.0], [100.0], [100.0]]))
         assert found[..., 1] == pytest.approx(2.0 * at)
         assert found[..., 2] == pytest.approx(0.1 * at)
+
+    def test_one_path_has_all_rows(self):
+        distance = np.array([[0.0, 1.0], [0.5, 2.0]])
+        assert poses([self.path(3.0)], distance)[..., 0] == pytest.approx(3.0 + distance)
 
 
 class TestOffsets:

@@ -9,7 +9,7 @@ import pytest
 
 from onboard_vla.core.plan import Uncertainty
 from onboard_vla.core.thresholds import DELIVERED, SIGNALS, Threshold
-from onboard_vla.safety.guards.uncertainty import CODES, WINDOW, DoubtMonitor, Reading
+from onboard_vla.safety.guards.uncertainty import CODES, DoubtMonitor, Reading, values_of
 
 from .driving_range import VALUES, make_thresholds
 from .plans import found
@@ -95,7 +95,7 @@ class TestWindow:
             "SPREAD_RAISED",
             "CHOSEN_MASS",
         }
-        for _ in range(WINDOW - 1):
+        for _ in range(4):
             assert found(judge(signals(), monitor=monitor).reduce) == {"SPREAD_RAISED", "CHOSEN_MASS"}
         last = judge(signals(), monitor=monitor)
         assert (last.reduce, last.calm) == ((), True)
@@ -177,3 +177,21 @@ class TestExactly:
     def test_rounding_beyond_one_passes(self):
         row = np.full(10, 1.0 + 0.0009765625, np.float32)
         assert found(judge(replace(signals(), chosen_mass=row)).reject) == set()
+
+
+def test_groups_three_quarters_of_a_metre_apart_are_two_plans():
+    assert [reason.code for reason in judge(signals(second=0.4, apart=0.75)).reduce] == ["TWO_PLANS"]
+    assert judge(signals(second=0.4, apart=0.7421875)).reduce == ()
+
+
+def test_values_are_those_of_the_worst_steps_by_name():
+    made = signals(spread=0.5, outside=0.25, chosen=0.125, second=0.375, ood={"front": 2.0, "back": 3.0})
+    assert values_of(made) == {
+        "spread_reduce": 0.5, "outside_mass": 0.25, "chosen_mass": 0.125, "second_mass": 0.375, "vision_ood": 3.0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("beyond", "codes"), [(0.0009, []), (0.0011, ["DOUBT_RANGE"])])
+def test_a_thousandth_is_rounding(beyond, codes):
+    for doubt in (judge(signals(chosen=1.0 + beyond)), judge(signals(spread=-beyond))):
+        assert [reason.code for reason in doubt.reject] == codes
