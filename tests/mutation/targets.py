@@ -31,7 +31,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "last_resort": ("test_last_resort.py",),
     "hazard_gate": ("test_hazard_gate.py",),
     "proposals": ("test_proposal_figures.py", "test_proposals.py::TestUnroll", "test_proposals.py::TestOffsets"),
-    "scoring": ("test_proposals.py",),
+    "scoring": ("test_scoring.py", "test_proposals.py::test_boxes_touch_where_shapely_says_so"),
     "lane_leads": ("test_lane_lead_figures.py", "test_proposals.py::TestLeads"),
     "speed_caps": ("test_speed_caps.py",),
     "guards.structure": ("test_structure_guard.py", "test_guard_bounds.py"),
