@@ -25,6 +25,25 @@ def threshold_requests(config: SupervisorConfig) -> list[Request]:
     return [Request(Mode.FALLBACK, reason)]
 
 
+def standing_requests(config: SupervisorConfig, ages_s: Sequence[float], died_driving: bool) -> list[Request]:
+    """What thresholds, the plans' ages on arrival and a supervisor's death before this one ask for."""
+    found = threshold_requests(config) + latency_requests(ages_s, config.staleness.latency_budget_s)
+    if died_driving:
+        detail = "it died while it drove: latched until rearmed"
+        found.append(Request(Mode.NOMINAL, Reason("SUPERVISOR_RESTARTED", 1.0, 0.0, detail)))
+    return found
+
+
+def latency_requests(ages_s: Sequence[float], budget_s: float) -> list[Request]:
+    """L1 where one in twenty of the last plans or more was older on arrival than the budget."""
+    if not ages_s:
+        return []
+    late = sorted(ages_s)[math.ceil(0.95 * len(ages_s)) - 1]
+    if late <= budget_s:
+        return []
+    return [Request(Mode.REDUCED, Reason("PLAN_LATENCY", late, budget_s, "p95 of age on arrival, s"))]
+
+
 def tick_gap_requests(before_ns: int | None, now: Now, limits: FreshnessLimits) -> list[Request]:
     """Whether this tick came too long after the one before, which was at the monotonic instant `before_ns`."""
     if before_ns is None:
@@ -36,16 +55,6 @@ def tick_gap_requests(before_ns: int | None, now: Now, limits: FreshnessLimits) 
     if gap > limits.tick_gap_s:
         return [Request(Mode.NOMINAL, Reason("TICK_GAP", gap, limits.tick_gap_s, "between ticks, s"))]
     return []
-
-
-def latency_requests(ages_s: Sequence[float], budget_s: float) -> list[Request]:
-    """L1 where one in twenty of the last plans or more was older on arrival than the budget."""
-    if not ages_s:
-        return []
-    late = sorted(ages_s)[math.ceil(0.95 * len(ages_s)) - 1]
-    if late <= budget_s:
-        return []
-    return [Request(Mode.REDUCED, Reason("PLAN_LATENCY", late, budget_s, "p95 of age on arrival, s"))]
 
 
 def engaging_obstacles(

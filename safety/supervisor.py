@@ -27,6 +27,7 @@ from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
 from onboard_vla.safety.fallback import LaneMemory, Trajectory, keep_lane
+from onboard_vla.safety.friction_watch import FrictionWatch
 from onboard_vla.safety.guards.actuators import ActuatorWatch
 from onboard_vla.safety.guards.cameras import camera_requests
 from onboard_vla.safety.guards.consistency import check_agreement
@@ -43,7 +44,7 @@ from onboard_vla.safety.last_resort import StoredStop, store_stop
 from onboard_vla.safety.longitudinal import POINTS
 from onboard_vla.safety.operating_domain import DomainWatch
 from onboard_vla.safety.plan_guard import Judgement, PlanGuard
-from onboard_vla.safety.preconditions import engaging_obstacles, latency_requests, threshold_requests, tick_gap_requests
+from onboard_vla.safety.preconditions import engaging_obstacles, standing_requests, tick_gap_requests
 from onboard_vla.safety.publication import (
     FALLBACK,
     MODEL,
@@ -92,6 +93,7 @@ class Supervisor:
         thresholds = config.thresholds
         self._guard = PlanGuard(config, thresholds.core_hash if thresholds else None)
         self._actuators = ActuatorWatch(config.actuators)
+        self._friction = FrictionWatch(config.fallback)
         self._gate = HazardGate(config.collision, config.fallback, config.stop)
         self._judged: Judgement | None = None
         self._accepted: Judgement | None = None
@@ -241,17 +243,14 @@ class Supervisor:
         measured = ego_age_s(inputs, now) <= config.freshness.ego_stop_s
         points = self._last.points if self._last is not None and driven and measured else NO_POINTS
         requests += self._actuators.check(points, motion, now.monotonic_ns)
-        requests += threshold_requests(self.config) + self._plan_requests(motion, now)
+        requests += self._friction.check(points, motion, now.monotonic_ns)
+        self._died_driving = self._died_driving and self.state.engagement is Engagement.LATCHED
+        requests += standing_requests(config, self._latencies, self._died_driving) + self._plan_requests(motion, now)
         requests += [Request(Mode.REDUCED, reason) for reason in self._doubtful]
-        if self._emergency is not None:
-            requests.append(self._emergency)
+        requests += [] if self._emergency is None else [self._emergency]
         if self._internal is not None:
             requests.append(Request(Mode.EMERGENCY_STOP, self._internal))
             self._internal = None
-        self._died_driving = self._died_driving and self.state.engagement is Engagement.LATCHED
-        if self._died_driving:
-            reason = Reason("SUPERVISOR_RESTARTED", 1.0, 0.0, "it died while it drove: latched until rearmed")
-            requests.append(Request(Mode.NOMINAL, reason))
         return requests
 
     def _plan_requests(self, motion: Motion | None, now: Now) -> list[Request]:
@@ -266,7 +265,7 @@ class Supervisor:
             self._checked_ns = now.monotonic_ns
             self._unrecoverable = tuple(Request(Mode.FALLBACK, reason) for reason in found)
         requests += self._unrecoverable
-        return requests + latency_requests(self._latencies, self.config.staleness.latency_budget_s)
+        return requests
 
     def _motion(self, now: Now) -> Motion | None:
         """The vehicle now: from its state while fresh, else where the last trajectory should have brought it."""
@@ -303,8 +302,8 @@ class Supervisor:
         objects, demand = self._inputs.objects_at(now), self._demand(motion, now)
         try:
             self._fallback = keep_lane(
-                self._lane_memory, motion, demand, lanes, objects, config.vehicle, config.fallback, config.collision,
-                now.monotonic_ns,
+                self._lane_memory, motion, demand, lanes, objects, config.vehicle, self._friction.settings,
+                config.collision, now.monotonic_ns,
             )  # fmt: skip
             self._fallback_fault = None
         except GeometryError as error:
@@ -333,7 +332,7 @@ class Supervisor:
         share = config.ladder.reduced_speed if self.state.mode is Mode.REDUCED else None
         cap = model_cap(share, self._inputs.lanes, motion, config.odd.speed_max_mps)
         demand = self._demand(motion, now)
-        return follow_plan(accepted.placed, path, motion, demand, now.stamp_ns, leads, cap, config.fallback)
+        return follow_plan(accepted.placed, path, motion, demand, now.stamp_ns, leads, cap, self._friction.settings)
 
     def _leads(self, path: JoinedPath, motion: Motion, now: Now) -> list[Lead]:
         objects, lane = self._inputs.objects_at(now), self._inputs.lane_line
@@ -342,7 +341,7 @@ class Supervisor:
     def _stop(self, motion: Motion, now: Now, mode: Mode) -> Trajectory:
         config = self.config
         line = self._inputs.lane_line if self._line is None else self._line
-        path = stop_path(line, motion, config.fallback)
+        path = stop_path(line, motion, self._friction.settings)
         demand = self._demand(motion, now)
         if mode is not Mode.IN_LANE_STOP:
             return emergency_stop(path, motion, demand, config.stop)
@@ -350,7 +349,7 @@ class Supervisor:
         if not self._perceives:
             # Nobody knows what comes behind the end of the path that was checked last.
             leads.append(Lead(path.known_m + config.recovery.overrun_m, 0.0))
-        return in_lane_stop(path, motion, demand, leads, config.fallback, config.stop)
+        return in_lane_stop(path, motion, demand, leads, self._friction.settings, config.stop)
 
     def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:
         engaged = self.state.engagement in (Engagement.ENGAGED, Engagement.LATCHED) and not self._inputs.override

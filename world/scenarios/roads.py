@@ -24,7 +24,7 @@ def curves() -> Iterator[Cell]:
 
 
 def low_friction() -> Iterator[Cell]:
-    """S7: a standing vehicle, and a bend of 50 m, at friction that the driver is told."""
+    """S7: a standing vehicle, and a bend of 50 m, at friction that the driver is told; ice that nobody announced."""
     for mu in (0.8, 0.5, 0.3, 0.15):
         grip = 0.8 * mu * GRAVITY
         gap = (50 / 3.6) ** 2 / (2 * 0.55 * grip) + 20.0
@@ -34,6 +34,11 @@ def low_friction() -> Iterator[Cell]:
         bend = Requirement(lateral_mps2=0.6 * mu * GRAVITY, offset_m=0.5)
         kmh = min(50.0, 1.3 * math.sqrt(0.6 * mu * GRAVITY * 50.0) * 3.6)
         yield _road("S7", f"bend_{mu:g}", curve(50.0, 200.0), kmh, bend, 30.0, quick=mu == 0.3, mu=mu)
+    for mu, gap in ((0.5, 35.0), (0.3, 35.0), (0.15, 60.0)):
+        # Who finds out by braking may come too late: what is asked is to slow down as the road lets, in the lane.
+        need, ahead = Requirement(slows_mps=3.0, offset_m=0.5), (Participant(gap),)
+        name, quick = f"unknown_{mu:g}", mu == 0.3
+        yield _road("S7", name, straight(), 50, need, 30.0, quick=quick, others=ahead, mu=mu, known=False)
 
 
 def stops() -> Iterator[Cell]:
@@ -123,11 +128,11 @@ def _road(
     others: tuple[Participant, ...] = (), mu: float | None = None, limit_mps: float | None = None,
     start_m: float = 50.0, left_m: float = 2.5, right_m: float = 2.5, end_m: float | None = None,
     stop_at_s: float | None = None, planner_dies_s: float | None = None, planner_shift_m: float = 0.0,
-    slope: float = 0.0, sight_m: float = 200.0,
+    slope: float = 0.0, sight_m: float = 200.0, known: bool = True,
 ) -> Cell:  # fmt: skip
     return Cell(
         family=family, name=name, parameters={"kmh": round(kmh, 2)}, speed_mps=kmh / 3.6, participants=others,
         requirement=need, duration_s=duration_s, line=line, start_m=start_m, limit_mps=limit_mps, left_m=left_m,
         right_m=right_m, end_m=end_m, friction=mu, stop_at_s=stop_at_s, planner_dies_s=planner_dies_s,
-        planner_shift_m=planner_shift_m, slope=slope, quick=quick, sight_m=sight_m,
+        planner_shift_m=planner_shift_m, slope=slope, quick=quick, sight_m=sight_m, friction_known=known,
     )  # fmt: skip

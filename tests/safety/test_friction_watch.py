@@ -1,0 +1,141 @@
+"""Friction that nobody announced: seen by braking that does not come, kept, and planned with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.safety.config import FallbackSettings
+from onboard_vla.safety.ego_history import Motion
+from onboard_vla.safety.friction import GRAVITY, USABLE_SHARE, for_friction
+from onboard_vla.safety.friction_watch import CONFIRM_S, DRY, LEAST, FrictionWatch
+
+from .driving_range import Mover, Vehicle
+from .test_supervisor import codes, nominal
+
+TICK_NS = 20_000_000
+
+
+def points(asked):
+    rows = np.zeros((51, 6))
+    rows[:, 0], rows[:, 4], rows[:, 5] = 0.1 * np.arange(51), 10.0, -asked
+    return rows
+
+
+class Brakes:
+    """Asks and gets; ten metres per second unless said otherwise."""
+
+    def __init__(self):
+        self.watch, self.now_ns = FrictionWatch(FallbackSettings()), 0
+
+    def run(self, seconds, asked, got, speed=10.0):
+        found = []
+        for _ in range(round(seconds / 0.02)):
+            self.now_ns += TICK_NS
+            motion = Motion(0.0, 0.0, 0.0, speed, -got, 0.0)
+            found = self.watch.check(points(asked), motion, self.now_ns)
+        return found
+
+
+def test_a_shortfall_of_thirty_percent_for_three_tenths_lowers_the_estimate_to_what_came():
+    brakes = Brakes()
+    found = brakes.run(1.5, asked=4.0, got=1.2)
+    assert [(r.level, r.reason.code) for r in found] == [(Mode.FALLBACK, "FRICTION_LOW")]
+    assert brakes.watch.friction == pytest.approx(1.2 / (USABLE_SHARE * GRAVITY))
+    assert brakes.watch.settings == for_friction(FallbackSettings(), brakes.watch.friction)
+    assert brakes.watch.settings.idm.clip_mps2 == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize(("got", "slippery"), [(0.69 * 4.0, True), (0.71 * 4.0, False)])
+def test_both_sides_of_the_shortfall(got, slippery):
+    assert bool(Brakes().run(1.5, 4.0, got)) is slippery
+
+
+@pytest.mark.parametrize(("asked", "slippery"), [(1.49, False), (1.51, True)])
+def test_soft_braking_tells_nothing(asked, slippery):
+    assert bool(Brakes().run(1.5, asked, 0.2)) is slippery
+
+
+@pytest.mark.parametrize(("speed", "slippery"), [(1.49, False), (1.51, True)])
+def test_the_last_metre_tells_nothing(speed, slippery):
+    assert bool(Brakes().run(1.5, 4.0, 0.2, speed)) is slippery
+
+
+def test_brakes_that_answer_late_are_no_ice():
+    """Nothing for 0.48 s, then everything: asked for throughout is only what has been asked for half a second."""
+    brakes = Brakes()
+    assert brakes.run(0.48, 6.0, 0.0) == brakes.run(1.0, 6.0, 6.0) == []
+    assert brakes.watch.friction == DRY
+
+
+def test_a_shortfall_that_ends_in_time_is_nothing():
+    brakes = Brakes()
+    brakes.run(0.5, 4.0, 4.0)
+    for _ in range(5):
+        assert brakes.run(CONFIRM_S - 0.04, 4.0, 1.0) == []
+        assert brakes.run(0.1, 4.0, 4.0) == []
+
+
+def test_good_braking_afterwards_raises_nothing_and_worse_lowers_further():
+    brakes = Brakes()
+    brakes.run(1.5, 4.0, 2.0)
+    first = brakes.watch.friction
+    assert brakes.run(3.0, 4.0, 4.0)
+    assert brakes.watch.friction == first
+    brakes.run(1.5, 2.0, 1.1)
+    assert brakes.watch.friction == pytest.approx(first * 1.1 / 2.0)
+
+
+def test_the_end_of_the_drive_ends_it():
+    brakes = Brakes()
+    brakes.run(1.5, 4.0, 1.0)
+    assert brakes.watch.check(points(4.0), None, brakes.now_ns)
+    assert brakes.watch.check(np.zeros((0, 6)), None, brakes.now_ns) == []
+    assert (brakes.watch.friction, brakes.watch.settings) == (DRY, FallbackSettings())
+
+
+def test_no_braking_at_all_is_ice():
+    brakes = Brakes()
+    brakes.run(1.5, 4.0, -0.1)
+    assert brakes.watch.friction == LEAST
+    assert brakes.watch.settings.idm.clip_mps2 >= 1.0
+
+
+class Icy(Vehicle):
+    """Brakes no harder than the road gives."""
+
+    GRIP_MPS2 = USABLE_SHARE * 0.2 * GRAVITY
+
+    def step(self, demand, curvature, dt):
+        super().step(max(demand, -self.GRIP_MPS2), curvature, dt)
+
+
+def test_in_the_loop_ice_is_seen_said_and_planned_with_and_nobody_leaves_the_lane():
+    drive = nominal(8.0)
+    drive.vehicle = Icy(**vars(drive.vehicle))
+    drive.movers.append(Mover(drive.vehicle.x + 26.0))
+    beside = 0.0
+    for _ in range(400):
+        drive.step()
+        beside = max(beside, abs(drive.vehicle.y))
+    told = [r for m in drive.published for r in m.reasons if r.code == "FRICTION_LOW"]
+    assert told
+    assert told[-1].measured == pytest.approx(0.2, rel=0.15)
+    first = next(m for m in drive.published if "FRICTION_LOW" in codes(m))
+    assert first.mode >= Mode.FALLBACK
+    assert beside < 0.5
+
+
+def test_in_the_loop_a_dry_road_is_never_called_slippery():
+    drive = nominal(8.0)
+    drive.movers.append(Mover(drive.vehicle.x + 26.0))
+    drive.run(8.0)
+    assert not [m for m in drive.published if "FRICTION_LOW" in codes(m)]
+    assert drive.vehicle.speed < 0.1
+
+
+def test_settings_in_effect_are_those_of_the_estimate():
+    supervisor = nominal(8.0).supervisor
+    watch = supervisor._friction
+    assert watch.settings is supervisor.config.fallback
