@@ -10,8 +10,9 @@ from onboard_vla.app.closed_loop import Scene
 from onboard_vla.core.objects import VEHICLE
 from onboard_vla.world.actors import Actor, View
 from onboard_vla.world.expert import Expert
-from onboard_vla.world.idm import IdmParameters, advance, idm_acceleration
+from onboard_vla.world.idm import advance
 from onboard_vla.world.profiles import PROFILES, Profile
+from onboard_vla.world.scenarios.follower import GAP_S, HumanBehind
 from onboard_vla.world.sensors import SensorModel
 from onboard_vla.world.vehicle import VehicleGate
 from onboard_vla.world.world import START_S_M, World
@@ -32,12 +33,8 @@ LEAD_BRAKING_MPS2 = 5.0
 LEAD_RATE_MPS2 = 2.0
 SLOWING_MPS2, SLOWING_S = 1.5, 1.5
 """What a lead does that only slows for a moment."""
-FOLLOWER_GAP_S = 1.5
-HUMAN_REACTION_S = 1.25
-"""Brake reaction to an unexpected event (Green 2000, "How long does it take to stop?": about 1.25 s)."""
-COMFORT_MPS2, STANDING_MPS = 2.5, 0.3
-HUMAN_BRAKING_MPS2 = 5.0
-"""Hardest braking of the human driver behind."""
+FOLLOWER_GAP_M = 4.0
+"""Behind the vehicle at the start, and the time gap of a human driver on top."""
 CAR = (4.5, 1.85, 1.5)
 LEAD_ID, FOLLOWER_ID = 9001, 9002
 
@@ -64,21 +61,12 @@ class HumanFollower:
     """Follows the ego vehicle; brakes harder than comfortably only a reaction time after that does."""
 
     def __init__(self, desired_mps: float) -> None:
-        self._parameters = IdmParameters(desired_mps, time_gap_s=FOLLOWER_GAP_S)
-        self._ego_before_mps: float | None = None
-        self._alarmed_s = 0.0
+        self._driver = HumanBehind(desired_mps)
 
     def step(self, actor: Actor, view: View, others: list[Actor], dt_s: float) -> None:
         """Car following, with the limit that surprise puts on braking."""
-        before = view.ego_speed_mps if self._ego_before_mps is None else self._ego_before_mps
-        braking = (before - view.ego_speed_mps) / dt_s
-        self._ego_before_mps = view.ego_speed_mps
-        alarming = braking > COMFORT_MPS2 or view.ego_speed_mps < STANDING_MPS
-        self._alarmed_s = self._alarmed_s + dt_s if alarming else 0.0
         gap = view.ego_s_m - view.ego_rear_m - actor.s_m - actor.length_m / 2
-        demand = idm_acceleration(actor.speed_mps, gap, view.ego_speed_mps, self._parameters)
-        hardest = HUMAN_BRAKING_MPS2 if self._alarmed_s >= HUMAN_REACTION_S else COMFORT_MPS2
-        advance(actor, max(demand, -hardest), dt_s)
+        advance(actor, self._driver.acceleration(actor.speed_mps, gap, view.ego_speed_mps, dt_s), dt_s)
 
 
 def winding_road(speed_mps: float) -> Profile:
@@ -117,7 +105,7 @@ def build_scene(seed: int, speed_mps: float, sensor: str) -> tuple[Scene, PacedL
     s = START_S_M + front + LEAD_GAP_M + LEAD_GAP_S * start + CAR[0] / 2
     _add(world, LEAD_ID, s, start, lead)
     follower = HumanFollower(1.1 * speed_mps)
-    s = START_S_M - world.geometry.rear_overhang_m - 4.0 - FOLLOWER_GAP_S * start - CAR[0] / 2
+    s = START_S_M - world.geometry.rear_overhang_m - FOLLOWER_GAP_M - GAP_S * start - CAR[0] / 2
     _add(world, FOLLOWER_ID, s, start, follower)
     driver = Expert(world)
     pictures = MomentPictures(driver)

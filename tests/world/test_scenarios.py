@@ -124,3 +124,11 @@ def test_a_crossing_cyclist_is_reported_with_its_velocity_over_ground():
 def test_bends_have_the_radius_they_are_named_after(line):
     curvature = Polyline(line).curvature_at(np.arange(100.0, 300.0, 5.0), 4.0)
     assert np.abs(curvature).max() == pytest.approx(0.02, rel=0.02)
+
+
+def test_a_vehicle_that_flips_is_reported_as_another_kind_in_every_list_at_one_place():
+    flipping = next(cell for cell in cells("S11") if cell.name == "flip_ahead").participants[0]
+    other = track(flipping, Polyline(straight()), 100.0, np.array(TIMES))
+    seen = [other.reported(TIMES.index(1.0), 1.0, 1, np.zeros(2), number) for number in range(4)]
+    assert [row.kind for row in seen] == ["vehicle", "pedestrian", "cyclist", "vehicle"]
+    assert len({(row.x_m, row.y_m, row.vx_mps, row.length_m) for row in seen}) == 1

@@ -22,7 +22,8 @@ class Participant:
     `gap_m`: from the ego vehicle's front to the near end at time 0. `offset_m`: left positive. `speed`, `lateral`:
     (time s, m/s) knots of the speed along and across the lane, linear between, held outside. `visible_s`: perception
     reports it from the first to the second time. `jitter_m`: standard deviation of its reported position, each list
-    anew. `real`: False for a phantom, which perception reports and which is not there.
+    anew. `flips`: kinds that perception reports in turn, a list each; none: `kind` always. `real`: False for a phantom,
+    which perception reports and which is not there.
     """
 
     gap_m: float
@@ -34,6 +35,7 @@ class Participant:
     width_m: float = 1.9
     visible_s: tuple[float, float] = (-10.0, 1e9)
     jitter_m: float = 0.0
+    flips: tuple[str, ...] = ()
     real: bool = True
 
 
@@ -44,7 +46,8 @@ class Requirement:
     `contact`: when contact counts. `final_gap_m`: gap at standstill. `settles_m`: offset from the lane at the end.
     `slows_mps`: allowed instead of avoiding contact, a reduction of the speed by this much.
     `steering_rate_rps`: of the demanded path's curvature, as steering angle of a wheelbase of 2.9 m.
-    `passes`: the vehicle must have driven past every real participant. `returns_m`: largest offset at the end.
+    `passes`: the vehicle must have driven past every real participant. `follower`: a human driver behind, as in
+    `follower.py`, must not hit it. `highest_mode`: no more restrictive mode may be published.
     """
 
     contact: str = NEVER
@@ -65,6 +68,8 @@ class Requirement:
     moves_m: float | None = None
     time_gap_s: float | None = None
     speed_variance_ratio: float | None = None
+    follower: bool = False
+    highest_mode: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,9 @@ FAMILIES: dict[str, Callable[[], Iterator[Cell]]] = {
     "S8": roads.stops,
     "S9": following.stop_and_go,
     "S10": roads.blocked_roads,
-    "S11": lambda: chain(phantoms.phantoms(), phantoms.jitters(), phantoms.real_ones()),
+    "S11": lambda: chain(
+        phantoms.phantoms(), phantoms.lasting_ghosts(), phantoms.jitters(), phantoms.flips(), phantoms.real_ones()
+    ),
     "S12": roads.switch_overs,
     "S13": roads.speed_range,
 }

@@ -20,7 +20,7 @@ def standing_leads() -> Iterator[Cell]:
     for kmh in (20, 30, 40, 50, 60, 80):
         for gap in (60.0, 90.0) if kmh < 80 else (120.0, 150.0):
             comfortable = Requirement(
-                final_gap_m=(1.5, 3.5), braking_mps2=EASY_MPS2, jerk_mps3=EASY_JERK_MPS3, stands=True
+                final_gap_m=(1.5, 3.5), braking_mps2=EASY_MPS2, jerk_mps3=EASY_JERK_MPS3, stands=True, follower=True
             )
             yield _following("S1", f"{kmh}_{gap:g}", kmh, Participant(gap), comfortable, 32.0, gap < 61.0 or kmh == 80)
 
@@ -89,7 +89,7 @@ def stop_and_go() -> Iterator[Cell]:
             knots += [(time_s, knots[-1][1]), (time_s + abs(speed - knots[-1][1]) / rate, speed)]
             time_s = knots[-1][0] + 8.0
         lead = Participant(24.0, speed=tuple(k for k in knots if k[0] <= 60 * minutes))
-        need = Requirement(least_gap_m=1.0, time_gap_s=1.0, speed_variance_ratio=1.0, braking_mps2=3.0)
+        need = Requirement(least_gap_m=1.0, time_gap_s=1.0, speed_variance_ratio=1.0, braking_mps2=3.0, follower=True)
         yield _following("S9", name, 36.0, lead, need, 60 * minutes, quick, limit=15.0, tags=frozenset({"following"}))
 
 

@@ -201,7 +201,7 @@ class Course:
         rows = []
         for index, moving in enumerate(self._tracks):
             shift = moving.participant.jitter_m * self._shifts[tick, index]
-            row = moving.reported(tick, time_s, index + 1, shift)
+            row = moving.reported(tick, time_s, index + 1, shift, tick // PERCEPTION_TICKS)
             if row is not None:
                 rows.append(row)
         return ObjectList(now.stamp_ns, tuple(rows))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.world.scenarios import judge
 from onboard_vla.world.scenarios.cell import NEVER, Cell
+from onboard_vla.world.scenarios.follower import least_gap_behind
 from onboard_vla.world.scenarios.loop import TICK_S, Run
 from onboard_vla.world.scenarios.reference_drivers import ReferenceResult
 
@@ -53,6 +54,7 @@ class Measures:
     time_gap_5th_s: float
     speed_variance_ratio: float
     past_everybody: bool
+    follower_gap_m: float
     stopped_before_end_m: float
 
 
@@ -106,6 +108,7 @@ def measure(run: Run, geometry: VehicleGeometry) -> Measures:
         time_gap_5th_s=time_gap,
         speed_variance_ratio=ratio,
         past_everybody=bool(reals) and past,
+        follower_gap_m=least_gap_behind(arc - geometry.rear_overhang_m, speed, TICK_S),
         stopped_before_end_m=float(end - arc[-1] - front),
     )
 
@@ -140,6 +143,10 @@ def shortfalls(cell: Cell, measures: Measures, references: dict[str, ReferenceRe
         found.append("off the drivable area")
     if need.stands and m.final_speed_mps > STANDING_MPS:
         found.append(f"still moves at {m.final_speed_mps:.1f} m/s")
+    if need.follower and m.follower_gap_m <= 0.0:
+        found.append("hit from behind by a human driver")
+    if need.highest_mode is not None and m.highest_mode > need.highest_mode:
+        found.append(f"mode L{m.highest_mode} > L{need.highest_mode}")
     if need.passes and not m.past_everybody:
         found.append("did not get past")
     return found

@@ -32,7 +32,9 @@ class Track:
     heading_rad: Array
     lane_rad: Array
 
-    def reported(self, tick: int, time_s: float, track_id: int, shift: Array) -> TrackedObject | None:
+    def reported(
+        self, tick: int, time_s: float, track_id: int, shift: Array, list_number: int = 0
+    ) -> TrackedObject | None:
         """As perception measures it at this tick, or None while it is not visible."""
         p = self.participant
         if not p.visible_s[0] <= time_s <= p.visible_s[1]:
@@ -42,7 +44,8 @@ class Track:
         vx = along * math.cos(lane) - across * math.sin(lane)
         vy = along * math.sin(lane) + across * math.cos(lane)
         x, y = float(self.x_m[tick] + shift[0]), float(self.y_m[tick] + shift[1])
-        return TrackedObject(track_id, p.kind, x, y, heading, vx, vy, p.length_m, p.width_m)
+        kind = p.flips[list_number % len(p.flips)] if p.flips else p.kind
+        return TrackedObject(track_id, kind, x, y, heading, vx, vy, p.length_m, p.width_m)
 
 
 def track(participant: Participant, line: Polyline, front_m: float, times_s: Array) -> Track:

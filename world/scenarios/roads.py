@@ -47,7 +47,7 @@ def stops() -> Iterator[Cell]:
         for name, line in (("straight", straight()), ("r100", curve(100.0, 20.0, 400.0))):
             if name == "r100" and kmh > 50:
                 continue
-            need = Requirement(braking_mps2=4.2, offset_m=0.5, stands=True, creep_mps=0.1)
+            need = Requirement(braking_mps2=4.2, offset_m=0.5, stands=True, creep_mps=0.1, follower=True)
             duration = 1.0 + kmh / 3.6 / 1.5 + 3.0
             for long_stand in (False, True):
                 yield _road(
@@ -59,7 +59,7 @@ def stops() -> Iterator[Cell]:
 
 def blocked_roads() -> Iterator[Cell]:
     """S10: the lane ends, is blocked, is narrowed by a parked car, or an oncoming vehicle takes part of it."""
-    end = Requirement(stops_before_m=1.5, stands=True, braking_mps2=3.5)
+    end = Requirement(stops_before_m=1.5, stands=True, braking_mps2=3.5, follower=True)
     for kmh in (30, 50, 80):
         yield _road("S10", f"ends_{kmh}", straight(), kmh, end, 30.0, quick=kmh == 50, end_m=120.0)
     blocked = Requirement(least_gap_m=0.5, stands=True)
@@ -95,7 +95,7 @@ def blocked_roads() -> Iterator[Cell]:
 def switch_overs() -> Iterator[Cell]:
     """S12: the planner dies at every phase of a swing across the lane, of a bend and of speeding up."""
     rng = np.random.default_rng(12)
-    need = Requirement(acceleration_step_mps2=1.5)
+    need = Requirement(acceleration_step_mps2=1.5, follower=True)
     for k in range(1000):
         phase = float(rng.uniform(3.0, 14.0))
         radius = float(rng.choice([60.0, 100.0, 250.0])) * float(rng.choice([-1.0, 1.0]))
@@ -111,7 +111,7 @@ def switch_overs() -> Iterator[Cell]:
 def speed_range() -> Iterator[Cell]:
     """S13: free driving from 0 to 130 km/h, and starting on hills of 8 %."""
     for kmh in (0, 10, 30, 50, 80, 130):
-        need = Requirement(jerk_mps3=4.13, braking_mps2=2.5, moves_m=20.0)
+        need = Requirement(jerk_mps3=4.13, braking_mps2=2.5, moves_m=20.0, follower=True)
         yield _road(
             "S13", f"free_{kmh}", straight(), kmh, need, 12.0, quick=kmh in (0, 130), limit_mps=36.2, sight_m=400.0
         )
