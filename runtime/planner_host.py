@@ -149,7 +149,7 @@ class PlannerHost:
         return 0 if since_ns is None else time.monotonic_ns() - since_ns
 
     def _beat(self) -> None:
-        if self._publish is None or self._busy_ns() > self._silent_ns:
+        if self._publish is None or self._died is not None or self._busy_ns() > self._silent_ns:
             return
         beat = self._body.heartbeat(self._clock())
         self._publish(dataclasses.replace(beat, ready=False, detail=PAUSED) if self._paused else beat)

@@ -92,6 +92,9 @@ class AuthorityLimits(Validated):
     window_s: float = limit(1.0, "s", "own: two identities heard within it, in turn, live side by side", 0.1, 10.0)
     backwards: int = limit(3, "messages", "own: heartbeats or plans that count backwards within the window", 2, 100)
     hold_s: float = limit(2.0, "s", "own: as the ladder's dwell", 0.1, 60.0)
+    frozen_plans: int = limit(
+        2, "plans", "own: new numbers on old pictures, no new ones between; L2. One may be a slow plan come late", 2, 20
+    )
 
 
 @dataclass(frozen=True)

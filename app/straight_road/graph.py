@@ -41,9 +41,18 @@ class Graph:
     """Link, processes and road on one transport ("zmq" or "ros").
 
     `bundle`: a real bundle, for the real planner. `breakable`: a supervisor in which SIGUSR1 breaks a module.
+    `ordinary`: no process asks for real-time scheduling.
     """
 
-    def __init__(self, transport: str, directory: Path, bundle: Path | None = None, *, breakable: bool = False) -> None:
+    def __init__(
+        self,
+        transport: str,
+        directory: Path,
+        bundle: Path | None = None,
+        *,
+        breakable: bool = False,
+        ordinary: bool = False,
+    ) -> None:
         self.transport, self.directory, self.bundle, self.breakable = transport, directory, bundle, breakable
         thresholds = directory / "thresholds.json"
         manifest = load_manifest(bundle) if bundle else write_stand_in_bundle(directory / "bundle")
@@ -56,6 +65,8 @@ class Graph:
             "marker": directory / "driving",
         }
         options: dict[str, dict[str, object]] = {PLANNER: planner, CAMERA_GUARD: {}, SUPERVISOR: supervisor}
+        for given in options.values() if ordinary else ():
+            given["realtime_priority"] = 0
         self.link = self._make_link()
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         specs = [ProcessSpec(name, self.command(name, options[name]), environment) for name in PROCESSES]

@@ -1,12 +1,14 @@
 """A planner process without a model: python -m onboard_vla.app.straight_road.stand_in_planner zmq|ros [arguments].
 
 It drives straight on at the ego's speed, so that transports, guard and supervisor are tested without a bundle.
-SIGUSR1 makes its main thread hold the interpreter's lock in a C call, as a native library can.
+Signals break it: SIGUSR1 makes its main thread hold the interpreter's lock in a C call, as a native library can,
+SIGUSR2 its worker raise, and SIGRTMIN its plans keep one picture's stamp and motion for ever, while all else goes on.
 """
 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import signal
 import sys
@@ -42,6 +44,8 @@ class ConstantVelocityBody:
         self._planned = -1
         self._count = self._beats = 0
         self._dies_after, self._bundle_hash = dies_after, bundle_hash
+        self._frozen: Plan | None = None
+        self._last: Plan | None = None
 
     def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
         """Keep the newest."""
@@ -61,10 +65,12 @@ class ConstantVelocityBody:
         self._count += 1
         if self._dies_after and self._count > self._dies_after:
             raise RuntimeError("the engine broke")
+        if self._frozen is not None:
+            return dataclasses.replace(self._frozen, plan_id=self._count)
         times = np.arange(1, STEPS * SUB_STEPS + 1) * STEP_S / SUB_STEPS
         fine = np.zeros((STEPS * SUB_STEPS, 3), np.float32)
         fine[:, 0] = ego.speed_mps * times
-        return Plan(
+        self._last = Plan(
             plan_id=self._count,
             stamp_ns=front.stamp_ns,
             oldest_frame_stamp_ns=front.stamp_ns,
@@ -80,6 +86,15 @@ class ConstantVelocityBody:
             stage_ms={"all": 0.1},
             bundle_hash=self._bundle_hash,
         )
+        return self._last
+
+    def die(self) -> None:
+        """Break at the next picture."""
+        self._dies_after = 1
+
+    def freeze(self) -> None:
+        """Make the newest plan again and again, under new numbers."""
+        self._frozen = self._last
 
     def heartbeat(self, now: Now) -> Heartbeat:
         """Count plans as work."""
@@ -96,8 +111,10 @@ def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     """The stand-in in the real planner's host."""
     if options["broken"]:
         raise ConfigurationError("the stand-in planner was asked to be broken")
-    signal.signal(signal.SIGUSR1, hold_the_interpreter)
     body = ConstantVelocityBody(int(options["dies_after"]), str(options["bundle_hash"]))
+    signal.signal(signal.SIGUSR1, hold_the_interpreter)
+    signal.signal(signal.SIGUSR2, lambda number, frame: body.die())
+    signal.signal(signal.SIGRTMIN, lambda number, frame: body.freeze())
     return PlannerHost(body, float(options["plan_period_s"]), realtime_priority=int(options["realtime_priority"]))
 
 

@@ -53,6 +53,7 @@ class AuthorityWatch:
         self._newest: tuple[int, Moment] | None = None
         self._refused: list[tuple[int, Moment]] = []
         self._replayed: tuple[int, Reason] | None = None
+        self._frozen_ids: list[int] = []
 
     def hear(self, beat: Heartbeat, now: Now) -> Heard:
         """A heartbeat has come, from whomever."""
@@ -77,11 +78,15 @@ class AuthorityWatch:
         if self._newest is None or _after(this, self._newest):
             self._newest = this
             self._refused.clear()
+            self._frozen_ids.clear()
             return True
         newest_id, (newest_stamp_ns, _) = self._newest
         behind_s = seconds(newest_stamp_ns - plan.stamp_ns)
         detail = f"plan id, expected above the newest; its stamp is {behind_s:.3f} s before the newest's"
         self._replayed = now.monotonic_ns, Reason("PLAN_REPLAYED", float(plan.plan_id), float(newest_id), detail)
+        if plan.plan_id > max((newest_id, *self._frozen_ids)):
+            self._frozen_ids.append(plan.plan_id)
+            del self._frozen_ids[: -self._limits.frozen_plans]
         if self._refused and not _after(this, self._refused[-1]):
             self._refused.clear()
         self._refused.append(this)
@@ -93,9 +98,13 @@ class AuthorityWatch:
         """The planner begins anew, or the data clock has stepped."""
         self._newest = None
         self._refused.clear()
+        self._frozen_ids.clear()
 
     def requests(self, now: Now) -> list[Request]:
-        """A duplicate L3 while it is heard and a while after; a replayed plan is reported."""
+        """A duplicate L3 while it is heard and a while after; a replayed plan is reported.
+
+        A planner whose plans count on while their pictures do not is alive and blind: L2 until a newer plan comes.
+        """
         requests = []
         for process, speaker in self._speakers.items():
             held_ns = nanoseconds(self._limits.hold_s)
@@ -104,6 +113,10 @@ class AuthorityWatch:
                 requests.append(Request(Mode.IN_LANE_STOP, reason))
         if self._replayed is not None and seconds(now.monotonic_ns - self._replayed[0]) <= REPORTED_S:
             requests.append(Request(Mode.NOMINAL, self._replayed[1]))
+        frozen, most = len(self._frozen_ids), self._limits.frozen_plans
+        if frozen >= most:
+            reason = Reason("PLANS_FROZEN", float(frozen), float(most), "new plans in a row on pictures of before")
+            requests.append(Request(Mode.FALLBACK, reason))
         return requests
 
     def _change(self, speaker: _Speaker, present: int | None, beat: Heartbeat, now: Now) -> Heard:

@@ -177,6 +177,19 @@ def test_dead_worker_is_a_failure_with_its_reason() -> None:
     assert "the engine broke" in (host.failure() or "")
 
 
+def test_no_heartbeat_comes_from_a_planner_whose_worker_died() -> None:
+    body, outbox = Body(), Outbox()
+    body.fault = RuntimeError("the engine broke")
+    host = PlannerHost(body)
+    host.start(outbox, system_now)
+    host.receive(FRAME, system_now())
+    assert host.stop()
+
+    host.timers[0].tick()
+
+    assert outbox.messages == []
+
+
 def test_stuck_worker_is_a_failure_and_does_not_stop(monkeypatch) -> None:
     monkeypatch.setattr("onboard_vla.runtime.planner_host.STOP_LIMIT_S", 0.05)
     body = Body()

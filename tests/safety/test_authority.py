@@ -8,6 +8,7 @@ import pytest
 
 from onboard_vla.core.clock import Now
 from onboard_vla.core.plan import SLOW, Heartbeat, PlanRejection
+from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.safety.guards.authority import AuthorityWatch, Heard
 from onboard_vla.safety.input_config import AuthorityLimits
 
@@ -114,6 +115,48 @@ def test_a_stamp_from_the_future_stands_in_nobodys_way():
     authority, now = watch(), Now(0, 1000)
     assert authority.accept_plan(rejection(1, 10**15), now)
     assert authority.accept_plan(rejection(2, 900), now)
+
+
+def frozen(authority):
+    return [
+        (r.level, r.reason.code, r.reason.measured)
+        for r in authority.requests(Now(0, 10**12))
+        if "FROZEN" in r.reason.code
+    ]
+
+
+def test_new_plans_on_old_pictures_are_a_frozen_planner_from_the_second_on_until_a_newer_one():
+    authority, now = watch(), Now(0, 10**12)
+    authority.accept_plan(rejection(10, 200), now)
+    authority.accept_plan(rejection(11, 200), now)
+    assert frozen(authority) == []
+    authority.accept_plan(rejection(12, 199), now)
+    assert frozen(authority) == [(Mode.FALLBACK, "PLANS_FROZEN", 2.0)]
+    for plan_id in range(13, 20):
+        authority.accept_plan(rejection(plan_id, 200), now)
+    assert frozen(authority) == [(Mode.FALLBACK, "PLANS_FROZEN", 2.0)]
+    assert authority.accept_plan(rejection(20, 201), now)
+    assert frozen(authority) == []
+
+
+def test_the_same_plan_heard_again_and_slow_plans_that_come_late_are_no_frozen_planner():
+    authority, now = watch(), Now(0, 10**12)
+    for k in range(10):
+        assert authority.accept_plan(rejection(10 * k + 1, 100 * k + 100), now)
+        for again in (0, 1, 1):
+            authority.accept_plan(rejection(10 * k + again, 100 * k + 100), now)
+        authority.accept_plan(rejection(10 * k + 2, 100 * k + 50), now)
+        authority.accept_plan(rejection(10 * k + 2, 100 * k + 50), now)
+        assert frozen(authority) == []
+
+
+def test_a_planner_that_begins_anew_is_not_frozen():
+    authority, now = watch(), Now(0, 10**12)
+    authority.accept_plan(rejection(10, 200), now)
+    for plan_id in (11, 12):
+        authority.accept_plan(rejection(plan_id, 200), now)
+    authority.forget_plans()
+    assert frozen(authority) == []
 
 
 @pytest.mark.parametrize(("gap_ms", "found"), [(500, True), (501, False)])

@@ -1,0 +1,174 @@
+"""What breaks in a planner, on real processes over DDS: how long until the fallback drives, and whether output goes on.
+
+The vehicle's end measures, from just before the signal to the arrival of the first trajectory in FALLBACK or beyond;
+the gap is the longest time between two trajectories from before the signal until a second after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
+
+from onboard_vla.app.straight_road.graph import Graph
+from onboard_vla.core.clock import Now, system_now
+from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
+
+from ..hil.conclusive import RealTimeRig
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
+FALLBACK_LIMIT_S, GAP_LIMIT_S = 0.35, 0.12
+HOGS = 6
+FAULTS = {
+    "killed": signal.SIGKILL,
+    "segmentation fault": signal.SIGSEGV,
+    "stopped": signal.SIGSTOP,
+    "interpreter's lock held": signal.SIGUSR1,
+    "exception in the worker": signal.SIGUSR2,
+    "stamps frozen": signal.SIGRTMIN,
+}
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """Seconds, and the codes of the reasons that the first trajectory of the fallback names."""
+
+    fallback_s: float
+    gap_s: float
+    codes: tuple[str, ...]
+
+
+def break_planner(graph: Graph, fault: signal.Signals) -> Reaction:
+    """Half a second of driving, the fault, and what follows."""
+    road = graph.road
+    before, began = len(road.heard), system_now()
+    road.drive(0.5)
+    pid = graph.processes.pid(PLANNER)
+    assert pid is not None
+    sent = system_now()
+    os.kill(pid, fault)
+    try:
+        trajectory, seen = road.until_mode(lambda mode: mode >= Mode.FALLBACK, after=sent)
+        road.drive(1.0)
+    finally:
+        if fault is signal.SIGSTOP:
+            os.kill(pid, signal.SIGKILL)
+    arrived = [now.monotonic_ns for m, now in road.heard[before:] if isinstance(m, SafeTrajectory)]
+    codes = tuple(reason.code for reason in trajectory.reasons)
+    gaps = np.diff([began.monotonic_ns, *arrived, system_now().monotonic_ns])
+    return Reaction(seconds(sent, seen), float(gaps.max()) / 1e9, codes)
+
+
+def seconds(first: Now, second: Now) -> float:
+    return (second.monotonic_ns - first.monotonic_ns) / 1e9
+
+
+def assert_bounded(reaction: Reaction) -> None:
+    assert reaction.fallback_s < FALLBACK_LIMIT_S, reaction
+    assert reaction.gap_s < GAP_LIMIT_S, reaction
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[RealTimeRig]:
+    rig = RealTimeRig(Graph, "ros")
+    yield rig
+    rig.close()
+
+
+@pytest.mark.parametrize("fault", list(FAULTS.values()), ids=list(FAULTS))
+def test_fallback_takes_over_from_a_broken_planner_without_a_gap(rig, fault, record_property) -> None:
+    def scenario(graph: Graph) -> Reaction:
+        reaction = break_planner(graph, fault)
+        assert_bounded(reaction)
+        return reaction
+
+    reaction = rig.run(scenario)
+    record_property("fallback_ms", round(reaction.fallback_s * 1e3, 1))
+    record_property("longest_gap_ms", round(reaction.gap_s * 1e3, 1))
+    record_property("codes", " ".join(reaction.codes))
+
+
+class OwnLateness:
+    """Beside hogs every ordinary process is late by intent: only the rig's own clock says whether it measured well."""
+
+    def since(self, begin_ns: int) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+@contextlib.contextmanager
+def hogs() -> Iterator[None]:
+    """Processes that take all the processor time they get."""
+    program = "while True: pass"
+    running = [subprocess.Popen([sys.executable, "-S", "-c", program]) for _ in range(HOGS)]
+    try:
+        yield
+    finally:
+        for hog in running:
+            hog.kill()
+            hog.wait()
+
+
+def hogged_rig(ordinary: bool) -> RealTimeRig:
+    def make(transport: str, directory: Path) -> Graph:
+        return Graph(transport, directory, ordinary=ordinary)
+
+    rig = RealTimeRig(make, "ros")
+    rig.watch_with(OwnLateness())
+    return rig
+
+
+def may_schedule() -> bool:
+    """Whether this process may use SCHED_FIFO, as the nodes then may, too."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    except PermissionError:
+        return False
+    return True
+
+
+def test_beside_six_hogs_real_time_scheduling_keeps_the_bounds(record_property) -> None:
+    if not may_schedule():
+        pytest.skip("SCHED_FIFO is not permitted here (rtprio of limits.conf, or CAP_SYS_NICE)")
+
+    def scenario(graph: Graph) -> Reaction:
+        with hogs():
+            reaction = break_planner(graph, signal.SIGKILL)
+        assert_bounded(reaction)
+        return reaction
+
+    rig = hogged_rig(ordinary=False)
+    try:
+        reaction = rig.run(scenario)
+    finally:
+        rig.close()
+    record_property("fallback_ms", round(reaction.fallback_s * 1e3, 1))
+    record_property("longest_gap_ms", round(reaction.gap_s * 1e3, 1))
+
+
+def test_beside_six_hogs_without_it_the_fallback_still_comes_and_its_time_is_reported(record_property) -> None:
+    def scenario(graph: Graph) -> Reaction:
+        with hogs():
+            return break_planner(graph, signal.SIGKILL)
+
+    rig = hogged_rig(ordinary=True)
+    try:
+        reaction = rig.run(scenario)
+    finally:
+        rig.close()
+    record_property("fallback_ms", round(reaction.fallback_s * 1e3, 1))
+    record_property("longest_gap_ms", round(reaction.gap_s * 1e3, 1))
