@@ -14,6 +14,7 @@ import typer
 
 from onboard_vla import __version__
 from onboard_vla.app import config_commands, demo_commands, faults_commands
+from onboard_vla.app.recording import commands as recording_commands
 from onboard_vla.core.errors import OnboardVlaError
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ EXTRAS = {
     "export": ("onnx", "safetensors", "ml_dtypes"),
     "world": ("numba", "matplotlib", "psutil"),
     "train": ("torch", "transformers"),
+    "bags": ("rosbags",),
+    "ros": ("rclpy",),
 }
 """Packages that commands import and that an extra brings; any other is one that every installation needs."""
 
@@ -222,6 +225,7 @@ def main() -> None:
 demo_commands.register(app)
 config_commands.register(app)
 faults_commands.register(app)
+recording_commands.register(app)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.metadata
 import shutil
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from onboard_vla.core.bundle_manifest import sha256_of
 from onboard_vla.core.errors import BundleError, CheckpointError, EnvironmentLacksError
+from onboard_vla.core.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from onboard_vla.runtime.bundle import Bundle
@@ -145,7 +147,9 @@ def _prepared(bundle: Bundle, folder: Path, origin: str, digest: str | None, pro
         require_parity(figures, f"bundle {bundle.core_hash[:HASH_DIGITS]}, run on this machine,")
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = folder / "thresholds.json"
-    thresholds_of(bundle.path).save(thresholds)
+    made = thresholds_of(bundle.path)
+    if not _stand_in(thresholds, made):
+        made.save(thresholds)
     return PreparedBundle(
         path=bundle.path,
         thresholds=thresholds,
@@ -157,6 +161,14 @@ def _prepared(bundle: Bundle, folder: Path, origin: str, digest: str | None, pro
         bytes_by_file={name: record.bytes for name, record in manifest.files.items()},
         parity={**manifest.parity, **figures.as_table()},
     )
+
+
+def _stand_in(path: Path, made: Thresholds) -> bool:
+    """Whether a file has these thresholds: its date is part of the settings' hash, so it stays as long as they do."""
+    try:
+        return dataclasses.replace(Thresholds.load(path), created=made.created) == made
+    except BundleError:
+        return False
 
 
 def _export(checkpoint: Path, path: Path, precision: str, progress: Progress) -> float:

@@ -13,14 +13,17 @@ from onboard_vla.core.cameras import CAMERAS, CameraCalibration
 RIG_FILE = Path(__file__).with_name("rig.json")
 
 
-def default_rig(width: int | None = None, height: int | None = None) -> dict[str, CameraCalibration]:
+def default_rig(
+    width: int | None = None, height: int | None = None, file: Path | None = None
+) -> dict[str, CameraCalibration]:
     """The world's six cameras, in the order of `core.cameras.CAMERAS`.
 
     Args:
         width: picture width in pixels; the file's own where None. The field of view stays.
         height: picture height in pixels; the file's own where None.
+        file: another rig in the form of rig.json.
     """
-    data = json.loads(RIG_FILE.read_text(encoding="utf-8"))
+    data = json.loads((file or RIG_FILE).read_text(encoding="utf-8"))
     w, h = width or int(data["width"]), height or int(data["height"])
     rig = {}
     for name in CAMERAS:

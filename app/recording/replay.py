@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -90,6 +90,7 @@ def _step(processes: LockstepProcesses, now: Now, group: Iterable[Told], compari
         if recorded.topic.sender == VEHICLE:
             processes.publish(recorded.message)
     said = [message for message, _ in processes.poll() if isinstance(message, COMPARED)]
+    _name_settings(told, said, comparison)
     found = [comparable(as_recorded(said_on(message), message)) for message in said]
     for recorded in told:
         if isinstance(recorded.message, COMPARED):
@@ -101,6 +102,17 @@ def _step(processes: LockstepProcesses, now: Now, group: Iterable[Told], compari
                 comparison.note(kind, seconds(now.monotonic_ns), "was recorded and did not come again so")
     for kind, _ in found:
         comparison.note(kind, seconds(now.monotonic_ns), "came and was not recorded so")
+
+
+def _name_settings(told: list[Told], said: Sequence[Message], comparison: Comparison) -> None:
+    """Other settings make every trajectory differ: better said once than found out."""
+    recorded = {t.message.config_hash for t in told if isinstance(t.message, SafeTrajectory)}
+    present = {message.config_hash for message in said if isinstance(message, SafeTrajectory)}
+    if recorded != present and not comparison.differs:
+        first, second = (", ".join(sorted(hashes))[:12] or "none" for hashes in (recorded, present))
+        comparison.first_differences.append(
+            f"settings of the supervisor: recorded with {first}, replayed with {second}"
+        )
 
 
 def comparable(message: Message) -> tuple[str, bytes]:

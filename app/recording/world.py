@@ -99,6 +99,12 @@ def record_world(
         plan_latency_ns=DEFAULT_PLAN_LATENCY_NS,
     )
     recorder = MessageRecorder(path, drive.pictures)
+    links: list[RecordingLink] = []
+
+    def tap(processes: LockstepProcesses) -> RecordingLink:
+        links.append(RecordingLink(processes, recorder))
+        return links[0]
+
     try:
         record = run_lockstep(
             settings,
@@ -106,9 +112,11 @@ def record_world(
             make_supervisor(thresholds),
             make_guard(),
             progress=progress,
-            tap=lambda processes: RecordingLink(processes, recorder),
+            tap=tap,
             stamp_ns=START_STAMP_NS,
         )
+        # What was said after the last step's look.
+        links[0].poll()
     finally:
         recorder.close()
     return record, recorder.counts

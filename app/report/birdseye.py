@@ -76,7 +76,9 @@ def draw_detail(panel: Axes, record: RunRecord, snapshot: Snapshot) -> None:
     ego = box_corners(centre, np.zeros(1), vehicle.length_m, vehicle.width_m)
     panel.add_collection(PolyCollection(list(ego), facecolors=INK, edgecolors="none"))
     given = snapshot.driven_points[:, 1:3] @ turn - origin
-    panel.plot(*given.T, color=MODE_COLOURS[snapshot.mode], linewidth=3, alpha=0.8, solid_capstyle="round")
+    panel.plot(
+        *given.T, color=MODE_COLOURS.get(snapshot.mode, PALE_INK), linewidth=3, alpha=0.8, solid_capstyle="round"
+    )
     if snapshot.plan is not None:
         planned = plan_in_odometry(record, snapshot.plan)[1:, :2] @ turn - origin
         panel.plot(*planned.T, "o", color="white", markeredgecolor=PLAN_COLOUR, markersize=3, mew=1.1)

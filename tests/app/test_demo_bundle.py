@@ -36,7 +36,7 @@ def prepare(tmp_path, exported, monkeypatch):
     """Prepares the reference checkpoint's bundle; an export is a copy. Lists the exports and what was said."""
     exports, said = [], []
 
-    def copy(checkpoint, path, progress):
+    def copy(checkpoint, path, precision, progress):
         exports.append(path)
         if path.exists():
             shutil.rmtree(path)
@@ -61,13 +61,24 @@ def test_kept_bundle_is_used_again_and_measured_again(prepare, monkeypatch):
     make, exports, said = prepare
     first = make()
     measured = []
-    real = verify.verify_bundle
+    real, written = verify.verify_bundle, first.thresholds.read_bytes()
+    aged = written.replace(b'"created": "2', b'"created": "1')
+    first.thresholds.write_bytes(aged)
     monkeypatch.setattr(verify, "verify_bundle", lambda *a, **k: measured.append(a) or real(*a, **k))
     again = make()
     assert len(exports) == 1
     assert len(measured) == 1
     assert (first.origin, again.origin) == ("exported in 1.5 s, without torch", "kept from an earlier run")
     assert said == []
+    assert again.thresholds.read_bytes() == aged != written
+
+
+def test_thresholds_that_differ_are_made_anew(prepare):
+    make, _, _ = prepare
+    written = json.loads(make().thresholds.read_text())
+    path = make().thresholds
+    path.write_text(json.dumps({**written, "n_scenes": 5}))
+    assert json.loads(make().thresholds.read_text())["n_scenes"] == 0
 
 
 def test_figures_shown_are_those_measured_now(bundle, tmp_path):

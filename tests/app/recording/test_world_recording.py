@@ -94,6 +94,15 @@ def test_a_missing_picture_is_noticed(drive, tmp_path) -> None:
     assert comparison.differs["Verdict"] >= 1
 
 
+def test_other_settings_of_the_supervisor_are_named(drive) -> None:
+    other = dataclasses.replace(THRESHOLDS, created="1999-01-01T00:00:00Z")
+    comparison = replay_in_lockstep(drive[0], fresh, other)
+
+    assert comparison.first_differences[0].startswith("settings of the supervisor: recorded with ")
+    assert comparison.equal["SafeTrajectory"] == 0
+    assert comparison.equal["Plan"] > 10
+
+
 def test_a_recording_of_real_time_is_refused(drive, tmp_path) -> None:
     recorder = MessageRecorder(tmp_path / "bag", "compressed")
     messages = [t for t in MessageReader(drive[0]).messages() if t.topic.sender == VEHICLE][:50]
