@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onboard_vla import __version__
-from onboard_vla.app import config_commands, demo_commands, faults_commands
+from onboard_vla.app import config_commands, demo_commands, faults_commands, measure_commands
 from onboard_vla.app.recording import commands as recording_commands
 from onboard_vla.core.errors import OnboardVlaError
 
@@ -226,6 +226,7 @@ demo_commands.register(app)
 config_commands.register(app)
 faults_commands.register(app)
 recording_commands.register(app)
+measure_commands.register(app)
 
 
 if __name__ == "__main__":

@@ -75,11 +75,10 @@ def evaluate(
     planner: Annotated[str, typer.Option(help="model, constant_velocity or expert.")] = "model",
     unaided: Annotated[bool, typer.Option("--unaided", help="The vehicle follows the plans as they are.")] = False,
     depth: Annotated[str, typer.Option(help="fast, slow, or model: as its own fork says, plan by plan.")] = "fast",
+    sees: Annotated[str, typer.Option(help="all, front, or nothing: hidden cameras are one even grey.")] = "all",
     ablation: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Compare with: depth, camera (front alone), precision (fp32), sensor, supervisor. Repeatable."
-        ),
+        typer.Option(help="Compare with: depth, camera (front alone), pictures (grey), precision, sensor, supervisor."),
     ] = None,
     open_loop: Annotated[bool, typer.Option(help="Also score plans along the expert's drives.")] = True,
     latency_ms: Annotated[float, typer.Option(help="Declared time of a plan, ms.", min=0, max=1000)] = 100.0,
@@ -107,6 +106,7 @@ def evaluate(
         demo=demo_seeds,
         supervised=not unaided,
         depth=depth,
+        sees=sees,
         ablations=tuple(ablation or ()),
         open_loop=open_loop,
         bundle=bundle,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from onboard_vla.app.evaluation.episode import Job
 from onboard_vla.app.evaluation.page import write_page
 from onboard_vla.app.evaluation.summary import Summary, as_document, summarise
 from onboard_vla.app.evaluation.tables import comparison, demo_table
-from onboard_vla.app.evaluation.variant import DEPTHS, Variant, with_ablation
+from onboard_vla.app.evaluation.variant import DEPTHS, SEEN, Variant, with_ablation
 from onboard_vla.app.evaluation.work import Result, run_jobs
 from onboard_vla.app.lockstep_parts import MODEL, planner_without_model
 from onboard_vla.app.report.provenance import provenance_of
@@ -48,6 +48,7 @@ class EvaluateRequest:
     demo: bool
     supervised: bool
     depth: str
+    sees: str
     ablations: tuple[str, ...]
     open_loop: bool
     bundle: str
@@ -92,11 +93,14 @@ def variants(request: EvaluateRequest) -> list[Variant]:
     """What is driven, side by side: a variant per sensor kind, and the other side of each ablation.
 
     Raises:
-        ConfigurationError: no such depth or ablation.
+        ConfigurationError: no such depth, cameras or ablation.
     """
     if request.depth not in DEPTHS:
         raise ConfigurationError(f"--depth {request.depth!r}: expected one of {', '.join(DEPTHS)}")
-    found = [Variant(sensor, request.supervised, request.planner, request.depth) for sensor in request.sensors]
+    if request.sees not in SEEN:
+        raise ConfigurationError(f"--sees {request.sees!r}: expected one of {', '.join(SEEN)}")
+    base = Variant("", request.supervised, request.planner, request.depth, sees=request.sees)
+    found = [replace(base, sensor=sensor) for sensor in request.sensors]
     found += [with_ablation(found[0], name) for name in request.ablations]
     return list(dict.fromkeys(found))
 

@@ -20,7 +20,7 @@ from onboard_vla.app.closed_loop_warmup import DEFAULT_WARMUP_NS
 from onboard_vla.app.demo_bundle import PreparedBundle
 from onboard_vla.app.demo_verdict import judge
 from onboard_vla.app.evaluation.closed_loop_score import mean_time_to_collision_s, score_windows
-from onboard_vla.app.evaluation.front_only import FrontOnly
+from onboard_vla.app.evaluation.hidden_cameras import HiddenCameras
 from onboard_vla.app.evaluation.open_loop import as_row, plan_along
 from onboard_vla.app.evaluation.trace import Trace, TracingRecorder
 from onboard_vla.app.evaluation.variant import Variant
@@ -30,6 +30,7 @@ from onboard_vla.app.lockstep_parts import MODEL, make_guard, make_supervisor, p
 from onboard_vla.app.report.birdseye import draw_strip, strip_height
 from onboard_vla.app.report.page import WIDTH_IN
 from onboard_vla.app.report.style import inline_svg, new_figure
+from onboard_vla.core.cameras import CAMERAS
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
@@ -121,8 +122,8 @@ def _drive(job: Job, factory: BodyFactory, thresholds: Thresholds) -> tuple[Trac
         return traces[-1]
 
     def planner(scene: Scene) -> PlannerBodyLike:
-        body = factory(scene)
-        return FrontOnly(body) if job.variant.front_only else body
+        body, cameras = factory(scene), job.variant.cameras
+        return HiddenCameras(body, cameras) if len(cameras) < len(CAMERAS) else body
 
     record = run_lockstep(settings, planner, supervisor, make_guard(), scene, recorder=recorder)
     return traces[-1].trace, record, scene.world
@@ -137,7 +138,7 @@ def _open_loop(job: Job, prepared: PreparedBundle | None) -> list[dict[str, Any]
     planner = Planner(Bundle.open(prepared.path), depth=job.variant.depth)
     world = World(job.seed, job.profile)
     depths = (job.variant.depth,)
-    scores = plan_along(world, planner, renderer(), job.seconds, depths, front_only=job.variant.front_only)
+    scores = plan_along(world, planner, renderer(), job.seconds, depths, seen=job.variant.cameras)
     return [as_row(score) for score in scores]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,12 @@ from numpy.typing import NDArray
 
 from onboard_vla.app.closed_loop import STEP_S, PictureSource
 from onboard_vla.app.evaluation.closed_loop_score import BEYOND, WINDOW
-from onboard_vla.app.evaluation.front_only import GREY
+from onboard_vla.app.evaluation.hidden_cameras import GREY
 from onboard_vla.app.evaluation.rollout import as_trajectory, rolled_out
 from onboard_vla.app.evaluation.surroundings import driven as expert_drove
 from onboard_vla.app.evaluation.surroundings import road_of, traffic_of
 from onboard_vla.app.evaluation.trace import Instant, doubt_of, instant_of
-from onboard_vla.core.cameras import FRONT, FrameSet, Picture
+from onboard_vla.core.cameras import CAMERAS, FrameSet, Picture
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import box_corners, compose, inverse
 from onboard_vla.core.plan import Plan
@@ -78,7 +79,7 @@ def plan_along(
     seconds: float,
     depths: tuple[str, ...],
     *,
-    front_only: bool = False,
+    seen: Collection[str] = CAMERAS,
 ) -> list[PlanScore]:
     """Drive the expert, ask for plans once a second at each of `depths`, and score them; rejections are left out."""
     expert, instants = Expert(world), list[Instant]()
@@ -94,7 +95,7 @@ def plan_along(
             pictures.append((world.time_ns, taken))
             due = time_s >= FIRST_S and round((time_s - FIRST_S) / STEP_S) % round(EVERY_S / STEP_S) == 0
             for depth in depths if due and len(pictures) == FRAMES else ():
-                frames = frame_set(pictures, front_only=front_only)
+                frames = frame_set(pictures, seen)
                 plan = planner.plan(frames, world.ego, world.command, len(asked) + 1, depth=depth)
                 if isinstance(plan, Plan):
                     asked.append(_Asked(len(instants) - 1, time_s, plan))
@@ -102,16 +103,13 @@ def plan_along(
     return [score_plan(instants, world, item.index, item.plan, item.world_time_s) for item in asked]
 
 
-def frame_set(
-    pictures: deque[tuple[int, dict[str, NDArray[np.uint8]]]], *, front_only: bool = False, grey: bool = False
-) -> FrameSet:
-    """The newest pictures as the planner takes them; those that it is not to see are one even grey."""
+def frame_set(pictures: deque[tuple[int, dict[str, NDArray[np.uint8]]]], seen: Collection[str] = CAMERAS) -> FrameSet:
+    """The newest pictures as the planner takes them; those of cameras that it is not to see are one even grey."""
     stamps = tuple(stamp for stamp, _ in pictures)
     images: dict[str, tuple[Picture, ...]] = {}
     for role in pictures[-1][1]:
         taken = [table[role] for _, table in pictures]
-        hidden = grey or (front_only and role != FRONT)
-        images[role] = tuple(np.full_like(image, GREY) if hidden else image for image in taken)
+        images[role] = tuple(image if role in seen else np.full_like(image, GREY) for image in taken)
     return FrameSet(stamps[-1], images, dict.fromkeys(images, stamps))
 
 

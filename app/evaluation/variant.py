@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from onboard_vla.app.lockstep_parts import MODEL
+from onboard_vla.core.cameras import CAMERAS, FRONT
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import FAST, SLOW
 
@@ -13,18 +14,21 @@ ADAPTIVE = "model"
 DEPTHS = (FAST, SLOW, ADAPTIVE)
 INT8, FP32 = "int8", "fp32"
 PRECISIONS = (INT8, FP32)
+EVERYTHING, NOTHING = "all", "nothing"
+SEEN = {EVERYTHING: CAMERAS, FRONT: (FRONT,), NOTHING: ()}
+SEES_WORDS = {EVERYTHING: (), FRONT: ("front camera alone",), NOTHING: ("all pictures grey",)}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to drive all worlds. `front_only`: the planner gets even grey for the five other pictures."""
+    """One way to drive all worlds. `sees`: the planner gets even grey for all pictures but these."""
 
     sensor: str = "modelled"
     supervised: bool = True
     planner: str = MODEL
     depth: str = FAST
     precision: str = INT8
-    front_only: bool = False
+    sees: str = EVERYTHING
 
     @property
     def name(self) -> str:
@@ -36,12 +40,18 @@ class Variant:
             [] if self.depth == FAST else ["depth by the fork" if self.depth == ADAPTIVE else f"depth {self.depth}"]
         )
         words += [] if self.precision == INT8 else [self.precision]
-        return ", ".join([*words, "front camera alone"] if self.front_only else words)
+        return ", ".join([*words, *SEES_WORDS[self.sees]])
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """What the planner sees."""
+        return SEEN[self.sees]
 
 
 ABLATIONS: dict[str, dict[str, object]] = {
     "depth": {"depth": ADAPTIVE},
-    "camera": {"front_only": True},
+    "camera": {"sees": FRONT},
+    "pictures": {"sees": NOTHING},
     "precision": {"precision": FP32},
     "sensor": {"sensor": "perfect"},
     "supervisor": {"supervised": False},

@@ -139,7 +139,7 @@ def test_a_plan_straight_through_the_vehicle_ahead_is_a_hit_and_standing_still_i
 
 def test_pictures_that_the_planner_is_not_to_see_are_grey():
     planner = Echo(lambda ego: np.zeros((50, 3)))
-    plan_along(World(3, "quiet_road"), planner, PatchPictures(), 1.0, (FAST,), front_only=True)
+    plan_along(World(3, "quiet_road"), planner, PatchPictures(), 1.0, (FAST,), seen=(FRONT,))
     (frames,) = planner.seen
     assert np.ptp(frames.images[FRONT][0]) > 0
     assert all(np.ptp(image) == 0 for role, images in frames.images.items() if role != FRONT for image in images)

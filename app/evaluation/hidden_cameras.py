@@ -1,13 +1,14 @@
-"""A planner that sees with its front camera alone: the other pictures reach it as one even grey."""
+"""A planner that some cameras are hidden from: their pictures reach it as one even grey."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 import numpy as np
 
 from onboard_vla.app.lockstep import PlannerBodyLike
-from onboard_vla.core.cameras import FRONT, CameraFrame, CameraModel, CompressedFrame
+from onboard_vla.core.cameras import CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
@@ -17,15 +18,16 @@ GREY = 128
 """Half of a pixel's range, as in the blind control's training."""
 
 
-class FrontOnly:
+class HiddenCameras:
     """Stands before a planner's body. The camera guard is not affected: it gets the pictures as they are."""
 
-    def __init__(self, body: PlannerBodyLike) -> None:
-        self._body = body
+    def __init__(self, body: PlannerBodyLike, seen: Collection[str]) -> None:
+        """`seen`: the cameras that are not hidden."""
+        self._body, self._seen = body, seen
 
     def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
-        """Pass on, with all but the front picture greyed."""
-        if isinstance(message, CameraFrame) and message.camera != FRONT:
+        """Pass on, with hidden pictures greyed."""
+        if isinstance(message, CameraFrame) and message.camera not in self._seen:
             message = dataclasses.replace(message, image=np.full_like(message.image, GREY))
         self._body.receive(message, now)
 

@@ -1,0 +1,126 @@
+"""`onboard-vla measure`: one question about a checkpoint, answered on unseen worlds with bounds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from onboard_vla.app.closed_loop import require_known
+from onboard_vla.app.closed_loop_json import write_json
+from onboard_vla.app.demo_bundle_view import prepare_with_progress
+from onboard_vla.app.demo_cameras import require_cameras
+from onboard_vla.app.evaluation.variant import PRECISIONS
+from onboard_vla.app.measures.collect import Job, collect
+from onboard_vla.app.measures.conditions import BLIND, PHOTOS, photographs
+from onboard_vla.app.measures.figures import CONDITIONS_OF, MEASURES, PROBES, Figure
+from onboard_vla.app.report.provenance import provenance_of
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.world.rig import default_rig
+
+MEASURE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """The command's arguments; see `measure_commands`."""
+
+    what: str
+    seeds: tuple[int, ...]
+    seconds: float
+    profile: str
+    precision: str
+    checkpoint: Path | None
+    blind: Path | None
+    photos: Path | None
+    out: Path
+    json_path: Path | None
+    workers: int | None
+
+
+def run_measure(request: MeasureRequest, console: Console) -> int:
+    """Collect, work out, print and write; 0 unless something could not run.
+
+    Raises:
+        OnboardVlaError: no such measure, profile, precision or checkpoint, or a photograph is missing.
+    """
+    _require(request)
+    prepared = prepare_with_progress(request.checkpoint, request.out, console, precision=request.precision)
+    require_cameras(prepared.path, default_rig())
+    blind = None
+    if request.blind is not None and BLIND in CONDITIONS_OF[request.what]:
+        blind = prepare_with_progress(request.blind, request.out, console, precision=request.precision)
+    missing = {BLIND if blind is None else "", PHOTOS if request.photos is None else ""}
+    conditions = tuple(c for c in CONDITIONS_OF[request.what] if c not in missing)
+    jobs = [
+        Job(
+            seed=seed,
+            profile=request.profile,
+            seconds=request.seconds,
+            conditions=conditions,
+            bundle=prepared.path,
+            blind=blind.path if blind else None,
+            photos=request.photos,
+            features=request.what == PROBES,
+        )
+        for seed in request.seeds
+    ]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("worlds", total=len(jobs))
+        rows = collect(jobs, lambda: bar.advance(task), request.workers)
+    if not rows:
+        raise ConfigurationError("no world gave a sample: more --seconds or other seeds")
+    figures = MEASURES[request.what](rows)
+    console.print(table_of(request, figures, len(rows)))
+    if request.json_path:
+        bundles = {"model": prepared.summary(), **({"blind": blind.summary()} if blind else {})}
+        write_json(request.json_path, document(request, figures, len(rows), bundles))
+    return 0
+
+
+def table_of(request: MeasureRequest, figures: Sequence[Figure], samples: int) -> Table:
+    """Figures with bounds and aims."""
+    title = f"{request.what}: {samples} samples of {len(request.seeds)} unseen worlds, {request.precision}"
+    table = Table(title=title, title_justify="left")
+    for column in ("", "value [95 % bounds]", "n", "aim"):
+        table.add_column(column)
+    for figure in figures:
+        found = figure.estimate
+        table.add_row(figure.name, str(found) if found else "-", str(found.n) if found else "-", figure.aim)
+    return table
+
+
+def document(
+    request: MeasureRequest, figures: Sequence[Figure], samples: int, bundles: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything as JSON."""
+    run = {
+        "measure": request.what,
+        "profile": request.profile,
+        "seconds": request.seconds,
+        "seeds": list(request.seeds),
+        "precision": request.precision,
+        "samples": samples,
+    }
+    return {
+        "format": MEASURE_FORMAT,
+        "figures": [dataclasses.asdict(figure) for figure in figures],
+        "provenance": provenance_of(bundles, run),
+    }
+
+
+def _require(request: MeasureRequest) -> None:
+    if request.what not in MEASURES:
+        raise ConfigurationError(f"measure {request.what!r}: expected one of {', '.join(MEASURES)}")
+    if request.precision not in PRECISIONS:
+        raise ConfigurationError(f"--precision {request.precision!r}: expected one of {', '.join(PRECISIONS)}")
+    require_known(request.profile, ())
+    if request.photos is not None:
+        photographs(request.photos)

@@ -1,0 +1,201 @@
+"""What the rows amount to: each figure with its bounds over worlds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.app.evaluation.intervals import Estimate, auroc_estimate, mean, ratio
+from onboard_vla.app.evaluation.summary import WORST_SHARE, rate
+from onboard_vla.app.measures.collect import Planned, Row
+from onboard_vla.app.measures.conditions import BLACK, BLIND, BLUR, NOISE, OWN, PHOTOS, SLOW, SWAPPED
+from onboard_vla.app.measures.probes import probe_all
+from onboard_vla.world.scene import CRITICAL_KINDS, INTENTS, LATERAL_ACTIONS, LONGITUDINAL_ACTIONS, SCENES
+
+SLOW_HELPS_M = 0.1
+"""Slow thinking helps where its plan is nearer to the expert's by more than this."""
+SIGHT, PROBES, DOUBT, PICTURES, DEPTH = "sight", "probes", "doubt", "pictures", "depth"
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the result. `aim`: what is asked of it, empty where nothing is."""
+
+    name: str
+    estimate: Estimate | None
+    aim: str = ""
+
+
+def sight(rows: Sequence[Row]) -> list[Figure]:
+    """Does it look at the pictures: wrong ones, and a control that was trained without any."""
+    own = _column(rows, OWN, _ade)
+    found = [
+        Figure("ADE 5 s, own pictures (m)", _mean(rows, OWN, _ade)),
+        Figure("ADE 3 s, own pictures (m)", _mean(rows, OWN, lambda p: p.ade_3s_m)),
+        Figure("ADE 5 s, constant velocity (m)", _constant_velocity(rows)),
+        Figure("ADE 5 s, another world's pictures (m)", _mean(rows, SWAPPED, _ade)),
+        Figure("ratio, another world's pictures over own", _ratio(rows, SWAPPED, OWN), "at least 1.3"),
+        Figure("ADE 5 s, blind control (m)", _mean(rows, BLIND, _ade)),
+        Figure("gain over the blind control, share of its ADE", _gain(rows), "at least 0.15, bounds above 0"),
+    ]
+    return [figure for figure in found if figure.estimate is not None] if len(own) else []
+
+
+def doubt(rows: Sequence[Row]) -> list[Figure]:
+    """Does the spread point at the worst plans."""
+    found = []
+    for condition, words in ((OWN, "model"), (BLIND, "blind control")):
+        both = [row for row in rows if condition in row.plans]
+        if not both:
+            continue
+        worlds, errors = [row.world for row in both], _column(both, condition, _ade)
+        worst = errors >= np.quantile(errors, 1.0 - WORST_SHARE)
+        for name, signal in _SIGNALS.items():
+            aim = "at least 0.75" if (condition, name) == (OWN, "spread in metres") else ""
+            scores = _column(both, condition, signal)
+            found.append(Figure(f"AUROC, worst 10 %, {name}, {words}", auroc_estimate(worlds, scores, worst), aim))
+    return found
+
+
+def pictures(rows: Sequence[Row]) -> list[Figure]:
+    """What pictures from outside do to plans and to doubt."""
+    found = []
+    for condition in (OWN, BLACK, NOISE, BLUR, PHOTOS):
+        if not any(condition in row.plans for row in rows):
+            continue
+        found.append(Figure(f"spread, {condition} (m)", _mean(rows, condition, _SIGNALS["spread in metres"])))
+        found.append(Figure(f"ADE 5 s, {condition} (m)", _mean(rows, condition, _ade)))
+        rejected = [condition not in row.plans for row in rows]
+        found.append(Figure(f"share without a valid plan, {condition}", rate([row.world for row in rows], rejected)))
+        if condition != OWN:
+            found.append(Figure(f"AUROC of the spread, {condition} against own", _told_apart(rows, condition)))
+    return found
+
+
+def depth(rows: Sequence[Row]) -> list[Figure]:
+    """Does slow thinking help, and does the fork know where."""
+    both = [row for row in rows if OWN in row.plans and SLOW in row.plans]
+    if not both:
+        return []
+    worlds = [row.world for row in both]
+    gain = _column(both, OWN, _ade) - _column(both, SLOW, _ade)
+    fork = _column(both, OWN, lambda p: p.slow_probability)
+    demanding = np.array([row.demanding for row in both])
+    chosen = fork > 0.5
+
+    def over(where: NDArray[np.bool_]) -> Estimate | None:
+        return mean([w for w, keep in zip(worlds, where, strict=True) if keep], gain[where].tolist())
+
+    spread = _column(both, OWN, _SIGNALS["spread in metres"])
+    parsed = [parse(row.plans[SLOW].text) for row in both]
+    told = [parse(row.reasoning) for row in both]
+    return [
+        Figure("ADE 5 s, fast (m)", _mean(both, OWN, _ade)),
+        Figure("ADE 5 s, slow (m)", _mean(both, SLOW, _ade)),
+        Figure("fast minus slow, all (m)", mean(worlds, gain.tolist())),
+        Figure("fast minus slow, demanding samples (m)", over(demanding)),
+        Figure("fast minus slow, where the fork picks slow (m)", over(chosen)),
+        Figure("share where the fork picks slow", rate(worlds, chosen.tolist())),
+        Figure(f"share where slow helps by more than {SLOW_HELPS_M} m", rate(worlds, (gain > SLOW_HELPS_M).tolist())),
+        Figure("AUROC, fork's score for slow helping", auroc_estimate(worlds, fork, gain > SLOW_HELPS_M)),
+        Figure("AUROC, fast plan's spread for slow helping", auroc_estimate(worlds, spread, gain > SLOW_HELPS_M)),
+        Figure("AUROC, fork's score for demanding", auroc_estimate(worlds, fork, demanding)),
+        Figure("slow texts that parse", rate(worlds, [text is not None for text in parsed])),
+        *[
+            Figure(f"slow texts with the expert's {part}", rate(worlds, _agrees(parsed, told, index)))
+            for index, part in enumerate(
+                ("scene", "nearest critical object", "intent", "lateral action", "speed action")
+            )
+        ],
+    ]
+
+
+def probes(rows: Sequence[Row]) -> list[Figure]:
+    """What a straight line reads from the vision tower, beside what speed and command alone give away."""
+    found = []
+    for probe in probe_all(rows):
+        found.append(Figure(f"{probe.figure}, {probe.name}, from the front pictures' features", probe.features))
+        found.append(Figure(f"{probe.figure}, {probe.name}, from speed and command alone", probe.prompt_alone))
+    return found
+
+
+def parse(text: str) -> tuple[str, str, str, str, str] | None:
+    """Scene, nearest critical object (empty if none), intent and both actions of a slow text; None if malformed."""
+    match = _TEXT.fullmatch(text.strip())
+    if match is None:
+        return None
+    scene, kind, intent, lateral, longitudinal = match.groups()
+    return scene, kind or "", intent, lateral, longitudinal
+
+
+def _one_of(words: Sequence[str]) -> str:
+    return "|".join(re.escape(word) for word in words)
+
+
+_TEXT = re.compile(
+    rf"({_one_of(SCENES)})\. (?:({_one_of(CRITICAL_KINDS)}) at \d+ m\. )?"
+    rf"({_one_of(INTENTS)}): ({_one_of(LATERAL_ACTIONS)}), ({_one_of(LONGITUDINAL_ACTIONS)})\."
+)
+_SIGNALS: dict[str, Callable[[Planned], float]] = {
+    "spread in metres": lambda p: p.spread_m,
+    "negative log-likelihood": lambda p: p.negative_log_likelihood,
+}
+
+
+def _ade(plan: Planned) -> float:
+    return plan.ade_m
+
+
+def _column(rows: Sequence[Row], condition: str, value: Callable[[Planned], float]) -> Numbers:
+    return np.array([value(row.plans[condition]) for row in rows if condition in row.plans], np.float64)
+
+
+def _mean(rows: Sequence[Row], condition: str, value: Callable[[Planned], float]) -> Estimate | None:
+    worlds = [row.world for row in rows if condition in row.plans]
+    return mean(worlds, _column(rows, condition, value).tolist())
+
+
+def _ratio(rows: Sequence[Row], above: str, below: str) -> Estimate | None:
+    both = [row for row in rows if above in row.plans and below in row.plans]
+    return ratio([row.world for row in both], _column(both, above, _ade).tolist(), _column(both, below, _ade).tolist())
+
+
+def _gain(rows: Sequence[Row]) -> Estimate | None:
+    both = [row for row in rows if OWN in row.plans and BLIND in row.plans]
+    blind = _column(both, BLIND, _ade)
+    return ratio([row.world for row in both], (blind - _column(both, OWN, _ade)).tolist(), blind.tolist())
+
+
+def _constant_velocity(rows: Sequence[Row]) -> Estimate | None:
+    return mean([row.world for row in rows], [row.constant_velocity_m for row in rows])
+
+
+def _told_apart(rows: Sequence[Row], condition: str) -> Estimate | None:
+    both = [row for row in rows if OWN in row.plans and condition in row.plans]
+    worlds = [row.world for row in both]
+    spread = _SIGNALS["spread in metres"]
+    scores = np.concatenate([_column(both, condition, spread), _column(both, OWN, spread)])
+    outside = np.arange(len(scores)) < len(both)
+    return auroc_estimate([*worlds, *worlds], scores, outside)
+
+
+def _agrees(parsed: Sequence[tuple[str, ...] | None], told: Sequence[tuple[str, ...] | None], part: int) -> list[bool]:
+    return [a is not None and b is not None and a[part] == b[part] for a, b in zip(parsed, told, strict=True)]
+
+
+MEASURES: dict[str, Callable[[Sequence[Row]], list[Figure]]] = {
+    SIGHT: sight, PROBES: probes, DOUBT: doubt, PICTURES: pictures, DEPTH: depth
+}  # fmt: skip
+CONDITIONS_OF: dict[str, tuple[str, ...]] = {
+    SIGHT: (OWN, SWAPPED, BLIND),
+    PROBES: (),
+    DOUBT: (OWN, BLIND),
+    PICTURES: (OWN, BLACK, NOISE, BLUR, PHOTOS),
+    DEPTH: (OWN, SLOW),
+}
+"""What each measure plans; the blind control and photographs only where they are given."""
