@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -97,7 +99,8 @@ def run_cell(cell: Cell, driver: Driver | None = None) -> Outcome:
     measures = measure(run, geometry)
     references, published = {}, {}
     if cell.requirement.contact == WHERE_REFERENCE_AVOIDS:
-        references, published = _references(cell, geometry, SAME_AS_OURS), _references(cell, geometry, AS_PUBLISHED)
+        references = reference_results(cell, geometry, SAME_AS_OURS)
+        published = reference_results(cell, geometry, AS_PUBLISHED)
     found = shortfalls(cell, measures, references)
     return Outcome(cell.key, dict(cell.parameters), measures, references, published, tuple(found))
 
@@ -110,14 +113,19 @@ def run_cells(family: str, shard: int, shards: int, out: Path, *, quick: bool = 
     """
     if not 0 <= shard < shards:
         raise ConfigurationError(f"shard: expected 0 to {shards - 1}, found {shard}")
+    return run_listed(itertools.islice(cells(family, quick=quick), shard, None, shards), out, most=most)
+
+
+def run_listed(wanted: Iterable[Cell], out: Path, *, most: int | None = None) -> int:
+    """Run the cells that `out` (JSON lines) does not hold yet, at most `most`; returns how many ran."""
     done = {row["key"] for row in read_rows(out)}
     cut_off = out.exists() and not out.read_text(encoding="utf-8").endswith("\n")
     ran = 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("a", encoding="utf-8") as file:
         file.write("\n" if cut_off else "")
-        for index, cell in enumerate(cells(family, quick=quick)):
-            if index % shards != shard or cell.key in done:
+        for cell in wanted:
+            if cell.key in done:
                 continue
             if most is not None and ran >= most:
                 break
@@ -156,7 +164,7 @@ def _finite(value: object) -> object:
     return value
 
 
-def _references(cell: Cell, geometry: VehicleGeometry, handicap: Handicap) -> dict[str, ReferenceResult]:
+def reference_results(cell: Cell, geometry: VehicleGeometry, handicap: Handicap) -> dict[str, ReferenceResult]:
     """Both reference drivers against the cell's first participant."""
     ticks = range(-round(STANDBY_S / TICK_S), round(cell.duration_s / TICK_S) + 1)
     times = [tick * TICK_S for tick in ticks]

@@ -9,10 +9,12 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from onboard_vla.app.campaign.statistics import clopper_pearson
 from onboard_vla.app.scenario_runs import as_row, run_cell
+from onboard_vla.world.scenarios.cell import Cell
 from onboard_vla.world.scenarios.families import FAMILIES, cells
 
 CUT_IN_FAMILY = "S2"
@@ -97,7 +99,7 @@ def cell_jobs(*, quick: bool, families: Sequence[str] = ()) -> list[CellJob]:
 
 def run_cell_job(job: CellJob) -> CellResult:
     """Drive and judge one cell with the real supervisor."""
-    cell = next(c for i, c in enumerate(cells(job.family)) if i == job.index)
+    cell = _cells(job.family)[job.index]
     row = as_row(run_cell(cell))
     measures: Any = row["measures"]
     return CellResult(
@@ -108,6 +110,11 @@ def run_cell_job(job: CellJob) -> CellResult:
         shortfalls=tuple(str(word) for word in row["shortfalls"]),  # type: ignore[attr-defined]
         contact=bool(measures["contact"]),
     )
+
+
+@lru_cache(maxsize=2)
+def _cells(family: str) -> tuple[Cell, ...]:
+    return tuple(cells(family))
 
 
 def family_rows(results: Sequence[CellResult]) -> list[FamilyRow]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
 
-from onboard_vla.app.scenario_runs import make_driver, read_rows, run_cell, run_cells
+from onboard_vla.app.cut_in_edges import edge_cells
+from onboard_vla.app.scenario_runs import (
+    SAME_AS_OURS,
+    make_driver,
+    read_rows,
+    reference_results,
+    run_cell,
+    run_cells,
+)
+from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.world.scenarios.cut_in import cut_in
 from onboard_vla.world.scenarios.families import cells
@@ -82,3 +92,15 @@ def test_the_fallback_holds_the_quick_cells(family):
     outcomes = [run_cell(cell) for cell in cells(family, quick=True)]
     found = {outcome.key: [words.split(" m/s")[0] for words in outcome.shortfalls] for outcome in outcomes}
     assert {key: words for key, words in found.items() if words} == KNOWN.get(family, {})
+
+
+def test_edges_of_the_grid_are_the_avoidable_cells_beside_unavoidable_ones():
+    row = [cut_in(60, 30, gap, 1.0) for gap in range(1, 60)]
+    found = [cell.parameters["gap_m"] for cell in edge_cells(iter(row))]
+    references = [reference_results(cell, VehicleGeometry(), SAME_AS_OURS).values() for cell in row]
+    avoidable = [any(result.avoids for result in results) for results in references]
+    changes = sum(a != b for a, b in itertools.pairwise(avoidable))
+    assert len(found) == changes == 2
+    assert all(avoidable[int(gap) - 1] for gap in found)
+    assert not avoidable[int(found[0])]
+    assert not avoidable[int(found[1]) - 2]
