@@ -1,6 +1,7 @@
 """`python -m tests.mutation [module ...]`: mutate the guards, the ladder and the fallback; fail below the score.
 
-Results go to out/mutation/, one file a module, and are kept: a second run tries only what changed.
+Results go to out/mutation/, one file a module, and are kept: a second run tries only what changed. The table and all
+survivors are in out/mutation/summary.md.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> int:
     table = render(rows, killed, total)
     sys.stdout.write(table)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "summary.md").write_text(table, encoding="utf-8")
+    (options.out / "summary.md").write_text(table + survivors(options.out, rows), encoding="utf-8")
     (options.out / "summary.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
     return 0 if total and all(row["green"] for row in rows) and killed >= options.minimum * total else 1
 
@@ -68,6 +69,19 @@ def run(name: str, out: Path, jobs: int, wanted: Collection[str] | None = None) 
     results = json.loads(store.read_text(encoding="utf-8"))["mutants"].values()
     counts = {outcome: sum(result["outcome"] == outcome for result in results) for outcome in OUTCOMES}
     return {"module": name, "green": True, "mutants": len(results), **counts}
+
+
+def survivors(out: Path, rows: list[dict[str, object]]) -> str:
+    """What was not killed, by module, as Markdown: line and column, outcome, change."""
+    lines = []
+    for row in rows:
+        if not row["mutants"] or row["killed"] == row["mutants"]:
+            continue
+        lines += ["", f"## {row['module']}", ""]
+        results = json.loads((out / f"{row['module']}.json").read_text(encoding="utf-8"))["mutants"]
+        alive = {where: result for where, result in results.items() if result["outcome"] != "killed"}
+        lines += [f"- {where}, {result['outcome']}: `{result['change']}`" for where, result in alive.items()]
+    return "\n".join([*lines, ""])
 
 
 def render(rows: list[dict[str, object]], killed: int, total: int) -> str:

@@ -96,46 +96,50 @@ def test_a_sound_message_of_the_kind_ends_the_fault(wrong, sound):
 def fresh():
     """Message classes that nobody has looked at yet, and a sound message: what was learned of a class is kept.
 
-    An inner class of plain fields, whose combinations of types are remembered once they were sound; one whose elements
-    count, so that nothing may be remembered; a dictionary and a choice.
+    An inner class of plain fields, whose combinations of types are remembered once they were sound; two of whose
+    elements count, so that nothing may be remembered; a dictionary and a choice.
     """
     inner = make_dataclass("Inner", [("count", int), ("value", float)])
     listed = make_dataclass("Listed", [("name", str), ("values", tuple[int, ...])])
-    fields = [("inner", inner), ("listed", listed), ("named", dict[str, float]), ("maybe", float | None)]
-    outer = make_dataclass("Outer", fields)
-    return inner, listed, outer(inner(1, 2.0), listed("a", (1, 2)), {"x": 1.0}, None)
+    pairs = make_dataclass("Pairs", [("one", tuple[int, ...]), ("other", tuple[str, ...])])
+    kinds = {"inner": inner, "listed": listed, "pairs": pairs}
+    outer = make_dataclass("Outer", [*kinds.items(), ("named", dict[str, float]), ("maybe", float | None)])
+    return kinds, outer(inner(1, 2.0), listed("a", (1, 2)), pairs((1,), ("a",)), {"x": 1.0}, None)
+
+
+def changed(kinds, sound, name, value):
+    return replace(sound, **{name: kinds[name](*value) if name in kinds else value})
 
 
 @pytest.mark.parametrize(
     ("name", "values"),
     [("maybe", [None, 1.0, 3]), ("named", [{}, {"x": 2}]), ("inner", [(1, 2.0), (np.int64(1), 7), (2, 2.5)]),
-     ("listed", [("b", ()), ("b", (1, 2, 3))])],
+     ("listed", [("b", ()), ("b", (1, 2, 3))]), ("pairs", [((), ()), ((1, 2), ("b",))])],
 )  # fmt: skip
 def test_every_type_that_a_field_may_have_is_sound_again_and_again(name, values):
-    inner, listed, sound = fresh()
-    kind = {"inner": inner, "listed": listed}.get(name)
+    kinds, sound = fresh()
     for value in values * 2:
-        require_types(replace(sound, **{name: kind(*value) if kind else value}))
+        require_types(changed(kinds, sound, name, value))
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("maybe", "1"), ("named", {1.0: 1.0}), ("named", {"x": "y"}), ("named", ["x"]), ("inner", (1.0, 2.0)),
-     ("inner", (1, "2")), ("listed", ("a", ("1",))), ("listed", ("a", (1, "2"))), ("listed", (1, (1,)))],
+     ("inner", (1, "2")), ("listed", ("a", ("1",))), ("listed", ("a", (1, "2"))), ("listed", (1, (1,))),
+     ("pairs", (("1",), ())), ("pairs", ((), (1,)))],
 )  # fmt: skip
 @pytest.mark.parametrize("sound_first", [True, False])
 def test_what_is_wrong_stays_wrong_however_often_it_and_sound_ones_come(name, value, sound_first):
-    inner, listed, sound = fresh()
-    kind = {"inner": inner, "listed": listed}.get(name)
+    kinds, sound = fresh()
     for _ in range(3):
         if sound_first:
             require_types(sound)
         with pytest.raises(TypeError, match=rf"Outer\.{name}: expected"):
-            require_types(replace(sound, **{name: kind(*value) if kind else value}))
+            require_types(changed(kinds, sound, name, value))
 
 
 def test_another_class_with_the_same_fields_is_another_type():
-    inner, _, sound = fresh()
+    kinds, sound = fresh()
     with pytest.raises(TypeError, match=r"Outer\.inner: expected"):
         require_types(replace(sound, inner=make_dataclass("Other", [("count", int), ("value", float)])(1, 2.0)))
-    require_types(replace(sound, inner=inner(1, 2.0)))
+    require_types(changed(kinds, sound, "inner", (1, 2.0)))
