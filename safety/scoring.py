@@ -73,7 +73,7 @@ def score(
     weighted = weighted + COMFORT_WEIGHT * comfort + LANE_WEIGHT * keeps
     total = weighted / (TTC_WEIGHT + PROGRESS_WEIGHT + COMFORT_WEIGHT + LANE_WEIGHT)
     # Where contact is foreseen, later is better, and below every proposal without.
-    forbidden = np.where(off, 0.0, 0.01 * np.minimum(contact, 10.0) / 10.0)
+    forbidden = np.where(off, 0.0, 0.001 * contact)
     return Scores(np.where(allowed, 0.1 + 0.9 * total, forbidden), contact)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from shapely.affinity import rotate, translate
+from shapely.geometry import box
 
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.road import LaneObservation
@@ -165,6 +168,40 @@ class TestContact:
         assert judged(others=objects(standing(9.0), crosser)).contact_s[0] == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize("turn", [0.7, 2.5, -1.2])
+class TestAnywhere:
+    """The same in a frame that is turned: paths, lane and objects alike."""
+
+    def judged(self, turn, *rows, on_foot=False):
+        c, s = math.cos(turn), math.sin(turn)
+        along = path()
+        along.x_m, along.y_m, along.heading_rad = c * S, s * S, turn + 0.0 * S
+        road = lanes()
+        road = replace(road, centreline=np.column_stack([c * np.arange(201), s * np.arange(201)]))
+        turned = [[c * x - s * y, s * x + c * y, heading + turn, c * vx - s * vy, s * vx + c * vy, length, width]
+                  for x, y, heading, vx, vy, length, width in rows]  # fmt: skip
+        return judged(paths=[along], others=objects(*turned, on_foot=on_foot), road=road).contact_s[0]
+
+    @pytest.mark.parametrize("side", [1, -1])
+    def test_standing_and_crossing_ones(self, turn, side):
+        assert self.judged(turn, standing(12.0)) == pytest.approx(1.2)
+        assert self.judged(turn, standing(12.0, side * 2.09)) == pytest.approx(1.2)
+        assert self.judged(turn, standing(12.0, side * 2.11)) == 99.0
+        crosser = [21.0, -12.0 * side, side * math.pi / 2, 0.0, 6.0 * side, 2.0, 2.0]
+        assert self.judged(turn, crosser) == pytest.approx(1.8)
+        oblique = [13.0, side * 2.5, side * math.pi / 4, 0.0, 0.0, 4.0, 2.0]
+        assert self.judged(turn, oblique) == pytest.approx(0.9)
+
+    def test_who_runs_into_the_vehicle(self, turn):
+        assert self.judged(turn, [-0.5, 1.5, 0.0, 9.0, 0.0, 4.0, 2.0]) == 0.0
+        assert self.judged(turn, [-0.5, 1.5, 0.0, 12.0, 0.0, 4.0, 2.0]) > 0.0
+        assert self.judged(turn, [-0.5, 1.5, 0.0, 12.0, -9.0, 4.0, 2.0], on_foot=True) > 0.0
+        assert self.judged(turn, [-0.5, 1.5, 0.0, 9.0, -9.0, 4.0, 2.0], on_foot=True) == 0.0
+
+    def test_people_at_the_corner(self, turn):
+        assert self.judged(turn, [3.24, 1.74, 0.0, 0.0, 0.0, 0.5, 0.5], on_foot=True) == 0.0
+
+
 class TestClose:
     """Short of contact: at any instant, held speed would touch within 0.9 s."""
 
@@ -184,6 +221,13 @@ class TestClose:
     @pytest.mark.parametrize("gap", [23.9, 26.9])
     def test_three_and_six_tenths_ahead_count_too(self, gap):
         assert judged(self.stopping(22.0), others=objects(standing(gap))).total[0] == pytest.approx(worth(close=True))
+
+    @pytest.mark.parametrize(("x", "close"), [(8.0, True), (13.0, True), (20.0, True), (10.0, False), (16.0, False),
+                                              (22.0, False)])  # fmt: skip
+    def test_each_of_three_projections_counts_by_itself(self, x, close):
+        """20 m/s at the first instant alone, then standing 3 m on: 5 to 9, 11 to 15 and 17 to 21 m."""
+        found = judged(self.stopping(3.0, 20.0), others=objects([x, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5]))
+        assert found.total == pytest.approx([worth(close=close)] * 5)
 
     @pytest.mark.parametrize(("speed", "close"), [(0.005, False), (0.006, True)])
     def test_who_stands_is_close_to_nobody(self, speed, close):
@@ -234,17 +278,14 @@ class TestDrivable:
 
     @pytest.mark.parametrize("side", [1.0, -1.0])
     def test_a_path_that_leaves_at_an_angle_leaves_with_its_front_corner(self, side):
-        """One in ten: the front centre is 3 sin ahead of the offset, the corner cos of half a width farther."""
-        turn = math.atan(0.1)
-        out = (4.01 - math.cos(turn) - 3.0 * math.sin(turn)) / 0.1
-        assert drivable(path(offset=side * 0.1 * S), road=lanes()) == [math.ceil(out)]
+        """The front centre is 3 sin ahead of the offset, the corner cos of half a width farther."""
+        for slope in (0.1, 0.45):
+            turn = math.atan(slope)
+            out = (4.01 - math.cos(turn) - 3.0 * math.sin(turn)) / slope
+            assert drivable(path(offset=side * slope * S), road=lanes()) == [math.ceil(out)]
 
-    def test_a_path_that_comes_back_is_outside_with_its_rear_corner(self):
-        """From 20 m on back to the centre, one in ten: the rear lags behind the front by 4 sin."""
-        back = np.where(S < 20.0, 2.5, 2.5 + 0.05 * (S - 20.0))
-        straight = drivable(path(offset=back), road=lanes())
-        turn = math.atan(0.05)
-        assert straight == [math.ceil(20.0 + (4.01 - math.cos(turn) - 3.0 * math.sin(turn) - 2.5) / 0.05)]
+    def test_the_rear_is_judged_where_the_front_is_beyond_the_lane_already(self):
+        assert drivable(path(offset=np.where(S > 98.0, 5.0, 0.0)), road=lanes(end=98)) == [99.0]
 
     def test_each_path_by_itself(self):
         road = lanes(left=np.where(np.arange(201) >= 60, 2.5, 4.0))
@@ -263,3 +304,15 @@ def test_boxes_that_share_an_edge_touch(along, across, turn, touch):
     """Half sizes: 2 m and 1 m of the one, 1 m and half a metre of the other."""
     args = [np.array([value]) for value in (along, across, turn)]
     assert boxes_touch(*args, 2.0, 1.0, np.array([1.0]), np.array([0.5]))[0] == touch
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.3, 0.8, 1.4, 2.2, -0.6, -2.9])
+def test_boxes_touch_where_shapely_says_so_all_around(turn):
+    """Places all around, as near as the two can be to touching."""
+    ours, theirs = box(-2.0, -1.0, 2.0, 1.0), rotate(box(-3.0, -0.4, 3.0, 0.4), turn, use_radians=True, origin=(0, 0))
+    for bearing in np.arange(0.0, 6.28, 0.2):
+        for distance in np.arange(0.5, 5.5, 0.25):
+            x, y = distance * math.cos(bearing), distance * math.sin(bearing)
+            args = [np.array([value]) for value in (x, y, turn)]
+            found = boxes_touch(*args, 2.0, 1.0, np.array([3.0]), np.array([0.4]))[0]
+            assert found == ours.intersects(translate(theirs, x, y))
