@@ -29,6 +29,8 @@ CLOCK_PERIOD_NS = 10_000_000
 """/clock at 100 Hz of wall time."""
 LATE_NS = 100_000_000
 """Behind its schedule by more than this, the replay says so once."""
+GRACE_S = 1.0
+"""Discovery takes 0.2 s a topic; nobody may want some of them."""
 OPTIONS = (
     Option("bag", str, None, "recording: a rosbag2 folder or an MCAP file"),
     Option("rate", float, 1.0, "seconds of the recording per second", 0.01, 100.0),
@@ -71,7 +73,7 @@ class Replay:
         self.played: dict[str, int] = dict.fromkeys(self._kinds, 0)
 
     def wait(self, limit_s: float) -> None:
-        """Until every camera's topic that is played has a listener.
+        """Until every camera's topic that is played has a listener; the others get a moment more to find theirs.
 
         Raises:
             EnvironmentLacksError: one had none in time.
@@ -85,6 +87,12 @@ class Replay:
                     f"nobody listens to {', '.join(deaf)} after {limit_s:g} s: start the graph with the same "
                     "ROS_DOMAIN_ID, cameras.transport and namespace, or set wait_s:=0"
                 )
+            self._tick_clock(self._start_ns)
+            self._spin(0.05)
+        grace_ns = time.monotonic_ns() + nanoseconds(min(limit_s, GRACE_S))
+        while time.monotonic_ns() < grace_ns and not all(
+            publisher.get_subscription_count() for publisher in self._publishers.values()
+        ):
             self._tick_clock(self._start_ns)
             self._spin(0.05)
 
