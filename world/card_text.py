@@ -61,6 +61,7 @@ def render_card(card: dict[str, Any]) -> str:
         lines.append(f"| {title} | " + " | ".join("" if cell is None else f"{cell:.3f}" for cell in cells) + " |")
     lines += ["", f"Share of demanding samples (label of the fork): {validation['demanding_share']:.3f}.", ""]
     lines += _closed_loop(card)
+    lines += _measured(card)
     lines += ["", "## Codebook: mean error of encoded 5 s trajectories by start speed", ""]
     errors = card["codebook_ade_m_by_speed_mps"]
     lines += ["| m/s | " + " | ".join(errors) + " |", "| --- |" + " --- |" * len(errors)]
@@ -92,6 +93,18 @@ def _closed_loop(card: dict[str, Any]) -> list[str]:
     lines += ["", "| | model, unaided | model under the supervisor | expert |", "| --- | --- | --- | --- |"]
     for title, key in DRIVE_ROWS:
         lines.append(f"| {title} | {loop['model'][key]:.3f} | {shown.get(key, '')} | {loop['expert'][key]:.3f} |")
+    return lines
+
+
+def _measured(card: dict[str, Any]) -> list[str]:
+    """What was measured after training, a table each; 95 % bounds over worlds in brackets (docs/evaluation.md)."""
+    lines = []
+    for section in card.get("measured", []):
+        lines += ["", f"## Measured: {section['title']}", ""]
+        lines += [f"{section['worlds']}, commit {section['commit']}: `{section['command']}`", ""]
+        lines += ["| | value [95 % bounds] | n | aim |", "| --- | --- | --- | --- |"]
+        for row in section["rows"]:
+            lines.append(f"| {row['name']} | {row['value']} | {row['n'] or ''} | {row['aim']} |")
     return lines
 
 

@@ -101,6 +101,7 @@ def run(stages: Sequence[str], options: argparse.Namespace) -> None:
             work.train_whole(blind, plan.whole, place, "blind", seed, report, None)
             blind.samples = samples
             work.train_whole(blind, plan.finish, place, "blind_finish", seed + 1, report, None)
+        work.export(blind, place, place.blind_checkpoint)
     if "card" in stages:
         work.restore(learner, place, "finish")
         work.restore(blind, place, "blind_finish")

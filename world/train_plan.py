@@ -82,6 +82,11 @@ class Workplace:
         return self.folder / "calibration_scenes.npz"
 
     @property
+    def blind_checkpoint(self) -> Path:
+        """The blind control as a checkpoint folder, for `onboard-vla measure --blind`."""
+        return self.folder / "blind_checkpoint"
+
+    @property
     def assets(self) -> Path:
         """Tokenizer, prompt and cameras."""
         return self.folder / "assets"

@@ -188,6 +188,9 @@ def test_smoke_run_writes_a_checkpoint_and_resumes(tmp_path) -> None:
     assert "golden_scenes.npz" in names
     assert (tmp_path / "work" / "calibration_scenes.npz").is_file()
     weights = (tmp_path / "out" / "model.safetensors").read_bytes()
+    control = (tmp_path / "work" / "blind_checkpoint" / "model.safetensors").read_bytes()
+    assert len(control) == len(weights)
+    assert control != weights
     assert train.main(arguments) == 0
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
 

@@ -1,0 +1,98 @@
+"""What was measured comes into the card with its command; other files are refused; a new measure replaces the old."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.world import card_measures, model_assets
+from onboard_vla.world.card_measures import with_results
+from onboard_vla.world.card_text import render_card
+
+FOLDER = Path(model_assets.__file__).parent / "reference_checkpoint"
+VERSIONS = {"commit": "0123abc"}
+
+
+def estimate(value):
+    return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 40, "worlds": 4}
+
+
+def measured(value=0.5, **bundles):
+    run = {"measure": "sight", "profile": "quiet_road", "seconds": 20.0, "seeds": [800_000, 800_001]}
+    run |= {"precision": "int8", "samples": 40}
+    figures = [{"name": "ratio", "estimate": estimate(value), "aim": "at least 1.3"}]
+    figures.append({"name": "gap", "estimate": None, "aim": ""})
+    bundle = {"model": {}, **bundles}
+    return {"format": 1, "figures": figures, "provenance": {"run": run, "bundle": bundle, "versions": VERSIONS}}
+
+
+def evaluated(planner="model"):
+    run = {"planner": planner, "profile": "quiet_road", "seconds": 20.0, "seeds": [100, 101]}
+    run |= {"declared plan latency ms": 100.0}
+    share = {"count": 2, "n": 2, "low": 0.158, "high": 1.0}
+    summary = {"name": "modelled sensors", "n": 2, "open_loop": {"figures": {"ade_m": estimate(0.3)}}}
+    summary |= dict.fromkeys(card_measures.SHARES, share) | dict.fromkeys(card_measures.CLOSED_LOOP, estimate(0.9))
+    summary["sub_metrics"] = {"nc": estimate(1.0)}
+    return {"format": 2, "summaries": [summary], "provenance": {"run": run, "bundle": {}, "versions": VERSIONS}}
+
+
+@pytest.fixture
+def card():
+    found = json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
+    found.pop("measured", None)
+    return found
+
+
+def test_a_measure_stands_in_the_card_with_bounds_and_the_command_that_makes_it(card):
+    text = render_card(with_results(card, measured(1.7)))
+    assert "| ratio | 1.700 [1.600, 1.800] | 40 | at least 1.3 |" in text
+    assert "| gap | not measurable there |  |  |" in text
+    command = (
+        "onboard-vla measure sight --worlds 2 --first-seed 800000 --seconds 20 --profile quiet_road --precision int8"
+    )
+    assert f"commit 0123abc: `{command}`" in text
+    assert "--blind BLIND_CHECKPOINT`" in render_card(with_results(card, measured(blind={})))
+
+
+def test_an_evaluation_stands_in_the_card(card):
+    text = render_card(with_results(card, evaluated()))
+    assert "## Measured: evaluate: quiet_road, modelled sensors" in text
+    assert "| clean episodes | 2 of 2 [0.158, 1.000] | 2 |  |" in text
+    assert "| EPDMS | 0.900 [0.800, 1.000] | 40 |  |" in text
+    assert "onboard-vla evaluate --worlds 2 --first-seed 100 --seconds 20" in text
+
+
+def test_a_new_measure_of_the_same_kind_replaces_the_old_one(card):
+    twice = with_results(with_results(with_results(card, measured(1.7)), evaluated()), measured(2.5))
+    assert [section["title"] for section in twice["measured"]] == [
+        "evaluate: quiet_road, modelled sensors",
+        "sight: quiet_road",
+    ]
+    assert "2.500" in render_card(twice)
+    assert "1.700" not in render_card(twice)
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ({"format": 1}, "found format 1"),
+        ({**measured(), "format": 7}, "found format 7"),
+        (evaluated("expert"), "planner is 'expert'"),
+    ],
+)
+def test_other_files_are_refused(card, result, words):
+    with pytest.raises(ConfigurationError, match=words):
+        with_results(card, result)
+
+
+def test_command_writes_both_files_and_names_what_it_cannot_read(tmp_path, capsys):
+    for name in ("card.json", "card.md"):
+        shutil.copy(FOLDER / name, tmp_path)
+    (tmp_path / "m.json").write_text(json.dumps(measured()), encoding="utf-8")
+    assert card_measures.main([str(tmp_path), str(tmp_path / "m.json")]) == 0
+    card = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
+    assert (tmp_path / "card.md").read_text(encoding="utf-8") == render_card(card)
+    assert card_measures.main([str(tmp_path), str(tmp_path / "none.json")]) == 1
+    assert "none.json" in capsys.readouterr().err
