@@ -94,6 +94,8 @@ class RunFigures:
     mean_speed_mps: float
     loop_lateness: Distribution | None
     probe_lateness: Distribution | None
+    spread: Distribution | None
+    vision_ood: Distribution | None
     indicators: IndicatorFigures | None
 
 
@@ -131,6 +133,8 @@ def figures_of(record: RunRecord) -> RunFigures:
         mean_speed_mps=_share(record.progress_m, record.settings.run_ns / SECOND_NS),
         loop_lateness=Distribution.of(record.loop_lateness_ms),
         probe_lateness=Distribution.of([lateness for _, lateness in record.probe]),
+        spread=Distribution.of([plan.spread_m for plan in record.plans]),
+        vision_ood=Distribution.of([plan.vision_ood for plan in record.plans if plan.vision_ood is not None]),
         indicators=IndicatorFigures.of(record.indicators),
     )
 

@@ -65,7 +65,10 @@ class PublishedRecord:
 
 @dataclass(frozen=True, eq=False)
 class PlanRecord:
-    """One plan as it left the planner. `age_ns`: arrival (in virtual time: delivery) minus the oldest picture used."""
+    """One plan as it left the planner. `age_ns`: arrival (in virtual time: delivery) minus the oldest picture used.
+
+    `spread_m`: of the actions, at the worst step; `vision_ood`: of the farthest camera, None where nobody can tell.
+    """
 
     plan_id: int
     stamp_ns: int
@@ -77,6 +80,8 @@ class PlanRecord:
     passes: tuple[int, int, int]
     stage_ms: dict[str, float]
     poses: NDArray[np.float32]
+    spread_m: float
+    vision_ood: float | None
 
     @property
     def latency_ms(self) -> float:

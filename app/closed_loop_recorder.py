@@ -143,6 +143,8 @@ class RunRecorder:
             passes=(plan.passes.vision, plan.passes.prefill, plan.passes.decode),
             stage_ms=dict(plan.stage_ms),
             poses=plan.poses,
+            spread_m=float(plan.uncertainty.spread_m.max(initial=0.0)),
+            vision_ood=max(plan.uncertainty.vision_ood.values(), default=None),
         )
 
 

@@ -28,6 +28,14 @@ def spread(distribution: Distribution | None, unit: str = "ms") -> str:
     return f"p50 {d.p50:.1f} {unit}, p99 {d.p99:.1f} {unit}, max {d.largest:.1f} {unit} (n = {d.n})"
 
 
+def doubt(distribution: Distribution | None, unit: str) -> str:
+    """As `spread`, with a digit more."""
+    if distribution is None:
+        return "not delivered"
+    d = distribution
+    return f"p50 {d.p50:.2f}, p99 {d.p99:.2f}, max {d.largest:.2f} {unit} (n = {d.n})"
+
+
 def figure_rows(record: RunRecord, figures: RunFigures) -> list[tuple[str, str]]:
     """Name and value of everything the end table and the report show of a run."""
     settings = record.settings
@@ -60,6 +68,8 @@ def figure_rows(record: RunRecord, figures: RunFigures) -> list[tuple[str, str]]
         ),
         ("mean speed", f"{figures.mean_speed_mps:.1f} m/s"),
     ]
+    rows.append(("spread of the actions, worst step", doubt(figures.spread, "m")))
+    rows.append(("pictures' distance from nominal ones, farthest camera", doubt(figures.vision_ood, "x nominal q99")))
     rows += figures.indicators.rows() if figures.indicators else []
     if figures.probe_lateness is not None:
         rows.append(("20 ms probe timer, lateness", spread(figures.probe_lateness)))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from onboard_vla.calibration.drift_reference import drift_blocks, drift_document
+from onboard_vla.calibration.drift_reference import drift_document, drift_reference
 from onboard_vla.calibration.nominal_drives import load_drives
 from onboard_vla.calibration.vision_reference import fit_references
 from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
@@ -36,13 +36,13 @@ def write_references(checkpoint: Path, drives_file: Path) -> tuple[Path, Path]:
             "(python -m onboard_vla.app.nominal_drives)"
         )
     references, distances = fit_references(drives)
-    blocks = drift_blocks(drives, distances)
-    check_drift_reference(blocks)
+    reference = drift_reference(drives, distances)
+    check_drift_reference(reference.blocks, reference.tolerance)
     scenes = f"{len(drives)} nominal drives, {drives[0].scene_id} to {drives[-1].scene_id}"
     note = {"fingerprint": made_for, "precision": precision, "scenes_from": scenes}
     vision, drift = checkpoint / VISION_FILE, checkpoint / DRIFT_FILE
     save_reference(vision, references, note)
-    drift.write_text(drift_document(blocks, note), encoding="utf-8")
+    drift.write_text(drift_document(reference, note), encoding="utf-8")
     return vision, drift
 
 

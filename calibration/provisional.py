@@ -7,11 +7,10 @@ confidence. What drift is judged against comes from the bundle's core.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
-from onboard_vla.calibration.drift_reference import load_blocks
+from onboard_vla.calibration.drift_reference import DriftReference, load_drift_reference
 from onboard_vla.core.bundle_manifest import computed_precision, load_manifest
 from onboard_vla.core.thresholds import (
     CHANGE_LATERAL,
@@ -58,17 +57,17 @@ def provisional_thresholds(
     created: str | None = None,
     *,
     vision: bool = False,
-    drift: Mapping[str, tuple[float, ...]] | None = None,
+    drift: DriftReference | None = None,
 ) -> Thresholds:
     """Thresholds from the table for one bundle core, marked provisional.
 
     `vision`: whether the core has statistics of its cameras' embeddings, so that its plans carry vision's distance.
-    `drift`: medians of nominal drives by signal; those that the core does not deliver are left out.
+    `drift`: what nominal drives showed; signals that the core does not deliver are left out.
 
     Raises:
         BundleError: hash or precision is empty, or `drift` is no drift reference.
     """
-    signals = SIGNALS | (DELIVERED if vision else {})
+    signals, known = SIGNALS | (DELIVERED if vision else {}), drift or DriftReference({}, {})
     return Thresholds(
         core_hash=core_hash,
         precision=precision,
@@ -83,7 +82,8 @@ def provisional_thresholds(
             Threshold(signal, TABLE[signal][0], unit, direction, TABLE[signal][1])
             for signal, (unit, direction) in signals.items()
         ),
-        drift_reference={name: blocks for name, blocks in (drift or {}).items() if name in signals},
+        drift_reference={name: blocks for name, blocks in known.blocks.items() if name in signals},
+        drift_tolerance={name: value for name, value in known.tolerance.items() if name in signals},
     )
 
 
@@ -94,6 +94,6 @@ def thresholds_of(bundle: Path) -> Thresholds:
         BundleError: its manifest or its drift reference is damaged.
     """
     manifest = load_manifest(bundle)
-    drift = {} if manifest.drift_reference is None else load_blocks(bundle / manifest.drift_reference)
+    drift = None if manifest.drift_reference is None else load_drift_reference(bundle / manifest.drift_reference)
     vision = manifest.vision_reference is not None
     return provisional_thresholds(manifest.core_hash, computed_precision(manifest), vision=vision, drift=drift)

@@ -15,7 +15,7 @@ from typing import Any
 
 from onboard_vla.core.errors import BundleError
 
-THRESHOLDS_SCHEMA = 3
+THRESHOLDS_SCHEMA = 4
 ABOVE, BELOW = "above", "below"
 
 SPREAD_REDUCE, SPREAD_FALLBACK = "spread_reduce", "spread_fallback"
@@ -76,7 +76,7 @@ class Thresholds:
     that the numbers were chosen on; 0 where they come from a table. `alpha`, `delta`: the risk and the error
     probability that `method` guarantees; both 1.0 (no claim) in a provisional file. `drift_reference`: by signal, its
     medians over blocks of 10 s of nominal drives, in its unit; empty where nobody measured them (then drift is not
-    watched).
+    watched). `drift_tolerance`: by signal, how far all its values may lie from these without that being a drift.
     """
 
     core_hash: str
@@ -90,6 +90,7 @@ class Thresholds:
     created: str
     limits: tuple[Threshold, ...]
     drift_reference: dict[str, tuple[float, ...]]
+    drift_tolerance: dict[str, float]
 
     def __post_init__(self) -> None:
         _check(bool(self.core_hash), "core_hash", "a non-empty hash", self.core_hash)
@@ -117,7 +118,7 @@ class Thresholds:
             _check(limit.unit == unit, f"{where}.unit", unit, limit.unit)
             _check(limit.direction == direction, f"{where}.direction", direction, limit.direction)
             _check(bool(limit.provenance), f"{where}.provenance", "where the number comes from", limit.provenance)
-        check_drift_reference(self.drift_reference)
+        check_drift_reference(self.drift_reference, self.drift_tolerance)
         if VISION_OOD in self.drift_reference:
             _check(self.has(VISION_OOD), "drift_reference", "no signal without a limit", VISION_OOD)
         low, high = self.value(SPREAD_REDUCE), self.value(SPREAD_FALLBACK)
@@ -189,8 +190,8 @@ def as_drift_reference(blocks: Any) -> dict[str, tuple[float, ...]]:  # noqa: AN
     return {name: tuple(values) for name, values in blocks.items()}
 
 
-def check_drift_reference(reference: dict[str, tuple[float, ...]]) -> None:
-    """Refuse an unknown signal, too few blocks, and what is no number.
+def check_drift_reference(reference: dict[str, tuple[float, ...]], tolerance: dict[str, float]) -> None:
+    """Refuse an unknown signal, too few blocks, a tolerance of none of them, and what is no number.
 
     Raises:
         BundleError: names signal, expected and found.
@@ -201,6 +202,11 @@ def check_drift_reference(reference: dict[str, tuple[float, ...]]) -> None:
         _check(len(values) >= DRIFT_BLOCKS_MIN, where, f">= {DRIFT_BLOCKS_MIN} blocks", len(values))
         bad = next((value for value in values if not (_is_number(value) and value >= 0)), None)
         _check(bad is None, where, "finite numbers >= 0", bad)
+
+    _check(isinstance(tolerance, dict), "drift_tolerance", "a table", type(tolerance).__name__)
+    for name, value in tolerance.items():
+        _check(name in reference, "drift_tolerance", f"signals among {sorted(reference)}", name)
+        _check(_is_number(value) and value >= 0, f"drift_tolerance.{name}", "a finite number >= 0", value)
 
 
 def _is_number(value: Any) -> bool:  # noqa: ANN401 - judges values read from a file

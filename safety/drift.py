@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onboard_vla.core.verdict import Reason
 
@@ -32,6 +33,8 @@ JUMP = 0.01
 """Share of the capital that changes its bet per block (Simple Jumper)."""
 BETS = np.array([-1.0, 0.0, 1.0])
 """Slopes of the betting functions 1 + bet (p - 1/2)."""
+RISING, FALLING = np.array([-1.0, 0.0]), np.array([0.0, 1.0])
+"""As above, against values that are too large (small p), or too small, alone."""
 
 
 def block_medians(stamps_ns: Sequence[int], scores: Sequence[float]) -> tuple[float, ...]:
@@ -44,12 +47,28 @@ def block_medians(stamps_ns: Sequence[int], scores: Sequence[float]) -> tuple[fl
 
 
 class DriftWatch:
-    """One monitor per signal; an alarm of any of them comes as rarely as that of one alone (Bonferroni)."""
+    """Monitors of all signals; an alarm of any of them comes as rarely as that of one alone (Bonferroni).
 
-    def __init__(self, reference: Mapping[str, tuple[float, ...]]) -> None:
-        threshold = THRESHOLD * max(len(reference), 1)
+    `tolerance`: by signal, how far from the reference all its values may lie without that being a drift: a drive is on
+    one road and at one hour, and its medians lie together. Each side is then watched by itself, with values taken back
+    by the tolerance: within it, neither bet gains in expectation.
+    """
+
+    def __init__(
+        self, reference: Mapping[str, tuple[float, ...]], tolerance: Mapping[str, float] | None = None
+    ) -> None:
+        self._sources: dict[str, tuple[str, float, NDArray[np.float64]]] = {}
+        for name in reference:
+            allowed = (tolerance or {}).get(name, 0.0)
+            if allowed > 0.0:
+                self._sources[f"{name} more than {allowed:.3g} above nominal"] = name, -allowed, RISING
+                self._sources[f"{name} more than {allowed:.3g} below nominal"] = name, allowed, FALLING
+            else:
+                self._sources[name] = name, 0.0, BETS
+        threshold = THRESHOLD * max(len(self._sources), 1)
         self._monitors = {
-            name: DriftMonitor(blocks, seed, name, threshold) for seed, (name, blocks) in enumerate(reference.items())
+            label: DriftMonitor(reference[name], seed, label, threshold, bets)
+            for seed, (label, (name, _, bets)) in enumerate(self._sources.items())
         }
 
     @property
@@ -64,25 +83,30 @@ class DriftWatch:
 
     def add(self, stamp_ns: int, values: Mapping[str, float]) -> None:
         """Take one plan's signals; one that the plan lacks is left out."""
-        for name, monitor in self._monitors.items():
+        for label, (name, offset, _) in self._sources.items():
             if name in values:
-                monitor.add(stamp_ns, values[name])
+                self._monitors[label].add(stamp_ns, values[name] + offset)
 
 
 class DriftMonitor:
     """Takes one score per plan; once raised, the alarm stays. `reference`: block medians of nominal drives."""
 
     def __init__(
-        self, reference: tuple[float, ...], seed: int = 0, signal: str = "spread", threshold: float = THRESHOLD
+        self,
+        reference: tuple[float, ...],
+        seed: int = 0,
+        signal: str = "spread",
+        threshold: float = THRESHOLD,
+        bets: NDArray[np.float64] = BETS,
     ) -> None:
-        self._signal, self._limit = signal, math.log(threshold)
+        self._signal, self._limit, self._bets = signal, math.log(threshold), bets
         self._reference = np.sort(np.asarray(reference, np.float64))
         # Ties are broken at random, as conformal p-values need; seeded, so that a replay gives the same.
         self._random = np.random.default_rng(seed)
         self._block: int | None = None
         self._scores: list[float] = []
-        # Shares of the three bets, of a capital whose logarithm is kept apart.
-        self._capital = np.full(len(BETS), 1.0 / len(BETS))
+        # Shares of the bets, of a capital whose logarithm is kept apart.
+        self._capital = np.full(len(bets), 1.0 / len(bets))
         self._log_capital = 0.0
         self._least = 0.0
         self.blocks = 0
@@ -106,8 +130,8 @@ class DriftMonitor:
         above = count - int(np.searchsorted(self._reference, value, side="right"))
         equal = count - above - int(np.searchsorted(self._reference, value, side="left"))
         p = (above + self._random.random() * (equal + 1)) / (count + 1)
-        mixed = (1.0 - JUMP) * self._capital + JUMP / len(BETS)
-        mixed *= 1.0 + BETS * (p - 0.5)
+        mixed = (1.0 - JUMP) * self._capital + JUMP / len(self._bets)
+        mixed *= 1.0 + self._bets * (p - 0.5)
         total = float(mixed.sum())
         self._capital = mixed / total
         self._log_capital += math.log(total)

@@ -70,7 +70,8 @@ class PlanGuard:
         self._history = PlanHistory(config.consistency)
         self._monitor = DoubtMonitor(config.thresholds, config.ladder.exit_fraction)
         self._depths = DepthPair()
-        self._drift = DriftWatch(config.thresholds.drift_reference if config.thresholds else {})
+        known = config.thresholds
+        self._drift = DriftWatch(known.drift_reference, known.drift_tolerance) if known else DriftWatch({})
         self._told_absent = False
 
     def forget(self) -> None:

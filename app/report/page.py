@@ -15,7 +15,15 @@ from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.app.report.birdseye import draw_detail, draw_strip, strip_height
 from onboard_vla.app.report.cameras import draw_cameras, snapshot_caption
 from onboard_vla.app.report.style import MODE_COLOURS, PLAN_COLOUR, inline_png, inline_svg, new_figure, rows_of
-from onboard_vla.app.report.timelines import draw_age, draw_latency, draw_modes, draw_probe, draw_speed
+from onboard_vla.app.report.timelines import (
+    draw_age,
+    draw_doubt,
+    draw_indicators,
+    draw_latency,
+    draw_modes,
+    draw_probe,
+    draw_speed,
+)
 from onboard_vla.core.cameras import CameraCalibration
 from onboard_vla.core.safe_trajectory import Mode
 
@@ -122,15 +130,14 @@ def _moment(record: RunRecord, snapshot: Snapshot, rig: dict[str, CameraCalibrat
 def _curves(record: RunRecord) -> str:
     if not record.published:
         return ""
-    rows = 4 if record.probe else 3
-    heights = [1.5, 1.1, 1.1, 1.1][:rows]
-    figure = new_figure(WIDTH_IN, 1.6 * rows + 0.6)
-    panels = figure.subplots(rows, 1, gridspec_kw={"height_ratios": heights}, sharex=True)
-    draw_modes(panels[0], record)
-    draw_speed(panels[1], record)
-    draw_age(panels[2], record)
-    if record.probe:
-        draw_probe(panels[3], record)
+    curves = [draw_modes, draw_speed, draw_age, draw_doubt]
+    curves += [draw_indicators] if record.indicators else []
+    curves += [draw_probe] if record.probe else []
+    figure = new_figure(WIDTH_IN, 1.6 * len(curves) + 0.6)
+    heights = [1.5, *[1.1] * (len(curves) - 1)]
+    panels = figure.subplots(len(curves), 1, gridspec_kw={"height_ratios": heights}, sharex=True)
+    for draw, panel in zip(curves, panels, strict=True):
+        draw(panel, record)
     panels[-1].set_xlabel("seconds after engagement")
     latency = new_figure(WIDTH_IN, 2.4)
     draw_latency(latency.subplots(), record)

@@ -15,6 +15,8 @@ from onboard_vla.app.report.style import FAULT_COLOUR, INK, MODE_COLOURS, PALE_I
 from onboard_vla.core.safe_trajectory import Mode
 
 HISTOGRAM_BINS = 40
+INDICATORS_UP_TO_S = 10.0
+"""What is farther off in time is not drawn."""
 
 
 def draw_modes(panel: Axes, record: RunRecord) -> None:
@@ -78,6 +80,37 @@ def draw_age(panel: Axes, record: RunRecord) -> None:
     panel.set(
         xlim=(0, record.settings.run_ns / SECOND_NS), ylim=(0, None), ylabel="ms", title="age of plans on arrival"
     )
+
+
+def draw_doubt(panel: Axes, record: RunRecord) -> None:
+    """Each plan's spread at its worst step, and its farthest camera's distance from nominal pictures."""
+    _shade_faults(panel, record)
+    times = [plan.received_ns / SECOND_NS for plan in record.plans]
+    panel.plot(times, [plan.spread_m for plan in record.plans], ".", color=PLAN_COLOUR, markersize=3, label="spread, m")
+    seen = [
+        (time, plan.vision_ood) for time, plan in zip(times, record.plans, strict=True) if plan.vision_ood is not None
+    ]
+    if seen:
+        name = "pictures' distance, x nominal q99"
+        panel.plot(*zip(*seen, strict=True), ".", color=INK, markersize=3, label=name)
+    panel.legend(loc="upper right", fontsize=7, frameon=False, ncols=2)
+    panel.set(xlim=(0, record.settings.run_ns / SECOND_NS), ylim=(0, None), title="the planner's doubt")
+
+
+def draw_indicators(panel: Axes, record: RunRecord) -> None:
+    """Seconds of headway, to collision and to the last moment of braking; beyond ten, nobody is concerned."""
+    _shade_faults(panel, record)
+    times = [sample.stamp_ns / SECOND_NS for sample in record.indicators]
+    for name, colour, values in (
+        ("headway", PALE_INK, [sample.headway_s for sample in record.indicators]),
+        ("to collision", INK, [sample.time_to_collision_s for sample in record.indicators]),
+        ("to brake", "#C0392B", [sample.time_to_brake_s for sample in record.indicators]),
+    ):
+        near = [value if value <= INDICATORS_UP_TO_S else np.nan for value in values]
+        panel.plot(times, near, color=colour, linewidth=1.0, label=name)
+    panel.legend(loc="upper right", fontsize=7, frameon=False, ncols=3)
+    panel.set(xlim=(0, record.settings.run_ns / SECOND_NS), ylim=(0, INDICATORS_UP_TO_S), ylabel="s")
+    panel.set_title("safety performance indicators")
 
 
 def _shade_faults(panel: Axes, record: RunRecord) -> None:

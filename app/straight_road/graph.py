@@ -26,7 +26,7 @@ def wide_thresholds(manifest: BundleManifest) -> Thresholds:
         for name, (unit, direction) in (SIGNALS | (DELIVERED if manifest.vision_reference else {})).items()
     )
     precision = computed_precision(manifest)
-    return Thresholds(manifest.core_hash, precision, True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits, {})
+    return Thresholds(manifest.core_hash, precision, True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits, {}, {})
 
 
 def schedule_this_rig(policy: int, priority: int) -> None:

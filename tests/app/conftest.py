@@ -43,6 +43,8 @@ def plan_record(number: int, stamp_ns: int) -> PlanRecord:
         passes=(6, 1, 9),
         stage_ms={"vision": 30.0, "prefill": 20.0 + number % 7, "decode": 25.0},
         poses=poses,
+        spread_m=0.2 + 0.001 * (number % 50),
+        vision_ood=0.5 + 0.01 * (number % 50),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.calibration import nominal
-from onboard_vla.calibration.drift_reference import drift_blocks, load_blocks
+from onboard_vla.calibration.drift_reference import drift_reference, load_drift_reference
 from onboard_vla.calibration.nominal_drives import DriveSignals, drive_signals, load_drives, save_drives
 from onboard_vla.calibration.vision_reference import FOLDS, fit_references
 from onboard_vla.core.errors import BundleError, ConfigurationError
@@ -75,12 +75,23 @@ def test_too_few_drives_or_pictures_are_refused(count, plans):
 
 def test_blocks_are_medians_of_the_last_two_seconds_of_ten(drives):
     vision = [np.full(PLANS, 0.5, np.float32)] * 72
-    blocks = drift_blocks(drives, vision)
+    found = drift_reference(drives, vision)
+    blocks = found.blocks
     assert {name: len(values) for name, values in blocks.items()} == dict.fromkeys(
         ("spread_reduce", "chosen_mass", "vision_ood"), 72 * 6
     )
     first = np.median(drives[0].signals["spread_reduce"][40:50])
     assert blocks["spread_reduce"][0] == pytest.approx(float(first), rel=1e-4)
+    assert found.tolerance["vision_ood"] == 0.0
+
+
+def test_the_tolerance_is_what_nineteen_of_twenty_drives_keep():
+    drives = [drive(i, 10) for i in range(20)]
+    vision = [np.full(10, 0.5 + (0.3 if i == 0 else 0.001 * i), np.float32) for i in range(20)]
+    tolerance = drift_reference(drives, vision).tolerance["vision_ood"]
+    assert 0.009 < tolerance < 0.03
+    aside = [abs(float(np.median(row)) - 0.5105) for row in vision]
+    assert sum(value <= tolerance + 1e-6 for value in aside) == 19
 
 
 def test_a_drive_takes_each_plans_worst_value():
@@ -111,7 +122,7 @@ def test_both_files_are_written_and_read_back(tmp_path, drives, monkeypatch):
     vision, drift = nominal.write_references(tmp_path, tmp_path / "drives.npz")
     assert (vision.name, drift.name) == (VISION_FILE, DRIFT_FILE)
     assert load_reference(vision, dict.fromkeys(CAMERAS, WIDTH))["front"].unit > 0
-    assert len(load_blocks(drift)["vision_ood"]) == 72 * 6
+    assert len(load_drift_reference(drift).blocks["vision_ood"]) == 72 * 6
     assert json.loads(drift.read_text())["precision"] == "int8"
 
 
@@ -123,8 +134,10 @@ def test_drives_of_another_checkpoint_are_refused(tmp_path, drives, capsys):
     assert "cannot be read as a file of nominal drives" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"blocks": 3}', '{"blocks": {"spread_reduce": [0.1]}}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"blocks": 3, "tolerance": {}}', '{"blocks": {"spread_reduce": [0.1]}, "tolerance": {}}']
+)
 def test_a_damaged_drift_reference_is_refused(tmp_path, text):
     (tmp_path / "d.json").write_text(text)
     with pytest.raises(BundleError, match=r"drift.reference"):
-        load_blocks(tmp_path / "d.json")
+        load_drift_reference(tmp_path / "d.json")

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from onboard_vla.app.straight_road.stand_in_bundle import write_stand_in_bundle
+from onboard_vla.calibration.drift_reference import DriftReference
 from onboard_vla.calibration.provisional import TABLE, provisional_thresholds, thresholds_of
 from onboard_vla.core.errors import BundleError
 from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
@@ -82,7 +83,19 @@ def test_a_file_that_is_not_provisional_needs_scenes():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", "null", '{"schema": 1}', '{"schema": 2}', '{"schema": 3}', '{"schema": 4}', "\x00"]
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "null",
+        '{"schema": 1}',
+        '{"schema": 2}',
+        '{"schema": 3}',
+        '{"schema": 4}',
+        '{"schema": 5}',
+        "\x00",
+    ],
 )
 def test_a_file_of_another_shape_is_refused(tmp_path, text):
     (tmp_path / "t.json").write_text(text)
@@ -138,10 +151,13 @@ def test_a_drift_reference_that_is_too_short_unknown_or_no_number_is_refused(ref
 
 def test_drift_is_referred_to_the_signals_that_the_core_delivers(tmp_path):
     blocks = {"spread_reduce": (0.1,) * 400, "vision_ood": (0.5,) * 400}
-    without = provisional_thresholds("abc", "int8", drift=blocks)
+    drift = DriftReference(blocks, {"spread_reduce": 0.05, "vision_ood": 0.2})
+    without = provisional_thresholds("abc", "int8", drift=drift)
     assert (without.drift_reference, without.has("vision_ood")) == ({"spread_reduce": (0.1,) * 400}, False)
-    made = provisional_thresholds("abc", "int8", vision=True, drift=blocks)
+    assert without.drift_tolerance == {"spread_reduce": 0.05}
+    made = provisional_thresholds("abc", "int8", vision=True, drift=drift)
     assert (made.drift_reference, made.value("vision_ood")) == (blocks, TABLE["vision_ood"][0])
+    assert made.drift_tolerance == drift.tolerance
     made.save(tmp_path / "t.json")
     assert Thresholds.load(tmp_path / "t.json") == made
     for damaged in ([0.1] * 400, {"spread_reduce": 0.1}, None):
@@ -149,6 +165,13 @@ def test_drift_is_referred_to_the_signals_that_the_core_delivers(tmp_path):
         (tmp_path / "d.json").write_text(json.dumps(document))
         with pytest.raises(BundleError, match="drift_reference: expected a table of lists"):
             Thresholds.load(tmp_path / "d.json")
+
+
+@pytest.mark.parametrize("tolerance", [{"vision_ood": 0.1}, {"spread_reduce": -0.1}, {"spread_reduce": "1"}, [0.1]])
+def test_a_tolerance_of_no_watched_signal_or_that_is_no_number_is_refused(tolerance):
+    made = provisional_thresholds("abc", "int8", drift=DriftReference({"spread_reduce": (0.1,) * 400}, {}))
+    with pytest.raises(BundleError, match="drift_tolerance"):
+        dataclasses.replace(made, drift_tolerance=tolerance)
 
 
 def test_a_bundle_without_references_has_thresholds_without_them(tmp_path):

@@ -37,7 +37,9 @@ VALUES = {
 def make_thresholds(core_hash: str = CORE_HASH, provisional: bool = True) -> Thresholds:
     limits = tuple(Threshold(s, VALUES[s], unit, direction, "test") for s, (unit, direction) in SIGNALS.items())
     alpha, scenes = (1.0, 0) if provisional else (0.01, 300)
-    return Thresholds(core_hash, "int8", provisional, "table", "test", scenes, alpha, alpha, "2026-01-01", limits, {})
+    return Thresholds(
+        core_hash, "int8", provisional, "table", "test", scenes, alpha, alpha, "2026-01-01", limits, {}, {}
+    )
 
 
 def simulation_config(**changes) -> SupervisorConfig:

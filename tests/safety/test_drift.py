@@ -220,6 +220,20 @@ class TestWatch:
         self.feed(watch, spread_reduce=9e9)
         assert [alarm.detail.split()[0] for alarm in watch.alarms] == ["spread_reduce"]
 
+    def test_a_drive_within_the_tolerance_is_no_drift_and_one_beyond_it_is(self):
+        rng = np.random.default_rng(11)
+        reference = {"vision_ood": tuple(rng.normal(0.6, 0.1, DRIFT_BLOCKS_MIN))}
+        found = {}
+        for shift in (-0.25, -0.19, 0.0, 0.19, 0.25, 0.5):
+            watch = DriftWatch(reference, {"vision_ood": 0.2})
+            for monitor, (_, offset, _) in zip(watch._monitors.values(), watch._sources.values(), strict=True):
+                for value in np.random.default_rng(7).normal(0.6 + shift, 0.1, 2000 if abs(shift) < 0.2 else 400):
+                    monitor.add_block(float(value) + offset)
+            found[shift] = [alarm.detail.split(" over")[0] for alarm in watch.alarms]
+        assert found[-0.19] == found[0.0] == found[0.19] == []
+        assert found[-0.25] == ["vision_ood more than 0.2 below nominal"]
+        assert found[0.25] == found[0.5] == ["vision_ood more than 0.2 above nominal"]
+
     def test_two_signals_share_the_false_alarms_of_one(self):
         both = DriftWatch({"spread_reduce": self.REFERENCE, "vision_ood": self.REFERENCE})
         self.feed(both, spread_reduce=9e9, vision_ood=9e9)
