@@ -1,4 +1,4 @@
-"""`onboard-vla measure`: one question about a checkpoint, answered on unseen worlds with bounds."""
+"""`onboard-vla measure`: questions about a checkpoint, answered on unseen worlds with bounds; plans are made once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MEASURE_FORMAT = 1
 class MeasureRequest:
     """The command's arguments; see `measure_commands`."""
 
-    what: str
+    whats: tuple[str, ...]
     seeds: tuple[int, ...]
     seconds: float
     profile: str
@@ -54,10 +54,11 @@ def run_measure(request: MeasureRequest, console: Console) -> int:
     prepared = prepare_with_progress(request.checkpoint, request.out, console, precision=request.precision)
     require_cameras(prepared.path, default_rig())
     blind = None
-    if request.blind is not None and BLIND in CONDITIONS_OF[request.what]:
+    wanted = dict.fromkeys(condition for what in request.whats for condition in CONDITIONS_OF[what])
+    if request.blind is not None and BLIND in wanted:
         blind = prepare_with_progress(request.blind, request.out, console, precision=request.precision)
     missing = {BLIND if blind is None else "", PHOTOS if request.photos is None else ""}
-    conditions = tuple(c for c in CONDITIONS_OF[request.what] if c not in missing)
+    conditions = tuple(condition for condition in wanted if condition not in missing)
     jobs = [
         Job(
             seed=seed,
@@ -67,7 +68,7 @@ def run_measure(request: MeasureRequest, console: Console) -> int:
             bundle=prepared.path,
             blind=blind.path if blind else None,
             photos=request.photos,
-            features=request.what == PROBES,
+            features=PROBES in request.whats,
         )
         for seed in request.seeds
     ]
@@ -77,17 +78,18 @@ def run_measure(request: MeasureRequest, console: Console) -> int:
         rows = collect(jobs, lambda: bar.advance(task), request.workers)
     if not rows:
         raise ConfigurationError("no world gave a sample: more --seconds or other seeds")
-    figures = MEASURES[request.what](rows)
-    console.print(table_of(request, figures, len(rows)))
+    figures = {what: MEASURES[what](rows) for what in request.whats}
+    for what, found in figures.items():
+        console.print(table_of(request, what, found, len(rows)))
     if request.json_path:
         bundles = {"model": prepared.summary(), **({"blind": blind.summary()} if blind else {})}
         write_json(request.json_path, document(request, figures, len(rows), bundles))
     return 0
 
 
-def table_of(request: MeasureRequest, figures: Sequence[Figure], samples: int) -> Table:
+def table_of(request: MeasureRequest, what: str, figures: Sequence[Figure], samples: int) -> Table:
     """Figures with bounds and aims."""
-    title = f"{request.what}: {samples} samples of {len(request.seeds)} unseen worlds, {request.precision}"
+    title = f"{what}: {samples} samples of {len(request.seeds)} unseen worlds, {request.precision}"
     table = Table(title=title, title_justify="left")
     for column in ("", "value [95 % bounds]", "n", "aim"):
         table.add_column(column)
@@ -98,11 +100,10 @@ def table_of(request: MeasureRequest, figures: Sequence[Figure], samples: int) -
 
 
 def document(
-    request: MeasureRequest, figures: Sequence[Figure], samples: int, bundles: dict[str, Any]
+    request: MeasureRequest, figures: dict[str, list[Figure]], samples: int, bundles: dict[str, Any]
 ) -> dict[str, Any]:
     """Everything as JSON."""
     run = {
-        "measure": request.what,
         "profile": request.profile,
         "seconds": request.seconds,
         "seeds": list(request.seeds),
@@ -111,14 +112,14 @@ def document(
     }
     return {
         "format": MEASURE_FORMAT,
-        "figures": [dataclasses.asdict(figure) for figure in figures],
+        "measures": {what: [dataclasses.asdict(figure) for figure in found] for what, found in figures.items()},
         "provenance": provenance_of(bundles, run),
     }
 
 
 def _require(request: MeasureRequest) -> None:
-    if request.what not in MEASURES:
-        raise ConfigurationError(f"measure {request.what!r}: expected one of {', '.join(MEASURES)}")
+    if unknown := [what for what in request.whats if what not in MEASURES]:
+        raise ConfigurationError(f"measure {unknown[0]!r}: expected one of {', '.join(MEASURES)}")
     if request.precision not in PRECISIONS:
         raise ConfigurationError(f"--precision {request.precision!r}: expected one of {', '.join(PRECISIONS)}")
     require_known(request.profile, ())

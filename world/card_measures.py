@@ -71,8 +71,8 @@ def with_results(card: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]
     Raises:
         ConfigurationError: neither a measure nor an evaluation, of another format, or without the model.
     """
-    if "figures" in result and result.get("format") == MEASURE_FORMAT:
-        sections = [_measure(result)]
+    if "measures" in result and result.get("format") == MEASURE_FORMAT:
+        sections = [_measure(result, what, figures) for what, figures in result["measures"].items()]
     elif "summaries" in result and result.get("format") == EVALUATION_FORMAT:
         sections = [_evaluation(result, summary) for summary in result["summaries"]]
     else:
@@ -85,15 +85,15 @@ def with_results(card: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]
     return {**card, "measured": sorted([*kept, *sections], key=lambda section: section["title"])}
 
 
-def _measure(result: dict[str, Any]) -> dict[str, Any]:
+def _measure(result: dict[str, Any], what: str, figures: list[dict[str, Any]]) -> dict[str, Any]:
     run = result["provenance"]["run"]
     worlds = f"{len(run['seeds'])} worlds of {run['profile']}, {run['samples']} samples, {run['precision']}"
-    command = f"onboard-vla measure {run['measure']} --worlds {len(run['seeds'])} --first-seed {run['seeds'][0]}"
+    command = f"onboard-vla measure {what} --worlds {len(run['seeds'])} --first-seed {run['seeds'][0]}"
     command += f" --seconds {run['seconds']:g} --profile {run['profile']} --precision {run['precision']}"
     if "blind" in result["provenance"]["bundle"]:
         command += " --blind BLIND_CHECKPOINT"
-    rows = [_row(f["name"], f["estimate"], f["aim"]) for f in result["figures"]]
-    return _section(f"{run['measure']}: {run['profile']}", worlds, command, rows, result)
+    rows = [_row(f["name"], f["estimate"], f["aim"]) for f in figures]
+    return _section(f"{what}: {run['profile']}", worlds, command, rows, result)
 
 
 def _evaluation(result: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:

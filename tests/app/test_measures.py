@@ -253,14 +253,29 @@ def test_command_prints_and_writes_the_figures(painted, tmp_path, monkeypatch, c
 
     monkeypatch.setattr(measure, "prepare_with_progress", lambda *_, **__: Prepared())
     monkeypatch.setattr(measure, "require_cameras", lambda *_: None)
-    arguments = ["measure", "depth", "--worlds", "2", "--seconds", "3", "--workers", "1", "--out", str(tmp_path)]
+    arguments = [
+        "measure",
+        "depth",
+        "doubt",
+        "--worlds",
+        "2",
+        "--seconds",
+        "3",
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     assert run([*arguments, "--json", str(tmp_path / "m.json")]) == 0
     found = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
     assert found["provenance"]["run"]["seeds"] == [800_000, 800_001]
-    by_name = {figure["name"]: figure["estimate"] for figure in found["figures"]}
+    by_name = {figure["name"]: figure["estimate"] for figure in found["measures"]["depth"]}
     assert by_name["fast minus slow, all (m)"]["value"] == 0.0
     assert by_name["slow texts that parse"]["value"] == 1.0
-    assert re.search(r"depth: \d samples of 2 unseen worlds", capsys.readouterr().out)
+    assert found["measures"]["doubt"][0]["name"] == "AUROC, worst 10 %, spread in metres, model"
+    printed = capsys.readouterr().out
+    assert re.search(r"depth: \d samples of 2 unseen worlds", printed)
+    assert re.search(r"doubt: \d samples of 2 unseen worlds", printed)
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,16 @@ def estimate(value):
 
 
 def measured(value=0.5, **bundles):
-    run = {"measure": "sight", "profile": "quiet_road", "seconds": 20.0, "seeds": [800_000, 800_001]}
+    run = {"profile": "quiet_road", "seconds": 20.0, "seeds": [800_000, 800_001]}
     run |= {"precision": "int8", "samples": 40}
     figures = [{"name": "ratio", "estimate": estimate(value), "aim": "at least 1.3"}]
     figures.append({"name": "gap", "estimate": None, "aim": ""})
     bundle = {"model": {}, **bundles}
-    return {"format": 1, "figures": figures, "provenance": {"run": run, "bundle": bundle, "versions": VERSIONS}}
+    return {
+        "format": 1,
+        "measures": {"sight": figures},
+        "provenance": {"run": run, "bundle": bundle, "versions": VERSIONS},
+    }
 
 
 def evaluated(planner="model"):
