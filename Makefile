@@ -108,7 +108,7 @@ $(JAZZY)/.installed: $(VENV)/.test-installed tests/ros_nodes/jazzy.txt constrain
 	@mkdir -p $(JAZZY)
 	@if $(BIN)/python -c 'import ros_wheels_bootstrapper' 2>/dev/null; then \
 	   echo "make: installing Jazzy's wheels into $(JAZZY)"; \
-	   $(PYTHON) -m venv $(JAZZY) && grep -v '^ros-' constraints.txt > $(JAZZY)/constraints.txt && \
+	   $(PYTHON) -m venv $(JAZZY) && grep -vE '^(ros-|setuptools)' constraints.txt > $(JAZZY)/constraints.txt && \
 	   $(JAZZY)/bin/python -m pip --disable-pip-version-check --require-virtualenv install --quiet \
 	     --constraint $(JAZZY)/constraints.txt --requirement tests/ros_nodes/jazzy.txt; \
 	 else echo "make: no ROS 2 wheels in $(VENV): nothing is tested with Jazzy"; fi
