@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onboard_vla import __version__
-from onboard_vla.app import config_commands, demo_commands, faults_commands, measure_commands
+from onboard_vla.app import config_commands, demo_commands, faults_commands, measure_commands, ros_commands
 from onboard_vla.app.recording import commands as recording_commands
 from onboard_vla.core.errors import OnboardVlaError
 
@@ -227,6 +227,7 @@ config_commands.register(app)
 faults_commands.register(app)
 recording_commands.register(app)
 measure_commands.register(app)
+ros_commands.register(app)
 
 
 if __name__ == "__main__":

@@ -124,6 +124,16 @@ class ProcessSet:
         with self._lock:
             return tuple(self._events)
 
+    def wait_for_events(self, seen: int, timeout_s: float) -> tuple[ProcessEvent, ...]:
+        """Everything that happened after the first `seen` events; blocks while that is nothing, up to the limit."""
+        with self._lock:
+            self._lock.wait_for(lambda: len(self._events) > seen, timeout_s)
+            return tuple(self._events[seen:])
+
+    def last_words(self, process: str) -> str:
+        """The last line of a process's log."""
+        return self._last_line(process)
+
     def wait_for_start(self, process: str, starts: int, timeout_s: float) -> None:
         """Block until a process has been started `starts` times.
 

@@ -28,7 +28,7 @@ CHANGED: dict[str, dict[str, dict[str, OptionValue]]] = {
 
 
 def options_of(role: Role) -> tuple[Option, ...]:
-    """All parameters of a node."""
+    """The parameters of a node that its files list; its settings may be given besides."""
     return (*role.options, *node_options(role.name))
 
 
@@ -67,7 +67,9 @@ def schema(roles: Sequence[Role]) -> str:
     simulated = {"use_sim_time": {"type": "boolean", "description": "take the time from /clock"}}
     sections = {EVERY_NODE: _section(simulated)}
     for role in roles:
-        sections[section(role)] = _section({**simulated, **{o.name: _property(o) for o in options_of(role)}})
+        # The settings of the supervisor have a schema of their own (`onboard-vla config show`); its node checks them.
+        properties = {**simulated, **{option.name: _property(option) for option in options_of(role)}}
+        sections[section(role)] = _section(properties, others=bool(role.settings))
     document = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Parameters of Onboard VLA's nodes",
@@ -78,8 +80,8 @@ def schema(roles: Sequence[Role]) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _section(properties: dict[str, Any]) -> dict[str, Any]:
-    inner = {"type": "object", "properties": properties, "additionalProperties": False}
+def _section(properties: dict[str, Any], others: bool = False) -> dict[str, Any]:
+    inner = {"type": "object", "properties": properties, "additionalProperties": others}
     return {
         "type": "object",
         "properties": {"ros__parameters": inner},

@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from onboard_vla.core.process import Option
+from onboard_vla.ros_nodes import camera_replay, latency_probe
 from onboard_vla.ros_nodes.deployment import MODES, PACKAGE, mode_file
 from onboard_vla.ros_nodes.deployment_files import described, options_of, parameter_file, schema
 from onboard_vla.ros_nodes.topics import markdown_table
@@ -20,7 +21,13 @@ from onboard_vla.runtime.planner_host import PLANNER_ROLE
 from onboard_vla.safety.camera_guard_host import camera_guard_role
 from onboard_vla.safety.supervisor_host import supervisor_role
 
-ROLES = (PLANNER_ROLE, camera_guard_role(yaml.compose, decode_frame), supervisor_role(yaml.compose))
+ROLES = (
+    PLANNER_ROLE,
+    camera_guard_role(yaml.compose, decode_frame),
+    supervisor_role(yaml.compose),
+    camera_replay.ROLE,
+    latency_probe.ROLE,
+)
 README = Path(__file__).with_name("README.md")
 SCHEMA = PACKAGE / "config" / "parameters.schema.json"
 

@@ -1,0 +1,103 @@
+"""Runs a deployment's nodes until it is told to end: one line an event, and a table of all nodes on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from onboard_vla.app.processes import EXITED, GAVE_UP, STARTED, ProcessEvent, ProcessSet, ProcessSpec
+from onboard_vla.app.ros.deployment_file import DeploymentFile
+from onboard_vla.core.clock import seconds
+from onboard_vla.ros_nodes.deployment import VEHICLE, NodeStart, node_starts
+from onboard_vla.ros_nodes.environment import node_environment
+from onboard_vla.ros_nodes.shared_memory import free_stale_segments
+
+TABLE_PERIOD_S = 1.0
+"""How often the table shows new uptimes while nothing happens."""
+LONGEST_WORDS = 120
+"""Characters of a node's last log line that the table shows."""
+BYTES_PER_MIB = 1024 * 1024
+RESTARTED = "waits to start again"
+
+
+def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None], live: Live | None = None) -> int:
+    """Start everything, watch, and end everything; returns the exit status.
+
+    0: a recording was played to its end. 1: a node ended for good. On a vehicle the others then go on until they are
+    told to end, because the supervisor's trajectory must not stop over a planner that cannot start; elsewhere they end.
+
+    Raises:
+        OnboardVlaError: the deployment cannot be started.
+        KeyboardInterrupt: it was told to end; all nodes have.
+    """
+    starts = node_starts(file.deployment)
+    freed = free_stale_segments()
+    say(f"{file.deployment.mode}: {len(starts)} nodes, logs in {logs}, {freed // BYTES_PER_MIB} MiB freed in /dev/shm")
+    with ProcessSet([_spec(start, file) for start in starts], logs) as processes:
+        return _watch(processes, starts, file.deployment.mode == VEHICLE, say, live)
+
+
+def _spec(start: NodeStart, file: DeploymentFile) -> ProcessSpec:
+    environment = {**os.environ, **node_environment()}
+    if file.domain_id is not None:
+        environment["ROS_DOMAIN_ID"] = str(file.domain_id)
+    command = (sys.executable, "-m", start.module, *start.ros_arguments(file.namespace))
+    return ProcessSpec(start.name, command, environment, start.restart)
+
+
+def _watch(
+    processes: ProcessSet, starts: Sequence[NodeStart], on_vehicle: bool, say: Callable[[str], None], live: Live | None
+) -> int:
+    seen, status = 0, 0
+    players = {start.name for start in starts if not start.restart}
+    while True:
+        if live is not None:
+            live.update(status_table(processes, [start.name for start in starts]), refresh=True)
+        news = processes.wait_for_events(seen, TABLE_PERIOD_S)
+        seen += len(news)
+        for event in news:
+            line = _line(event, processes)
+            if line:
+                say(line)
+            if event.kind == GAVE_UP and event.process in players and event.exit_code == 0:
+                say(f"{event.process}: the recording has been played")
+                return status
+            if event.kind == GAVE_UP:
+                status = 1
+                if not on_vehicle:
+                    return status
+
+
+def _line(event: ProcessEvent, processes: ProcessSet) -> str | None:
+    if event.kind == STARTED:
+        again = processes.restarts(event.process)
+        return f"{event.process}: started, pid {event.pid}" + (f", restart {again}" if again else "")
+    if event.kind == EXITED and event.exit_code != 0:
+        return f"{event.process}: ended with status {event.exit_code}: {processes.last_words(event.process)}"
+    if event.kind == GAVE_UP and event.exit_code != 0:
+        return f"{event.process}: is not started again (log: {processes.log_path(event.process)})"
+    return None
+
+
+def status_table(processes: ProcessSet, names: Sequence[str]) -> Table:
+    """One row a node: state, process id, uptime, restarts, last words."""
+    table = Table(show_edge=False, pad_edge=False)
+    for column in ("node", "state", "pid", "up", "restarts", "last words"):
+        table.add_column(column, overflow="ellipsis", no_wrap=True)
+    events, now_ns = processes.events(), time.monotonic_ns()
+    for name in names:
+        last = [event for event in events if event.process == name][-1:]
+        pid = processes.pid(name)
+        kind = last[0].kind if last else "not started"
+        state = "running" if pid is not None else "ended" if kind == GAVE_UP else RESTARTED
+        up = f"{seconds(now_ns - last[0].now.monotonic_ns):.0f} s" if pid is not None and last else ""
+        words = processes.last_words(name)[:LONGEST_WORDS]
+        table.add_row(name, state, str(pid or ""), up, str(processes.restarts(name)), Text(words))
+    return table

@@ -1,0 +1,73 @@
+"""What a node's parameters come to when it reads its files in their order, checked as the node itself checks them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.process import Option, OptionValue, checked_options
+from onboard_vla.ros_nodes.deployment import NodeStart
+from onboard_vla.ros_nodes.deployment_files import options_of
+from onboard_vla.ros_nodes.documents import ROLES
+
+FOREIGN = ("use_sim_time",)
+"""Parameters that rclpy itself knows."""
+SECTION = "ros__parameters"
+
+
+def node_parameters(start: NodeStart, namespace: str) -> dict[str, OptionValue]:
+    """The values of one node.
+
+    Raises:
+        ConfigurationError: a file is not a parameter file, or a parameter is unknown, missing or out of range.
+    """
+    given: dict[str, Any] = {}
+    for file in start.files:
+        for pattern, values in _sections(file).items():
+            if _meets(pattern, start.name, namespace):
+                given.update(values)
+    given = {name: value for name, value in {**given, **start.parameters}.items() if name not in FOREIGN}
+    options, settings = _table(start.name)
+    for option in settings:
+        if option.name in given:
+            option.checked(given.pop(option.name))
+    return checked_options(start.name, options, given)
+
+
+def _table(name: str) -> tuple[tuple[Option, ...], tuple[Option, ...]]:
+    for role in ROLES:
+        if role.name == name:
+            return options_of(role), role.settings
+    raise ConfigurationError(f"{name}: this version has no such node")
+
+
+def _sections(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{file}: not a readable YAML file: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{file}: expected a table of nodes, found {type(document).__name__}")
+    sections = {}
+    for pattern, section in document.items():
+        if not isinstance(section, dict) or list(section) != [SECTION] or not isinstance(section[SECTION], dict):
+            raise ConfigurationError(f"{file}: {pattern}: expected a table with {SECTION} alone")
+        sections[str(pattern)] = _flat(section[SECTION])
+    return sections
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted names, as rcl reads them."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
+    return flat
+
+
+def _meets(pattern: str, name: str, namespace: str) -> bool:
+    """Whether a section is for this node: `/**`, `/**/name`, or its full name."""
+    full = f"/{namespace.strip('/')}/{name}" if namespace.strip("/") else f"/{name}"
+    return pattern in ("/**", f"/**/{name}", full, full.removeprefix("/"))

@@ -1,0 +1,70 @@
+"""`onboard-vla ros`: a deployment's nodes without `ros2 launch`, and a check before they start."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DeploymentPath = Annotated[
+    Path, typer.Option("--config", help="Deployment file (YAML), see examples/ros.", exists=True, dir_okay=False)
+]
+BundlePath = Annotated[Path | None, typer.Option(help="Bundle folder, over the file's.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program's command line."""
+    commands = typer.Typer(no_args_is_help=True, help="Start or check a deployment's ROS 2 nodes.")
+    commands.command("up", epilog="Example: `onboard-vla ros up --config examples/ros/replay.yaml`")(up)
+    commands.command("check", epilog="Example: `onboard-vla ros check --config examples/ros/vehicle.yaml`")(check)
+    app.add_typer(commands, name="ros")
+
+
+def up(
+    config: DeploymentPath,
+    bundle: BundlePath = None,
+    logs: Annotated[Path, typer.Option(help="Folder of the nodes' logs, written anew.")] = Path("out/ros"),
+) -> None:
+    """Start the nodes, start again who dies, show how they are, and end all on Ctrl-C.
+
+    Exit status: 0 a recording was played to its end, 1 a node could not be started, 130 interrupted.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from onboard_vla.app.ros.deployment_file import read_deployment
+    from onboard_vla.app.ros.launcher import run_deployment
+    from onboard_vla.ros_nodes.environment import require_rclpy
+
+    require_rclpy()
+    file = read_deployment(config, bundle)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        raise typer.Exit(run_deployment(file, logs, lambda line: typer.echo(line, err=True)))
+    with Live(console=console, auto_refresh=False) as live:
+        raise typer.Exit(run_deployment(file, logs, lambda line: console.print(line, markup=False), live))
+
+
+def check(
+    config: DeploymentPath,
+    bundle: BundlePath = None,
+    topics_s: Annotated[
+        float, typer.Option("--topics", help="Also wait so long for every input on the network, s.", min=0, max=600)
+    ] = 0.0,
+) -> None:
+    """Look whether a deployment can start: bundle, parameters, settings, DDS profile, and, if asked for, its inputs.
+
+    Exit status: 0 it can, 1 it cannot, with one row that says why.
+    """
+    from rich.console import Console
+
+    from onboard_vla.app.doctor import State
+    from onboard_vla.app.ros.check import check_deployment, check_table
+    from onboard_vla.app.ros.deployment_file import read_deployment
+
+    findings = check_deployment(read_deployment(config, bundle), topics_s)
+    Console().print(check_table(findings, str(config)))
+    raise typer.Exit(int(any(finding.state is State.MISSING for finding in findings)))

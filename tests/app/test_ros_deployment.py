@@ -1,0 +1,242 @@
+"""Deployment files, what `ros check` says of them, and the launcher with nodes that are small programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from onboard_vla.app.cli import run
+from onboard_vla.app.doctor import State
+from onboard_vla.app.doctor.dds import profile_faults
+from onboard_vla.app.processes import ProcessSpec
+from onboard_vla.app.ros import launcher
+from onboard_vla.app.ros.check import check_deployment, check_table
+from onboard_vla.app.ros.deployment_file import DeploymentFile, read_deployment
+from onboard_vla.app.ros.parameters import node_parameters
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.ros_nodes.deployment import Deployment, NodeStart, node_starts
+from onboard_vla.ros_nodes.environment import PROFILE_FILE
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "ros"
+
+
+def write(path, **content):
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize("name", ["replay", "vehicle"])
+def test_the_examples_name_a_mode_that_starts(name):
+    file = read_deployment(EXAMPLES / f"{name}.yaml")
+
+    assert file.deployment.mode == name
+    assert "vla_planner" in [start.name for start in node_starts(file.deployment)]
+
+
+def test_relative_paths_count_from_the_files_folder_and_a_given_bundle_wins(tmp_path):
+    path = write(tmp_path / "d.yaml", mode="vehicle", bundle="b", thresholds="/t", parameters=["p.yaml"], domain_id=7)
+
+    file = read_deployment(path, Path("/other"))
+
+    wanted = Deployment("vehicle", "/other", (tmp_path / "p.yaml",), thresholds="/t")
+    assert file == DeploymentFile(wanted, "", 7)
+    assert read_deployment(path).deployment.bundle == str(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("mode: [", "not a readable YAML file"),
+        ("[]", "expected a table of mode"),
+        ("mode: vehicle\nbundel: x", "unknown key 'bundel'"),
+        ("mode: 3", "mode: expected a text, found 3"),
+        ("mode: vehicle\nextra: latency_probe", "extra: expected a list of texts"),
+        ("mode: vehicle\ndomain_id: 233", "domain_id: expected 0 to 232"),
+        ("mode: vehicle\ndomain_id: true", "domain_id: expected 0 to 232"),
+    ],
+)
+def test_a_file_that_is_no_deployment_is_one_line(tmp_path, text, says):
+    path = tmp_path / "d.yaml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigurationError) as refused:
+        read_deployment(path)
+
+    assert says in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"mode": "race"}, "mode: expected vehicle, replay, simulation, found 'race'"),
+        ({"bundle": ""}, "bundle is not set"),
+        ({"mode": "replay"}, "bag is not set"),
+        ({"extra": ("camera",)}, "extra: expected nodes of vehicle_gate"),
+        ({"without": ("camera_replay",)}, "without: expected nodes of safety_supervisor"),
+        ({"parameters": (Path("/nowhere.yaml"),)}, "no file /nowhere.yaml"),
+    ],
+)
+def test_a_deployment_that_cannot_be_is_refused(change, says):
+    with pytest.raises(ConfigurationError) as refused:
+        node_starts(dataclasses.replace(Deployment("vehicle", "/b"), **change))
+
+    assert says in str(refused.value)
+
+
+def test_later_files_and_the_deployments_own_words_win(tmp_path):
+    own = write(
+        tmp_path / "own.yaml",
+        **{
+            "/**/vla_planner": {"ros__parameters": {"threads": 3, "cameras": {"tolerance_s": 0.02}, "bundle": "/file"}},
+            "/car/vla_planner": {"ros__parameters": {"plan_period_s": 1}},
+            "/bus/vla_planner": {"ros__parameters": {"plan_period_s": 2}},
+        },
+    )
+    (start,) = node_starts(Deployment("simulation", "/b", (own,), without=("safety_supervisor", "camera_guard")))
+
+    values = node_parameters(start, "car")
+
+    assert (values["threads"], values["cameras.tolerance_s"], values["plan_period_s"]) == (3, 0.02, 1.0)
+    assert (values["bundle"], values["autostart"]) == ("/b", True)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"/**/vla_planner": {"ros__parameters": {"thread": 1}}}, "no option 'thread'"),
+        ({"/**/vla_planner": {"ros__parameters": {"threads": 65}}}, "threads: expected 1 to 64, found 65"),
+        ({"/**/vla_planner": {"threads": 1}}, "expected a table with ros__parameters alone"),
+        ([], "expected a table of nodes"),
+    ],
+)
+def test_parameters_that_the_node_would_refuse_are_found_before_it_starts(tmp_path, content, says):
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(content))
+    file = DeploymentFile(Deployment("vehicle", "/b", (own,)), "", None)
+
+    findings = {finding.name: finding for finding in check_deployment(file, 0.0)}
+
+    assert findings["vla_planner"].state is State.MISSING
+    assert says in findings["vla_planner"].found
+
+
+def test_a_sound_deployment_but_for_its_bundle_lacks_only_that(tmp_path):
+    path = write(tmp_path / "d.yaml", mode="vehicle", bundle="nowhere")
+
+    status = run(["ros", "check", "--config", str(path)])
+
+    assert status == 1
+    findings = check_deployment(read_deployment(path), 0.0)
+    lacks = {finding.name for finding in findings if finding.state is State.MISSING} - {"rclpy"}
+    assert lacks == {"bundle"}
+    text = io.StringIO()
+    Console(file=text, width=200).print(check_table(findings, "d"))
+    assert "cannot start" in text.getvalue()
+
+
+def test_settings_that_the_supervisor_would_refuse_are_found(tmp_path):
+    (tmp_path / "supervisor.yaml").write_text("nonsense: 1\n")
+    path = write(tmp_path / "d.yaml", mode="vehicle", bundle="b", config="supervisor.yaml")
+
+    findings = {finding.name: finding for finding in check_deployment(read_deployment(path), 0.0)}
+
+    assert findings["safety_supervisor"].state is State.MISSING
+    assert "supervisor.yaml: schema: expected 1" in findings["safety_supervisor"].found
+
+
+def test_the_shipped_profile_is_without_fault_and_weaker_ones_are_named():
+    text = PROFILE_FILE.read_text()
+
+    assert profile_faults(text) == []
+    assert profile_faults(text.replace("67108864", "524288")) == ["segment_size below 16777216 bytes"]
+    assert profile_faults(text.replace("8388608", "65536")) == ["maxMessageSize below 5242880 bytes"]
+    assert profile_faults(text.replace("<count>20</count>", "<count>5</count>")) == [
+        "fewer than 10 initial announcements"
+    ]
+    assert profile_faults(text.replace('is_default_profile="true"', "")) == ["no participant with is_default_profile"]
+    assert "no shared-memory transport of its own" in profile_faults(text.replace("<type>SHM", "<type>UDPv4"))
+    assert profile_faults("<dds") != []
+
+
+class Nodes:
+    """Nodes of the launcher as programs of a few lines."""
+
+    def __init__(self, monkeypatch, folder):
+        self.lines: list[str] = []
+        self.news = threading.Condition()
+        self.folder, self._monkeypatch = folder, monkeypatch
+
+    def run(self, mode, **programs):
+        starts = tuple(NodeStart(name, (), {}, name != "camera_replay") for name in programs)
+        self._monkeypatch.setattr(launcher, "node_starts", lambda wanted: starts)
+        self._monkeypatch.setattr(launcher, "_spec", lambda start, file: self._spec(start, programs[start.name]))
+        return launcher.run_deployment(DeploymentFile(Deployment(mode, "/b"), "", None), self.folder, self.say)
+
+    def _spec(self, start, program):
+        return ProcessSpec(start.name, (sys.executable, "-c", program), dict(os.environ), start.restart)
+
+    def say(self, line):
+        with self.news:
+            self.lines.append(line)
+            self.news.notify_all()
+
+    def wait_for(self, words):
+        with self.news:
+            assert self.news.wait_for(lambda: any(words in line for line in self.lines), 30.0), self.lines
+
+
+@pytest.fixture
+def nodes(monkeypatch, tmp_path):
+    return Nodes(monkeypatch, tmp_path / "logs")
+
+
+WAIT = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit(0)); signal.pause()"
+
+
+def test_a_recording_that_was_played_ends_the_run_well(nodes):
+    assert nodes.run("replay", safety_supervisor=WAIT, camera_replay="pass") == 0
+    assert nodes.lines[-1] == "camera_replay: the recording has been played"
+
+
+def test_a_node_that_was_started_wrongly_ends_a_simulation_and_its_line_is_shown(nodes):
+    assert (
+        nodes.run("simulation", safety_supervisor=WAIT, vla_planner="import sys; print('no bundle'); sys.exit(2)") == 1
+    )
+    assert "vla_planner: ended with status 2: no bundle" in nodes.lines
+    assert any("is not started again" in line for line in nodes.lines)
+
+
+def test_on_a_vehicle_the_others_go_on_until_they_are_told_to_end(nodes):
+    ended: list[int] = []
+
+    def interrupt():
+        nodes.wait_for("is not started again")
+        nodes.wait_for("safety_supervisor: started")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        ended.append(nodes.run("vehicle", safety_supervisor=WAIT, vla_planner="import sys; sys.exit(2)"))
+
+    assert ended == []
+
+
+def test_who_dies_is_started_again(nodes):
+    program = (
+        "import os, pathlib; p = pathlib.Path(os.environ['MARK']); n = p.exists(); p.touch(); exit(2 if n else 70)"
+    )
+    nodes._monkeypatch.setenv("MARK", str(nodes.folder.parent / "mark"))
+
+    assert nodes.run("simulation", camera_guard=program) == 1
+    assert [line.split(", pid")[0] for line in nodes.lines if "started, pid" in line] == ["camera_guard: started"] * 2
+    assert any(line.endswith("restart 1") for line in nodes.lines)

@@ -1,0 +1,99 @@
+"""`onboard-vla ros up` and `ros check --topics` with real nodes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
+pytestmark = pytest.mark.ros
+PROGRAM = (sys.executable, "-m", "onboard_vla.app.cli", "ros")
+LIMIT_S = 90.0
+"""Ends what hangs; interpreters of three nodes start within it on a machine that is ten times slower."""
+
+
+class Running:
+    """The command as a process, its lines as they come."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(
+            [*PROGRAM, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        self._end = threading.Timer(LIMIT_S, self.process.kill)
+        self._end.start()
+        self.lines = []
+
+    def wait_for(self, pattern):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"ended without {pattern!r}: {self.lines}")
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(LIMIT_S)
+        self._end.cancel()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def up(domain_id, tmp_path):
+    path = tmp_path / "d.yaml"
+    path.write_text("mode: simulation\nwithout: [vla_planner]\nnamespace: car\n")
+    running = Running("up", "--config", str(path), "--logs", str(tmp_path / "logs"))
+    yield running
+    running.close()
+
+
+def names(client):
+    return {f"{space.rstrip('/')}/{name}" for name, space in client.node.get_node_names_and_namespaces()}
+
+
+def test_up_starts_the_graph_restarts_who_dies_and_ends_all_on_ctrl_c(up, client, tmp_path):
+    guard = int(up.wait_for(r"camera_guard: started, pid (\d+)")[1])
+    client.until(lambda: {"/car/safety_supervisor", "/car/camera_guard"} <= names(client), "nodes in their namespace")
+
+    os.kill(guard, signal.SIGKILL)
+    again = int(up.wait_for(r"camera_guard: started, pid (\d+), restart 1")[1])
+    up.process.send_signal(signal.SIGINT)
+
+    assert up.process.wait(LIMIT_S) == 130
+    assert again != guard
+    with pytest.raises(ProcessLookupError):
+        os.kill(again, 0)
+    assert "simulation" in (tmp_path / "logs" / "safety_supervisor.log").read_text()
+
+
+def test_check_waits_for_inputs_and_names_those_that_are_missing_or_of_another_type(domain_id, client, tmp_path):
+    from std_msgs.msg import String
+
+    from onboard_vla.ros_nodes.vehicle_link import RosVehicleLink
+
+    path = tmp_path / "d.yaml"
+    path.write_text("mode: simulation\nwithout: [vla_planner]\n")
+    check = [*PROGRAM, "check", "--config", str(path), "--topics"]
+    environment = {**os.environ, "COLUMNS": "400"}
+    with RosVehicleLink(domain_id) as link:
+        publisher = next(p for p in link._node.publishers if p.topic_name == "/onboard_vla/wheel_speed")
+        there = subprocess.run(
+            [*check, "60"], capture_output=True, text=True, timeout=LIMIT_S, env=environment, check=False
+        )
+        link._node.destroy_publisher(publisher)
+        client.node.create_publisher(String, "/onboard_vla/wheel_speed", 1)
+        wrong = subprocess.run(
+            [*check, "3"], capture_output=True, text=True, timeout=LIMIT_S, env=environment, check=False
+        )
+
+    assert there.returncode == 0, there.stdout + there.stderr
+    assert wrong.returncode == 1
+    rows = [line for line in wrong.stdout.splitlines() if "missing" in line]
+    assert len(rows) == 1, wrong.stdout
+    assert "expected geometry_msgs/msg/TwistWithCovarianceStamped, found std_msgs/msg/String" in rows[0]
