@@ -16,6 +16,8 @@ from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
 from onboard_vla.core.safe_trajectory import SHADOW, Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.verdict import Reason, Verdict
+from onboard_vla.ros_nodes.gate_host import GateCommand, GateState
+from onboard_vla.ros_nodes.topics import VEHICLE_GATE
 
 HEARTBEAT_LATE_S = 0.25
 """Five periods at 20 Hz."""
@@ -214,10 +216,35 @@ class CameraGuardChecks:
         return Check(name, Level.OK, "usable", values)
 
 
-Observer = SupervisorChecks | PlannerChecks | CameraGuardChecks
+class GateChecks:
+    """What the gate does, and why."""
+
+    def __init__(self) -> None:
+        self._newest: GateCommand | None = None
+
+    def observe(self, message: object) -> None:
+        """Keep the newest."""
+        if isinstance(message, GateCommand):
+            self._newest = message
+
+    def checks(self) -> list[Check]:
+        """Following is well."""
+        newest = self._newest
+        if newest is None:
+            return [Check("gate", Level.STALE, "no command yet")]
+        if newest.state is GateState.FOLLOWING:
+            return [Check("gate", Level.OK, newest.state.value)]
+        if newest.state is GateState.HOLDING:
+            return [Check("gate", Level.WARN, f"{newest.state.value}: {newest.reason}: engage the supervisor to drive")]
+        remedy = "it stays so until the supervisor was in standby: look at its log, then re-arm"
+        return [Check("gate", Level.ERROR, f"{newest.state.value}: {newest.reason}: {remedy}")]
+
+
+Observer = SupervisorChecks | PlannerChecks | CameraGuardChecks | GateChecks
 OBSERVERS: dict[str, Callable[[], Observer]] = {
     SUPERVISOR: SupervisorChecks,
     PLANNER: PlannerChecks,
     CAMERA_GUARD: CameraGuardChecks,
+    VEHICLE_GATE: GateChecks,
 }
 """Who reads off the checks of which process."""

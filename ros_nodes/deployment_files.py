@@ -67,9 +67,8 @@ def schema(roles: Sequence[Role]) -> str:
     simulated = {"use_sim_time": {"type": "boolean", "description": "take the time from /clock"}}
     sections = {EVERY_NODE: _section(simulated)}
     for role in roles:
-        # The settings of the supervisor have a schema of their own (`onboard-vla config show`); its node checks them.
-        properties = {**simulated, **{option.name: _property(option) for option in options_of(role)}}
-        sections[section(role)] = _section(properties, others=bool(role.settings))
+        every = (*options_of(role), *role.settings)
+        sections[section(role)] = _section({**simulated, **{option.name: _property(option) for option in every}})
     document = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Parameters of Onboard VLA's nodes",
@@ -80,8 +79,8 @@ def schema(roles: Sequence[Role]) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _section(properties: dict[str, Any], others: bool = False) -> dict[str, Any]:
-    inner = {"type": "object", "properties": properties, "additionalProperties": others}
+def _section(properties: dict[str, Any]) -> dict[str, Any]:
+    inner = {"type": "object", "properties": properties, "additionalProperties": False}
     return {
         "type": "object",
         "properties": {"ros__parameters": inner},

@@ -15,6 +15,7 @@ from onboard_vla.core.process import Option
 from onboard_vla.ros_nodes import camera_replay, latency_probe
 from onboard_vla.ros_nodes.deployment import MODES, PACKAGE, mode_file
 from onboard_vla.ros_nodes.deployment_files import described, options_of, parameter_file, schema
+from onboard_vla.ros_nodes.gate_host import GATE_ROLE
 from onboard_vla.ros_nodes.topics import markdown_table
 from onboard_vla.runtime.jpeg import decode_frame
 from onboard_vla.runtime.planner_host import PLANNER_ROLE
@@ -25,6 +26,7 @@ ROLES = (
     PLANNER_ROLE,
     camera_guard_role(yaml.compose, decode_frame),
     supervisor_role(yaml.compose),
+    GATE_ROLE,
     camera_replay.ROLE,
     latency_probe.ROLE,
 )

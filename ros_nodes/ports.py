@@ -13,12 +13,12 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProf
 
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import WireError
-from onboard_vla.core.process_graph import VEHICLE, Topic, received_by, sent_by, topic_for
+from onboard_vla.core.process_graph import VEHICLE, Topic, sent_by, topic_for
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.codec import Codec, codec_for
 from onboard_vla.ros_nodes.link_events import LinkEvents
-from onboard_vla.ros_nodes.topics import RAW, Form, RosTopic, form_sent, rows_of, views_of
+from onboard_vla.ros_nodes.topics import RAW, Form, RosTopic, form_sent, rows_of, topics_towards, views_of
 from onboard_vla.ros_nodes.views import ViewPublisher
 
 
@@ -81,10 +81,12 @@ class Publishers:
         Raises:
             WireError: this participant has no topic for it, or a value does not fit.
         """
-        topic = topic_for(self._process, message)
         with self._lock:
-            for part, packed in self._codecs[topic.name].pack(message).items():
-                self._publishers[topic.name, part].publish(packed)
+            # A process without core topics has views alone.
+            if self._codecs:
+                topic = topic_for(self._process, message)
+                for part, packed in self._codecs[topic.name].pack(message).items():
+                    self._publishers[topic.name, part].publish(packed)
             for view in self._views:
                 view.show(message)
 
@@ -120,7 +122,7 @@ class Subscriptions:
         self.links: list[LinkEvents] = []
         self._subscriptions = [
             self._subscribe(node, process, row, codec)
-            for topic in received_by(process)
+            for topic in topics_towards(process)
             for form in (form_sent(topic, pictures), Form.TYPED)
             if (rows := rows_of(topic, form))
             if (codec := codec_for(topic, form)) is not None

@@ -27,6 +27,7 @@ CAMERA_INFO, BYTES = "sensor_msgs/msg/CameraInfo", "std_msgs/msg/UInt8MultiArray
 ODOMETRY, ACCELERATION = "nav_msgs/msg/Odometry", "geometry_msgs/msg/AccelWithCovarianceStamped"
 TWIST = "geometry_msgs/msg/TwistWithCovarianceStamped"
 TRAJECTORY, STATUS = "trajectory_msgs/msg/MultiDOFJointTrajectory", "diagnostic_msgs/msg/DiagnosticStatus"
+DOUBLES = "std_msgs/msg/Float64MultiArray"
 PATH, MARKERS = "nav_msgs/msg/Path", "visualization_msgs/msg/MarkerArray"
 OWN_MESSAGES = "onboard_vla_msgs"
 TYPED_INPUTS = (ObjectList, LaneObservation, Route, OperatingConditions, OperatorCommand, DriverState)
@@ -120,11 +121,17 @@ class RosTopic:
         return f"~/output/{self.port}" if process == self.sender else f"~/input/{self.port}"
 
 
+VEHICLE_GATE = "vehicle_gate"
+"""A node of ROS alone: elsewhere the vehicle's end has the gate inside."""
+GATE_INPUTS = (SafeTrajectory, EgoState)
+
+
 def _carriers(topic: Topic) -> Iterator[RosTopic]:
+    receivers = (*topic.receivers, VEHICLE_GATE) if topic.kind in GATE_INPUTS else topic.receivers
     reliable, latched = topic.delivery is not Delivery.NEWEST, topic.delivery is Delivery.LATCHED
 
     def row(part: str, port: str, kind: str, form: Form = Form.OURS, needs: str = "") -> RosTopic:
-        ends, watched = (topic.sender, topic.receivers), topic.kind is Heartbeat
+        ends, watched = (topic.sender, receivers), topic.kind is Heartbeat
         quality = topic.depth, topic.rate_hz
         return RosTopic(topic, *ends, form, part, port, kind, reliable, latched, *quality, needs, watched)
 
@@ -148,9 +155,17 @@ def _carriers(topic: Topic) -> Iterator[RosTopic]:
         yield row("", f"{WIRE}/{topic.name}", BYTES)
 
 
-def _view(sender: str, port: str, kind: str, rate_hz: float = 0.0, latched: bool = False, needs: str = "") -> RosTopic:
-    """Latched views are for machines and kept for who comes late; the others are for eyes and may be lost."""
-    return RosTopic(None, sender, (), Form.VIEW, "", port, kind, latched, latched, 1, rate_hz, needs)
+def _view(
+    sender: str,
+    port: str,
+    kind: str,
+    rate_hz: float = 0.0,
+    latched: bool = False,
+    needs: str = "",
+    reliable: bool = False,
+) -> RosTopic:
+    """Latched views are kept for who comes late; those that are not reliable are for eyes and may be lost."""
+    return RosTopic(None, sender, (), Form.VIEW, "", port, kind, reliable or latched, latched, 1, rate_hz, needs)
 
 
 VIEWS = (
@@ -158,6 +173,8 @@ VIEWS = (
     _view(SUPERVISOR, "markers", MARKERS, PATH_RATE_HZ),
     _view(SUPERVISOR, "takeover_request", STATUS, latched=True),
     _view(PLANNER, "decision", STATUS, latched=True),
+    _view(VEHICLE_GATE, "gate_commands", DOUBLES, 50.0, reliable=True),
+    _view(VEHICLE_GATE, "gate_state", STATUS, latched=True),
 )
 ROS_TOPICS: tuple[RosTopic, ...] = (*(row for topic in TOPICS for row in _carriers(topic)), *VIEWS)
 
@@ -165,6 +182,12 @@ ROS_TOPICS: tuple[RosTopic, ...] = (*(row for topic in TOPICS for row in _carrie
 def rows_of(topic: Topic, form: Form = Form.OURS) -> tuple[RosTopic, ...]:
     """The ROS topics that carry a core topic in one form; those whose package is missing are left out."""
     return tuple(row for row in ROS_TOPICS if row.topic is topic and row.form is form and row.available)
+
+
+def topics_towards(process: str) -> tuple[Topic, ...]:
+    """The core topics that a process of ROS takes; more processes than other transports have."""
+    towards = (row.topic for row in ROS_TOPICS if row.topic is not None and process in row.receivers)
+    return tuple(dict.fromkeys(towards))
 
 
 def form_sent(topic: Topic, pictures: str) -> Form:

@@ -11,7 +11,8 @@ from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.refusals import log_event
 from onboard_vla.core.safe_trajectory import SafeTrajectory
-from onboard_vla.core.wire import Message
+from onboard_vla.ros_nodes.gate_host import GateCommand
+from onboard_vla.ros_nodes.gate_views import to_commands, to_gate_state
 from onboard_vla.ros_nodes.markers import to_markers
 from onboard_vla.ros_nodes.status_views import takeover_news, to_decision, to_takeover_request
 from onboard_vla.ros_nodes.topics import RosTopic
@@ -37,6 +38,8 @@ MAKERS: dict[str, View] = {
     "markers": View((SafeTrajectory,), to_markers, lambda message: message.mode),
     "takeover_request": View((SafeTrajectory,), to_takeover_request, takeover_news),
     "decision": View((Plan, PlanRejection), to_decision, lambda message: message.plan_id),
+    "gate_commands": View((GateCommand,), to_commands, lambda message: message.stamp_ns),
+    "gate_state": View((GateCommand,), to_gate_state, lambda message: (message.state, message.reason)),
 }
 """By port."""
 
@@ -51,7 +54,7 @@ class ViewPublisher:
         self._news: object = _NOTHING_YET
         self._failed = False
 
-    def show(self, message: Message) -> None:
+    def show(self, message: object) -> None:
         """Take what the process has just published; a view that cannot be made never hinders the process."""
         try:
             self._show(message)
@@ -60,7 +63,7 @@ class ViewPublisher:
                 log_event(self._row.sender, "view_failed", port=self._row.port, error=repr(error))
             self._failed = True
 
-    def _show(self, message: Message) -> None:
+    def _show(self, message: object) -> None:
         view = self._view
         if not isinstance(message, view.kinds):
             return

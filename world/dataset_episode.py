@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.control import Control
 from onboard_vla.core.road import COMMANDS, GREEN
-from onboard_vla.world.control import Control
 from onboard_vla.world.dataset_images import ModelPictures
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.control import Control
 from onboard_vla.core.geometry import compose, inverse
 from onboard_vla.core.objects import PEDESTRIAN
 from onboard_vla.core.road import AMBER, RED
 from onboard_vla.world import scene as words
-from onboard_vla.world.control import Control
 from onboard_vla.world.expert_rollout import command, forecast
 from onboard_vla.world.scene import CriticalObject, SceneDescription
 

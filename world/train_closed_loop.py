@@ -67,7 +67,7 @@ class _Car:
     """One world with its pictures, its gate, and the plan on its way."""
 
     def __init__(self, world: World, pictures: ModelPictures, seed: int, pace: Pace) -> None:
-        from onboard_vla.world.vehicle_gate import VehicleGate
+        from onboard_vla.core.vehicle_gate import VehicleGate
 
         self.world, self.gate, self.drive = world, VehicleGate(), Drive(seed)
         self._pictures = pictures

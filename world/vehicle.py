@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from onboard_vla.core.control import Control
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.geometry import wrap_angle
-from onboard_vla.world.control import Control
-from onboard_vla.world.vehicle_gate import VehicleGate
+from onboard_vla.core.vehicle_gate import VehicleGate
 
 __all__ = ["Control", "Vehicle", "VehicleGate"]
 

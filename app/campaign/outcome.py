@@ -22,7 +22,7 @@ although there was one. Crash: an exception or a number that is not finite left 
 published for longer than the vehicle gate waits."""
 GOOD = (MASKED, HANDLED)
 SILENCE_LIMIT_NS = 200 * MILLISECOND_NS
-"""The vehicle gate's limit (world.vehicle_gate): an output that is silent for longer has failed the vehicle."""
+"""The vehicle gate's limit (core.vehicle_gate): an output that is silent for longer has failed the vehicle."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from onboard_vla.app.straight_road.lateness import STARVED_S, LatenessWatch
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.process_graph import PLANNER, PROCESSES, SUPERVISOR
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
-from onboard_vla.world.vehicle_gate import VehicleGate
+from onboard_vla.core.vehicle_gate import VehicleGate
 
 ATTEMPTS = 3
 """Of an injection that a starved machine made worthless."""

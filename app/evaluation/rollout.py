@@ -10,8 +10,8 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.geometry import compose
 from onboard_vla.core.safe_trajectory import NO_STAMP, Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.scoring.motion import HORIZON_S, STEP_S, Motion
+from onboard_vla.core.vehicle_gate import VehicleGate
 from onboard_vla.world.vehicle import Vehicle
-from onboard_vla.world.vehicle_gate import VehicleGate
 from onboard_vla.world.world import STEP_S as CONTROL_STEP_S
 
 CONTROLS = round(STEP_S / CONTROL_STEP_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,6 +74,8 @@ class Client:
         self.node = rclpy.create_node("test_client", context=self.context, use_global_arguments=False)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
 
     def call(self, kind: type, name: str, request=None, limit_s: float = LIMIT_S):
         """A service's answer."""
@@ -93,7 +96,19 @@ class Client:
             assert time.monotonic() < end, f"not within {limit_s} s: {what}"
             self._executor.spin_once(timeout_sec=0.05)
 
+    def spin_beside(self) -> None:
+        """Serve callbacks in a thread of its own, for tests that have a clock to keep; then nobody may wait with it."""
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._ending.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
+
     def close(self) -> None:
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
         self._executor.shutdown()
         self.node.destroy_node()
         self.context.try_shutdown()

@@ -79,6 +79,12 @@ def assert_bounded(reaction: Reaction) -> None:
     assert reaction.gap_s < GAP_LIMIT_S, reaction
 
 
+def report(record, fault: str, reaction: Reaction) -> None:
+    """For the run's XML (`pytest --junitxml`)."""
+    milliseconds = round(reaction.fallback_s * 1e3, 1), round(reaction.gap_s * 1e3, 1)
+    record(fault, f"fallback {milliseconds[0]} ms, longest gap {milliseconds[1]} ms, {' '.join(reaction.codes)}")
+
+
 @pytest.fixture(scope="module")
 def rig() -> Iterator[RealTimeRig]:
     rig = RealTimeRig(Graph, "ros")
@@ -87,16 +93,13 @@ def rig() -> Iterator[RealTimeRig]:
 
 
 @pytest.mark.parametrize("fault", list(FAULTS.values()), ids=list(FAULTS))
-def test_fallback_takes_over_from_a_broken_planner_without_a_gap(rig, fault, record_property) -> None:
+def test_fallback_takes_over_from_a_broken_planner_without_a_gap(rig, fault, record_testsuite_property) -> None:
     def scenario(graph: Graph) -> Reaction:
         reaction = break_planner(graph, fault)
         assert_bounded(reaction)
         return reaction
 
-    reaction = rig.run(scenario)
-    record_property("fallback_ms", round(reaction.fallback_s * 1e3, 1))
-    record_property("longest_gap_ms", round(reaction.gap_s * 1e3, 1))
-    record_property("codes", " ".join(reaction.codes))
+    report(record_testsuite_property, next(name for name in FAULTS if FAULTS[name] is fault), rig.run(scenario))
 
 
 class OwnLateness:
@@ -141,7 +144,7 @@ def may_schedule() -> bool:
     return True
 
 
-def test_beside_six_hogs_real_time_scheduling_keeps_the_bounds(record_property) -> None:
+def test_beside_six_hogs_real_time_scheduling_keeps_the_bounds(record_testsuite_property) -> None:
     if not may_schedule():
         pytest.skip("SCHED_FIFO is not permitted here (rtprio of limits.conf, or CAP_SYS_NICE)")
 
@@ -156,11 +159,12 @@ def test_beside_six_hogs_real_time_scheduling_keeps_the_bounds(record_property) 
         reaction = rig.run(scenario)
     finally:
         rig.close()
-    record_property("fallback_ms", round(reaction.fallback_s * 1e3, 1))
-    record_property("longest_gap_ms", round(reaction.gap_s * 1e3, 1))
+    report(record_testsuite_property, "killed, six hogs, real-time scheduling", reaction)
 
 
-def test_beside_six_hogs_without_it_the_fallback_still_comes_and_its_time_is_reported(record_property) -> None:
+def test_beside_six_hogs_without_it_the_fallback_still_comes(
+    record_testsuite_property,
+) -> None:
     def scenario(graph: Graph) -> Reaction:
         with hogs():
             return break_planner(graph, signal.SIGKILL)
@@ -170,5 +174,4 @@ def test_beside_six_hogs_without_it_the_fallback_still_comes_and_its_time_is_rep
         reaction = rig.run(scenario)
     finally:
         rig.close()
-    record_property("fallback_ms", round(reaction.fallback_s * 1e3, 1))
-    record_property("longest_gap_ms", round(reaction.gap_s * 1e3, 1))
+    report(record_testsuite_property, "killed, six hogs, ordinary scheduling", reaction)

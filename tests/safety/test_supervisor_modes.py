@@ -11,6 +11,7 @@ import pytest
 from onboard_vla.core.clock import Now
 from onboard_vla.core.plan import Plan
 from onboard_vla.core.safe_trajectory import DriverState, Engagement, Mode, Takeover
+from onboard_vla.core.vehicle_gate import VehicleGate
 from onboard_vla.core.wire import decode, encode
 from onboard_vla.safety import self_test as self_test_module
 from onboard_vla.safety import supervisor as module
@@ -18,7 +19,6 @@ from onboard_vla.safety.config import LadderSettings, StopSettings, SupervisorCo
 from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.self_test import self_test
 from onboard_vla.safety.supervisor import Supervisor
-from onboard_vla.world.vehicle_gate import VehicleGate
 
 from .driving_range import Range, codes, make_ego, simulation_config
 

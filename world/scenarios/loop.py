@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.cameras import CAMERAS
 from onboard_vla.core.clock import Now
+from onboard_vla.core.control import Control
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import ENGAGE, OperatorCommand, SafeTrajectory
+from onboard_vla.core.vehicle_gate import VehicleGate
 from onboard_vla.core.verdict import Verdict
-from onboard_vla.world.control import Control
 from onboard_vla.world.scenarios import judge
 from onboard_vla.world.scenarios.cell import Cell
 from onboard_vla.world.scenarios.motion import Track, track
 from onboard_vla.world.scenarios.planner import lane_plan
 from onboard_vla.world.vehicle import Vehicle
-from onboard_vla.world.vehicle_gate import VehicleGate
 
 Array = NDArray[np.float64]
 

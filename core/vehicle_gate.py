@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.clock import Now, nanoseconds, seconds
+from onboard_vla.core.control import Control
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.safe_trajectory import SHADOW, Engagement, Mode, SafeTrajectory
-from onboard_vla.world.control import Control
 
 SILENCE_LIMIT_NS = nanoseconds(0.2)
 """Without a safe trajectory for this long the gate stops the vehicle (ten missed 50 Hz messages)."""

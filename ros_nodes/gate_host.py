@@ -1,0 +1,124 @@
+"""The reference gate between supervisor and actuators as a process body: follows, and stops the vehicle by itself.
+
+The tracker and its watchdog are `core/vehicle_gate.py`, which the simulated vehicle has, too. What is added here is the
+latch: a gate that had to stop a driving vehicle, or that finds one driving when it starts, follows nobody until the
+supervisor has been in standby, where somebody engages anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from onboard_vla.core.clock import Now, nanoseconds, system_now
+from onboard_vla.core.control import Control
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.process import Clock, OptionValue, Role, Timer
+from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
+from onboard_vla.core.safe_trajectory import SHADOW, Engagement, SafeTrajectory
+from onboard_vla.core.vehicle_gate import GATE_BRAKING_MPS2, HOLD_BRAKING_MPS2, VehicleGate
+from onboard_vla.core.wire import Message
+from onboard_vla.ros_nodes.topics import VEHICLE_GATE
+
+PERIOD_S = 0.02
+EGO_LIMIT_NS = nanoseconds(0.2)
+"""Without an ego state for this long nobody can steer along a path: the supervisor's own limit for the same."""
+UNOCCUPIED = (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
+
+
+class GateState(Enum):
+    """What the gate does."""
+
+    HOLDING = "holding"
+    """Nobody drives: it asks for the brake that holds a vehicle."""
+    FOLLOWING = "following"
+    STOPPING = "stopping"
+    """It was following and must not any more: it brakes along the last path, and stays until there was standby."""
+
+
+@dataclass(frozen=True)
+class GateCommand:
+    """What the actuators are told, and why."""
+
+    stamp_ns: int
+    state: GateState
+    control: Control
+    reason: str
+
+
+class GateHost:
+    """Runs a gate on one thread at 50 Hz."""
+
+    def __init__(self, realtime_priority: int = 0) -> None:
+        self._priority = realtime_priority
+        self._gate = VehicleGate()
+        self._publish: Callable[[Any], None] | None = None
+        self._clock: Clock = system_now
+        self._ego: EgoState | None = None
+        self._ego_ns = 0
+        self._curvature = 0.0
+        self._engaged = False
+        self._latched = "started while the vehicle was being driven"
+
+    @property
+    def timers(self) -> tuple[Timer, ...]:
+        """The 50 Hz command."""
+        return (Timer(PERIOD_S, self._tick),)
+
+    def start(self, publish: Callable[[Any], None], clock: Clock) -> None:
+        """Take the way out and the priority."""
+        self._publish, self._clock = publish, clock
+        request_realtime(VEHICLE_GATE, self._priority)
+
+    def receive(self, message: Message, now: Now) -> None:
+        """Keep the newest of each."""
+        if isinstance(message, EgoState):
+            self._ego, self._ego_ns = message, now.monotonic_ns
+        elif isinstance(message, SafeTrajectory) and message.source != SHADOW:
+            if message.engagement in UNOCCUPIED:
+                self._latched = ""
+            if not self._latched:
+                self._gate.follow(message, now)
+                self._engaged = message.engagement not in UNOCCUPIED
+
+    def failure(self) -> str | None:
+        """There is no thread that could die alone."""
+        return None
+
+    def stop(self) -> bool:
+        """There is no thread to end."""
+        return True
+
+    def command(self, now: Now) -> GateCommand:
+        """What to tell the actuators now."""
+        blind = self._ego is None or now.monotonic_ns - self._ego_ns > EGO_LIMIT_NS
+        if self._engaged and not self._latched:
+            if self._gate.silent(now):
+                self._latched = "the supervisor is silent"
+            elif blind:
+                self._latched = "no ego state"
+        if not self._engaged:
+            why = "no ego state" if blind else self._latched or "standby"
+            return GateCommand(now.stamp_ns, GateState.HOLDING, Control(-HOLD_BRAKING_MPS2, self._curvature), why)
+        if blind or self._ego is None:
+            control = Control(-GATE_BRAKING_MPS2, self._curvature)
+            return GateCommand(now.stamp_ns, GateState.STOPPING, control, self._latched)
+        control = self._gate.control(self._ego, now)
+        self._curvature = control.curvature_per_m
+        if self._latched:
+            control = Control(-GATE_BRAKING_MPS2, self._curvature)
+            return GateCommand(now.stamp_ns, GateState.STOPPING, control, self._latched)
+        return GateCommand(now.stamp_ns, GateState.FOLLOWING, control, "")
+
+    def _tick(self) -> None:
+        if self._publish is not None:
+            self._publish(self.command(self._clock()))
+
+
+def _build(options: Mapping[str, OptionValue]) -> GateHost:
+    return GateHost(int(options["realtime_priority"]))
+
+
+GATE_ROLE = Role(VEHICLE_GATE, (REALTIME_OPTION,), _build)

@@ -1,0 +1,113 @@
+"""The reference gate: follows, stops when nobody leads, and comes back only through standby."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.clock import Now
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.safe_trajectory import SHADOW, Engagement, Mode, SafeTrajectory, Takeover
+from onboard_vla.core.vehicle_gate import GATE_BRAKING_MPS2, HOLD_BRAKING_MPS2
+from onboard_vla.ros_nodes.gate_host import GateHost, GateState
+
+MS = 1_000_000
+HOLDING, FOLLOWING, STOPPING = GateState.HOLDING, GateState.FOLLOWING, GateState.STOPPING
+
+
+def at(ms: int) -> Now:
+    return Now(10**12 + ms * MS, 10**18 + ms * MS)
+
+
+def ego(ms: int) -> EgoState:
+    return EgoState(at(ms).stamp_ns, 8.0 * ms / 1e3, 0.0, 0.0, 8.0, 0.0, 0.0)
+
+
+def trajectory(ms: int, engagement: Engagement = Engagement.ENGAGED, source: str = "model") -> SafeTrajectory:
+    times = np.arange(50) * 0.1
+    points = np.stack([times, 8.0 * (ms / 1e3 + times), 0 * times, 0 * times, 8.0 + 0 * times, 0 * times], axis=1)
+    standby = engagement in (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
+    return SafeTrajectory(
+        at(ms).stamp_ns, ms, engagement, Mode.NOMINAL, source, 1, (), points[:0] if standby else points, False,
+        Takeover.NONE, -1, -1, (), 0, "c",
+    )  # fmt: skip
+
+
+def drive(gate: GateHost, begin_ms: int, end_ms: int, **kinds) -> list[tuple[int, GateState, float]]:
+    """Every 20 ms: ego and trajectory come, and a command goes."""
+    said = []
+    for ms in range(begin_ms, end_ms, 20):
+        if kinds.get("ego", True):
+            gate.receive(ego(ms), at(ms))
+        if kinds.get("heard", True):
+            gate.receive(trajectory(ms, kinds.get("engagement", Engagement.ENGAGED)), at(ms))
+        command = gate.command(at(ms))
+        said.append((ms, command.state, command.control.acceleration_mps2))
+    return said
+
+
+@pytest.fixture
+def driving() -> GateHost:
+    gate = GateHost()
+    drive(gate, 0, 100, engagement=Engagement.STANDBY)
+    assert {state for _, state, _ in drive(gate, 100, 500)} == {FOLLOWING}
+    return gate
+
+
+def test_in_standby_the_vehicle_is_held() -> None:
+    said = drive(GateHost(), 0, 100, engagement=Engagement.STANDBY)
+
+    assert {(state, demand) for _, state, demand in said} == {(HOLDING, -HOLD_BRAKING_MPS2)}
+
+
+def test_a_supervisor_that_falls_silent_stops_the_vehicle_after_200_ms_and_it_stays_stopped(driving) -> None:
+    said = drive(driving, 500, 1000, heard=False)
+
+    first = next(ms for ms, state, _ in said if state is STOPPING)
+    assert first - 480 in (200, 220)
+    assert {demand for ms, _, demand in said if ms >= first} == {-GATE_BRAKING_MPS2}
+    # A supervisor that comes back and says that it drives, or that it is latched, is not followed.
+    assert {state for _, state, _ in drive(driving, 1000, 1200)} == {STOPPING}
+    assert {state for _, state, _ in drive(driving, 1200, 1400, engagement=Engagement.LATCHED)} == {STOPPING}
+
+
+def test_after_standby_it_follows_again(driving) -> None:
+    drive(driving, 500, 1000, heard=False)
+
+    assert drive(driving, 1000, 1100, engagement=Engagement.STANDBY)[-1][1] is HOLDING
+    assert drive(driving, 1100, 1200)[-1][1] is FOLLOWING
+
+
+def test_a_gate_that_starts_while_the_vehicle_is_driven_follows_nobody_before_standby() -> None:
+    gate = GateHost()
+
+    said = drive(gate, 0, 500)
+
+    assert {(state, demand) for _, state, demand in said} == {(HOLDING, -HOLD_BRAKING_MPS2)}
+    assert gate.command(at(500)).reason == "started while the vehicle was being driven"
+
+
+def test_without_an_ego_state_it_stops_on_the_last_curvature(driving) -> None:
+    said = drive(driving, 500, 1000, ego=False)
+
+    first = next(ms for ms, state, _ in said if state is STOPPING)
+    assert first - 480 in (200, 220)
+    assert driving.command(at(1000)).reason == "no ego state"
+    assert drive(driving, 1000, 1100)[-1][1] is STOPPING
+
+
+def test_what_a_watching_supervisor_says_counts_as_silence_and_frees_nobody(driving) -> None:
+    drive(driving, 500, 1000, heard=False)
+    watching = dataclasses.replace(trajectory(1000, Engagement.STANDBY), source=SHADOW)
+
+    driving.receive(watching, at(1000))
+
+    assert driving.command(at(1000)).state is STOPPING
+
+
+def test_a_driver_who_takes_over_is_let(driving) -> None:
+    said = drive(driving, 500, 600, engagement=Engagement.DRIVER_OVERRIDE)
+
+    assert {state for _, state, _ in said} == {HOLDING}

@@ -1,0 +1,98 @@
+"""The gate as a real node beside real processes: without a supervisor it stops, and it comes back latched."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Float64MultiArray
+
+from onboard_vla.app.straight_road.graph import Graph
+from onboard_vla.core.clock import Now, system_now
+from onboard_vla.core.process_graph import SUPERVISOR
+from onboard_vla.core.safe_trajectory import Engagement, SafeTrajectory
+from onboard_vla.core.vehicle_gate import GATE_BRAKING_MPS2
+
+from ..hil.conclusive import RealTimeRig
+from .nodes import Client, NodeProcess
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(200)]
+GATE = ("-m", "onboard_vla.ros_nodes.vehicle_gate")
+STOP_LIMIT_S = 0.35
+"""The gate's 200 ms of silence, two periods, and the way."""
+STEPS = 1000
+"""Of 20 ms, at most, until something is seen."""
+
+
+class GatedGraph(Graph):
+    """The graph with a gate beside it, and what the gate says."""
+
+    def __init__(self, transport: str, directory: Path) -> None:
+        super().__init__(transport, directory)
+        self.demands: list[tuple[Now, Float64MultiArray]] = []
+        self.states: list[str] = []
+        self.client = Client(self.link.domain_id)
+        kept = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        node, prefix = self.client.node, "onboard_vla/gate"
+        node.create_subscription(
+            Float64MultiArray, f"{prefix}_commands", lambda m: self.demands.append((system_now(), m)), 10
+        )
+        node.create_subscription(DiagnosticStatus, f"{prefix}_state", lambda m: self.states.append(m.message), kept)
+        self.client.spin_beside()
+        self.gate = NodeProcess("kilted", directory, GATE)
+        self.drive_until(lambda: self.states[-1:] == ["holding: standby"], "the gate sees standby")
+
+    def drive_until(self, condition: Callable[[], bool], what: str) -> None:
+        for _ in range(STEPS):
+            if condition():
+                return
+            self.road.step()
+        raise AssertionError(f"not seen: {what}; states: {self.states}")
+
+    def close(self) -> None:
+        self.gate.close()
+        self.client.close()
+        super().close()
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[RealTimeRig]:
+    rig = RealTimeRig(GatedGraph, "ros")
+    yield rig
+    rig.close()
+
+
+def test_without_a_supervisor_the_vehicle_stops_and_comes_back_latched(rig, record_testsuite_property) -> None:
+    def scenario(graph: GatedGraph) -> float:
+        graph.drive_until(lambda: graph.states[-1] == "following", "the gate follows")
+        assert [dim.label for dim in graph.demands[-1][1].layout.dim] == ["acceleration_mps2", "curvature_per_m"]
+
+        killed = system_now()
+        os.kill(graph.processes.pid(SUPERVISOR), signal.SIGKILL)
+        graph.drive_until(lambda: graph.states[-1] == "stopping: the supervisor is silent", "the gate stops")
+        stopped = next(
+            now
+            for now, m in graph.demands
+            if now.monotonic_ns > killed.monotonic_ns and m.data[0] == -GATE_BRAKING_MPS2
+        )
+        stop_s = (stopped.monotonic_ns - killed.monotonic_ns) / 1e9
+        assert stop_s < STOP_LIMIT_S
+        back, _ = graph.road.until(
+            lambda m, n: isinstance(m, SafeTrajectory) and n.monotonic_ns > stopped.monotonic_ns,
+            "the supervisor comes back",
+        )
+        assert back.engagement is Engagement.LATCHED
+        graph.road.drive(0.5)
+        assert graph.states[-1] == "stopping: the supervisor is silent"
+        assert graph.demands[-1][1].data[0] == -GATE_BRAKING_MPS2
+        return stop_s
+
+    record_testsuite_property("kill_to_gate_stop_ms", round(rig.run(scenario) * 1e3, 1))
