@@ -66,6 +66,8 @@ benchmark: $(VENV)/.test-installed  ## Timings of planner, kernels, transports, 
 	$(BIN)/python benchmarks/kernels.py --json out/benchmark_kernels.json
 	$(BIN)/python benchmarks/planner.py --json out/benchmark_planner.json
 	$(BIN)/python benchmarks/transport.py --json out/benchmark_transport.json
+	$(BIN)/python benchmarks/jpeg.py --json out/benchmark_jpeg.json
+	-$(BIN)/python benchmarks/ros_cameras.py --json out/benchmark_ros_cameras.json
 
 clean:  ## Remove the environment, caches and outputs
 	rm -rf $(VENV) $(JAZZY) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis onboard_vla.egg-info

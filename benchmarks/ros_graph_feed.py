@@ -1,0 +1,74 @@
+"""What a whole graph sends to the supervisor node, from one process; used by benchmarks/ros_cameras.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from typing import Any
+
+import rclpy
+from supervisor_cycle import Feed
+
+from onboard_vla.core.conditions import DAY, DRY, RURAL, OperatingConditions
+from onboard_vla.core.ego import EgoState, WheelSpeed
+from onboard_vla.core.plan import Heartbeat, Plan
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, PROCESSES
+from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.verdict import Verdict
+from onboard_vla.ros_nodes.ports import Publishers
+from onboard_vla.ros_nodes.topics import default_remaps
+from onboard_vla.ros_nodes.vehicle_link import RosVehicleLink
+
+OBJECTS = 50
+
+
+class GraphFeed:
+    """Vehicle, planner and camera guard in one; stamps are the present time."""
+
+    def __init__(self, link: RosVehicleLink, core_hash: str) -> None:
+        self._link, self._core_hash = link, core_hash
+        self._feed = Feed(OBJECTS, model=True)
+        self._publishers = {}
+        for process in (PLANNER, CAMERA_GUARD):
+            node = rclpy.create_node(
+                process, context=link._context, cli_args=default_remaps(process), use_global_arguments=False
+            )
+            self._publishers[process] = Publishers(node, process)
+        self._modes: Counter[str] = Counter()
+
+    def tick(self, number: int) -> None:
+        """Send what is due."""
+        self._feed.tick = number
+        now_ns = time.time_ns()
+        for message in self._feed.messages():
+            self._send(_restamped(message, now_ns, self._core_hash))
+        ego_mps = next(m.speed_mps for m in self._feed.messages() if isinstance(m, EgoState))
+        self._link.publish(WheelSpeed(now_ns, ego_mps))
+        if number % 50 == 0:
+            self._link.publish(OperatingConditions(now_ns, RURAL, DAY, DRY, ""))
+        for message, _ in self._link.poll():
+            if isinstance(message, SafeTrajectory):
+                self._modes[f"{message.mode.name}, {message.engagement.value}"] += 1
+
+    def modes(self) -> dict[str, int]:
+        """How often each mode was published."""
+        return dict(self._modes)
+
+    def _send(self, message: Any) -> None:  # noqa: ANN401 - any message of the graph
+        sender = message.process if isinstance(message, Heartbeat) else None
+        if isinstance(message, Plan):
+            sender = PLANNER
+        if isinstance(message, Verdict):
+            sender = CAMERA_GUARD
+        if sender in PROCESSES:
+            self._publishers[sender].publish(message)
+        else:
+            self._link.publish(message)
+
+
+def _restamped(message: Any, now_ns: int, core_hash: str) -> Any:  # noqa: ANN401 - any message of the graph
+    changes = {name: now_ns for name in ("stamp_ns", "oldest_frame_stamp_ns") if hasattr(message, name)}
+    if isinstance(message, Plan):
+        changes["bundle_hash"] = core_hash  # type: ignore[assignment]
+    return dataclasses.replace(message, **changes) if changes else message
