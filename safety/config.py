@@ -176,7 +176,7 @@ class CollisionLimits(Validated):
     unseen_brake_mps2: float = limit(
         6.0, "m/s^2", "own: taken for everybody whose lists have ended; hard braking of a car", 0.0, 10.0
     )
-    coast_s: float = limit(0.3, "s", "own: a confirmed object missed in a list is kept so long", 0.0, 1.0)
+    coast_s: float = limit(0.3, "s", "own: a confirmed object missed in lists is kept so long at most", 0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The fallback planner: proposals beside the observed lane's centre, the best one driven, from own inputs alone.
 
-Twenty times a second all proposals are unrolled, and a tick later scored, so that no tick does all the work. At every
-tick the chosen one's speed is planned anew on the newest objects: braking never waits for the next choice.
+Twenty times a second proposals are unrolled and scored. At every tick that it drives, the chosen one's speed is planned
+anew on the newest objects: braking waits for no choice.
 """
 
 from __future__ import annotations
@@ -105,24 +105,22 @@ class Proposals:
 
 
 class LaneMemory:
-    """What the planner remembers from one tick to the next: the choice in force, and when proposals are due again."""
+    """What the planner remembers from one tick to the next: the choice in force, and when the next one is due."""
 
     def __init__(self) -> None:
         self.choice: Choice | None = None
-        self.proposals: Proposals | None = None
         self.due_ns: int | None = None
 
     def due(self, now_ns: int) -> bool:
-        """Whether there is something to unroll or to score."""
-        return self.due_ns is None or self.proposals is not None or now_ns >= self.due_ns
+        """Whether it is time for a new choice."""
+        return self.due_ns is None or now_ns >= self.due_ns
 
     def forget(self) -> None:
         """Begin anew: nothing known of the road any more."""
-        self.choice, self.proposals, self.due_ns = None, None, None
+        self.choice, self.due_ns = None, None
 
 
-def keep_lane(
-    memory: LaneMemory,
+def look(
     motion: Motion,
     acceleration_mps2: float,
     lanes: LaneObservation,
@@ -130,31 +128,36 @@ def keep_lane(
     vehicle: VehicleGeometry,
     settings: FallbackSettings,
     margins: CollisionLimits,
-    now_ns: int,
-) -> Trajectory:
-    """Plan 5 s from the present motion; `acceleration_mps2` is the demand in force, `objects` at the present instant.
+) -> Situation:
+    """The present situation; `acceleration_mps2` is the demand in force, `objects` at the present instant.
 
     Raises:
-        GeometryError: the lane is no line, or ends behind the vehicle.
+        GeometryError: the lane is no line.
     """
     line = lanes.line
     speed = max(motion.speed_mps, 0.0)
     start = float(line.project(motion.pose[None, :2])[0][0])
     reach = settings.widest_offset_m + vehicle.width_m / 2 + margins.vulnerable_margin_m
     others = in_lane_coordinates(objects, line, reach, start, speed)
-    now = Situation(
-        motion, speed, acceleration_mps2, line, start, lanes, others, vehicle, settings, margins
-    )  # fmt: skip
-    choice, proposals = memory.choice, memory.proposals
-    if proposals is not None or choice is None:
-        choice = memory.choice = _choose(choice, proposals or _propose(None, now), now_ns)
-        memory.proposals = None
-    elif memory.due(now_ns):
-        memory.due_ns = max((memory.due_ns or 0) + nanoseconds(settings.period_s), now_ns + 1)
-        memory.proposals = _propose(choice, now)
-    lane = _lane(_rest(choice.lane.path, motion), now)
-    profile = _drive(lane, choice, now)
-    return Trajectory(lane.path, profile, tuple(lane.leads))
+    return Situation(motion, speed, acceleration_mps2, line, start, lanes, others, vehicle, settings, margins)
+
+
+def consider(memory: LaneMemory, now: Situation, now_ns: int) -> None:
+    """Choose anew: unroll proposals, and score them.
+
+    Raises:
+        GeometryError: the lane ends behind the vehicle.
+    """
+    memory.choice = _choose(memory.choice, _propose(memory.choice, now), now_ns)
+    memory.due_ns = max((memory.due_ns or 0) + nanoseconds(now.settings.period_s), now_ns + 1)
+
+
+def drive(memory: LaneMemory, now: Situation) -> Trajectory:
+    """5 s along the choice in force, from the present motion."""
+    choice = memory.choice
+    assert choice is not None
+    lane = _lane(_rest(choice.lane.path, now.motion), now)
+    return Trajectory(lane.path, _drive(lane, choice, now), tuple(lane.leads))
 
 
 def _propose(before: Choice | None, now: Situation) -> Proposals:

@@ -1,8 +1,10 @@
 """Objects over a few messages: which are confirmed, and which were only missed in the newest list.
 
-Ghosts live for a list or two, real objects are missed now and then. An object counts as confirmed when a list before
-the newest one held it where its velocity says; a confirmed object that a list lacks is kept for a short while. Matching
-is by predicted position, so a changed identity or kind changes nothing.
+Ghosts live for a few lists, real objects are missed now and then. An object counts as confirmed when a list before the
+newest one held it where its velocity says. A confirmed object that a list lacks is braked for through one missing list,
+and through more only if it was seen in as many since it was confirmed: a ghost leaves sooner than it came. It is
+remembered a little longer, so that whoever comes back is confirmed at once. Matching is by predicted position, so a
+changed identity or kind changes nothing.
 """
 
 from __future__ import annotations
@@ -98,15 +100,16 @@ class ObjectMemory:
     def __init__(self, limits: CollisionLimits) -> None:
         self._limits = limits
         self._known = self._confirmed = ObjectSet.empty()
+        self._missed = np.zeros(0, np.int64)
 
     @property
     def known(self) -> ObjectSet:
-        """Every object of the newest list, and confirmed ones missed for a short while."""
+        """Every object of the newest list, and once confirmed ones missed for a short while."""
         return self._known
 
     @property
     def confirmed(self) -> ObjectSet:
-        """The known objects seen in enough lists to be braked for."""
+        """The known objects to be braked for: seen in enough lists, and not missing for too many."""
         return self._confirmed
 
     def add(self, message: ObjectList, line: Polyline | None = None) -> None:
@@ -133,7 +136,8 @@ class ObjectMemory:
             settled = expected + share[:, None] * (states[rows, :2] - expected)
             states[rows, :2] = np.where(parked[:, None], settled, states[rows, :2])
         recent = np.array([seconds(message.stamp_ns - int(s)) <= self._limits.coast_s for s in known.stamps_ns], bool)
-        kept = known.select(unseen & recent & (known.hits >= self._limits.confirm_lists))
+        remembered = unseen & recent & (known.hits >= self._limits.confirm_lists)
+        kept, missed = known.select(remembered), self._missed[remembered] + 1
         soft = np.array([o.kind in (PEDESTRIAN, CYCLIST) for o in message.objects], bool)
         self._known = ObjectSet(
             np.concatenate([states, kept.states]),
@@ -143,16 +147,18 @@ class ObjectMemory:
             np.concatenate([hits, kept.hits]),
             np.concatenate([drift, kept.drift_mps]),
         )
-        self._confirmed = self._of_enough_lists()
+        self._missed = np.concatenate([np.zeros(count, np.int64), missed])
+        self._confirmed = self._braked_for()
 
     def restate(self, clock: Restate) -> None:
         """The data clock has stepped: restate all stamps on it."""
         stamps = np.array([clock(stamp_ns) for stamp_ns in self._known.stamps_ns.tolist()], np.int64)
         self._known = replace(self._known, stamps_ns=stamps)
-        self._confirmed = self._of_enough_lists()
+        self._confirmed = self._braked_for()
 
-    def _of_enough_lists(self) -> ObjectSet:
-        return self._known.select(self._known.hits >= self._limits.confirm_lists)
+    def _braked_for(self) -> ObjectSet:
+        since_confirmed = self._known.hits - self._limits.confirm_lists
+        return self._known.select((since_confirmed >= 0) & (self._missed <= np.maximum(since_confirmed, 1)))
 
     def _match(self, states: Array, stamp_ns: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Rows of `states` and of the known objects that belong together: mutually nearest, within reach."""

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from onboard_vla.core.cameras import FRONT
 from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.conditions import OperatingConditions
-from onboard_vla.core.errors import GeometryError
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.objects import ObjectList
@@ -26,15 +25,15 @@ from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
-from onboard_vla.safety.fallback import LaneMemory, Trajectory, keep_lane
+from onboard_vla.safety.fallback import Trajectory
 from onboard_vla.safety.friction_watch import FrictionWatch
 from onboard_vla.safety.guards.actuators import ActuatorWatch
 from onboard_vla.safety.guards.cameras import camera_requests
 from onboard_vla.safety.guards.consistency import check_agreement
 from onboard_vla.safety.guards.freshness import ego_age_s, input_requests, process_requests
-from onboard_vla.safety.guards.second_opinion import Standby
 from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.hazard_gate import HazardGate
+from onboard_vla.safety.hot_standby import HotStandby
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.indicators import indicators_of
 from onboard_vla.safety.inputs import EGO, InputMessage, Inputs
@@ -66,8 +65,6 @@ LATENCIES = 20
 """Plans over which the 95th percentile of age on arrival is taken."""
 CONTINUOUS_S = 0.2
 """A trajectory older than this is no longer what the vehicle follows."""
-BUSY_S = 0.02
-"""A tick that judges a plan leaves the standby to the next one."""
 
 
 class Supervisor:
@@ -99,10 +96,7 @@ class Supervisor:
         self._accepted: Judgement | None = None
         self._doubtful: tuple[Reason, ...] = ()
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
-        self._fallback: Trajectory | None = None
-        self._lane_memory = LaneMemory()
-        self._fallback_ns: int | None = None
-        self._fallback_fault: Reason | None = None
+        self._standby = HotStandby(config)
         self._emergency: Request | None = None
         self._internal: Reason | None = None
         self._line: Polyline | None = None
@@ -110,7 +104,6 @@ class Supervisor:
         self._notes: tuple[Reason, ...] = ()
         self._checked_ns = 0
         self._unrecoverable: tuple[Request, ...] = ()
-        self._busy = False
 
     def reconfigure(self, config: SupervisorConfig) -> Reason | None:
         """Take other settings, and start over with them; None when done, else why not: possible in standby only.
@@ -157,7 +150,6 @@ class Supervisor:
             self._judged = self._accepted = None
         motion = self._motion(now)
         outcomes = self._judge_plans(motion, now)
-        self._busy = bool(outcomes)
         gap = tick_gap_requests(self._tick_ns, now, self.config.freshness)
         outside = self._domain.requests(None if motion is None else motion.speed_mps, now)
         requests = self._requests(motion, now) + gap + outside
@@ -168,9 +160,14 @@ class Supervisor:
         self._inputs.planner_restarted = False
         if ENGAGE in commands or REARM in commands:
             self._self_test = self_test(self.config, self.config_hash)
-        self._refresh_fallback(motion, now)
-        if self._fallback_fault is not None:
-            requests.append(Request(Mode.IN_LANE_STOP, self._fallback_fault))
+        if motion is None:
+            self._standby.forget()
+        else:
+            demand, drives = self._demand(motion, now), self.state.mode is Mode.FALLBACK
+            settings = self._friction.settings
+            self._standby.refresh(self._inputs, motion, demand, settings, now, drives=drives, busy=bool(outcomes))
+        if self._standby.fault is not None:
+            requests.append(Request(Mode.IN_LANE_STOP, self._standby.fault))
         asked = max((request.level for request in requests), default=Mode.NOMINAL)
         stepped = step(
             self.state,
@@ -209,7 +206,7 @@ class Supervisor:
         while inputs.plans:
             plan, received_ns = inputs.plans.popleft()
             bad_front_ns = front.bad_stamp_ns if front else None
-            judgement = self._guard.judge(plan, inputs, motion, bad_front_ns, now, self._standby(now))
+            judgement = self._guard.judge(plan, inputs, motion, bad_front_ns, now, self._standby.opinion(now))
             if judgement is None:
                 continue
             self._notes += judgement.notes
@@ -226,13 +223,6 @@ class Supervisor:
                 self._doubtful = ()
             outcomes.append(PlanOutcome(judgement.passed, judgement.hard, judgement.shadow))
         return tuple(outcomes)
-
-    def _standby(self, now: Now) -> Standby | None:
-        """The fallback's trajectory as a second opinion on plans."""
-        if self._fallback is None or self._fallback_ns is None:
-            return None
-        age_s = seconds(now.monotonic_ns - self._fallback_ns)
-        return Standby(self._fallback, age_s, self.config.fallback.speed_cap_mps)
 
     def _requests(self, motion: Motion | None, now: Now) -> list[Request]:
         config, inputs = self.config, self._inputs
@@ -285,35 +275,10 @@ class Supervisor:
         idm = self.config.fallback.idm
         return min(max(motion.acceleration_mps2, -idm.clip_mps2), idm.acceleration_mps2)
 
-    def _refresh_fallback(self, motion: Motion | None, now: Now) -> None:
-        """Plan lane keeping when it is due: at 20 Hz in standby, at every tick while it drives."""
-        if motion is None or self._inputs.lanes is None:
-            self._fallback, self._fallback_ns = None, None
-            self._lane_memory.forget()
-            return
-        due = self._lane_memory.due(now.monotonic_ns - (nanoseconds(BUSY_S) if self._busy else 0))
-        if due or self.state.mode is Mode.FALLBACK:
-            self._plan_fallback(motion, now)
-
-    def _plan_fallback(self, motion: Motion, now: Now) -> None:
-        config, lanes = self.config, self._inputs.lanes
-        assert lanes is not None
-        self._fallback_ns = now.monotonic_ns
-        objects, demand = self._inputs.objects_at(now), self._demand(motion, now)
-        try:
-            self._fallback = keep_lane(
-                self._lane_memory, motion, demand, lanes, objects, config.vehicle, self._friction.settings,
-                config.collision, now.monotonic_ns,
-            )  # fmt: skip
-            self._fallback_fault = None
-        except GeometryError as error:
-            self._fallback = None
-            self._fallback_fault = Reason("LANE_UNUSABLE", 0.0, 1.0, str(error))
-
     def _handback(self, motion: Motion | None, now: Now) -> bool:
         """Whether the model's trajectory agrees with the fallback's well enough to drive again (6.2)."""
-        state, limits = self.state, self.config.handback
-        if motion is None or self._fallback is None or state.mode is not Mode.FALLBACK:
+        state, limits, current = self.state, self.config.handback, self._standby.trajectory
+        if motion is None or current is None or state.mode is not Mode.FALLBACK:
             return False
         if state.shadow_passes < self.config.ladder.shadow_passes - 1 or self._accepted is None:
             return False
@@ -321,7 +286,7 @@ class Supervisor:
             return False
         if (model := self._follow(motion, now)) is None:
             return False
-        return not check_agreement(points_of(model, motion), points_of(self._fallback, motion), limits)
+        return not check_agreement(points_of(model, motion), points_of(current, motion), limits)
 
     def _follow(self, motion: Motion, now: Now) -> Trajectory | None:
         config, accepted = self.config, self._accepted
@@ -377,16 +342,16 @@ class Supervisor:
             if model is not None and self._accepted is not None:
                 return MODEL, self._accepted.plan_id, model
         if mode <= Mode.FALLBACK:
-            if self._fallback_ns != now.monotonic_ns:
-                self._refresh_fallback(motion, now)
-            if self._fallback is not None:
-                return FALLBACK, NO_PLAN, self._fallback
+            demand, settings = self._demand(motion, now), self._friction.settings
+            fallback = self._standby.driven_now(self._inputs, motion, demand, settings, now)
+            if fallback is not None:
+                return FALLBACK, NO_PLAN, fallback
         return STOP, NO_PLAN, self._stop(motion, now, mode)
 
     def _watch(self, trajectory: Trajectory, motion: Motion, now: Now) -> None:
         leads, speed, inputs = trajectory.leads, motion.speed_mps, self._inputs
         if self._perceives and self._gate.pressed(leads, speed):
-            signals = inputs.lanes if trajectory is self._fallback else None
+            signals = inputs.lanes if trajectory is self._standby.trajectory else None
             objects, vehicle, lane = inputs.objects_at(now), self.config.vehicle, inputs.lane_line
             leads = tuple(self._gate.lasting(trajectory.path, objects, signals, speed, vehicle, lane))
         self._emergency = self._gate.watch(leads, speed, now.monotonic_ns)

@@ -17,7 +17,7 @@ from onboard_vla.core.objects import PEDESTRIAN, ObjectList
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings
 from onboard_vla.safety.ego_history import Motion
-from onboard_vla.safety.fallback import LaneMemory, keep_lane
+from onboard_vla.safety.fallback import LaneMemory, consider, drive, look
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.joined_path import after, join, join_beside
 from onboard_vla.safety.lane_leads import in_lane_coordinates, lane_leads
@@ -175,6 +175,14 @@ def test_boxes_touch_where_shapely_says_so(along, across, turn, length, width):
     assert boxes_touch(*args, 2.4, 1.0, np.array([length]), np.array([width]))[0] == ours.intersects(theirs)
 
 
+def keep_lane(memory, state, demand, observed, objects, now_ns):
+    """One tick of the planner while it drives."""
+    around = look(state, demand, observed, objects, VEHICLE, SETTINGS, MARGINS)
+    if memory.due(now_ns):
+        consider(memory, around, now_ns)
+    return drive(memory, around)
+
+
 class TestChoice:
     def drive(self, objects, seconds=6.0, speed=10.0, observed=None):
         """Follow the planner exactly; the memory and the final motion."""
@@ -182,7 +190,7 @@ class TestChoice:
         demand, sides = 0.0, []
         for _ in range(round(seconds / 0.02)):
             observed_now = observed or lanes(3.5, 3.5)
-            planned = keep_lane(memory, state, demand, observed_now, objects, VEHICLE, SETTINGS, MARGINS, now)
+            planned = keep_lane(memory, state, demand, observed_now, objects, now)
             profile, now = planned.profile, now + 20 * MS
             distance, speed, demand = (
                 float(np.interp(0.02, np.arange(51) * 0.1, column))
@@ -220,9 +228,7 @@ class TestChoice:
             make_object(3.85 + gap + 2.0, y, length=4.0, width=2.0, track_id=i) for i, y in enumerate((-2.2, 0, 2.2))
         ]
         memory = LaneMemory()
-        planned = keep_lane(
-            memory, motion(speed), 0.0, lanes(3.5, 3.5, limit=30.0), confirmed(*wall), VEHICLE, SETTINGS, MARGINS, 0
-        )
+        planned = keep_lane(memory, motion(speed), 0.0, lanes(3.5, 3.5, limit=30.0), confirmed(*wall), 0)
         assert planned.profile.acceleration_mps2.min() == pytest.approx(-6.0, abs=0.3)
         assert memory.choice.brakes
 
@@ -230,6 +236,6 @@ class TestChoice:
         memory, choices = LaneMemory(), 0
         for tick in range(100):
             before = memory.choice
-            keep_lane(memory, motion(), 0.0, lanes(), confirmed(), VEHICLE, SETTINGS, MARGINS, tick * 20 * MS)
+            keep_lane(memory, motion(), 0.0, lanes(), confirmed(), tick * 20 * MS)
             choices += memory.choice is not before
         assert 38 <= choices <= 41

@@ -286,13 +286,13 @@ class TestObjectMemory:
 
     def test_a_confirmed_object_survives_misses_up_to_the_coasting_time(self):
         memory = ObjectMemory(LIMITS)
-        for k in range(3):
+        for k in range(6):
             self.add(memory, 100 * k, make_object(10.0 + k, 0.0, 10.0))
-        self.add(memory, 300)
-        assert memory.confirmed.positions_at(STAMP + 300_000_000)[0] == pytest.approx([13.0, 0.0])
-        self.add(memory, 500)
+        self.add(memory, 600)
+        assert memory.confirmed.positions_at(STAMP + 600_000_000)[0] == pytest.approx([16.0, 0.0])
+        self.add(memory, 800)
         assert len(memory.confirmed.states) == 1
-        self.add(memory, 501)
+        self.add(memory, 801)
         assert len(memory.confirmed.states) == 0
 
     def test_two_objects_do_not_share_a_measurement(self):

@@ -13,6 +13,7 @@ from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.safe_trajectory import DriverState, Engagement, Mode, Takeover
 from onboard_vla.core.wire import decode, encode
+from onboard_vla.safety import hot_standby
 from onboard_vla.safety import supervisor as module
 from onboard_vla.safety.config import LadderSettings, SupervisorConfig
 from onboard_vla.safety.supervisor import Supervisor
@@ -278,7 +279,7 @@ class TestDriver:
 
 
 class TestOwnErrors:
-    STEPS = ("step", "keep_lane", "points_of", "input_requests", "process_requests", "camera_requests", "follow_plan",
+    STEPS = ("step", "look", "points_of", "input_requests", "process_requests", "camera_requests", "follow_plan",
              "plan_path", "output_fault", "message_of", "check_age", "advance")  # fmt: skip
 
     @pytest.mark.parametrize("name", STEPS)
@@ -289,7 +290,7 @@ class TestOwnErrors:
             raise RuntimeError("planted")
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, name, broken)
+            patch.setattr(hot_standby if name == "look" else module, name, broken)
             messages = [drive.step() for _ in range(3)]
         broken_ones = [m for m in messages if "INTERNAL_ERROR" in codes(m)]
         assert broken_ones
