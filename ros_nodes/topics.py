@@ -18,7 +18,7 @@ from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat
-from onboard_vla.core.process_graph import PLANNER, SUPERVISOR, TOPICS, VEHICLE, Delivery, Topic
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR, TOPICS, VEHICLE, Delivery, Topic
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
 
@@ -168,11 +168,20 @@ def _view(
     return RosTopic(None, sender, (), Form.VIEW, "", port, kind, reliable or latched, latched, 1, rate_hz, needs)
 
 
+def _own_view(sender: str, port: str, kind: str, rate_hz: float = 0.0) -> RosTopic:
+    return _view(sender, port, f"{OWN_MESSAGES}/msg/{kind}", rate_hz, needs=OWN_MESSAGES, reliable=True)
+
+
 VIEWS = (
     _view(SUPERVISOR, "path", PATH, PATH_RATE_HZ),
     _view(SUPERVISOR, "markers", MARKERS, PATH_RATE_HZ),
     _view(SUPERVISOR, "takeover_request", STATUS, latched=True),
+    _view(
+        SUPERVISOR, "supervisor_state", f"{OWN_MESSAGES}/msg/SupervisorState", 10.0, needs=OWN_MESSAGES, reliable=True
+    ),
     _view(PLANNER, "decision", STATUS, latched=True),
+    _view(PLANNER, "plan_detail", f"{OWN_MESSAGES}/msg/PlanDetail", needs=OWN_MESSAGES, reliable=True),
+    _view(CAMERA_GUARD, "camera_verdict", f"{OWN_MESSAGES}/msg/CameraVerdict", needs=OWN_MESSAGES, reliable=True),
     _view(VEHICLE_GATE, "gate_commands", DOUBLES, 50.0, reliable=True),
     _view(VEHICLE_GATE, "gate_state", STATUS, latched=True),
 )

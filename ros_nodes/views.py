@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.refusals import log_event
 from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.verdict import Verdict
 from onboard_vla.ros_nodes.gate_host import GateCommand
 from onboard_vla.ros_nodes.gate_views import to_commands, to_gate_state
 from onboard_vla.ros_nodes.markers import to_markers
@@ -32,12 +34,24 @@ class View:
     news: Callable[[Any], object] | None = None
 
 
+def _typed(maker: str) -> Callable[[Any], Any]:
+    """A maker of `typed_views.py`, which imports onboard_vla_msgs: only who has that has a row that asks for it."""
+
+    def make(message: Any) -> Any:  # noqa: ANN401 - one of onboard_vla_msgs
+        return getattr(import_module("onboard_vla.ros_nodes.typed_views"), maker)(message)
+
+    return make
+
+
 _NOTHING_YET = object()
 MAKERS: dict[str, View] = {
     "path": View((SafeTrajectory,), to_path),
     "markers": View((SafeTrajectory,), to_markers, lambda message: message.mode),
     "takeover_request": View((SafeTrajectory,), to_takeover_request, takeover_news),
     "decision": View((Plan, PlanRejection), to_decision, lambda message: message.plan_id),
+    "supervisor_state": View((SafeTrajectory,), _typed("to_supervisor_state"), lambda m: (m.mode, *takeover_news(m))),
+    "plan_detail": View((Plan, PlanRejection), _typed("to_plan_detail"), lambda message: message.plan_id),
+    "camera_verdict": View((Verdict,), _typed("to_camera_verdict"), lambda m: (m.camera, m.stamp_ns, m.sequence)),
     "gate_commands": View((GateCommand,), to_commands, lambda message: message.stamp_ns),
     "gate_state": View((GateCommand,), to_gate_state, lambda message: (message.state, message.reason)),
 }

@@ -1,4 +1,4 @@
-"""Parameter files and README tables say what the code's tables say."""
+"""Parameter files, schema and page of interfaces say what the code's tables say."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process import checked_options
 from onboard_vla.ros_nodes.deployment import MODES, mode_file
 from onboard_vla.ros_nodes.deployment_files import options_of, parameter_file, schema
-from onboard_vla.ros_nodes.documents import README, ROLES, SCHEMA, with_tables
+from onboard_vla.ros_nodes.documents import PAGE, ROLES, SCHEMA
+from onboard_vla.ros_nodes.interfaces import page
+from onboard_vla.ros_nodes.services import SERVICES
+from onboard_vla.ros_nodes.topics import ROS_TOPICS
 
 
 def given(mode):
@@ -74,9 +77,10 @@ def test_provisional_thresholds_are_for_simulation_alone(mode, profile) -> None:
     assert bool(given(mode)["safety_supervisor"]["marker"]) == (mode == "vehicle")
 
 
-def test_readme_has_the_tables_of_the_code() -> None:
-    text = README.read_text()
+def test_page_of_interfaces_is_what_the_tables_say() -> None:
+    text = PAGE.read_text()
 
-    assert text == with_tables(text), "run python -m onboard_vla.ros_nodes.documents"
-    assert "onboard_vla/trajectory" in text
-    assert "plan_period_s" in text
+    assert text == page(ROLES), "run python -m onboard_vla.ros_nodes.documents"
+    assert all(f"`{row.shared_name}`" in text for row in ROS_TOPICS)
+    assert all(f"`{option.name}`" in text for role in ROLES for option in (*options_of(role), *role.settings))
+    assert all(f"`/{service.node}/{service.name}`" in text for service in SERVICES)

@@ -18,6 +18,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from onboard_vla.core.settings import SettingsRequest
 from onboard_vla.core.wire import encode
+from onboard_vla.ros_nodes.services import SERVICES
 
 from .nodes import SUPERVISOR
 
@@ -65,6 +66,16 @@ def test_engaging_is_refused_with_every_reason_that_stands_against_it(start, cli
     assert not obeyed
     codes = {part.partition(":")[0] for part in message.split("; ")}
     assert {"EGO_MISSING", "OBJECTS_MISSING", "LANES_MISSING", "ROUTE_MISSING", "ODD_UNDECLARED"} <= codes
+
+
+def test_the_node_has_the_services_of_the_table(start, client) -> None:
+    start(SUPERVISOR)
+    expected = {(f"/{s.node}/{s.name}", s.type) for s in SERVICES}
+
+    def found() -> set[tuple[str, str]]:
+        return {(name, kinds[0]) for name, kinds in client.node.get_service_names_and_types() if "std_srvs" in kinds[0]}
+
+    client.until(lambda: found() == expected, f"services {expected}")
 
 
 def test_commands_of_another_state_are_refused_and_say_where_they_belong(start, client) -> None:

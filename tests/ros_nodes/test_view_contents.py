@@ -92,7 +92,7 @@ def test_without_points_the_ribbon_is_taken_away() -> None:
 
 
 @pytest.mark.parametrize("message", [STOPPING, PLAN], ids=["trajectory", "plan"])
-def test_every_view_of_common_interfaces_can_be_sent(message) -> None:
+def test_every_view_whose_package_is_installed_can_be_sent(message) -> None:
     made = [
         MAKERS[row.port].make(message) for row in VIEWS if not row.needs and isinstance(message, MAKERS[row.port].kinds)
     ]

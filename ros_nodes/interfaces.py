@@ -1,0 +1,111 @@
+"""The page docs/ros-interfaces.md: all that an integrator connects to, from the tables in code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from onboard_vla.core.cameras import CAMERAS
+from onboard_vla.core.process import Option, Role
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
+from onboard_vla.ros_nodes.checks import ASPECTS, PLAN_ASPECT
+from onboard_vla.ros_nodes.deployment_files import described, options_of
+from onboard_vla.ros_nodes.services import SERVICES
+from onboard_vla.ros_nodes.topics import VEHICLE_GATE, markdown_table
+
+HEAD = """\
+# ROS 2 interfaces
+
+Written by `python -m onboard_vla.ros_nodes.documents` from the tables in `ros_nodes/`; a test compares. Do not edit.
+
+A node knows its topics as `~/input/<name>` and `~/output/<name>`, without the prefix `onboard_vla/`; remap rules of
+yours win over the default ones that connect them to the names below. `vehicle` is whoever is at the vehicle's end:
+drivers, perception, localisation, vehicle interface. Topics under `onboard_vla/wire/` hold the bytes of the versioned
+wire schema in `std_msgs/UInt8MultiArray`, for our own nodes, simulation and tests; send the typed form beside them
+where `onboard_vla_msgs` is built (column "needs"). Send an input in one form, not in both.
+
+Frames: `odom`, `base_link` (rear axle's centre on the ground), `<camera>_optical` (REP 103, REP 105). A plan's stamp is
+its anchor picture's; a trajectory's is the instant that its first point is for, on ROS time.
+"""
+ON_EVERY_NODE = """\
+Every node has the parameter services of rclpy; `vla_planner` has those of a lifecycle node, too (`~/change_state`,
+`~/get_state` and so on).
+"""
+DIAGNOSTICS = """\
+`/diagnostics` (diagnostic_msgs/msg/DiagnosticArray, REP 107): one entry a check, once a second and when a level
+changes; what is not well says what to do. The entry's name is `<node>: <check>`, `hardware_id` is `onboard_vla`.
+"""
+PARAMETERS = """\
+Whole numbers pass for doubles; unknown names are refused. What is not said to be changeable is read once at start.
+"""
+SETTINGS = """\
+Parameters of `safety_supervisor`, too; the default is the configuration file's. They change in standby alone, several
+at once or none; the answer says why not.
+"""
+
+
+def page(roles: Sequence[Role]) -> str:
+    """The whole text."""
+    parts = (
+        HEAD,
+        "## Topics\n",
+        markdown_table(),
+        "## Services\n",
+        _table(("service", "type", "meaning"), ((f"`/{s.node}/{s.name}`", s.type, s.meaning) for s in SERVICES)),
+        ON_EVERY_NODE,
+        "## Diagnostics\n",
+        DIAGNOSTICS,
+        _table(("check", "what it is about"), _checks()),
+        "## Parameters\n",
+        PARAMETERS,
+        _options(roles),
+        "## Settings of the supervisor\n",
+        SETTINGS,
+        _settings(roles),
+    )
+    return "\n".join(parts)
+
+
+def _checks() -> Iterable[tuple[str, str]]:
+    yield f"`{PLANNER}: lifecycle`", "its state, and why it could not be configured"
+    yield f"`{PLANNER}: worker`", "heartbeats, and a pass that does not end"
+    yield f"`{PLANNER}: plan`", "the newest plan with its stages' times, or why it was rejected"
+    for camera in CAMERAS:
+        yield f"`{CAMERA_GUARD}: camera {camera}`", "the guard's word on its newest picture"
+    yield f"`{SUPERVISOR}: mode`", "engagement, mode, source, and why the newest command was refused"
+    for aspect in (*ASPECTS, PLAN_ASPECT):
+        yield f"`{SUPERVISOR}: {aspect.name}`", aspect.remedy
+    yield f"`{SUPERVISOR}: link wire/planner_heartbeat` and the other", "DDS's deadline and liveliness"
+    yield f"`{VEHICLE_GATE}: gate`", "whether it follows, holds or stops, and why"
+    yield "`<node>: refused messages`", "what could not be read, counted by topic"
+
+
+def _options(roles: Sequence[Role]) -> str:
+    rows = []
+    for role in roles:
+        for option in options_of(role):
+            default = "must be set" if option.default is None else f"`{json.dumps(option.default)}`"
+            rows.append((role.name, f"`{option.name}`", option.kind.__name__, default, described(option)))
+    return _table(("node", "parameter", "type", "default", "meaning"), rows)
+
+
+def _settings(roles: Sequence[Role]) -> str:
+    options = [option for role in roles for option in role.settings]
+    rows = ((f"`{o.name}`", o.kind.__name__, f"`{_short(o)}`", _accepted(o)) for o in options)
+    return _table(("parameter", "type", "default", "accepts"), rows)
+
+
+def _short(option: Option) -> str:
+    return f"{option.default:.6g}" if isinstance(option.default, (int, float)) else str(option.default)
+
+
+def _accepted(option: Option) -> str:
+    if option.choices:
+        return " or ".join(option.choices)
+    unit = "" if option.unit == "1" else option.unit
+    return f"{option.minimum:g} to {option.maximum:g} {unit}".strip() if option.ranged else "a word"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return "\n".join((*lines, *(f"| {' | '.join(row)} |" for row in rows))) + "\n"
