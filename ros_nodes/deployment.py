@@ -5,7 +5,8 @@ Needs no ROS: the launch file runs it in the interpreter of `ros2 launch`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,15 +57,22 @@ class NodeStart:
         """What `python -m` runs."""
         return f"onboard_vla.ros_nodes.{self.name}"
 
-    def ros_arguments(self, namespace: str = "") -> tuple[str, ...]:
-        """Arguments of the node's command line."""
+    def own_section(self, namespace: str) -> str:
+        """The parameters as a file to be read after the others, under the node's full name.
+
+        Among sections that meet a node, rcl lets the one win whose name appeared last for the first time; `-p NAME:=`
+        counts as the first of all, `/**`, and so loses against every section with the node's name.
+        """
+        full_name = "/".join(("", *namespace.strip("/").split("/"), self.name)).replace("//", "/")
+        return json.dumps({full_name: {"ros__parameters": dict(self.parameters)}}) + "\n"
+
+    def ros_arguments(self, namespace: str, files: Sequence[Path]) -> tuple[str, ...]:
+        """Arguments of the node's command line, with these parameter files."""
         words = ["--ros-args"]
         if namespace:
             words += ["-r", f"__ns:=/{namespace.strip('/')}"]
-        for file in self.files:
+        for file in files:
             words += ["--params-file", str(file)]
-        for name, value in self.parameters.items():
-            words += ["-p", f"{name}:={value}"]
         return tuple(words)
 
 

@@ -33,9 +33,13 @@ def options_of(role: Role) -> tuple[Option, ...]:
 
 
 def parameter_file(mode: str, roles: Sequence[Role]) -> str:
-    """The YAML of one mode: every parameter of every node of it, with what it means."""
+    """The YAML of one mode: every parameter of every node of it; those that keep their default are comments.
+
+    So `-p NAME:=VALUE` works for them, too, which loses against a value in a section with the node's name.
+    """
     lines = [
-        f"# Parameters of all nodes {ABOUT[mode]}. Leave this file as it is and lay your own over it: later files win.",
+        f"# Parameters of all nodes {ABOUT[mode]}. Lay your own file over this one: later files win.",
+        "# What is commented out has the value that stands there. A value that stands here beats `-p NAME:=VALUE`.",
         f"{EVERY_NODE}:",
         "  ros__parameters:",
         "    # take the time from /clock",
@@ -44,11 +48,14 @@ def parameter_file(mode: str, roles: Sequence[Role]) -> str:
     for role in roles:
         if role.name == CAMERA_REPLAY and mode != REPLAY:
             continue
-        lines += [f"{section(role)}:", "  ros__parameters:"]
         changed = CHANGED[mode].get(role.name, {})
+        mark = "" if changed else "# "
+        lines += [f"{mark}{section(role)}:", f"{mark}  ros__parameters:"]
         for option in options_of(role):
-            value = changed.get(option.name, "" if option.default is None else option.default)
-            lines += [f"    # {described(option)}", f"    {option.name}: {json.dumps(value)}"]
+            default = "must be set" if option.default is None else json.dumps(option.default)
+            value = json.dumps(changed[option.name]) if option.name in changed else default
+            mark = "" if option.name in changed else "# "
+            lines += [f"    # {described(option)}", f"    {mark}{option.name}: {value}"]
     return "\n".join(lines) + "\n"
 
 
@@ -67,8 +74,9 @@ def schema(roles: Sequence[Role]) -> str:
     simulated = {"use_sim_time": {"type": "boolean", "description": "take the time from /clock"}}
     sections = {EVERY_NODE: _section(simulated)}
     for role in roles:
-        every = (*options_of(role), *role.settings)
-        sections[section(role)] = _section({**simulated, **{option.name: _property(option) for option in every}})
+        # The supervisor's settings are many, and change with its guards: the node checks those, `ros check` before it.
+        properties = {**simulated, **{option.name: _property(option) for option in options_of(role)}}
+        sections[section(role)] = _section(properties, others=bool(role.settings))
     document = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Parameters of Onboard VLA's nodes",
@@ -79,8 +87,8 @@ def schema(roles: Sequence[Role]) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _section(properties: dict[str, Any]) -> dict[str, Any]:
-    inner = {"type": "object", "properties": properties, "additionalProperties": False}
+def _section(properties: dict[str, Any], others: bool = False) -> dict[str, Any]:
+    inner = {"type": "object", "properties": properties, "additionalProperties": others}
     return {
         "type": "object",
         "properties": {"ros__parameters": inner},

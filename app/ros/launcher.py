@@ -40,15 +40,21 @@ def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None],
     starts = node_starts(file.deployment)
     freed = free_stale_segments()
     say(f"{file.deployment.mode}: {len(starts)} nodes, logs in {logs}, {freed // BYTES_PER_MIB} MiB freed in /dev/shm")
-    with ProcessSet([_spec(start, file) for start in starts], logs) as processes:
+    logs.mkdir(parents=True, exist_ok=True)
+    with ProcessSet([_spec(start, file, logs) for start in starts], logs) as processes:
         return _watch(processes, starts, file.deployment.mode == VEHICLE, say, live)
 
 
-def _spec(start: NodeStart, file: DeploymentFile) -> ProcessSpec:
+def _spec(start: NodeStart, file: DeploymentFile, logs: Path) -> ProcessSpec:
+    files = list(start.files)
+    if start.parameters:
+        own = logs.resolve() / f"{start.name}.param.yaml"
+        own.write_text(start.own_section(file.namespace), encoding="utf-8")
+        files.append(own)
     environment = {**os.environ, **node_environment()}
     if file.domain_id is not None:
         environment["ROS_DOMAIN_ID"] = str(file.domain_id)
-    command = (sys.executable, "-m", start.module, *start.ros_arguments(file.namespace))
+    command = (sys.executable, "-m", start.module, *start.ros_arguments(file.namespace, files))
     return ProcessSpec(start.name, command, environment, start.restart)
 
 

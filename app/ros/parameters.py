@@ -24,11 +24,15 @@ def node_parameters(start: NodeStart, namespace: str) -> dict[str, OptionValue]:
     Raises:
         ConfigurationError: a file is not a parameter file, or a parameter is unknown, missing or out of range.
     """
-    given: dict[str, Any] = {}
+    # As in rcl: sections of one name are one; of those that meet the node, the name that appeared last wins.
+    sections: dict[str, dict[str, Any]] = {}
     for file in start.files:
         for pattern, values in _sections(file).items():
-            if _meets(pattern, start.name, namespace):
-                given.update(values)
+            sections.setdefault(pattern, {}).update(values)
+    given: dict[str, Any] = {}
+    for pattern, values in sections.items():
+        if _meets(pattern, start.name, namespace):
+            given.update(values)
     given = {name: value for name, value in {**given, **start.parameters}.items() if name not in FOREIGN}
     options, settings = _table(start.name)
     for option in settings:

@@ -29,6 +29,9 @@ from onboard_vla.ros_nodes.environment import PROFILE_FILE
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "ros"
 
 
+PLANNER_START = NodeStart("vla_planner", (), {"bundle": "/b"})
+
+
 def write(path, **content):
     path.write_text(yaml.safe_dump(content))
     return path
@@ -93,21 +96,31 @@ def test_a_deployment_that_cannot_be_is_refused(change, says):
     assert says in str(refused.value)
 
 
-def test_later_files_and_the_deployments_own_words_win(tmp_path):
-    own = write(
-        tmp_path / "own.yaml",
+def test_the_section_whose_name_appeared_last_wins_as_in_rcl(tmp_path):
+    """Measured with rclpy of Jazzy and Kilted; see also tests/ros_nodes/test_workspace.py."""
+    planner, full = "/**/vla_planner", "/car/vla_planner"
+    first = write(tmp_path / "1.yaml", **{full: {"ros__parameters": {"threads": 2, "stuck_after_s": 20}}})
+    second = write(
+        tmp_path / "2.yaml",
         **{
-            "/**/vla_planner": {"ros__parameters": {"threads": 3, "cameras": {"tolerance_s": 0.02}, "bundle": "/file"}},
-            "/car/vla_planner": {"ros__parameters": {"plan_period_s": 1}},
+            planner: {"ros__parameters": {"threads": 3, "cameras": {"tolerance_s": 0.02}, "bundle": "/file"}},
             "/bus/vla_planner": {"ros__parameters": {"plan_period_s": 2}},
         },
     )
-    (start,) = node_starts(Deployment("simulation", "/b", (own,), without=("safety_supervisor", "camera_guard")))
+    third = write(tmp_path / "3.yaml", **{full: {"ros__parameters": {"plan_period_s": 1}}})
+    start = dataclasses.replace(PLANNER_START, files=(first, second, third))
 
     values = node_parameters(start, "car")
 
     assert (values["threads"], values["cameras.tolerance_s"], values["plan_period_s"]) == (3, 0.02, 1.0)
-    assert (values["bundle"], values["autostart"]) == ("/b", True)
+    assert (values["bundle"], values["autostart"], values["stuck_after_s"]) == ("/b", True, 20.0)
+
+
+def test_a_nodes_own_words_stand_under_its_full_name():
+    section = {"ros__parameters": {"bundle": "/b"}}
+
+    assert yaml.safe_load(PLANNER_START.own_section("")) == {"/vla_planner": section}
+    assert yaml.safe_load(PLANNER_START.own_section("/a/b/")) == {"/a/b/vla_planner": section}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +192,7 @@ class Nodes:
     def run(self, mode, **programs):
         starts = tuple(NodeStart(name, (), {}, name != "camera_replay") for name in programs)
         self._monkeypatch.setattr(launcher, "node_starts", lambda wanted: starts)
-        self._monkeypatch.setattr(launcher, "_spec", lambda start, file: self._spec(start, programs[start.name]))
+        self._monkeypatch.setattr(launcher, "_spec", lambda start, file, logs: self._spec(start, programs[start.name]))
         return launcher.run_deployment(DeploymentFile(Deployment(mode, "/b"), "", None), self.folder, self.say)
 
     def _spec(self, start, program):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import yaml
 from jsonschema import Draft7Validator, ValidationError
 
-from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process import checked_options
 from onboard_vla.ros_nodes.deployment import MODES, mode_file
 from onboard_vla.ros_nodes.deployment_files import options_of, parameter_file, schema
@@ -31,16 +31,20 @@ def test_parameter_file_is_the_options_table(mode) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
-def test_every_node_takes_the_files_values_once_its_required_ones_are_set(mode, role) -> None:
-    if role.name not in given(mode):
+def test_every_node_takes_the_files_values_and_the_rest_are_its_defaults(mode, role) -> None:
+    text, table = mode_file(mode).read_text(), options_of(role)
+    if f"/**/{role.name}:" not in text:
         pytest.skip(f"{role.name} is no node of this mode")
-    values, table = given(mode)[role.name], options_of(role)
+    listed = text.partition(f"/**/{role.name}:")[2].partition("/**/")[0]
+    found = {name: value for name, value in re.findall(r"^    (?:# )?([\w.]+): (\S.*)$", listed, re.MULTILINE)}
     required = [option.name for option in table if option.default is None]
-    if required:
-        with pytest.raises(ConfigurationError, match=f"{required[0]} is not set"):
-            checked_options(role.name, table, values)
-    assert checked_options(role.name, table, {**values, **dict.fromkeys(required, "x")})
-    assert [option.name for option in table] == list(values)
+
+    assert [option.name for option in table] == [name for name in found if name in {option.name for option in table}]
+    assert [found[name] for name in required] == ["must be set"] * len(required)
+    values = checked_options(role.name, table, {**given(mode).get(role.name, {}), **dict.fromkeys(required, "x")})
+    assert {name: json.loads(found[name]) for name in values if name not in required} == {
+        name: value for name, value in values.items() if name not in required
+    }
 
 
 def test_schema_is_that_of_the_options_table_and_accepts_the_files() -> None:
@@ -74,7 +78,7 @@ def test_schema_refuses_what_a_node_refuses(node, parameters) -> None:
 def test_provisional_thresholds_are_for_simulation_alone(mode, profile) -> None:
     assert given(mode)["safety_supervisor"]["profile"] == profile
     assert given(mode)["/**"]["use_sim_time"] == (mode != "vehicle")
-    assert bool(given(mode)["safety_supervisor"]["marker"]) == (mode == "vehicle")
+    assert bool(given(mode)["safety_supervisor"].get("marker")) == (mode == "vehicle")
 
 
 def test_page_of_interfaces_is_what_the_tables_say() -> None:

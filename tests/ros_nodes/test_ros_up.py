@@ -12,6 +12,9 @@ import threading
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
+
+from rcl_interfaces.srv import GetParameters
+
 pytestmark = pytest.mark.ros
 PROGRAM = (sys.executable, "-m", "onboard_vla.app.cli", "ros")
 LIMIT_S = 90.0
@@ -47,7 +50,7 @@ class Running:
 @pytest.fixture
 def up(domain_id, tmp_path):
     path = tmp_path / "d.yaml"
-    path.write_text("mode: simulation\nwithout: [vla_planner]\nnamespace: car\n")
+    path.write_text("mode: simulation\nwithout: [vla_planner]\nnamespace: car\nbundle: /given\n")
     running = Running("up", "--config", str(path), "--logs", str(tmp_path / "logs"))
     yield running
     running.close()
@@ -60,6 +63,9 @@ def names(client):
 def test_up_starts_the_graph_restarts_who_dies_and_ends_all_on_ctrl_c(up, client, tmp_path):
     guard = int(up.wait_for(r"camera_guard: started, pid (\d+)")[1])
     client.until(lambda: {"/car/safety_supervisor", "/car/camera_guard"} <= names(client), "nodes in their namespace")
+    request = GetParameters.Request(names=["bundle", "profile"])
+    answer = client.call(GetParameters, "/car/safety_supervisor/get_parameters", request)
+    assert [value.string_value for value in answer.values] == ["/given", "simulation"]
 
     os.kill(guard, signal.SIGKILL)
     again = int(up.wait_for(r"camera_guard: started, pid (\d+), restart 1")[1])
