@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from onboard_vla.core.process import Option, OptionValue, Role
-from onboard_vla.core.process_graph import SUPERVISOR
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
 from onboard_vla.ros_nodes.deployment import CAMERA_REPLAY, REPLAY, SIMULATION, VEHICLE
 from onboard_vla.ros_nodes.node_options import node_options
 
@@ -21,7 +21,13 @@ ABOUT = {
 }
 CHANGED: dict[str, dict[str, dict[str, OptionValue]]] = {
     VEHICLE: {SUPERVISOR: {"profile": "vehicle", "marker": "/var/tmp/onboard-vla-driving"}},  # noqa: S108 - outlives a reboot
-    REPLAY: {SUPERVISOR: {"profile": "simulation"}, CAMERA_REPLAY: {"clock": True}},
+    REPLAY: {
+        SUPERVISOR: {"profile": "simulation"},
+        CAMERA_REPLAY: {"clock": True},
+        # As `onboard-vla record` makes recordings.
+        PLANNER: {"cameras.transport": "compressed"},
+        CAMERA_GUARD: {"cameras.transport": "compressed"},
+    },
     SIMULATION: {SUPERVISOR: {"profile": "simulation"}},
 }
 """Where a mode differs from an option's default."""

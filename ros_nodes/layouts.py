@@ -1,0 +1,125 @@
+"""What people look at: layouts for Foxglove and RViz, from the topic table.
+
+Both draw the safe trajectory into the cameras' pictures from the markers and the path, where camera_info is sent and TF
+connects `odom` with the cameras' optical frames; `onboard-vla snapshot` needs neither. Nobody of ours has opened them:
+docs/support-matrix.md.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from onboard_vla.core.cameras import BACK, BACK_LEFT, BACK_RIGHT, FRONT, FRONT_LEFT, FRONT_RIGHT
+from onboard_vla.ros_nodes.frames import ODOMETRY_FRAME, VEHICLE_FRAME
+from onboard_vla.ros_nodes.topics import ROS_TOPICS
+
+ROWS = ((FRONT_LEFT, FRONT, FRONT_RIGHT), (BACK_LEFT, BACK, BACK_RIGHT))
+"""As one looks around."""
+DIAGNOSTICS = "/diagnostics"
+ABOUT_RVIZ = (
+    "# Cameras with the trajectory drawn in (needs camera_info and TF), the road from above, mode and reason as text.\n"
+    "# Written by `python -m onboard_vla.ros_nodes.documents`. Not run on a machine of ours: docs/support-matrix.md.\n"
+)
+
+
+def foxglove_layout() -> str:
+    """JSON for Foxglove's "Import from file": six cameras, from above, modes over time, doubt, reasons, diagnostics."""
+    drawn = {topic("path"): {"visible": True}, topic("markers"): {"visible": True}}
+    panels: dict[str, Any] = {}
+    for camera in (camera for row in ROWS for camera in row):
+        panels[f"Image!{camera}"] = {
+            "foxglovePanelTitle": camera.replace("_", " "),
+            "imageMode": {
+                "imageTopic": topic(f"camera/{camera}/image/compressed"),
+                "calibrationTopic": topic(f"camera/{camera}/camera_info"),
+            },
+            "topics": drawn,
+        }
+    panels["3D!above"] = {
+        "foxglovePanelTitle": "from above",
+        "followTf": VEHICLE_FRAME,
+        "followMode": "follow-pose",
+        "cameraState": {"perspective": False, "distance": 80, "phi": 0, "thetaOffset": 90, "target": [0, 0, 0]},
+        "layers": {"grid": {"layerId": "foxglove.Grid", "visible": True, "frameId": ODOMETRY_FRAME, "size": 200}},
+        "topics": drawn,
+    }
+    paths = (f"{topic('state')}.message", f"{topic('takeover_request')}.message")
+    panels["StateTransitions!modes"] = {
+        "foxglovePanelTitle": "modes and takeover requests",
+        "isSynced": True,
+        "paths": [{"value": path, "timestampMethod": "receiveTime"} for path in paths],
+    }
+    for name, title in (("state", "who drives and why"), ("decision", "what the model planned and doubts")):
+        panels[f"RawMessages!{name}"] = {"foxglovePanelTitle": title, "topicPath": topic(name)}
+    panels["DiagnosticSummary!all"] = {"topicToRender": DIAGNOSTICS, "minLevel": 0, "sortByLevel": True}
+    cameras = _stacked("column", [_stacked("row", [f"Image!{camera}" for camera in row]) for row in ROWS])
+    words = _stacked("row", ["RawMessages!state", "RawMessages!decision", "DiagnosticSummary!all"])
+    below = _stacked("column", ["StateTransitions!modes", words], 35)
+    document = {
+        "configById": panels,
+        "globalVariables": {},
+        "userNodes": {},
+        "playbackConfig": {"speed": 1},
+        "layout": _stacked("column", [cameras, _stacked("row", ["3D!above", below], 40)], 60),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def rviz_config() -> str:
+    """YAML for `rviz2 -d`."""
+    displays: list[dict[str, Any]] = [
+        {"Class": "rviz_default_plugins/Grid", "Name": "Grid", "Enabled": True, "Cell Size": 5, "Plane Cell Count": 40},
+        _display("Path", "Safe trajectory", "path", {"Line Style": "Lines", "Color": "0; 170; 85"}),
+        _display("MarkerArray", "Modes and reasons", "markers"),
+    ]
+    for camera in (camera for row in ROWS for camera in row):
+        overlay = {"Image Rendering": "background and overlay", "Overlay Alpha": 0.5, "Zoom Factor": 1}
+        displays.append(_display("Camera", camera.replace("_", " "), f"camera/{camera}/image", overlay))
+    above = {"Class": "rviz_default_plugins/TopDownOrtho", "Name": "Top down", "Scale": 12}
+    document = {
+        "Visualization Manager": {
+            "Class": "",
+            "Displays": displays,
+            "Global Options": {"Fixed Frame": ODOMETRY_FRAME, "Frame Rate": 20},
+            "Tools": [{"Class": "rviz_default_plugins/MoveCamera"}],
+            "Value": True,
+            "Views": {"Current": {**above, "Target Frame": VEHICLE_FRAME}},
+        },
+        "Window Geometry": {"Height": 1000, "Width": 1600},
+    }
+    return ABOUT_RVIZ + yaml.safe_dump(document, sort_keys=False)
+
+
+def topic(port: str) -> str:
+    """The absolute name of a port in a graph without a namespace.
+
+    Raises:
+        LookupError: the table has no such port.
+    """
+    for row in ROS_TOPICS:
+        if row.port == port:
+            return f"/{row.shared_name}"
+    raise LookupError(f"no topic has the port {port!r}")
+
+
+def _display(kind: str, name: str, port: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
+    row = next(row for row in ROS_TOPICS if row.port == port)
+    quality = {
+        "Value": topic(port),
+        "Depth": row.depth,
+        "Reliability Policy": "Reliable" if row.reliable else "Best Effort",
+        "Durability Policy": "Transient Local" if row.latched else "Volatile",
+    }
+    return {"Class": f"rviz_default_plugins/{kind}", "Name": name, "Enabled": True, "Topic": quality, **(more or {})}
+
+
+def _stacked(direction: str, parts: list[Any], percent: float | None = None) -> Any:  # noqa: ANN401 - a tree of panels
+    """Panels beside or below each other, of equal size, or the first of `percent`."""
+    if len(parts) == 1:
+        return parts[0]
+    share = 100.0 / len(parts) if percent is None else percent
+    rest = _stacked(direction, parts[1:])
+    return {"direction": direction, "first": parts[0], "second": rest, "splitPercentage": round(share, 1)}
