@@ -18,7 +18,7 @@ from onboard_vla.core.refusals import log_event
 from onboard_vla.core.settings import SettingsReply
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.environment import require_rclpy
-from onboard_vla.ros_nodes.node_options import AUTOSTART, PICTURES
+from onboard_vla.ros_nodes.node_options import AUTOSTART, DEAF_AFTER, PICTURES
 from onboard_vla.ros_nodes.topics import RAW, default_remaps
 
 if TYPE_CHECKING:
@@ -30,10 +30,8 @@ HARDWARE_ID = "onboard_vla"
 """What diagnostics say they are about: this system, whatever machine it runs on."""
 FAILURE_POLL_S = 0.1
 """How often the executor asks whether the host's threads still work."""
-DEAF_LIMIT_S = 15.0
-"""A lifecycle node whose executor does not come back for this long (a library holds the interpreter's lock) is ended
-by a thread that needs no lock; above every limit that the node keeps by itself."""
 DEAF_REARM_S = 1.0
+"""How often a lifecycle node's executor tells that it is not deaf; if not, a thread that needs no lock ends it."""
 
 
 class _HostFailedError(Exception):
@@ -131,10 +129,12 @@ def _lifecycle_node(role: Role) -> Hosting:
     parameters.hand_changes_to(hosting.change)
     node.prepare(parameters.of(role.options), hosting)
 
+    deaf_after_s = float(parameters.values[DEAF_AFTER.name])
+
     def watch() -> None:
         if node.stuck:
             raise _HostFailedError("a thread did not end when the node was cleaned up")
-        faulthandler.dump_traceback_later(DEAF_LIMIT_S, exit=True)
+        faulthandler.dump_traceback_later(deaf_after_s, exit=True)
 
     node.create_timer(DEAF_REARM_S, watch, clock=hosting.steady)
     _diagnose(hosting, (node.checks,))

@@ -9,10 +9,19 @@ from onboard_vla.ros_nodes.topics import RAW, TRANSPORTS
 AUTOSTART = Option(
     "autostart", bool, True, "configure and activate at start, so that a planner that died comes back active"
 )
+DEAF_AFTER = Option(
+    "deaf_after_s",
+    float,
+    15.0,
+    "the process ends, to be started again, when a library holds the interpreter's lock so long",
+    3.0,
+    300.0,
+    "s",
+)
 PICTURES = Option(
     "cameras.transport", str, RAW, "how pictures come: as Image, or as JPEG in CompressedImage", choices=TRANSPORTS
 )
-NODE_OPTIONS: dict[str, tuple[Option, ...]] = {PLANNER: (AUTOSTART, PICTURES), CAMERA_GUARD: (PICTURES,)}
+NODE_OPTIONS: dict[str, tuple[Option, ...]] = {PLANNER: (AUTOSTART, DEAF_AFTER, PICTURES), CAMERA_GUARD: (PICTURES,)}
 
 
 def node_options(process: str) -> tuple[Option, ...]:

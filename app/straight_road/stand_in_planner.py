@@ -2,7 +2,8 @@
 
 It drives straight on at the ego's speed, so that transports, guard and supervisor are tested without a bundle.
 Signals break it: SIGUSR1 makes its main thread hold the interpreter's lock in a C call, as a native library can,
-SIGUSR2 its worker raise, and SIGRTMIN its plans keep one picture's stamp and motion for ever, while all else goes on.
+SIGUSR2 its worker raise, SIGRTMIN its plans keep one picture's stamp and motion for ever, while all else goes on, and
+SIGRTMIN + 1 its worker stand still, as in a call that does not return.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
-from types import FrameType
 
 import numpy as np
 
@@ -27,11 +28,11 @@ from onboard_vla.core.process import Option, OptionValue, Role
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.realtime import REALTIME_OPTION
 from onboard_vla.core.road import Route
-from onboard_vla.runtime.planner_host import PlannerHost
+from onboard_vla.runtime.planner_host import SILENT_AFTER_S, STUCK_AFTER_S, PlannerHost
 
 STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
 HELD_S = 2
-"""How long SIGUSR1 holds the interpreter's lock."""
+"""How long SIGUSR1 holds the interpreter's lock, where nothing else is asked for."""
 
 
 class ConstantVelocityBody:
@@ -45,6 +46,7 @@ class ConstantVelocityBody:
         self._count = self._beats = 0
         self._dies_after, self._bundle_hash = dies_after, bundle_hash
         self._frozen: Plan | None = None
+        self._stands = False
         self._last: Plan | None = None
 
     def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
@@ -57,6 +59,8 @@ class ConstantVelocityBody:
 
     def plan_once(self, now: Now) -> Plan | None:
         """Straight on, once for every front picture."""
+        while self._stands:
+            time.sleep(HELD_S)
         with self._lock:
             front, ego = self._front, self._ego
         if front is None or ego is None or front.stamp_ns == self._planned:
@@ -92,6 +96,10 @@ class ConstantVelocityBody:
         """Break at the next picture."""
         self._dies_after = 1
 
+    def stand_still(self) -> None:
+        """Never come back from the next pass."""
+        self._stands = True
+
     def freeze(self) -> None:
         """Make the newest plan again and again, under new numbers."""
         self._frozen = self._last
@@ -102,9 +110,9 @@ class ConstantVelocityBody:
         return Heartbeat(PLANNER, os.getpid(), self._beats, now.stamp_ns, self._count, self._count, True, "stand-in")
 
 
-def hold_the_interpreter(number: int, frame: FrameType | None) -> None:
+def hold_the_interpreter(held_s: int) -> None:
     """Sleep in a C call that does not give the interpreter's lock back: every thread of this process stands still."""
-    ctypes.PyDLL(None).sleep(HELD_S)
+    ctypes.PyDLL(None).sleep(held_s)
 
 
 def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
@@ -112,10 +120,18 @@ def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     if options["broken"]:
         raise ConfigurationError("the stand-in planner was asked to be broken")
     body = ConstantVelocityBody(int(options["dies_after"]), str(options["bundle_hash"]))
-    signal.signal(signal.SIGUSR1, hold_the_interpreter)
+    held_s = int(options["held_s"])
+    signal.signal(signal.SIGUSR1, lambda number, frame: hold_the_interpreter(held_s))
     signal.signal(signal.SIGUSR2, lambda number, frame: body.die())
     signal.signal(signal.SIGRTMIN, lambda number, frame: body.freeze())
-    return PlannerHost(body, float(options["plan_period_s"]), realtime_priority=int(options["realtime_priority"]))
+    signal.signal(signal.SIGRTMIN + 1, lambda number, frame: body.stand_still())
+    return PlannerHost(
+        body,
+        float(options["plan_period_s"]),
+        float(options["stuck_after_s"]),
+        int(options["realtime_priority"]),
+        float(options["silent_after_s"]),
+    )
 
 
 ROLE = Role(
@@ -124,6 +140,9 @@ ROLE = Role(
         Option("dies_after", int, 0, "plans before the worker breaks, 0: never"),
         Option("bundle_hash", str, "stand-in", "core that plans claim to be of"),
         Option("plan_period_s", float, 0.05, "time between plans", 0.0, 5.0, "s", changeable=True),
+        Option("held_s", int, HELD_S, "how long SIGUSR1 holds the interpreter's lock", 1, 3600, "s"),
+        Option("silent_after_s", float, SILENT_AFTER_S, "as the planner's", 0.1, 60.0, "s"),
+        Option("stuck_after_s", float, STUCK_AFTER_S, "as the planner's", 0.1, 120.0, "s"),
         Option("broken", bool, False, "refuse to be built"),
         REALTIME_OPTION,
     ),
