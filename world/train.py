@@ -57,6 +57,7 @@ def run(stages: Sequence[str], options: argparse.Namespace) -> None:
     """Run `stages` in their order."""
     import torch
 
+    from onboard_vla.core.codebook import Codebook
     from onboard_vla.world import train_stages as work
     from onboard_vla.world.card import write_checkpoint
     from onboard_vla.world.train_plan import FULL, SMOKE, Workplace
@@ -65,8 +66,10 @@ def run(stages: Sequence[str], options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     plan, place, seed = (SMOKE if options.smoke else FULL), Workplace(options.work), options.seed
     place.folder.mkdir(parents=True, exist_ok=True)
-    with _stage(place, "codebook") as report:
-        codebook = work.make_codebook(plan, place, seed, report)
+    if not place.codebook.exists():
+        with _stage(place, "codebook") as report:
+            work.make_codebook(plan, place, seed, report)
+    codebook = Codebook.load(place.codebook)
     tokenizer, layout = work.make_assets(place)
     if "data" in stages:
         with _stage(place, "data") as report:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.prompt import PromptTemplate
 from onboard_vla.world.dataset_store import Frames, build_episodes, episode_path, load_frames, save_episode
@@ -40,12 +39,10 @@ SOFT_SHARE = 0.6
 """Labels are softened over this first share of the steps; then they are hard."""
 
 
-def make_codebook(plan: Plan, place: Workplace, seed: int, report: Report) -> Codebook:
-    """Build the codebook, or load the one of an earlier start."""
-    if not place.codebook.exists():
-        book = build_codebook(seed, plan.codebook_tokens, plan.codebook_motions, lambda done: report(done, "k-disk"))
-        book.save(place.codebook)
-    return Codebook.load(place.codebook)
+def make_codebook(plan: Plan, place: Workplace, seed: int, report: Report) -> None:
+    """Build the codebook and save it."""
+    book = build_codebook(seed, plan.codebook_tokens, plan.codebook_motions, lambda done: report(done, "k-disk"))
+    book.save(place.codebook)
 
 
 def make_assets(place: Workplace) -> tuple[PreTrainedTokenizerFast, Layout]:
