@@ -32,6 +32,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "hazard_gate": ("test_hazard_gate.py",),
     "fallback": ("test_fallback_figures.py",),
     "friction": ("test_preconditions.py",),
+    "friction_watch": ("test_friction_watch.py",),
     "preconditions": ("test_preconditions.py",),
     "proposals": ("test_proposal_figures.py", "test_proposals.py::TestUnroll", "test_proposals.py::TestOffsets"),
     "scoring": ("test_scoring.py", "test_proposals.py::test_boxes_touch_where_shapely_says_so"),
