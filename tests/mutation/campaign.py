@@ -57,12 +57,11 @@ class Campaign:
         return True
 
     def _key(self, session: pytest.Session, source: str) -> str:
-        """What results hold for: the module, its suite, what the suites share, and how mutants are made and put in."""
+        """What results hold for: the module, its suite, and how mutants are made and put in."""
         digest = hashlib.sha256(source.encode())
         suite = sorted({Path(item.path) for item in session.items})
-        shared = sorted(set(suite[0].parent.glob("*.py")) - set(suite[0].parent.glob("test_*.py"))) if suite else []
         tool = [Path(__file__).parent / name for name in ("operators.py", "transplant.py")]
-        for path in (*suite, *shared, *tool):
+        for path in (*suite, *tool):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
