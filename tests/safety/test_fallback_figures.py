@@ -19,10 +19,13 @@ from onboard_vla.safety.fallback import (
     LaneMemory,
     _anchor,
     _beside,
+    _propose,
     _rest,
     _stay_or_switch,
+    consider,
+    drive,
     join_length,
-    keep_lane,
+    look,
 )
 from onboard_vla.safety.idm import Lead, emergency_brake, following_acceleration, free_acceleration
 from onboard_vla.safety.joined_path import join_beside
@@ -58,10 +61,16 @@ def objects(*rows):
     return ObjectSet(states, np.zeros(len(states), np.int64), none, none, np.full(len(states), 9), states[:, 0] * 0)
 
 
+def around(here=None, road=None, others=None, demand=0.0, settings=SETTINGS):
+    return look(here or motion(), demand, road or lanes(), others or objects(), VEHICLE, settings, MARGINS)
+
+
 def plan(memory, now_ns=START_NS, here=None, road=None, others=None, demand=0.0, settings=SETTINGS):
-    return keep_lane(
-        memory, here or motion(), demand, road or lanes(), others or objects(), VEHICLE, settings, MARGINS, now_ns
-    )  # fmt: skip
+    """One tick of the planner while it drives."""
+    now = around(here, road, others, demand, settings)
+    if memory.due(now_ns):
+        consider(memory, now, now_ns)
+    return drive(memory, now)
 
 
 def test_the_offset_decays_over_two_seconds_and_six_metres_at_least():
@@ -69,39 +78,33 @@ def test_the_offset_decays_over_two_seconds_and_six_metres_at_least():
 
 
 class TestRhythm:
-    def test_proposals_are_unrolled_in_one_tick_and_scored_in_the_next_twenty_times_a_second(self):
+    def test_a_choice_comes_twenty_times_a_second(self):
         memory, seen = LaneMemory(), []
-        for tick in range(8):
+        for tick in range(9):
             before = memory.choice
             plan(memory, START_NS + tick * TICK_NS)
-            due = None if memory.due_ns is None else memory.due_ns - START_NS
-            seen.append((due, memory.proposals is not None, memory.choice is not before))
-        first, second, third = 20_000_001, 70_000_001, 120_000_001
+            seen.append((memory.due_ns - START_NS, memory.choice is not before))
+        due = [50_000_000 * k + 1 for k in range(5)]
         assert seen == [
-            (None, False, True), (first, True, False), (first, False, True), (second, True, False),
-            (second, False, True), (third, True, False), (third, False, True), (third + 50_000_000, True, False),
+            (due[0], True), (due[1], True), (due[1], False), (due[2], True), (due[2], False), (due[2], False),
+            (due[3], True), (due[3], False), (due[4], True),
         ]  # fmt: skip
 
-    def test_due_is_what_was_never_done_or_half_done_or_whose_time_has_come(self):
+    def test_due_is_what_was_never_done_or_whose_time_has_come(self):
         memory = LaneMemory()
         assert memory.due(0)
+        plan(memory)
         memory.due_ns = 100
         assert (memory.due(99), memory.due(100)) == (False, True)
-        plan(memory)
-        memory.due_ns = START_NS
-        plan(memory, START_NS + 1)
-        assert memory.proposals is not None
-        assert memory.due(0)
         memory.forget()
-        assert (memory.choice, memory.proposals, memory.due_ns) == (None, None, None)
+        assert (memory.choice, memory.due_ns) == (None, None)
 
 
 class TestProposals:
     def proposed(self, **how):
         memory = LaneMemory()
         plan(memory, **how)
-        plan(memory, START_NS + 1, **how)
-        return memory.proposals
+        return _propose(memory.choice, around(**how))
 
     def test_paths_reach_eight_seconds_and_forty_metres_on(self):
         found = self.proposed()
@@ -171,13 +174,12 @@ class TestSides:
 
     def test_since_when_a_side_is_kept_counts_from_its_choice(self):
         memory = LaneMemory()
-        for tick in range(6):
+        for tick in range(3):
             plan(memory, START_NS + tick * TICK_NS)
         assert (memory.choice.side, memory.choice.share, memory.choice.since_ns) == (0, 1.0, START_NS)
         memory.choice = replace(memory.choice, side=1)
-        for tick in range(6, 9):
-            plan(memory, START_NS + tick * TICK_NS, road=lanes(right=1.2))
-        assert (memory.choice.side, memory.choice.since_ns) == (0, START_NS + 8 * TICK_NS)
+        plan(memory, START_NS + 3 * TICK_NS, road=lanes(right=1.2))
+        assert (memory.choice.side, memory.choice.since_ns) == (0, START_NS + 3 * TICK_NS)
 
     @pytest.mark.parametrize(("gap", "brakes"), [(17.0, True), (60.0, False)])
     def test_contact_within_two_seconds_in_spite_of_braking_brakes(self, gap, brakes):
