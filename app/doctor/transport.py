@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.doctor.finding import Finding, absent, fine, poor
 from onboard_vla.app.doctor.machine import Machine
+from onboard_vla.ros_nodes.environment import PROFILE_FILE, PROFILE_VARIABLES
 from onboard_vla.ros_nodes.shared_memory import SEGMENT_LOCK
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the folder that Fast DDS uses
@@ -15,7 +16,6 @@ LEAST_FREE_SHARED_MEMORY = 512 * BYTES_PER_MIB
 """Bytes; four processes with a 64 MiB segment each (70 MB measured), twice, for one restart before clean-up."""
 WHEEL_ARCHITECTURE = "x86_64"
 WHEEL_PYTHONS = ((3, 10), (3, 13))
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 ZEROMQ_FOLLOWS = "processes talk over ZeroMQ (--transport zmq)"
 
 
@@ -72,27 +72,60 @@ def _has_wheels(machine: Machine) -> bool:
 
 
 def rmw(machine: Machine) -> Finding:
-    """Which middleware ROS 2 will load, and where discovery reaches."""
-    environment = machine.environment()
-    name = environment.get("RMW_IMPLEMENTATION")
-    reach = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "default range"
-    found = f"{name or 'default'}, domain {environment.get('ROS_DOMAIN_ID') or '0'}, {reach}"
+    """Which middleware ROS 2 will load."""
+    name = machine.environment().get("RMW_IMPLEMENTATION")
     if name and name != "rmw_fastrtps_cpp":
         consequence = "the shipped profile and the measured figures are for rmw_fastrtps_cpp"
-        return poor("rmw", found, consequence, "unset RMW_IMPLEMENTATION, or measure with yours")
-    return fine("rmw", found)
+        return poor("rmw", name, consequence, "unset RMW_IMPLEMENTATION, or measure with yours")
+    return fine("rmw", name or "default")
+
+
+def discovery(machine: Machine) -> Finding:
+    """How far this machine's nodes are heard, and who may speak to them."""
+    environment = machine.environment()
+    domain = environment.get("ROS_DOMAIN_ID") or "0"
+    near = environment.get("ROS_LOCALHOST_ONLY") == "1"
+    reach = environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or ("LOCALHOST" if near else "SUBNET")
+    found = f"domain {domain}, {reach}"
+    if not machine.has_module("rclpy"):
+        return fine("discovery", found, "no ROS 2 that would use it")
+    if domain == "0" and reach == "SUBNET":
+        consequence = "everybody's default: another vehicle's or desk's nodes on this network can take part"
+        remedy = "set ROS_DOMAIN_ID, or ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST (Humble: ROS_LOCALHOST_ONLY=1)"
+        return poor("discovery", found, consequence, remedy)
+    return fine("discovery", found)
 
 
 def dds_profile(machine: Machine) -> Finding:
-    """The Fast DDS profile that keeps six cameras from losing pictures; our launcher sets its own."""
+    """The Fast DDS profile that keeps six cameras from losing pictures; our launchers set it."""
     environment = machine.environment()
     for variable in PROFILE_VARIABLES:
         if path := environment.get(variable):
-            if machine.file_size(Path(path)):
-                return fine("dds_profile", f"{variable}={path}")
-            consequence = "Fast DDS starts without it"
-            return poor("dds_profile", f"{variable}={path}: no such file", consequence, f"unset {variable} or mend it")
-    return fine("dds_profile", "none set", "onboard-vla demo sets its own; nodes started by hand lose pictures without")
+            text = machine.read(path)
+            if text is None:
+                consequence = "Fast DDS starts without it"
+                return poor(
+                    "dds_profile", f"{variable}={path}: no such file", consequence, f"unset {variable} or mend it"
+                )
+            if faults := profile_faults(text):
+                consequence = "pictures get lost between local processes, or peers are found late"
+                return poor("dds_profile", f"{path}: {'; '.join(faults)}", consequence, f"take {PROFILE_FILE}")
+            return fine("dds_profile", f"{variable}={path}")
+    if not machine.has_module("rclpy"):
+        return fine("dds_profile", "none set", "no ROS 2 that would use it")
+    consequence = "nodes and camera drivers that are started by hand lose pictures; our launchers set it themselves"
+    return poor("dds_profile", "none set", consequence, f"export {PROFILE_VARIABLES[0]}={PROFILE_FILE}")
+
+
+def ros_messages(machine: Machine) -> Finding:
+    """Whether our own message package is there for this Python."""
+    if machine.has_module("onboard_vla_msgs"):
+        return fine("ros_messages", "onboard_vla_msgs")
+    if not machine.has_module("rclpy"):
+        return fine("ros_messages", "not built", "no ROS 2 that would use them")
+    consequence = "nodes take objects, lanes, route, conditions, driver and operator as the wire schema's bytes only"
+    remedy = "colcon build --packages-select onboard_vla_msgs in ros_nodes, then source install/setup.bash"
+    return absent("ros_messages", "onboard_vla_msgs is not built or not sourced", consequence, remedy)
 
 
 def zeromq(machine: Machine) -> Finding:

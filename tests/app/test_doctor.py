@@ -12,13 +12,16 @@ from rich.console import Console
 
 from onboard_vla.app.doctor import PROBES, Machine, State, as_document, as_table, examine, is_fit
 from onboard_vla.app.doctor.report import REQUIRED
+from onboard_vla.ros_nodes.environment import PROFILE_FILE
 
 GIB = 1024**3
 BASE = ("numpy", "tokenizers", "pillow", "jsonschema", "pyyaml", "pyzmq", "typer", "rich", "onnxruntime")
 EXTRAS = ("onnx", "safetensors", "ml_dtypes", "numba", "matplotlib", "psutil", "ros-kilted-rclpy")
 INSTALLED = dict.fromkeys(BASE + EXTRAS, "1.0")
 KERNELS, LIBRARY = "onboard_vla.kernels.forms", "host library\n/site/kernels.fatbin"
+VARIABLES = {"FASTDDS_DEFAULT_PROFILES_FILE": "/vehicle.xml", "ROS_DOMAIN_ID": "7"}
 FILES = {
+    "/vehicle.xml": PROFILE_FILE.read_text(),
     "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:   16777216 kB\n",
     "/sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc\n",
     "/proc/self/status": "CapEff:\t0000000000000000\n",
@@ -29,11 +32,11 @@ FILES = {
 class FakeMachine(Machine):
     """A healthy desktop; each test takes something away."""
 
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=lambda: dict(VARIABLES))
     version: tuple[int, int, int] = (3, 12, 1)
     processor: str = "x86_64"
     installed: dict[str, str] = field(default_factory=lambda: dict(INSTALLED))
-    modules: set[str] = field(default_factory=lambda: {"onnxruntime", "rclpy"})
+    modules: set[str] = field(default_factory=lambda: {"onnxruntime", "rclpy", "onboard_vla_msgs"})
     commands: dict[str, str] = field(default_factory=lambda: {"c++": "c++ 14.0\nmore", "nvcc": "release 13.0, V13"})
     programs: dict[str, str] = field(
         default_factory=lambda: {
@@ -238,6 +241,18 @@ def test_shared_memory_limit(free, state):
         ({"priority": -1}, "realtime", State.OK),
         ({"variables": {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}}, "rmw", State.WARNING),
         ({"variables": {"FASTDDS_DEFAULT_PROFILES_FILE": "/nowhere.xml"}}, "dds_profile", State.WARNING),
+        ({"variables": {"FASTDDS_DEFAULT_PROFILES_FILE": "/proc/meminfo"}}, "dds_profile", State.WARNING),
+        ({"variables": {"FASTRTPS_DEFAULT_PROFILES_FILE": "/vehicle.xml"}}, "dds_profile", State.OK),
+        ({"variables": {}}, "dds_profile", State.WARNING),
+        ({"variables": {}, "modules": {"onnxruntime"}}, "dds_profile", State.OK),
+        ({"variables": {}}, "discovery", State.WARNING),
+        ({"variables": {}, "modules": {"onnxruntime"}}, "discovery", State.OK),
+        ({"variables": {"ROS_DOMAIN_ID": "0", "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}}, "discovery", State.WARNING),
+        ({"variables": {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}}, "discovery", State.OK),
+        ({"variables": {"ROS_LOCALHOST_ONLY": "1"}}, "discovery", State.OK),
+        ({"variables": {"ROS_DOMAIN_ID": "3"}}, "discovery", State.OK),
+        ({"modules": {"onnxruntime", "rclpy"}}, "ros_messages", State.MISSING),
+        ({"modules": {"onnxruntime"}}, "ros_messages", State.OK),
         ({"commands": {}}, "cxx_compiler", State.MISSING),
         ({"variables": {"CXX": "icpx"}}, "cxx_compiler", State.MISSING),
         ({"commands": {}}, "cuda_compiler", State.MISSING),

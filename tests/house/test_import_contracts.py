@@ -31,7 +31,7 @@ ROS_MESSAGES = frozenset(
         "trajectory",
         "visualization",
     )
-) | {"builtin_interfaces", "rcl_interfaces", "std_srvs"}
+) | {"autoware_adapi_v1_msgs", "autoware_planning_msgs", "builtin_interfaces", "rcl_interfaces", "std_srvs"}
 TRAINING = frozenset({"torch", "transformers"})
 
 

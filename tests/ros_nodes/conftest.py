@@ -83,26 +83,31 @@ def _generated() -> Typed:
     )
 
 
+def imported_over(stubs: dict[str, ModuleType], *names: str) -> list[ModuleType]:
+    """Modules of the room imported anew over stub packages, which are taken out of the way again."""
+    before = dict(sys.modules)
+    packages = {name.partition(".")[0] for name in stubs}
+    for name in before:
+        if name.partition(".")[0] in packages or name.startswith(ROOM):
+            del sys.modules[name]
+    sys.modules.update(stubs)
+    try:
+        return [import_module(name) for name in names]
+    finally:
+        for name in [name for name in sys.modules if name not in before or name in stubs]:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
 @pytest.fixture(scope="session", params=["generated", "stubs"])
 def typed(request: pytest.FixtureRequest) -> Iterator[Typed]:
-    """Both kinds of classes. Stubs are taken out of the way again: other tests must not find them."""
+    """Both kinds of classes."""
     if request.param == "generated":
         if find_spec("rclpy") is None or find_spec("onboard_vla_msgs") is None:
             pytest.skip("onboard_vla_msgs is not built in this environment: `make test` builds it from wheels")
         yield _generated()
         return
-    before = dict(sys.modules)
-    owners = ("onboard_vla_msgs", "builtin_interfaces", "geometry_msgs", "std_msgs", ROOM.rstrip("."))
-    for name in before:
-        if name.partition(".")[0] in owners or name.startswith(ROOM):
-            del sys.modules[name]
     stubs = standard_stubs()
     stub_package("onboard_vla_msgs", texts_of(PACKAGE), stubs)
-    sys.modules.update(stubs)
-    try:
-        codec, views = import_module(f"{ROOM}typed_codec"), import_module(f"{ROOM}typed_views")
-    finally:
-        for name in [name for name in sys.modules if name not in before or name in stubs]:
-            del sys.modules[name]
-        sys.modules.update(before)
+    codec, views = imported_over(stubs, f"{ROOM}typed_codec", f"{ROOM}typed_views")
     yield Typed(False, stubs["onboard_vla_msgs.msg"], codec, views, lambda packed: packed)
