@@ -74,7 +74,9 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> int:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("episodes in virtual time", total=len(jobs))
         results = run_jobs(jobs, bundles, request.resume, lambda: bar.advance(task), request.workers)
-    summaries = [summarise(v.name, v.sensor, [r for r in results if r["variant"] == v.name]) for v in wanted]
+    of = {variant: [r for r in results if r["variant"] == variant.name] for variant in wanted}
+    first = wanted[0]
+    summaries = [summarise(v.name, v.sensor, of[v], of[first] if v != first else ()) for v in wanted]
     title = f"{request.planner} on {request.profile}, {_seconds(request):g} s each, lock-step"
     console.print(comparison(title, summaries))
     if request.demo:

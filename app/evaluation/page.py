@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onboard_vla.app.evaluation.summary import Summary
-from onboard_vla.app.evaluation.tables import Rows, closed_loop_rows, group_rows, open_loop_rows
+from onboard_vla.app.evaluation.tables import Rows, closed_loop_rows, difference_rows, group_rows, open_loop_rows
 from onboard_vla.app.report.page import STYLE
 
 WORST = 10
@@ -27,7 +27,7 @@ def page(
 ) -> str:
     """The report's HTML text."""
     heads = [f"{s.name} (n = {s.n})" for s in summaries]
-    chosen = worst(results)
+    chosen, pairs = worst(results), difference_rows(summaries)
     run = "; ".join(f"{name}: {value}" for name, value in provenance["run"].items())
     made = "; ".join(f"{name} {value}" for name, value in provenance["versions"].items())
     parts = [
@@ -40,6 +40,7 @@ def page(
         _table(group_rows(summaries), heads),
         "<h2>Open loop: plans along the expert's drives</h2>",
         _table(open_loop_rows(summaries), heads) if open_loop_rows(summaries) else "<p>Not asked for.</p>",
+        *(["<h2>Against the first variant, world by world</h2>", _table(pairs, heads)] if pairs else []),
         f"<h2>The {len(chosen)} worst of {len(results)} episodes</h2>",
         "<p>First by what went wrong, then by EPDMS. Path: coloured by the mode in force.</p>",
         *[_episode(result) for result in chosen],

@@ -92,10 +92,15 @@ class Summary:
     by_depth: list[Group]
     doubt_auroc: Estimate | None
     open_loop: OpenLoop | None
+    against_first: dict[str, Estimate]
+    """Mean difference to the first variant on the same worlds; empty for the first itself."""
 
 
-def summarise(name: str, sensor: str, results: Sequence[Result]) -> Summary:
-    """Add episodes up. Clean: no collision of its own making, never off the road, no red light."""
+def summarise(name: str, sensor: str, results: Sequence[Result], first: Sequence[Result] = ()) -> Summary:
+    """Add episodes up; `first`: the results to compare with, world by world.
+
+    Clean: no collision of its own making, never off the road, no red light.
+    """
     figures = [result["figures"] for result in results]
     seeds = [result["seed"] for result in results]
     expert_m, own_m = [f["expert_progress_m"] for f in figures], [f["progress_m"] for f in figures]
@@ -136,7 +141,32 @@ def summarise(name: str, sensor: str, results: Sequence[Result]) -> Summary:
         by_depth=_groups(windows, "depth"),
         doubt_auroc=doubt_auroc([(r["seed"], p) for r in results for p in r["plans"]]),
         open_loop=_open_loop([(r["seed"], p) for r in results for p in r["open_loop"]]),
+        against_first=differences(results, first),
     )
+
+
+def differences(results: Sequence[Result], first: Sequence[Result]) -> dict[str, Estimate]:
+    """Paired by world: each world's mean under this variant minus its mean under the first."""
+    other = {result["seed"]: result for result in first}
+    found = {}
+    for name, of in _PER_WORLD.items():
+        pairs = [(r["seed"], of(r), of(other[r["seed"]])) for r in results if r["seed"] in other]
+        known = [(seed, own - before) for seed, own, before in pairs if own is not None and before is not None]
+        estimate = mean([seed for seed, _ in known], [value for _, value in known])
+        if estimate is not None:
+            found[name] = estimate
+    return found
+
+
+def _mean_or_none(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None
+
+
+_PER_WORLD: dict[str, Callable[[Result], float | None]] = {
+    "progress_share": lambda r: float(r["figures"]["progress_share"]),
+    "epdms": lambda r: _mean_or_none([w["epdms"] for w in r["windows"]]),
+    "ade_m": lambda r: _mean_or_none([p["ade_m"] for p in r["open_loop"]]),
+}
 
 
 def doubt_auroc(rows: Sequence[tuple[int, dict[str, Any]]]) -> Estimate | None:

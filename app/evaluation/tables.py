@@ -21,7 +21,8 @@ def comparison(title: str, summaries: Sequence[Summary]) -> Table:
     table.add_column("")
     for summary in summaries:
         table.add_column(f"{summary.name} (n = {summary.n})")
-    for rows in (closed_loop_rows(summaries), group_rows(summaries), open_loop_rows(summaries)):
+    parts = (closed_loop_rows(summaries), group_rows(summaries), open_loop_rows(summaries), difference_rows(summaries))
+    for rows in parts:
         for name, values in rows:
             table.add_row(name, *values)
         table.add_section()
@@ -76,6 +77,16 @@ def open_loop_rows(summaries: Sequence[Summary]) -> Rows:
     return rows
 
 
+def difference_rows(summaries: Sequence[Summary]) -> Rows:
+    """Each variant against the first on the same worlds."""
+    if not any(s.against_first for s in summaries):
+        return []
+    return [
+        (f"{words}, minus the first variant's", [_figure(s.against_first.get(key)) for s in summaries])
+        for key, words in _DIFFERENCES.items()
+    ]
+
+
 def demo_table(results: Sequence[dict[str, Any]]) -> Table:
     """Verdict per seed, and the share that passed."""
     passed = sum(result["outcome"] == "PASS" for result in results)
@@ -106,6 +117,7 @@ _NAMES = {
     "comfort": "C comfort (PDMS)",
     "history_comfort": "HC comfort with history",
 }
+_DIFFERENCES = {"progress_share": "share of the expert's progress", "epdms": "EPDMS", "ade_m": "ADE 5 s (m)"}
 _OPEN = {
     "l2_1s_m": "L2 at 1 s (m)",
     "l2_2s_m": "L2 at 2 s (m)",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onboard_vla.app.evaluation.intervals import auroc, bootstrap, mean, ratio
 from onboard_vla.app.evaluation.page import page, worst
 from onboard_vla.app.evaluation.summary import doubt_auroc, rate, summarise
-from onboard_vla.app.evaluation.tables import closed_loop_rows
+from onboard_vla.app.evaluation.tables import closed_loop_rows, difference_rows
 from onboard_vla.app.evaluation.variant import ABLATIONS, Variant, with_ablation
 from onboard_vla.core.errors import ConfigurationError
 
@@ -96,6 +96,20 @@ def test_a_rate_that_never_varies_has_the_exact_bounds_of_whole_worlds():
     assert (none.value, none.low, none.high) == (0.0, 0.0, pytest.approx(0.7076, abs=1e-4))
     assert (all_.value, all_.low, all_.high) == (1.0, pytest.approx(0.2924, abs=1e-4), 1.0)
     assert rate([1, 2, 3, 4], [True, False, True, False]).value == 0.5
+
+
+def test_variants_are_compared_world_by_world():
+    first = [result(seed, [window(0.2 * seed)], progress_m=60.0) for seed in (1, 2, 3)]
+    other = [result(seed, [window(0.2 * seed + 0.1)], progress_m=72.0) for seed in (1, 2, 3, 4)]
+    found = summarise("other", "modelled", other, first)
+    # Paired: the worlds' own spread does not count, and a world without a partner neither.
+    epdms, progress = found.against_first["epdms"], found.against_first["progress_share"]
+    assert (epdms.value, epdms.low, epdms.high) == (pytest.approx(0.1), pytest.approx(0.1), pytest.approx(0.1))
+    assert (progress.value, progress.n) == (pytest.approx(0.1), 3)
+    assert "ade_m" not in found.against_first
+    rows = dict(difference_rows([summarise("first", "modelled", first), found]))
+    assert rows["EPDMS, minus the first variant's"] == ["-", "0.100 [0.100, 0.100]"]
+    assert difference_rows([summarise("first", "modelled", first)]) == []
 
 
 def test_doubt_points_at_the_worst_tenth():
