@@ -26,7 +26,8 @@ def _said(transition: Transition) -> Transition:
     def logged(node: Any, state: LifecycleState) -> TransitionCallbackReturn:  # noqa: ANN401 - the class below
         try:
             return transition(node, state)
-        except Exception:
+        except Exception as error:
+            node.problem = f"{transition.__name__}: {error!r}"
             log_event(node.get_name(), "transition_failed", name=transition.__name__, reason=traceback.format_exc())
             return TransitionCallbackReturn.ERROR
 
