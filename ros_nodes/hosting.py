@@ -22,16 +22,16 @@ from onboard_vla.ros_nodes.topics import RAW
 class Hosting:
     """Ports that stand as long as the node, and a host that may come and go behind them.
 
-    `pictures`: how they come, one of `topics.TRANSPORTS`.
+    `pictures`: how they come, one of `topics.TRANSPORTS`. `autoware`: the outputs go out in Autoware's messages, too.
     """
 
-    def __init__(self, node: Node, process: str, pictures: str = RAW) -> None:
+    def __init__(self, node: Node, process: str, pictures: str = RAW, autoware: bool = False) -> None:
         self.node, self._process, self._pictures = node, process, pictures
         self._ros_clock, self.steady = node.get_clock(), Clock(clock_type=ClockType.STEADY_TIME)
         self.host: ProcessHost | None = None
         self._timers: list[Any] = []
         self.refusals = Refusals(process)
-        self.publishers = Publishers(node, process)
+        self.publishers = Publishers(node, process, autoware=autoware)
         self._observer = OBSERVERS[process]()
         self._subscriptions: Subscriptions | None = None
         self._listeners: list[Callable[[Message], None]] = []

@@ -18,7 +18,7 @@ from onboard_vla.core.refusals import log_event
 from onboard_vla.core.settings import SettingsReply
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.environment import require_rclpy
-from onboard_vla.ros_nodes.node_options import AUTOSTART, DEAF_AFTER, PICTURES
+from onboard_vla.ros_nodes.node_options import AUTOSTART, BOTH, DEAF_AFTER, OUTPUT_FORMAT, PICTURES
 from onboard_vla.ros_nodes.topics import RAW, default_remaps
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def _plain_node(role: Role) -> Hosting:
     settled: object = host
     if isinstance(settled, Settled):
         parameters.declare_settings(settled.settings())
-    hosting = Hosting(node, role.name, str(parameters.values.get(PICTURES.name, RAW)))
+    pictures = str(parameters.values.get(PICTURES.name, RAW))
+    hosting = Hosting(node, role.name, pictures, parameters.values.get(OUTPUT_FORMAT.name) == BOTH)
     parameters.hand_changes_to(hosting.change)
     if role.name == SUPERVISOR:
         from onboard_vla.ros_nodes.operator_services import OperatorServices

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onboard_vla.core.process import Option
-from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
 from onboard_vla.ros_nodes.topics import RAW, TRANSPORTS
 
 AUTOSTART = Option(
@@ -21,7 +21,19 @@ DEAF_AFTER = Option(
 PICTURES = Option(
     "cameras.transport", str, RAW, "how pictures come: as Image, or as JPEG in CompressedImage", choices=TRANSPORTS
 )
-NODE_OPTIONS: dict[str, tuple[Option, ...]] = {PLANNER: (AUTOSTART, DEAF_AFTER, PICTURES), CAMERA_GUARD: (PICTURES,)}
+STANDARD, BOTH = "standard", "both"
+OUTPUT_FORMAT = Option(
+    "output.format",
+    str,
+    STANDARD,
+    "trajectory and state in standard messages, or in Autoware's beside them",
+    choices=(STANDARD, BOTH),
+)
+NODE_OPTIONS: dict[str, tuple[Option, ...]] = {
+    PLANNER: (AUTOSTART, DEAF_AFTER, PICTURES),
+    CAMERA_GUARD: (PICTURES,),
+    SUPERVISOR: (OUTPUT_FORMAT,),
+}
 
 
 def node_options(process: str) -> tuple[Option, ...]:

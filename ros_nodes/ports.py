@@ -58,10 +58,10 @@ def message_class(type_name: str) -> Any:  # noqa: ANN401 - generated classes
 class Publishers:
     """Everything that one participant sends. `publish` may be called from any thread.
 
-    `pictures`: how they travel, one of `topics.TRANSPORTS`.
+    `pictures`: how they travel, one of `topics.TRANSPORTS`. `autoware`: in Autoware's messages, too.
     """
 
-    def __init__(self, node: Node, process: str, pictures: str = RAW) -> None:
+    def __init__(self, node: Node, process: str, pictures: str = RAW, autoware: bool = False) -> None:
         self._process, self._pictures = process, pictures
         self._codecs: dict[str, Codec] = {}
         self._publishers: dict[tuple[str, str], Any] = {}
@@ -73,7 +73,7 @@ class Publishers:
             self._codecs[topic.name] = codec
             for row in rows_of(topic, form):
                 self._publishers[topic.name, row.part] = self._create(node, row)
-        self._views = tuple(ViewPublisher(row, self._create(node, row)) for row in views_of(process))
+        self._views = tuple(ViewPublisher(row, self._create(node, row)) for row in views_of(process, autoware))
 
     def publish(self, message: Message) -> None:
         """Send on the message's topic.

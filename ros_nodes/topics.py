@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from onboard_vla.core.cameras import CameraFrame, CameraModel
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
+from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR, TOPICS, VEHICLE, Delivery, Topic
@@ -30,6 +31,9 @@ TRAJECTORY, STATUS = "trajectory_msgs/msg/MultiDOFJointTrajectory", "diagnostic_
 DOUBLES = "std_msgs/msg/Float64MultiArray"
 PATH, MARKERS = "nav_msgs/msg/Path", "visualization_msgs/msg/MarkerArray"
 OWN_MESSAGES = "onboard_vla_msgs"
+AUTOWARE_PLANNING, AUTOWARE_API = "autoware_planning_msgs", "autoware_adapi_v1_msgs"
+AUTOWARE = (AUTOWARE_PLANNING, AUTOWARE_API)
+"""Packages of views that are made on request alone: whoever has them installed may still not want them published."""
 TYPED_INPUTS = (ObjectList, LaneObservation, Route, OperatingConditions, OperatorCommand, DriverState)
 """Kinds that a vehicle may send as `onboard_vla_msgs/msg/<name of the kind>`, field by field."""
 PREFIX, WIRE = "onboard_vla", "wire"
@@ -182,6 +186,15 @@ VIEWS = (
     _view(PLANNER, "decision", STATUS, latched=True),
     _view(PLANNER, "plan_detail", f"{OWN_MESSAGES}/msg/PlanDetail", needs=OWN_MESSAGES, reliable=True),
     _view(CAMERA_GUARD, "camera_verdict", f"{OWN_MESSAGES}/msg/CameraVerdict", needs=OWN_MESSAGES, reliable=True),
+    _view(
+        SUPERVISOR,
+        "autoware/trajectory",
+        f"{AUTOWARE_PLANNING}/msg/Trajectory",
+        50.0,
+        needs=AUTOWARE_PLANNING,
+        reliable=True,
+    ),
+    _view(SUPERVISOR, "autoware/mrm_state", f"{AUTOWARE_API}/msg/MrmState", 10.0, needs=AUTOWARE_API, reliable=True),
     _view(VEHICLE_GATE, "gate_commands", DOUBLES, 50.0, reliable=True),
     _view(VEHICLE_GATE, "gate_state", STATUS, latched=True),
 )
@@ -204,9 +217,22 @@ def form_sent(topic: Topic, pictures: str) -> Form:
     return Form.COMPRESSED if topic.kind is CameraFrame and pictures == COMPRESSED else Form.OURS
 
 
-def views_of(process: str) -> tuple[RosTopic, ...]:
-    """What a process shows to others beside its core topics, as far as the packages are installed."""
-    return tuple(row for row in ROS_TOPICS if row.form is Form.VIEW and row.sender == process and row.available)
+def views_of(process: str, autoware: bool = False) -> tuple[RosTopic, ...]:
+    """What a process shows to others beside its core topics, as far as the packages are installed.
+
+    Raises:
+        EnvironmentLacksError: Autoware's messages are asked for and not installed.
+    """
+    rows = [row for row in ROS_TOPICS if row.form is Form.VIEW and row.sender == process]
+    if not autoware:
+        return tuple(row for row in rows if row.available and row.needs not in AUTOWARE)
+    for row in rows:
+        if row.needs in AUTOWARE and not row.available:
+            raise EnvironmentLacksError(
+                f"output.format is both, but {row.needs} is not installed: source the Autoware workspace that has it, "
+                "or set output.format to standard"
+            )
+    return tuple(row for row in rows if row.available)
 
 
 def default_remaps(process: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -34,13 +35,16 @@ class View:
     news: Callable[[Any], object] | None = None
 
 
-def _typed(maker: str) -> Callable[[Any], Any]:
-    """A maker of `typed_views.py`, which imports onboard_vla_msgs: only who has that has a row that asks for it."""
+def _lazy(module: str, maker: str) -> Callable[[Any], Any]:
+    """A maker of a module that imports messages which not everybody has: who has not has no row that asks for it."""
 
-    def make(message: Any) -> Any:  # noqa: ANN401 - one of onboard_vla_msgs
-        return getattr(import_module("onboard_vla.ros_nodes.typed_views"), maker)(message)
+    def make(message: Any) -> Any:  # noqa: ANN401 - the row's ROS type
+        return getattr(import_module(f"onboard_vla.ros_nodes.{module}"), maker)(message)
 
     return make
+
+
+_typed, _autoware = partial(_lazy, "typed_views"), partial(_lazy, "autoware_codec")
 
 
 _NOTHING_YET = object()
@@ -52,6 +56,8 @@ MAKERS: dict[str, View] = {
     "supervisor_state": View((SafeTrajectory,), _typed("to_supervisor_state"), lambda m: (m.mode, *takeover_news(m))),
     "plan_detail": View((Plan, PlanRejection), _typed("to_plan_detail"), lambda message: message.plan_id),
     "camera_verdict": View((Verdict,), _typed("to_camera_verdict"), lambda m: (m.camera, m.stamp_ns, m.sequence)),
+    "autoware/trajectory": View((SafeTrajectory,), _autoware("to_autoware_trajectory"), lambda m: m.sequence),
+    "autoware/mrm_state": View((SafeTrajectory,), _autoware("to_mrm_state"), lambda m: (m.mode, m.engagement)),
     "gate_commands": View((GateCommand,), to_commands, lambda message: message.stamp_ns),
     "gate_state": View((GateCommand,), to_gate_state, lambda message: (message.state, message.reason)),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -132,3 +133,17 @@ def test_who_does_not_drive_has_no_manoeuvre(codec, change):
     packed = codec.to_mrm_state(safe_trajectory(mode=Mode.EMERGENCY_STOP, **change))
 
     assert (packed.state, packed.behavior) == (type(packed).NORMAL, type(packed).NONE)
+
+
+def test_the_supervisors_views_are_made_by_this_codec(codec, monkeypatch):
+    pytest.importorskip("rclpy", reason="views import the standard messages (extra `ros`)")
+    from onboard_vla.ros_nodes.views import MAKERS
+
+    monkeypatch.setitem(sys.modules, f"{ROOM}autoware_codec", codec)
+    stopping = safe_trajectory([[0.0, 1.0, 2.0, 0.0, 3.0, -1.0]], mode=Mode.EMERGENCY_STOP)
+
+    trajectory = MAKERS["autoware/trajectory"].make(stopping)
+    state = MAKERS["autoware/mrm_state"].make(stopping)
+
+    assert [point.longitudinal_velocity_mps for point in trajectory.points] == [3.0]
+    assert (state.state, state.behavior) == (2, 2)

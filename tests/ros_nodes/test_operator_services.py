@@ -16,11 +16,12 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import UInt8MultiArray
 from std_srvs.srv import SetBool, Trigger
 
+from onboard_vla.core.process import EXIT_CONFIGURATION
 from onboard_vla.core.settings import SettingsRequest
 from onboard_vla.core.wire import encode
 from onboard_vla.ros_nodes.services import SERVICES
 
-from .nodes import SUPERVISOR
+from .nodes import LIMIT_S, SUPERVISOR
 
 pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(120)]
 
@@ -76,6 +77,17 @@ def test_the_node_has_the_services_of_the_table(start, client) -> None:
         return {(name, kinds[0]) for name, kinds in client.node.get_service_names_and_types() if "std_srvs" in kinds[0]}
 
     client.until(lambda: found() == expected, f"services {expected}")
+
+
+def test_autowares_messages_are_refused_in_one_line_where_they_are_not_installed(start) -> None:
+    supervisor = start(SUPERVISOR, **{"output.format": "both"})
+
+    assert supervisor.process.wait(LIMIT_S) == EXIT_CONFIGURATION
+    assert (
+        supervisor.said()
+        .splitlines()[-1]
+        .startswith("safety_supervisor: output.format is both, but autoware_planning_msgs is not installed")
+    )
 
 
 def test_commands_of_another_state_are_refused_and_say_where_they_belong(start, client) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from onboard_vla.core.cameras import CAMERAS
+from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.process_graph import PLANNER, PROCESSES, SUPERVISOR, TOPICS, VEHICLE
 from onboard_vla.ros_nodes import topics
-from onboard_vla.ros_nodes.topics import BYTES, ROS_TOPICS, Form, default_remaps, markdown_table, rows_of
+from onboard_vla.ros_nodes.topics import BYTES, ROS_TOPICS, Form, default_remaps, markdown_table, rows_of, views_of
 
 
 def row(port: str):
@@ -47,6 +50,21 @@ def test_rows_whose_package_is_not_installed_are_left_out(monkeypatch) -> None:
 
     assert rows_of(objects, Form.TYPED) == ()
     assert rows_of(objects) == (row_of_bytes("objects"),)
+
+
+def test_autowares_messages_are_sent_on_request_alone_and_their_lack_is_named(monkeypatch) -> None:
+    def ports(autoware: bool) -> list[str]:
+        return [row.port for row in views_of(SUPERVISOR, autoware) if row.port.startswith("autoware/")]
+
+    monkeypatch.setattr(topics, "find_spec", lambda name: object())
+    assert ports(False) == []
+    assert ports(True) == ["autoware/trajectory", "autoware/mrm_state"]
+    assert all(row.reliable for row in ROS_TOPICS if row.port.startswith("autoware/"))
+
+    monkeypatch.setattr(topics, "find_spec", lambda name: None)
+    assert ports(False) == []
+    with pytest.raises(EnvironmentLacksError, match="autoware_planning_msgs is not installed"):
+        views_of(SUPERVISOR, True)
 
 
 def test_cameras_are_best_effort_depth_one_and_plans_reliable() -> None:
