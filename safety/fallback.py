@@ -1,7 +1,7 @@
 """The fallback planner: proposals beside the observed lane's centre, the best one driven, from own inputs alone.
 
-Twenty times a second proposals are unrolled and scored. At every tick that it drives, the chosen one's speed is planned
-anew on the newest objects: braking waits for no choice.
+Twenty times a second all proposals are unrolled, and the next time scored, so that no tick does all the work. At every
+tick that it drives, the chosen one's speed is planned anew on the newest objects: braking waits for no choice.
 """
 
 from __future__ import annotations
@@ -105,19 +105,20 @@ class Proposals:
 
 
 class LaneMemory:
-    """What the planner remembers from one tick to the next: the choice in force, and when the next one is due."""
+    """What the planner remembers from one tick to the next: the choice in force, and when proposals are due again."""
 
     def __init__(self) -> None:
         self.choice: Choice | None = None
+        self.proposals: Proposals | None = None
         self.due_ns: int | None = None
 
     def due(self, now_ns: int) -> bool:
-        """Whether it is time for a new choice."""
-        return self.due_ns is None or now_ns >= self.due_ns
+        """Whether there is something to unroll or to score."""
+        return self.due_ns is None or self.proposals is not None or now_ns >= self.due_ns
 
     def forget(self) -> None:
         """Begin anew: nothing known of the road any more."""
-        self.choice, self.due_ns = None, None
+        self.choice, self.proposals, self.due_ns = None, None, None
 
 
 def look(
@@ -143,13 +144,18 @@ def look(
 
 
 def consider(memory: LaneMemory, now: Situation, now_ns: int) -> None:
-    """Choose anew: unroll proposals, and score them.
+    """Unroll new proposals where they are due, or score those of the last time; the first time, both.
 
     Raises:
         GeometryError: the lane ends behind the vehicle.
     """
-    memory.choice = _choose(memory.choice, _propose(memory.choice, now), now_ns)
-    memory.due_ns = max((memory.due_ns or 0) + nanoseconds(now.settings.period_s), now_ns + 1)
+    choice, proposals = memory.choice, memory.proposals
+    if proposals is not None or choice is None:
+        memory.choice = _choose(choice, proposals or _propose(None, now), now_ns)
+        memory.proposals = None
+    elif memory.due(now_ns):
+        memory.due_ns = max((memory.due_ns or 0) + nanoseconds(now.settings.period_s), now_ns + 1)
+        memory.proposals = _propose(choice, now)
 
 
 def drive(memory: LaneMemory, now: Situation) -> Trajectory:

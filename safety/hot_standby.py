@@ -1,8 +1,8 @@
-"""The fallback planner kept hot: a choice never older than its period and two ticks, driven whenever it is asked for.
+"""The fallback planner kept hot: a choice never older than its period and a few ticks, driven whenever it is asked for.
 
 Choosing a path and a share of the allowed speed is the costly part; it happens 20 times a second, whoever drives, in
-ticks that judge no plan. Driving along the choice on the newest objects is cheap: it happens at every tick while the
-fallback drives, and else with each new choice.
+two ticks that judge no plan. Driving along the choice on the newest objects is cheap: it happens at every tick while
+the fallback drives, and else with each new choice.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class HotStandby:
         self._put_off = busy and not self._put_off and self._memory.choice is not None
         considers = not self._put_off and self._memory.due(now.monotonic_ns)
         if considers or drives:
-            self._plan(inputs, motion, demand_mps2, settings, now, considers=considers)
+            self._plan(inputs, motion, demand_mps2, settings, now, considers=considers, drives=drives)
 
     def forget(self) -> None:
         """Nobody knows where the vehicle is, or its lane."""
@@ -63,7 +63,7 @@ class HotStandby:
     ) -> Trajectory | None:
         """The trajectory of this very instant, along the choice that is there."""
         if self._made_ns != now.monotonic_ns and inputs.lanes is not None:
-            self._plan(inputs, motion, demand_mps2, settings, now, considers=False)
+            self._plan(inputs, motion, demand_mps2, settings, now, considers=False, drives=True)
         return self.trajectory
 
     def opinion(self, now: Now) -> Standby | None:
@@ -82,16 +82,19 @@ class HotStandby:
         now: Now,
         *,
         considers: bool,
+        drives: bool,
     ) -> None:
         config, lanes, memory = self._config, inputs.lanes, self._memory
         assert lanes is not None
-        self.trajectory, self._made_ns = None, now.monotonic_ns
         try:
             around = look(
                 motion, demand_mps2, lanes, inputs.objects_at(now), config.vehicle, settings, config.collision
             )
             if considers or memory.choice is None:
                 consider(memory, around, now.monotonic_ns)
-            self.trajectory, self.fault = drive(memory, around), None
+            if drives or memory.proposals is None:
+                self.trajectory, self._made_ns = drive(memory, around), now.monotonic_ns
+            self.fault = None
         except GeometryError as error:
+            self.trajectory, self._made_ns = None, now.monotonic_ns
             self.fault = Reason("LANE_UNUSABLE", 0.0, 1.0, str(error))

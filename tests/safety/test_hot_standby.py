@@ -74,7 +74,7 @@ def test_in_standby_it_drives_with_each_new_choice_twenty_times_a_second(ticks):
     ages = ticks.run(101)
 
     assert 39 <= len(ticks.driven) <= 42
-    assert ticks.considered == ticks.driven
+    assert 78 <= len(ticks.considered) <= 84
     assert max(ages) == pytest.approx(0.04)
 
 
@@ -95,8 +95,8 @@ def test_a_tick_that_judges_a_plan_chooses_nothing(ticks):
 def test_a_flood_of_plans_does_not_keep_it_from_choosing(ticks):
     ages = ticks.run(100, busy=lambda _: True)
 
-    assert len(ticks.considered) >= 34
-    assert max(ages) <= 0.06 + 1e-9
+    assert len(ticks.considered) >= 48
+    assert max(ages) <= 0.08 + 1e-9
 
 
 def test_asked_for_now_it_drives_along_the_choice_that_is_there(ticks):

@@ -178,8 +178,7 @@ def test_boxes_touch_where_shapely_says_so(along, across, turn, length, width):
 def keep_lane(memory, state, demand, observed, objects, now_ns):
     """One tick of the planner while it drives."""
     around = look(state, demand, observed, objects, VEHICLE, SETTINGS, MARGINS)
-    if memory.due(now_ns):
-        consider(memory, around, now_ns)
+    consider(memory, around, now_ns)
     return drive(memory, around)
 
 
