@@ -93,7 +93,7 @@ def _measure(result: dict[str, Any], what: str, figures: list[dict[str, Any]]) -
     if "blind" in result["provenance"]["bundle"]:
         command += " --blind BLIND_CHECKPOINT"
     rows = [_row(f["name"], f["estimate"], f["aim"]) for f in figures]
-    return _section(f"{what}: {run['profile']}", worlds, command, rows, result)
+    return _section(f"{what}: {run['profile']}, {run['precision']}", worlds, command, rows, result)
 
 
 def _evaluation(result: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:

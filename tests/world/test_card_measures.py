@@ -72,7 +72,7 @@ def test_a_new_measure_of_the_same_kind_replaces_the_old_one(card):
     twice = with_results(with_results(with_results(card, measured(1.7)), evaluated()), measured(2.5))
     assert [section["title"] for section in twice["measured"]] == [
         "evaluate: quiet_road, modelled sensors",
-        "sight: quiet_road",
+        "sight: quiet_road, int8",
     ]
     assert "2.500" in render_card(twice)
     assert "1.700" not in render_card(twice)
