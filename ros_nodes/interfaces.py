@@ -75,7 +75,8 @@ def _checks() -> Iterable[tuple[str, str]]:
     yield f"`{SUPERVISOR}: mode`", "engagement, mode, source, and why the newest command was refused"
     for aspect in (*ASPECTS, PLAN_ASPECT):
         yield f"`{SUPERVISOR}: {aspect.name}`", aspect.remedy
-    yield f"`{SUPERVISOR}: link wire/planner_heartbeat` and the other", "DDS's deadline and liveliness"
+    yield f"`{SUPERVISOR}: link wire/<process>_heartbeat`", "DDS's deadline and liveliness of that process"
+    yield f"`{VEHICLE_GATE}: link trajectory`, `link state`", "the same of the supervisor"
     yield f"`{VEHICLE_GATE}: gate`", "whether it follows, holds or stops, and why"
     yield "`<node>: refused messages`", "what could not be read, counted by topic"
 

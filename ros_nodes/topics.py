@@ -38,6 +38,8 @@ TYPED_INPUTS = (ObjectList, LaneObservation, Route, OperatingConditions, Operato
 """Kinds that a vehicle may send as `onboard_vla_msgs/msg/<name of the kind>`, field by field."""
 PREFIX, WIRE = "onboard_vla", "wire"
 """Relative, so that a namespace moves the whole graph."""
+WATCH_HZ = 20.0
+"""DDS watches no link more closely: what is reported every few milliseconds on a loaded machine is read by nobody."""
 PATH_RATE_HZ = 10.0
 """The path is for people's eyes."""
 
@@ -106,7 +108,7 @@ class RosTopic:
     @property
     def deadlines(self) -> Deadlines | None:
         """What sender and receivers agree on about silence; None where DDS does not watch."""
-        return Deadlines.of(self.rate_hz) if self.watched else None
+        return Deadlines.of(min(self.rate_hz, WATCH_HZ)) if self.watched else None
 
     @property
     def shared_name(self) -> str:
@@ -135,7 +137,7 @@ def _carriers(topic: Topic) -> Iterator[RosTopic]:
     reliable, latched = topic.delivery is not Delivery.NEWEST, topic.delivery is Delivery.LATCHED
 
     def row(part: str, port: str, kind: str, form: Form = Form.OURS, needs: str = "") -> RosTopic:
-        ends, watched = (topic.sender, receivers), topic.kind is Heartbeat
+        ends, watched = (topic.sender, receivers), topic.kind in (Heartbeat, SafeTrajectory)
         quality = topic.depth, topic.rate_hz
         return RosTopic(topic, *ends, form, part, port, kind, reliable, latched, *quality, needs, watched)
 

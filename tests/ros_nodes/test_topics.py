@@ -102,11 +102,10 @@ def test_table_for_documentation_names_every_topic() -> None:
     assert all(process in table for process in PROCESSES)
 
 
-def test_heartbeats_are_watched_by_dds_and_nobody_asks_for_more_than_is_offered() -> None:
-    watched = {row.port for row in ROS_TOPICS if row.deadlines}
-    assert watched == {"wire/planner_heartbeat", "wire/camera_guard_heartbeat"}
+def test_what_our_nodes_live_by_is_watched_by_dds_and_nobody_asks_for_more_than_is_offered() -> None:
+    watched = {row.port: row.deadlines for row in ROS_TOPICS if row.deadlines}
 
-    limits = row("wire/planner_heartbeat").deadlines
-    assert limits.offered_s <= limits.asked_s
-    assert limits.offered_lease_s <= limits.asked_lease_s
-    assert (limits.offered_s, limits.asked_s) == (0.1, 0.15)
+    assert set(watched) == {"wire/planner_heartbeat", "wire/camera_guard_heartbeat", "trajectory", "state"}
+    for limits in watched.values():
+        assert (limits.offered_s, limits.offered_lease_s) == (0.1, 0.2)
+        assert (limits.asked_s, limits.asked_lease_s) == pytest.approx((0.15, 0.3))
