@@ -18,6 +18,8 @@ from onboard_vla.safety.supervisor import Supervisor
 
 MODEL, CONSTANT_VELOCITY, EXPERT = "model", "constant_velocity", "expert"
 PLANNERS = (MODEL, CONSTANT_VELOCITY, EXPERT)
+UNDATED = "1970-01-01T00:00:00Z"
+"""Date of thresholds that are made anew for each run: equal settings have equal hashes."""
 NO_BUNDLE, NO_PRECISION = "without-bundle", "none"
 """What plans and thresholds are bound to when no bundle makes the plans."""
 
@@ -41,7 +43,7 @@ def planner_without_model(name: str) -> tuple[BodyFactory, Thresholds]:
     factories = {CONSTANT_VELOCITY: constant_velocity_body, EXPERT: expert_body}
     if name not in factories:
         raise ConfigurationError(f"planner {name!r}: expected one of {', '.join(PLANNERS)}")
-    return factories[name](NO_BUNDLE), provisional_thresholds(NO_BUNDLE, NO_PRECISION)
+    return factories[name](NO_BUNDLE), provisional_thresholds(NO_BUNDLE, NO_PRECISION, UNDATED)
 
 
 def planner_with_model(prepared: PreparedBundle, depth: str = FAST) -> tuple[BodyFactory, Thresholds]:

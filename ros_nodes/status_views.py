@@ -65,6 +65,7 @@ def to_decision(message: Plan | PlanRejection) -> DiagnosticStatus:
             "tokens": len(message.action_tokens),
             "passes": [message.passes.vision, message.passes.prefill, message.passes.decode],
             "stage_ms": message.stage_ms,
+            "camera_skew_ms": message.camera_skew_ms,
             "bundle_hash": message.bundle_hash,
         },
     )

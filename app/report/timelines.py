@@ -23,7 +23,7 @@ def draw_modes(panel: Axes, record: RunRecord) -> None:
     """Published mode over time; the faults' causes are shaded."""
     driving = record.driving()
     _shade_faults(panel, record)
-    ends = [item.stamp_ns for item in driving[1:]] + [record.settings.run_ns]
+    ends = [*(item.stamp_ns for item in driving[1:]), *([record.settings.run_ns] if driving else [])]
     bars: dict[int, list[np.ndarray]] = {}
     for item, end_ns in zip(driving, ends, strict=True):
         x0, x1, y = item.stamp_ns / SECOND_NS, end_ns / SECOND_NS, item.mode
@@ -34,7 +34,7 @@ def draw_modes(panel: Axes, record: RunRecord) -> None:
     levels = range(max(highest, 2) + 1)
     panel.set(xlim=(0, record.settings.run_ns / SECOND_NS), ylim=(max(highest, 2) + 0.6, -0.6))
     panel.set_yticks(list(levels), [MODE_NAMES[Mode(level)] for level in levels])
-    panel.set_title("published mode")
+    panel.set_title("published mode" if driving else "published mode: in standby, nobody was driven")
 
 
 def draw_speed(panel: Axes, record: RunRecord) -> None:

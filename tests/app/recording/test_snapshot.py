@@ -134,6 +134,13 @@ def test_the_picture_shows_the_plan_in_the_front_camera_and_no_black_for_missing
     assert (pixels.max(axis=2) < 20).mean() < 0.02
 
 
+def test_a_moment_before_anybody_engaged_can_be_drawn(recorded, tmp_path) -> None:
+    moment = read_moment(recorded, 0.025)
+    assert moment.safe is None
+    write_snapshot(tmp_path / "moment.png", moment)
+    assert (tmp_path / "moment.png").stat().st_size > 10_000
+
+
 def test_a_time_outside_the_recording_is_refused(recorded) -> None:
     with pytest.raises(ConfigurationError, match=r"--at 3: .* lasts 2.0 s"):
         read_moment(recorded, 3.0)

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 pytest.importorskip("rosbags", reason="needs rosbags (extra `bags`)")
 
-from onboard_vla.app.lockstep_parts import CONSTANT_VELOCITY, planner_without_model
+from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, prepare_bundle
+from onboard_vla.app.lockstep_parts import CONSTANT_VELOCITY, planner_with_model, planner_without_model
 from onboard_vla.app.recording.replay import replay_in_lockstep
 from onboard_vla.app.recording.world import WorldDrive, record_world
 from onboard_vla.core.cameras import CameraModel, CompressedFrame
@@ -58,6 +59,19 @@ def test_the_replay_is_the_run_to_the_bit(drive) -> None:
     assert comparison.equal["Plan"] > 10
     assert comparison.equal["SafeTrajectory"] > 100
     assert comparison.equal["Verdict"] > 200
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_models_run_is_repeated_to_the_bit(tmp_path) -> None:
+    """The reference checkpoint's INT8 bundle, as `onboard-vla record --world` and `replay` use it."""
+    prepared = prepare_bundle(REFERENCE_CHECKPOINT, tmp_path / "bundles", lambda *_: None, lambda _: None)
+    make, thresholds = planner_with_model(prepared)
+    record_world(tmp_path / "bag", DRIVE, make, thresholds)
+
+    comparison = replay_in_lockstep(tmp_path / "bag", lambda: make(None), thresholds)
+    assert comparison.same, comparison.first_differences
+    assert comparison.equal["Plan"] > 5
 
 
 def test_a_planner_that_differs_by_a_millimetre_is_noticed(drive) -> None:
