@@ -1,12 +1,14 @@
 """Mutation testing of one module inside one pytest session: collect once, then a forked child per mutant.
 
 The session first runs the suite unchanged, notes which test runs which line of the module, and how long it takes. A
-mutant is then judged by the tests that run its line, fastest first. It is killed where one fails, survives where all
-pass, and counts as a survivor, too, where no test runs its line or the tests take too long.
+mutant is then judged by the tests that run its line, those first that killed most before it, then the fastest. It is
+killed where one fails, survives where all pass, and counts as a survivor, too, where no test runs its line or the tests
+take too long.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib
 import json
@@ -15,6 +17,7 @@ import select
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
@@ -36,6 +39,7 @@ class Campaign:
         self.module, self.store, self.jobs, self.wanted = module, store, jobs, wanted
         self.results: dict[str, dict[str, object]] = {}
         self.failed_unchanged: list[str] = []
+        self._kills: Counter[int] = Counter()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -96,11 +100,11 @@ class Campaign:
             sys.settrace(trace)
             begun = time.monotonic()
             try:
-                passed = _passes(session, [item])
+                failed = _first_failure(session, [item])
             finally:
                 sys.settrace(None)
             seconds.append(time.monotonic() - begun)
-            if not passed:
+            if failed is not None:
                 self.failed_unchanged.append(item.nodeid)
             for line in seen:
                 lines.setdefault(line, []).append(place)
@@ -110,6 +114,8 @@ class Campaign:
         running: dict[int, tuple[Mutant, int, float]] = {}
         queue, begun, last_saved = list(reversed(todo)), time.monotonic(), time.monotonic()
         total, everything = len(todo), list(range(len(session.items)))
+        # What was made until now is no garbage: a child that looked through it would copy it page by page.
+        gc.freeze()
         while queue or running:
             while queue and len(running) < self.jobs:
                 mutant = queue.pop()
@@ -118,10 +124,10 @@ class Campaign:
                 if not chosen:
                     self._note(mutant, UNCOVERED)
                     continue
-                chosen = sorted(chosen, key=lambda place: seconds[place])
-                pid = self._fork(session, target, mutant, [session.items[place] for place in chosen])
+                chosen = sorted(chosen, key=lambda place: (-self._kills[place], seconds[place]))
+                pid, says = self._fork(session, target, mutant, chosen)
                 allowed = TIMEOUT_S + 5 * sum(seconds[place] for place in chosen)
-                running[pid] = (mutant, pid, time.monotonic() + allowed)
+                running[pid] = (mutant, says, time.monotonic() + allowed)
             self._collect(running)
             if time.monotonic() - last_saved > 10.0:
                 last_saved = time.monotonic()
@@ -130,41 +136,51 @@ class Campaign:
         self._save(key)
 
     def _collect(self, running) -> None:
-        for pid, (mutant, _, until) in list(running.items()):
+        for pid, (mutant, says, until) in list(running.items()):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 self._note(mutant, SURVIVED if status == 0 else KILLED)
-                del running[pid]
+                self._kills.update(map(int, os.read(says, 16).split()))
             elif time.monotonic() > until:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 self._note(mutant, TIMEOUT)
-                del running[pid]
+            else:
+                continue
+            os.close(says)
+            del running[pid]
         if running:
             select.select([], [], [], 0.005)
 
     def _note(self, mutant: Mutant, outcome: str) -> None:
         self.results[mutant.where] = {"line": mutant.line, "change": mutant.change, "outcome": outcome}
 
-    def _fork(self, session, target, mutant: Mutant, items) -> int:
+    def _fork(self, session, target, mutant: Mutant, places: list[int]) -> tuple[int, int]:
+        """The child's number, and where it writes the place of the test that failed."""
+        says, place_of_failure = os.pipe()
         pid = os.fork()
         if pid:
-            return pid
+            os.close(place_of_failure)
+            return pid, says
         status = 1
         try:
             quiet = os.open(os.devnull, os.O_WRONLY)
             os.dup2(quiet, 1)
             os.dup2(quiet, 2)
             transplant(target, mutant.tree)
-            status = 0 if _passes(session, items) else 1
+            failed = _first_failure(session, [session.items[place] for place in places])
+            if failed is None:
+                status = 0
+            else:
+                os.write(place_of_failure, str(places[failed]).encode())
         except BaseException:
             status = 1
         finally:
             os._exit(status)
 
 
-def _passes(session: pytest.Session, items) -> bool:
-    """Run these tests until one fails."""
+def _first_failure(session: pytest.Session, items) -> int | None:
+    """Run these tests until one fails: its place among them."""
     from _pytest.runner import runtestprotocol
 
     for place, item in enumerate(items):
@@ -172,8 +188,8 @@ def _passes(session: pytest.Session, items) -> bool:
         following = items[place + 1] if place + 1 < len(items) else None
         reports = runtestprotocol(item, log=False, nextitem=following)
         if any(report.failed for report in reports):
-            return False
-    return True
+            return place
+    return None
 
 
 def _tests_of(mutant: Mutant, lines: dict[int, list[int]]) -> list[int]:
