@@ -118,6 +118,12 @@ class TestProposals:
         found = self.proposed(road=lanes(left=np.where(np.arange(-20.0, 251.0) == x, 1.8, 3.5)))
         assert found.targets_m == pytest.approx((0.0, -1.0, left))
 
+    @pytest.mark.parametrize("speed", [0.0, -0.5])
+    def test_at_standstill_forty_metres_are_planned(self, speed):
+        found = self.proposed(here=motion(speed))
+        assert found.lanes[0].path.s_m[-1] == pytest.approx(40.0)
+        assert found.now.speed_mps == 0.0
+
     def test_a_side_without_room_is_none(self):
         found = self.proposed(road=lanes(right=1.2))
         assert (found.sides, found.targets_m) == ([0, 2], (0.0, 1.0))
@@ -206,8 +212,8 @@ class TestPlace:
         ("along", "aside", "heading", "place"),
         [(5.2, 0.3, 0.0, 5.2), (5.2, -0.3, 0.2, 5.2), (5.3, 0.49, 0.0, 5.3), (5.3, 0.51, 0.0, None),
          (5.3, -0.49, 0.0, 5.3), (5.3, -0.51, 0.0, None), (5.3, 0.0, 0.29, 5.3), (5.3, 0.0, 0.31, None),
-         (5.3, 0.0, -0.29, 5.3), (5.3, 0.0, -0.31, None), (5.3, 0.0, 2 * math.pi, 5.3), (-1.0, 0.0, 0.0, 0.0),
-         (19.0, 0.1, 0.0, 19.0)],
+         (5.3, 0.0, -0.29, 5.3), (5.3, 0.0, -0.31, None), (5.3, 0.0, 1.0, None), (5.3, 0.0, 2 * math.pi, 5.3),
+         (-1.0, 0.0, 0.0, 0.0), (19.0, 0.1, 0.0, 19.0)],
     )  # fmt: skip
     def test_beside_the_path_within_half_a_metre_and_three_tenths_of_a_radian(self, turn, along, aside, heading, place):
         path, here = self.path(turn), self.there(turn, along, aside, heading)
@@ -216,6 +222,15 @@ class TestPlace:
         assert (rest is path) is (place is None)
         if place is not None:
             assert rest.line_s_m[0] == pytest.approx(place, abs=1e-6)
+
+    def test_beside_a_bend_the_nearest_point_counts(self, turn):
+        """A circle of 20 m to the left, 0.3 m outside of it at 0.6 rad."""
+        c, s = math.cos(turn), math.sin(turn)
+        angle = self.path(turn).s_m / 20.0
+        x, y = 20.0 * np.sin(angle), 20.0 * (1.0 - np.cos(angle))
+        path = replace(self.path(turn), x_m=c * x - s * y, y_m=s * x + c * y, heading_rad=turn + angle)
+        here = self.there(turn, 20.3 * math.sin(0.6), 20.0 - 20.3 * math.cos(0.6), 0.6)
+        assert _beside(path, here) == pytest.approx(12.0, abs=0.05)
 
     def test_a_new_path_begins_on_the_old_one_with_its_slope(self, turn):
         anchor, slope = _anchor(self.path(turn, 0.1), self.there(turn, 5.2, 0.3, 0.1))
