@@ -78,26 +78,31 @@ def test_the_offset_decays_over_two_seconds_and_six_metres_at_least():
 
 
 class TestRhythm:
-    def test_a_choice_comes_twenty_times_a_second(self):
+    def test_proposals_are_unrolled_in_one_tick_and_scored_in_the_next_twenty_times_a_second(self):
         memory, seen = LaneMemory(), []
-        for tick in range(9):
+        for tick in range(8):
             before = memory.choice
             plan(memory, START_NS + tick * TICK_NS)
-            seen.append((memory.due_ns - START_NS, memory.choice is not before))
-        due = [50_000_000 * k + 1 for k in range(5)]
+            due = None if memory.due_ns is None else memory.due_ns - START_NS
+            seen.append((due, memory.proposals is not None, memory.choice is not before))
+        first, second, third = 20_000_001, 70_000_001, 120_000_001
         assert seen == [
-            (due[0], True), (due[1], True), (due[1], False), (due[2], True), (due[2], False), (due[2], False),
-            (due[3], True), (due[3], False), (due[4], True),
+            (None, False, True), (first, True, False), (first, False, True), (second, True, False),
+            (second, False, True), (third, True, False), (third, False, True), (third + 50_000_000, True, False),
         ]  # fmt: skip
 
-    def test_due_is_what_was_never_done_or_whose_time_has_come(self):
+    def test_due_is_what_was_never_done_or_half_done_or_whose_time_has_come(self):
         memory = LaneMemory()
         assert memory.due(0)
-        plan(memory)
         memory.due_ns = 100
         assert (memory.due(99), memory.due(100)) == (False, True)
+        memory.due_ns = None
+        plan(memory)
+        plan(memory, START_NS + 1)
+        assert memory.proposals is not None
+        assert memory.due(0)
         memory.forget()
-        assert (memory.choice, memory.due_ns) == (None, None)
+        assert (memory.choice, memory.proposals, memory.due_ns) == (None, None, None)
 
 
 class TestProposals:
@@ -180,12 +185,13 @@ class TestSides:
 
     def test_since_when_a_side_is_kept_counts_from_its_choice(self):
         memory = LaneMemory()
-        for tick in range(3):
+        for tick in range(6):
             plan(memory, START_NS + tick * TICK_NS)
         assert (memory.choice.side, memory.choice.share, memory.choice.since_ns) == (0, 1.0, START_NS)
         memory.choice = replace(memory.choice, side=1)
-        plan(memory, START_NS + 3 * TICK_NS, road=lanes(right=1.2))
-        assert (memory.choice.side, memory.choice.since_ns) == (0, START_NS + 3 * TICK_NS)
+        for tick in range(6, 9):
+            plan(memory, START_NS + tick * TICK_NS, road=lanes(right=1.2))
+        assert (memory.choice.side, memory.choice.since_ns) == (0, START_NS + 8 * TICK_NS)
 
     @pytest.mark.parametrize(("gap", "brakes"), [(17.0, True), (60.0, False)])
     def test_contact_within_two_seconds_in_spite_of_braking_brakes(self, gap, brakes):
