@@ -122,10 +122,12 @@ def _human(expert: SubMetrics, first: Instant, road: RoadArea) -> SubMetrics:
 
 
 def _extended(part: Sequence[Instant], vehicle: VehicleGeometry) -> float:
-    before, now = part[0], part[BETWEEN]
-    if before.given is None or now.given is None or not len(before.given.points) or not len(now.given.points):
+    """From the window's first instant at which the vehicle was given anything; 0 where it then was given nothing."""
+    given = [k for k, instant in enumerate(part) if instant.given is not None and len(instant.given.points)]
+    if not given or given[0] + BETWEEN not in given:
         return 0.0
-    motions = [rolled_out(instant.given, instant.ego) for instant in (before, now) if instant.given is not None]
+    pair = [part[given[0]], part[given[0] + BETWEEN]]
+    motions = [rolled_out(instant.given, instant.ego) for instant in pair if instant.given is not None]
     return extended_comfort(motions[0], motions[1], BETWEEN, vehicle)
 
 

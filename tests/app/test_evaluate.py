@@ -49,6 +49,11 @@ def test_the_expert_as_planner_scores_well_and_its_windows_follow_one_another(pa
     assert 0.0 < max(plan["ade_m"] for plan in found["plans"]) < 0.25
 
 
+def test_the_experts_successive_plans_agree_when_nobody_changes_them(painted):
+    found = run_job(job(supervised=False), None)
+    assert [w["extended_comfort"] for w in found["windows"]] == [1.0, 1.0]
+
+
 def test_without_supervisor_constant_velocity_leaves_the_road_and_scores_nothing(painted):
     found = run_job(job("constant_velocity", seconds=12.3, supervised=False), None)
     assert found["figures"]["off_road"] >= 1
