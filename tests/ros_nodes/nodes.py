@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +32,14 @@ def python_of(distribution: str) -> str:
     return str(JAZZY)
 
 
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when the one that started it dies."""
+
+
+def _die_with_the_test() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
 class NodeProcess:
     """One node as a child process; its output is kept in a file."""
 
@@ -46,7 +56,9 @@ class NodeProcess:
         self.log = directory / f"node-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
             command = [python, *program, "--ros-args", *words]
-            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, env=environment, preexec_fn=_die_with_the_test
+            )
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")
