@@ -105,7 +105,7 @@ def test_the_packages_are_found_with_all_that_they_hold(sourced):
 
     assert found.stdout.strip() == str(share("")).rstrip("/"), found.stderr
     source = Path(onboard_vla.__file__).parent / "ros_nodes" / PACKAGE
-    for folder in ("config", "dds", "launch", "rviz"):
+    for folder in ("config", "dds", "foxglove", "launch", "rviz"):
         names = sorted(path.name for path in (source / folder).iterdir() if path.is_file())
         assert sorted(path.name for path in share(folder).iterdir()) == names, "run make test: the workspace is older"
 
