@@ -17,7 +17,7 @@ from onboard_vla.core.process_graph import VEHICLE, Topic, sent_by, topic_for
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.codec import Codec, codec_for
-from onboard_vla.ros_nodes.link_events import LinkEvents
+from onboard_vla.ros_nodes.link_events import LinkEvents, subscription_event_callbacks
 from onboard_vla.ros_nodes.topics import RAW, Form, RosTopic, form_sent, rows_of, topics_towards, views_of
 from onboard_vla.ros_nodes.views import ViewPublisher
 
@@ -132,7 +132,11 @@ class Subscriptions:
     def _subscribe(self, node: Node, process: str, row: RosTopic, codec: Codec) -> Any:  # noqa: ANN401 - rclpy's
         kind, name, callback = message_class(row.type), row.node_name(process), self._callback(row, codec)
         if process == VEHICLE or row.deadlines is None:
-            return node.create_subscription(kind, name, callback, quality(row))
+            # Best effort and volatile takes whatever is offered: a watch for what does not fit would never speak, and
+            # rclpy pays for it each time that it waits.
+            watched = row.reliable or row.latched
+            events = subscription_event_callbacks(use_default_callbacks=watched)
+            return node.create_subscription(kind, name, callback, quality(row), event_callbacks=events)
         link = LinkEvents(row.port, row.sender)
         self.links.append(link)
         return node.create_subscription(kind, name, callback, quality(row, asks=True), event_callbacks=link.callbacks())
