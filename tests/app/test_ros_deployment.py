@@ -229,7 +229,15 @@ def test_a_node_that_was_started_wrongly_ends_a_simulation_and_its_line_is_shown
     assert any("is not started again" in line for line in nodes.lines)
 
 
-def test_on_a_vehicle_the_others_go_on_until_they_are_told_to_end(nodes):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C reaches this process even where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_on_a_vehicle_the_others_go_on_until_they_are_told_to_end(nodes, interruptible):
     ended: list[int] = []
 
     def interrupt():
