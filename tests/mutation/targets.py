@@ -32,7 +32,6 @@ SUITES: dict[str, tuple[str, ...]] = {
     "hazard_gate": ("test_hazard_gate.py",),
     "fallback": ("test_fallback_figures.py",),
     "friction": ("test_preconditions.py",),
-    "friction_watch": ("test_friction_watch.py",),
     "preconditions": ("test_preconditions.py",),
     "proposals": ("test_proposal_figures.py",),
     "scoring": ("test_scoring.py",),
