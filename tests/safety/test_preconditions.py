@@ -15,6 +15,7 @@ from onboard_vla.safety.ladder_state import Request
 from onboard_vla.safety.preconditions import (
     engaging_obstacles,
     latency_requests,
+    standing_requests,
     threshold_requests,
     tick_gap_requests,
 )
@@ -75,6 +76,15 @@ def test_ticks_that_come_too_late_are_reported_and_then_stop_the_vehicle(gap_ms,
 def test_the_95th_percentile_of_the_plans_ages_is_held_against_the_budget(ages, late):
     expected = [] if late is None else [(Mode.REDUCED, "PLAN_LATENCY", late, 0.8)]
     assert figures(latency_requests(ages, 0.8)) == expected
+
+
+@pytest.mark.parametrize(("late", "died"), [(False, False), (True, False), (False, True), (True, True)])
+def test_what_stands_from_before_is_asked_for_together(late, died):
+    expected = [(Mode.FALLBACK, "THRESHOLDS_MISSING", 0.0, 1.0)]
+    expected += [(Mode.REDUCED, "PLAN_LATENCY", 0.9, 0.8)] * late
+    expected += [(Mode.NOMINAL, "SUPERVISOR_RESTARTED", 1.0, 0.0)] * died
+    config = replace(SIMULATED, thresholds=None)
+    assert figures(standing_requests(config, [0.9] if late else [0.1], died)) == expected
 
 
 class TestEngaging:
