@@ -5,7 +5,7 @@ Raw scores at the planner's rate are so correlated that every detector raises fa
 Simple Jumper martingale bets against uniform p-values (Vovk et al., "Retrain or not retrain: conformal test martingales
 for change-point detection", 2021), and its CUSUM, the capital over its least value so far, raises the alarm.
 
-Simulated (`tests/safety/test_drift.py`): correlated scores (AR(1), 0.98 at 10 Hz) and a reference of 400 blocks, no
+Simulated (`tests/safety/test_drift.py`): correlated scores (AR(1), 0.98 at 10 Hz) and a reference of 300 blocks, no
 alarm in 20 hours; a shift of one standard deviation of the block medians is seen after 7 to 12 minutes.
 """
 

@@ -11,7 +11,9 @@ from onboard_vla.app.straight_road.stand_in_bundle import write_stand_in_bundle
 from onboard_vla.calibration.drift_reference import DriftReference
 from onboard_vla.calibration.provisional import TABLE, provisional_thresholds, thresholds_of
 from onboard_vla.core.errors import BundleError
-from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
+from onboard_vla.core.thresholds import DRIFT_BLOCKS_MIN, SIGNALS, Threshold, Thresholds
+
+FEW = (0.1,) * (DRIFT_BLOCKS_MIN - 1)
 
 
 def test_table_file_round_trips_and_claims_nothing(tmp_path):
@@ -140,9 +142,15 @@ def _saved(folder):
 
 @pytest.mark.parametrize(
     "reference",
-    [{"spread_reduce": (0.1,) * 399}, {"spread_reduce": (*(0.1,) * 399, float("nan"))}, {"mood": (0.1,) * 400},
-     {"spread_reduce": (*(0.1,) * 399, -0.1)}, {"vision_ood": (0.1,) * 400}, {"spread_reduce": (*(0.1,) * 399, "1")}],
-)  # fmt: skip
+    [
+        {"spread_reduce": FEW},
+        {"spread_reduce": (*FEW, float("nan"))},
+        {"spread_reduce": (*FEW, -0.1)},
+        {"spread_reduce": (*FEW, "1")},
+        {"mood": (0.1,) * 400},
+        {"vision_ood": (0.1,) * 400},
+    ],
+)
 def test_a_drift_reference_that_is_too_short_unknown_or_no_number_is_refused(reference):
     made = provisional_thresholds("abc", "int8")
     with pytest.raises(BundleError, match="drift_reference"):
