@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import sys
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -57,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = {str(row["key"]): row for row in read_rows(given.out)}
     mine = [rows[cell.key] for cell in cells if cell.key in rows]
     failed = [row for row in mine if not row["holds"]]
-    for _row in failed:
-        pass
+    for row in failed:
+        sys.stdout.write(f"{row['key']}: {row['shortfalls']}\n")
+    sys.stdout.write(f"{len(mine)} of {len(cells)} cells at the edge driven, {len(failed)} do not hold\n")
     return 1 if failed else 0
 
 
