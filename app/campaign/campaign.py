@@ -12,6 +12,7 @@ from rich.table import Table
 
 from onboard_vla.app.campaign.cells import CUT_IN_FAMILY, CellResult, cell_jobs, family_rows
 from onboard_vla.app.campaign.document import document, provenance
+from onboard_vla.app.campaign.fallback_scores import ScoreResult, score_jobs, score_row
 from onboard_vla.app.campaign.fault_case import FAULTS
 from onboard_vla.app.campaign.figures import EXIT_STATUS, FAIL, PASS, CampaignVerdict, case_rows, verdict_of
 from onboard_vla.app.campaign.golden import ROADS, GoldenDrive, figures_of
@@ -124,16 +125,17 @@ def report(request: CampaignRequest, store: ResultStore, missing: int, console: 
     cells = [r for r in store.results.values() if isinstance(r, CellResult)]
     recoveries = sorted((r for r in store.results.values() if isinstance(r, RecoveryResult)), key=lambda r: r.key)
     drifts = sorted((r for r in store.results.values() if isinstance(r, DriftResult)), key=lambda r: r.key)
+    scores = score_row([r for r in store.results.values() if isinstance(r, ScoreResult)])
     start_up = start_ups() if not request.faults or "F25" in request.faults else []
     figures = figures_of(golden) if golden else None
-    verdict = verdict_of(results, figures, real, missing, family_rows(cells), start_up, recoveries, drifts)
+    verdict = verdict_of(results, figures, real, missing, family_rows(cells), start_up, recoveries, drifts, scores)
     asked = {
         "campaign": "all" if request.everything else "quick",
         "faults": ", ".join(request.faults) or "all",
         "shard": f"{request.shard[0]} of {request.shard[1]}",
         "jobs missing": missing,
     }
-    content = document(results, golden, figures, real, verdict, asked, cells, start_up, recoveries, drifts)
+    content = document(results, golden, figures, real, verdict, asked, cells, start_up, recoveries, drifts, scores)
     request.json_path.parent.mkdir(parents=True, exist_ok=True)
     request.json_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     html_path = request.json_path.with_suffix(".html")
@@ -185,13 +187,14 @@ def fault_list() -> Table:
 
 
 def _other_jobs(request: CampaignRequest) -> list[AnyJob]:
-    """Scenario cells (quick: a few of F21's; else every family's every cell), drifts, recoveries, golden drives."""
+    """Scenario cells (quick: a few of F21's; else all of every family), drifts, recoveries, scores, golden drives."""
     quick = not request.everything
     others = [*recovery_jobs(request.faults, quick=quick), *_golden_jobs(request)]
     if not request.faults or "F28" in request.faults:
         others = [*drift_jobs(quick=quick), *others]
     if request.faults and "F21" not in request.faults:
         return others
+    others = [*score_jobs(quick=quick), *others]
     families = () if request.everything and not request.faults else (CUT_IN_FAMILY,)
     return [*cell_jobs(quick=quick, families=families), *others]
 

@@ -13,6 +13,7 @@ import jsonschema
 
 from onboard_vla.app.campaign.cells import CellResult, family_rows
 from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON, real_supervisor
+from onboard_vla.app.campaign.fallback_scores import ScoreRow
 from onboard_vla.app.campaign.fault_case import FAULTS, NOT_BUILT
 from onboard_vla.app.campaign.figures import (
     CampaignVerdict,
@@ -45,6 +46,7 @@ def document(
     start_ups: Sequence[StartUp] = (),
     recoveries: Sequence[RecoveryResult] = (),
     drifts: Sequence[DriftResult] = (),
+    scores: ScoreRow | None = None,
 ) -> dict[str, Any]:
     """Everything, valid under `report.schema.json`.
 
@@ -66,6 +68,7 @@ def document(
             "real_injections": len(real),
             "drifts": len(drifts),
             "recoveries": len(recoveries),
+            "fallback_windows": 0 if scores is None else scores.windows,
             "golden_drives": len(golden),
             "scenario_cells": len(cells),
             "start_ups": len(start_ups),
@@ -77,6 +80,7 @@ def document(
         "recovery": [_recovery(row) for row in recovery_rows(recoveries)],
         "not_run": {fault: NOT_BUILT.get(fault, "not asked for") for fault in FAULTS if fault not in ran},
         "scenarios": [dataclasses.asdict(row) for row in family_rows(cells)],
+        "fallback_scores": None if scores is None else dataclasses.asdict(scores),
         "start_ups": [dataclasses.asdict(start) for start in start_ups],
         "golden": None if golden_figures is None else dataclasses.asdict(golden_figures),
         "golden_drives": [dataclasses.asdict(drive) for drive in golden],

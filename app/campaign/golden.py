@@ -77,7 +77,7 @@ class GoldenFigures:
 
 def drive_golden(road: str, seed: int, duration_ns: int = GOLDEN_NS, monitor: str = MONITOR_ON) -> GoldenDrive:
     """Drive one road without a fault."""
-    scene = _scene(road, seed)
+    scene = golden_scene(road, seed)
     rig = assemble(scene, PacedLead(), SUPERVISORS[monitor]())
     warm_up(rig.loop, DEFAULT_WARMUP_NS)
     rig.loop.engage()
@@ -151,7 +151,8 @@ def exceeds(count: int, expected: float) -> bool:
     return 1.0 - below < 0.05
 
 
-def _scene(road: str, seed: int) -> Scene:
+def golden_scene(road: str, seed: int) -> Scene:
+    """A road of `ROADS`, with pictures that carry their moment."""
     if road in WINDING:
         return build_scene(seed, SPEEDS_MPS[WINDING.index(road)], "modelled")[0]
     world = World(seed, road)
@@ -161,7 +162,7 @@ def _scene(road: str, seed: int) -> Scene:
 
 def _expert_metres(road: str, seed: int, begin_ns: int, duration_ns: int) -> float:
     """What the expert makes of the same stretch of time."""
-    scene = _scene(road, seed)
+    scene = golden_scene(road, seed)
     before = 0.0
     for step in range((begin_ns + duration_ns) // STEP_NS):
         if step == begin_ns // STEP_NS:

@@ -53,6 +53,7 @@ def page(content: dict[str, Any]) -> str:
         "<p>Driven by the fallback alone, under the real supervisor. Unavoidable: no reference driver of UN R157 "
         "avoids contact with the same perception and actuators; such cells are counted, not left out.</p>",
         _table([_family_row(row) for row in content["scenarios"]], FAMILY_COLUMNS),
+        _scores(content["fallback_scores"]),
         "<h2>Starts with something wrong (F25)</h2>",
         _table([(s["variant"], "yes" if s["held"] else "NO", s["found"]) for s in content["start_ups"]], START_COLUMNS),
         "<h2>Golden drives: no fault</h2>",
@@ -139,6 +140,16 @@ def _drift_row(row: dict[str, Any]) -> list[str]:
 
 def _held(row: dict[str, Any]) -> str:
     return "yes" if row["held"] else "NO"
+
+
+def _scores(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "<p>S14, the fallback's scores: none in this run.</p>"
+    return (
+        f"<p>S14, the fallback on the world's roads, windows of 4 s: PDMS {row['pdms']:.3f}, EPDMS {row['epdms']:.3f} "
+        f"in the mean of {row['windows']} windows ({row['drives']} drives); below 1: NC in {row['failed_nc']}, DAC in "
+        f"{row['failed_dac']}, TTC in {row['failed_ttc']} (asked: none, none, 1 %). Held: {_held(row)}.</p>"
+    )
 
 
 def _family_row(row: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onboard_vla.app.campaign.cells import CellJob, CellResult, run_cell_job
+from onboard_vla.app.campaign.fallback_scores import ScoreJob, ScoreResult, run_score
 from onboard_vla.app.campaign.golden import GoldenDrive, drive_golden, golden_of_line
 from onboard_vla.app.campaign.jobs import Job, Result, run_job
 from onboard_vla.app.campaign.real_result import RealResult
@@ -37,8 +38,8 @@ class GoldenJob:
         return f"golden|{self.road}|{self.seed}"
 
 
-AnyJob = Job | GoldenJob | CellJob | RecoveryJob | DriftJob
-AnyResult = Result | GoldenDrive | RealResult | CellResult | RecoveryResult | DriftResult
+AnyJob = Job | GoldenJob | CellJob | RecoveryJob | DriftJob | ScoreJob
+AnyResult = Result | GoldenDrive | RealResult | CellResult | RecoveryResult | DriftResult | ScoreResult
 
 
 class ResultStore:
@@ -93,6 +94,8 @@ def run_any(job: AnyJob) -> AnyResult:
         return run_cell_job(job)
     if isinstance(job, RecoveryJob):
         return run_recovery(job)
+    if isinstance(job, ScoreJob):
+        return run_score(job)
     if isinstance(job, DriftJob):
         return run_drift(job)
     return run_job(job)
@@ -106,6 +109,8 @@ def _read(path: Path) -> Iterator[AnyResult]:
                 yield golden_of_line(content["golden"])
             elif "cell" in content:
                 yield CellResult.of_content(content["cell"])
+            elif "score" in content:
+                yield ScoreResult.of_content(content["score"])
             elif "drift" in content:
                 yield DriftResult.of_content(content["drift"])
             elif "recovery" in content:
