@@ -25,10 +25,6 @@ FAST = ("S1b", "S2", "S4", "S5", "S8", "S10")
 SLOW = ("S1", "S3", "S6", "S7", "S9", "S11", "S12", "S13")
 
 
-KNOWN = {"S1": {"S1/60_60": ["peak braking", "jerk"]}}
-"""What does not hold, and why is in docs/faults.md: comfort alone, no contact. It goes when it holds."""
-
-
 class Deaf:
     """A driver that sees no objects: the real supervisor with the object lists emptied."""
 
@@ -90,8 +86,7 @@ def test_shards_cover_a_family_once_and_resume_where_they_stopped(tmp_path):
 @pytest.mark.parametrize("family", [*FAST, *(pytest.param(family, marks=pytest.mark.slow) for family in SLOW)])
 def test_the_fallback_holds_the_quick_cells(family):
     outcomes = [run_cell(cell) for cell in cells(family, quick=True)]
-    found = {outcome.key: [words.split(" m/s")[0] for words in outcome.shortfalls] for outcome in outcomes}
-    assert {key: words for key, words in found.items() if words} == KNOWN.get(family, {})
+    assert {outcome.key: outcome.shortfalls for outcome in outcomes if outcome.shortfalls} == {}
 
 
 def test_edges_of_the_grid_are_the_avoidable_cells_beside_unavoidable_ones():

@@ -13,9 +13,10 @@ from shapely.geometry import Polygon
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.world.scenarios import judge
-from onboard_vla.world.scenarios.cell import Participant
+from onboard_vla.world.scenarios.cell import NEVER, Participant
 from onboard_vla.world.scenarios.cut_in import cut_in, cut_in_grid
 from onboard_vla.world.scenarios.families import FAMILIES, cells
+from onboard_vla.world.scenarios.following import comfortable_stop_m
 from onboard_vla.world.scenarios.lines import curve, s_curve, straight
 from onboard_vla.world.scenarios.motion import track
 from onboard_vla.world.scenarios.reference_drivers import (
@@ -91,6 +92,27 @@ def test_every_family_has_quick_cells_and_distinct_names(family):
     everything = list(cells(family)) if family != "S2" else list(cells(family, quick=True))
     assert len({cell.key for cell in everything}) == len(everything)
     assert any(cell.quick for cell in everything)
+
+
+@pytest.mark.parametrize("kmh", [20, 60, 80])
+def test_the_comfortable_stop_is_as_long_as_one_driven_in_small_steps(kmh):
+    speed, asked, acts, driven, step = kmh / 3.6, 0.0, 0.0, 0.0, 1e-4
+    waiting = [0.0] * round(0.2 / step)
+    while speed > 0.0:
+        asked = min(asked + 4.13 * step, 3.0)
+        waiting.append(asked)
+        acts += (waiting.pop(0) - acts) * step / 0.2
+        speed -= acts * step
+        driven += speed * step
+    assert comfortable_stop_m(kmh / 3.6) == pytest.approx(driven + 1.5, abs=0.005)
+
+
+def test_comfort_is_left_out_of_one_standing_lead_alone_where_it_cannot_be_had():
+    hard = {cell.name: cell.requirement for cell in cells("S1") if cell.requirement.jerk_mps3 is None}
+    assert list(hard) == ["60_60"]
+    assert comfortable_stop_m(60 / 3.6) == pytest.approx(60.39, abs=0.01)
+    assert hard["60_60"].contact == NEVER
+    assert hard["60_60"].final_gap_m == (1.5, 3.5)
 
 
 def test_an_unknown_family_is_refused():

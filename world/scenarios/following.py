@@ -7,22 +7,45 @@ from collections.abc import Iterator
 
 from onboard_vla.world.scenarios.cell import WHERE_REFERENCE_AVOIDS, Cell, Participant, Requirement
 from onboard_vla.world.scenarios.lines import straight
+from onboard_vla.world.scenarios.loop import DELAY_TICKS, TICK_S
+from onboard_vla.world.vehicle import DRIVE_LAG_S
 
 LATE_DETECTION_M = {30: 9.5, 50: 22.0, 80: 50.0}
 """Gaps from which braking at 6 m/s^2 with 0.2 s of delay and 0.2 s of lag just avoids a standing lead."""
 TIME_GAP_S, STANDSTILL_GAP_M = 1.8, 2.0
 """The following distance that leads start from."""
 EASY_MPS2, EASY_JERK_MPS3 = 3.0, 4.13
+FINAL_GAP_M = (1.5, 3.5)
+HARD_MPS2 = 6.5
+"""Where comfort is out of reach: braking at 6 m/s^2, and what following it costs."""
+
+
+def comfortable_stop_m(speed_mps: float) -> float:
+    """The gap below which nobody stops 1.5 m before a standing vehicle within S1's braking and jerk.
+
+    What passes before braking begins to act (`loop.DELAY_TICKS`, `vehicle.DRIVE_LAG_S`), a ramp of constant jerk, and
+    constant braking to standstill, in closed form: v (delay + lag) - a lag^2 / 2 + v t_r / 2 + v^2 / 2a - a t_r^2 / 24
+    with t_r = a / j. Easing off at the end would only add.
+    """
+    ramp_s = EASY_MPS2 / EASY_JERK_MPS3
+    reaction = speed_mps * (DELAY_TICKS * TICK_S + DRIVE_LAG_S) - EASY_MPS2 * DRIVE_LAG_S**2 / 2
+    braking = speed_mps * ramp_s / 2 + speed_mps**2 / (2 * EASY_MPS2) - EASY_MPS2 * ramp_s**2 / 24
+    return reaction + braking + FINAL_GAP_M[0]
 
 
 def standing_leads() -> Iterator[Cell]:
-    """S1: a standing vehicle seen in good time."""
+    """S1: a standing vehicle seen in good time; comfort is asked where it is possible."""
     for kmh in (20, 30, 40, 50, 60, 80):
         for gap in (60.0, 90.0) if kmh < 80 else (120.0, 150.0):
-            comfortable = Requirement(
-                final_gap_m=(1.5, 3.5), braking_mps2=EASY_MPS2, jerk_mps3=EASY_JERK_MPS3, stands=True, follower=True
+            possible = gap >= comfortable_stop_m(kmh / 3.6)
+            need = Requirement(
+                final_gap_m=FINAL_GAP_M,
+                braking_mps2=EASY_MPS2 if possible else HARD_MPS2,
+                jerk_mps3=EASY_JERK_MPS3 if possible else None,
+                stands=True,
+                follower=True,
             )
-            yield _following("S1", f"{kmh}_{gap:g}", kmh, Participant(gap), comfortable, 32.0, gap < 61.0 or kmh == 80)
+            yield _following("S1", f"{kmh}_{gap:g}", kmh, Participant(gap), need, 32.0, gap < 61.0 or kmh == 80)
 
 
 def standing_leads_seen_late() -> Iterator[Cell]:
