@@ -24,7 +24,8 @@ def bundle_with_roof_camera(tmp_path_factory):
         (folder / name).write_text(text.replace('"back_left"', '"roof"'), encoding="utf-8")
     scenes = dict(np.load(folder / "golden_scenes.npz"))
     scenes["images_roof"] = scenes.pop("images_back_left")
-    (folder / "calibration_ranges.npz").unlink()  # belongs to the reference prompt
+    for name in ("calibration_ranges.npz", "vision_reference.npz", "drift_reference.json"):
+        (folder / name).unlink()  # belongs to the reference prompt and cameras
     np.savez_compressed(folder / "golden_scenes.npz", **scenes)
     return export_bundle(folder, folder.parent / "bundle", precision="fp32")
 

@@ -15,13 +15,15 @@ from onboard_vla.core.safe_trajectory import Engagement, Mode
 from onboard_vla.core.thresholds import DRIFT_BLOCKS_MIN
 from onboard_vla.safety import supervisor as module
 from onboard_vla.safety.drift import THRESHOLD
+from onboard_vla.safety.hot_standby import HotStandby
 
 from .driving_range import make_plan, make_thresholds, straight_poses
 from .test_supervisor import check_outputs, codes, nominal
 
 REFERENCE = tuple(0.1 + 0.0001 * k for k in range(DRIFT_BLOCKS_MIN))
-PLANTED = ("step", "keep_lane", "points_of", "input_requests", "process_requests", "follow_plan", "output_fault",
+PLANTED = ("step", "points_of", "input_requests", "process_requests", "follow_plan", "output_fault",
            "advance", "motion_on", "stop_path", "emergency_stop", "in_lane_stop")  # fmt: skip
+STANDBY_PLANTED = ("refresh", "driven_now", "opinion", "forget")
 
 
 def test_with_the_planner_dead_the_ego_lost_and_every_step_failing_the_stored_stop_runs_to_standstill(monkeypatch):
@@ -38,6 +40,8 @@ def test_with_the_planner_dead_the_ego_lost_and_every_step_failing_the_stored_st
 
     for name in PLANTED:
         monkeypatch.setattr(module, name, broken)
+    for name in STANDBY_PLANTED:
+        monkeypatch.setattr(HotStandby, name, broken)
     begun = drive.now.monotonic_ns
     drive.run(4.0)
     fresh = [m for m in drive.published if m.sequence > last.sequence]

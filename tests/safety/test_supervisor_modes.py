@@ -45,7 +45,7 @@ class TestAnswers:
         drive.command("engage")
         message = drive.step()
         assert (message.engagement, refused(message)) == (Engagement.STANDBY, ["LANES_SILENT"])
-        assert message.refusals[0].measured > message.refusals[0].limit == 0.3
+        assert message.refusals[0].measured > message.refusals[0].limit == 0.28
         drive.run(0.2)
         assert refused(drive.published[-1]) == ["LANES_SILENT"]
         assert decode(encode(message)).refusals == message.refusals
