@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -104,13 +105,18 @@ def _broken(method: str) -> Callable[[Any], Callable[[], None]]:
         def raises(*arguments: object, **named: object) -> None:
             raise RuntimeError("planted fault")
 
-        setattr(supervisor, method, raises)
-        return lambda: delattr(supervisor, method)
+        *owners, name = method.split(".")
+        part = functools.reduce(getattr, owners, supervisor)
+        getattr(part, name)  # an AttributeError beats a fault that is planted nowhere
+        setattr(part, name, raises)
+        return lambda: delattr(part, name)
 
     return plant
 
 
-MODULES = ("_motion", "_judge_plans", "_requests", "_refresh_fallback", "_handback", "_choose", "_publish", "_message")
+MODULES = (
+    "_motion", "_judge_plans", "_requests", "_standby.refresh", "_handback", "_choose", "_publish", "_message",
+)  # fmt: skip
 """The supervisor's parts, each of which is made to raise."""
 
 INPUT_FAULTS: tuple[FaultCase, ...] = (
@@ -290,7 +296,7 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
     *(
         FaultCase(
             "F22",
-            f"in {method.strip('_').replace('_', ' ')}",
+            f"in {method.strip('_').replace('.', ' ').replace('_', ' ')}",
             ADVISORY,
             Tamper(supervisor=_broken(method)),
             REACH,
