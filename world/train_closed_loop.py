@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.geometry import compose
 from onboard_vla.core.road import COMMANDS
-from onboard_vla.core.safe_trajectory import NO_STAMP, Engagement, Mode, SafeTrajectory, Takeover
+from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.world.dataset_episode import SAMPLE_STEPS, sample, stack
 from onboard_vla.world.dataset_images import ModelPictures
 from onboard_vla.world.model_assets import CAMERAS
 from onboard_vla.world.train_decode import decode_fast
 from onboard_vla.world.train_learner import Learner
 from onboard_vla.world.train_samples import Batch
+from onboard_vla.world.unsupervised import unsupervised_trajectory
 
 if TYPE_CHECKING:
     from onboard_vla.world.world import World
@@ -157,36 +157,8 @@ def _plan(learner: Learner, cars: list[_Car]) -> list[SafeTrajectory]:
     result = []
     for car, actions in zip(cars, decoded.actions, strict=True):
         _, fine = codebook.decode(actions)
-        result.append(_trajectory(car, fine.astype(np.float64)))
+        result.append(unsupervised_trajectory(fine, car.world.ego))
     return result
-
-
-def _trajectory(car: _Car, fine: NDArray[np.float64]) -> SafeTrajectory:
-    ego = car.world.ego
-    poses = np.concatenate([[[0.0, 0.0, 0.0]], fine])
-    world_poses = compose(np.array([ego.x_m, ego.y_m, ego.heading_rad]), poses)
-    times = 0.1 * np.arange(len(poses))
-    length = np.hypot(*np.diff(poses[:, :2], axis=0).T)
-    smooth = np.convolve(np.concatenate([length[:2][::-1], length, length[-2:][::-1]]), np.ones(5) / 5, "valid") / 0.1
-    speed = np.concatenate([[smooth[0]], smooth])
-    points = np.stack([times, *world_poses.T, speed, np.gradient(speed, times)], axis=1)
-    return SafeTrajectory(
-        stamp_ns=car.world.time_ns,
-        sequence=0,
-        engagement=Engagement.ENGAGED,
-        mode=Mode.NOMINAL,
-        source="model",
-        plan_id=0,
-        reasons=(),
-        points=points,
-        hazard_lights=False,
-        takeover=Takeover.NONE,
-        takeover_stamp_ns=NO_STAMP,
-        driver_stamp_ns=NO_STAMP,
-        refusals=(),
-        shadow_passes=0,
-        config_hash="",
-    )
 
 
 def _over(car: _Car) -> bool:

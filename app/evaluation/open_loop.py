@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onboard_vla.app.closed_loop import STEP_S, PictureSource
 from onboard_vla.app.evaluation.closed_loop_score import BEYOND, WINDOW
 from onboard_vla.app.evaluation.hidden_cameras import GREY
-from onboard_vla.app.evaluation.rollout import as_trajectory, rolled_out
+from onboard_vla.app.evaluation.rollout import rolled_out
 from onboard_vla.app.evaluation.surroundings import driven as expert_drove
 from onboard_vla.app.evaluation.surroundings import road_of, traffic_of
 from onboard_vla.app.evaluation.trace import Instant, doubt_of, instant_of
@@ -28,6 +28,7 @@ from onboard_vla.core.scoring.surroundings import Traffic
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.world.expert import Expert
 from onboard_vla.world.scene import lateral_action, longitudinal_action
+from onboard_vla.world.unsupervised import unsupervised_trajectory
 from onboard_vla.world.world import World
 
 INSTANT_STEPS, FRAME_STEPS = 5, 25
@@ -123,7 +124,7 @@ def score_plan(instants: list[Instant], world: World, index: int, plan: Plan, ti
     poses = np.asarray(plan.poses, np.float64)
     truth = driven[every::every][: len(poses)]
     hits = first_hit_s(compose(origin, np.asarray(plan.fine_poses, np.float64)), traffic_of(future), vehicle)
-    motion = rolled_out(as_trajectory(plan.fine_poses, here.ego), here.ego)
+    motion = rolled_out(unsupervised_trajectory(plan.fine_poses, here.ego), here.ego)
     part = instants[index : index + WINDOW + 1 + BEYOND]
     road = road_of(world, here.ego_s_m, [i.ego.stamp_ns for i in part[: WINDOW + 1]])
     own = measure(motion, traffic_of(part), road, vehicle)

@@ -13,7 +13,7 @@ from onboard_vla.app.evaluation import episode
 from onboard_vla.app.evaluation.closed_loop_score import score_windows
 from onboard_vla.app.evaluation.episode import Job, run_job
 from onboard_vla.app.evaluation.open_loop import plan_along
-from onboard_vla.app.evaluation.rollout import as_trajectory, rolled_out
+from onboard_vla.app.evaluation.rollout import rolled_out
 from onboard_vla.app.evaluation.trace import Trace, instant_of
 from onboard_vla.app.evaluation.variant import Variant
 from onboard_vla.core.cameras import FRONT, FrameSet
@@ -21,6 +21,7 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.geometry import compose, inverse
 from onboard_vla.core.plan import FAST, PassCount, Plan, Uncertainty
 from onboard_vla.world.expert import Expert
+from onboard_vla.world.unsupervised import unsupervised_trajectory
 from onboard_vla.world.world import World
 
 from .test_lockstep import PatchPictures
@@ -84,12 +85,12 @@ def test_windows_after_a_collision_count_nothing(painted):
 def test_a_rolled_out_plan_is_driven_with_the_vehicles_lag():
     ego = EgoState(0, 5.0, -3.0, 0.4, 10.0, 0.0, 0.0)
     fine = np.stack([np.arange(1, 51) * 1.0, np.zeros(50), np.zeros(50)], axis=1)
-    motion = rolled_out(as_trajectory(fine, ego), ego)
+    motion = rolled_out(unsupervised_trajectory(fine, ego), ego)
     assert len(motion) == 41
     expected = np.array([5.0, -3.0]) + 40.0 * np.array([np.cos(0.4), np.sin(0.4)])
     assert motion.poses[-1, :2] == pytest.approx(expected, abs=0.3)
     stop = np.zeros((50, 3))
-    braked = rolled_out(as_trajectory(stop, ego), ego)
+    braked = rolled_out(unsupervised_trajectory(stop, ego), ego)
     assert braked.speed_mps[1] > 8.5, "a vehicle does not stop within 0.1 s"
     assert braked.speed_mps[-1] < 1.0
 
