@@ -23,7 +23,6 @@ from onboard_vla.app.straight_road.lateness import STARVED_S, LatenessWatch
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.process_graph import PLANNER, PROCESSES, SUPERVISOR
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
-from onboard_vla.core.vehicle_gate import VehicleGate
 
 ATTEMPTS = 3
 """Of an injection that a starved machine made worthless."""
@@ -151,9 +150,8 @@ class _Seen:
 
 def _break(case: RealCase, job: RealJob, graph: Graph, watch: LatenessWatch) -> RealResult:
     graph.road.lateness_s = 0.0
-    gate = VehicleGate()
-    begin = _settle(graph, gate, (job.number * 7) % 10)
-    seen = _watch(graph, gate, _fill_disk(graph) if case.disk_full else _signals(case, graph), case)
+    begin = _settle(graph, (job.number * 7) % 10)
+    seen = _watch(graph, _fill_disk(graph) if case.disk_full else _signals(case, graph), case)
     lateness_ms = max(watch.since(begin.monotonic_ns), graph.road.lateness_s) * 1e3
     times = [0.0, *seen.times_ms]
     gap_ms = max((b - a for a, b in itertools.pairwise(times)), default=WATCHED_S * 1e3)
@@ -190,12 +188,10 @@ def _break(case: RealCase, job: RealJob, graph: Graph, watch: LatenessWatch) -> 
     )
 
 
-def _settle(graph: Graph, gate: VehicleGate, steps: int) -> Now:
+def _settle(graph: Graph, steps: int) -> Now:
     """A second of driving, and some steps more: another phase each time."""
     for _ in range(50 + steps):
-        for message, received in graph.road.step():
-            if isinstance(message, SafeTrajectory):
-                gate.follow(message, received)
+        graph.road.step()
     return system_now()
 
 
@@ -223,7 +219,7 @@ def _ended(graph: Graph) -> list[str]:
     return [process for process in PROCESSES if graph.processes.restarts(process)]
 
 
-def _watch(graph: Graph, gate: VehicleGate, signals: list[tuple[int, Callable[[], None]]], case: RealCase) -> _Seen:
+def _watch(graph: Graph, signals: list[tuple[int, Callable[[], None]]], case: RealCase) -> _Seen:
     seen = _Seen([], [], [], [])
     _, first = signals.pop(0)
     first()
@@ -233,14 +229,12 @@ def _watch(graph: Graph, gate: VehicleGate, signals: list[tuple[int, Callable[[]
         while signals and (time.monotonic_ns() - sent_ns) / 1e6 >= signals[0][0]:
             signals.pop(0)[1]()
         for message, received in graph.road.step():
-            if isinstance(message, SafeTrajectory):
-                gate.follow(message, received)
-                if received.monotonic_ns >= sent_ns:
-                    seen.times_ms.append((received.monotonic_ns - sent_ns) / 1e6)
-                    seen.modes.append(int(message.mode))
-                    seen.engagements.append(message.engagement.value)
-                    seen.codes.append(tuple(reason.code for reason in message.reasons))
-        if seen.stopped_ms is None and gate.silent(system_now()):
+            if isinstance(message, SafeTrajectory) and received.monotonic_ns >= sent_ns:
+                seen.times_ms.append((received.monotonic_ns - sent_ns) / 1e6)
+                seen.modes.append(int(message.mode))
+                seen.engagements.append(message.engagement.value)
+                seen.codes.append(tuple(reason.code for reason in message.reasons))
+        if seen.stopped_ms is None and graph.road.vehicle.gate.silent(system_now()):
             seen.stopped_ms = (time.monotonic_ns() - sent_ns) / 1e6
         if case.mode is None and seen.stopped_ms is not None and seen.times_ms and seen.times_ms[-1] > GATE_MS:
             break

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from onboard_vla.app.straight_road.vehicle import FollowingVehicle
 from onboard_vla.core.cameras import CAMERAS, FRONT, CameraFrame
-from onboard_vla.core.clock import Now
-from onboard_vla.core.ego import EgoState
+from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation, Route
@@ -29,7 +29,7 @@ class NotSeenError(OnboardVlaError, AssertionError):
 
 
 class StraightRoad:
-    """A vehicle at constant speed that publishes what a vehicle publishes, and keeps what it hears."""
+    """A vehicle that publishes what a vehicle publishes, follows what it hears, and keeps it."""
 
     def __init__(self, link: VehicleLink) -> None:
         self.link = link
@@ -45,7 +45,7 @@ class StraightRoad:
             np.random.default_rng(0).integers(30, 220, (10, 36, 64, 3), np.uint8), np.ones((1, 7, 7, 1), np.uint8)
         )
         self._black = np.zeros_like(self._textures[0])
-        self._x0_ns = time.time_ns()
+        self.vehicle = FollowingVehicle(SPEED_MPS, system_now())
 
     def step(self) -> list[Arrived]:
         """Wait for the next 20 ms, publish what is due, and return what has arrived."""
@@ -56,15 +56,19 @@ class StraightRoad:
         if late_s > 0.5:
             self._begin_ns += int(late_s * 1e9)
         self._never.wait(max(0.0, -late_s))
-        stamp = time.time_ns()
-        x = SPEED_MPS * (stamp - self._x0_ns) / 1e9
-        self.link.publish(EgoState(stamp, x, 0.0, 0.0, SPEED_MPS, 0.0, 0.0))
+        now = system_now()
+        ego = self.vehicle.state(now)
+        self.link.publish(ego)
         if self._steps % 5 == 1:
-            self._publish_cameras(stamp)
-            self.link.publish(ObjectList(stamp, ()))
-            self.link.publish(self._lanes(stamp, x))
+            self._publish_cameras(now.stamp_ns)
+            self.link.publish(ObjectList(now.stamp_ns, ()))
+            self.link.publish(self._lanes(now.stamp_ns, ego.x_m))
         arrived = self.link.poll()
         self.heard += arrived
+        for message, received in arrived:
+            if isinstance(message, SafeTrajectory):
+                self.vehicle.hear(message, received)
+        self.vehicle.command(ego, system_now())
         return arrived
 
     def until(self, condition: Callable[[Message, Now], bool], what: str) -> Arrived:

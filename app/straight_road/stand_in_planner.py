@@ -1,6 +1,7 @@
 """A planner process without a model: python -m onboard_vla.app.straight_road.stand_in_planner zmq|ros [arguments].
 
-It drives straight on at the ego's speed, so that transports, guard and supervisor are tested without a bundle.
+It drives straight on, at the speed that the route allows (without a route at its own), so that transports, guard and
+supervisor are tested without a bundle.
 Signals break it: SIGUSR1 makes its main thread hold the interpreter's lock in a C call, as a native library can,
 SIGUSR2 its worker raise, SIGRTMIN its plans keep one picture's stamp and motion for ever, while all else goes on, and
 SIGRTMIN + 1 its worker stand still, as in a call that does not return.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import math
 import os
 import signal
 import sys
@@ -18,6 +20,7 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onboard_vla.core.cameras import FRONT, CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.clock import Now
@@ -31,16 +34,19 @@ from onboard_vla.core.road import Route
 from onboard_vla.runtime.planner_host import SILENT_AFTER_S, STUCK_AFTER_S, PlannerHost
 
 STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
+CHANGE_MPS2 = 1.0
+"""Acceleration or braking with which a plan comes to the route's speed."""
 HELD_S = 2
 """How long SIGUSR1 holds the interpreter's lock, where nothing else is asked for."""
 
 
-class ConstantVelocityBody:
+class StraightBody:
     """A planner body that makes a straight plan of every new front picture, until it dies if so asked."""
 
     def __init__(self, dies_after: int, bundle_hash: str) -> None:
         self._lock = threading.Lock()
         self._ego: EgoState | None = None
+        self._route: Route | None = None
         self._front: CameraFrame | CompressedFrame | None = None
         self._planned = -1
         self._count = self._beats = 0
@@ -54,6 +60,8 @@ class ConstantVelocityBody:
         with self._lock:
             if isinstance(message, EgoState):
                 self._ego = message
+            elif isinstance(message, Route):
+                self._route = message
             elif isinstance(message, (CameraFrame, CompressedFrame)) and message.camera == FRONT:
                 self._front = message
 
@@ -62,7 +70,7 @@ class ConstantVelocityBody:
         while self._stands:
             time.sleep(HELD_S)
         with self._lock:
-            front, ego = self._front, self._ego
+            front, ego, route = self._front, self._ego, self._route
         if front is None or ego is None or front.stamp_ns == self._planned:
             return None
         self._planned = front.stamp_ns
@@ -73,7 +81,8 @@ class ConstantVelocityBody:
             return dataclasses.replace(self._frozen, plan_id=self._count)
         times = np.arange(1, STEPS * SUB_STEPS + 1) * STEP_S / SUB_STEPS
         fine = np.zeros((STEPS * SUB_STEPS, 3), np.float32)
-        fine[:, 0] = ego.speed_mps * times
+        wanted_mps = ego.speed_mps if route is None else float(route.speed_limit_mps[0])
+        fine[:, 0] = covered_m(ego.speed_mps, wanted_mps, times)
         self._last = Plan(
             plan_id=self._count,
             stamp_ns=front.stamp_ns,
@@ -110,6 +119,14 @@ class ConstantVelocityBody:
         return Heartbeat(PLANNER, os.getpid(), self._beats, now.stamp_ns, self._count, self._count, True, "stand-in")
 
 
+def covered_m(speed_mps: float, wanted_mps: float, times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Way (T,) on the way to a speed and then at it, m."""
+    change_s = abs(wanted_mps - speed_mps) / CHANGE_MPS2
+    changing = np.minimum(times_s, change_s)
+    rate = math.copysign(CHANGE_MPS2, wanted_mps - speed_mps)
+    return speed_mps * changing + rate * changing**2 / 2 + wanted_mps * (times_s - changing)
+
+
 def hold_the_interpreter(held_s: int) -> None:
     """Sleep in a C call that does not give the interpreter's lock back: every thread of this process stands still."""
     ctypes.PyDLL(None).sleep(held_s)
@@ -119,7 +136,7 @@ def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     """The stand-in in the real planner's host."""
     if options["broken"]:
         raise ConfigurationError("the stand-in planner was asked to be broken")
-    body = ConstantVelocityBody(int(options["dies_after"]), str(options["bundle_hash"]))
+    body = StraightBody(int(options["dies_after"]), str(options["bundle_hash"]))
     held_s = int(options["held_s"])
     signal.signal(signal.SIGUSR1, lambda number, frame: hold_the_interpreter(held_s))
     signal.signal(signal.SIGUSR2, lambda number, frame: body.die())
