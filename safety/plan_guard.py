@@ -46,7 +46,8 @@ class Judgement:
     """The guards' word on one plan. `placed` only where it passed. `hard`: refused for its structure.
 
     `unsteady`: where it differs too much from the plan before it to hand back to. `shadow`: counts for handback.
-    `notes`: what is reported and decides nothing.
+    `notes`: what is reported and decides nothing. `second`: a slow plan on pictures that a fast one has answered
+    already; the planner may leave it out at any time.
     """
 
     plan_id: int
@@ -58,6 +59,7 @@ class Judgement:
     unsteady: tuple[Reason, ...]
     shadow: bool
     notes: tuple[Reason, ...] = ()
+    second: bool = False
 
 
 class PlanGuard:
@@ -100,6 +102,7 @@ class PlanGuard:
         this = moment_of(plan)
         if self._newest is not None and this <= self._newest:
             return None
+        second = self._newest is not None and this[0] == self._newest[0]
         self._newest = this
         if isinstance(plan, PlanRejection):
             return _refused(plan, [Reason("PLANNER_REJECTION", 1.0, 0.0, f"{plan.code}: {plan.detail}")], hard=False)
@@ -109,36 +112,36 @@ class PlanGuard:
         placed = place(plan, inputs.history)
         if placed is None or motion is None:
             age_s = seconds(now.stamp_ns - plan.stamp_ns)
-            limit = self._config.staleness.history_s
-            return _refused(
-                plan, [Reason("PLAN_UNPLACED", age_s, limit, "no ego state at the plan's stamp")], hard=False
-            )
+            unplaced = Reason("PLAN_UNPLACED", age_s, self._config.staleness.history_s, "no ego state at its stamp")
+            return _refused(plan, [unplaced], hard=False, second=second)
         reasons = self._check_motion(placed, inputs, motion, now)
         change = self._history.change(placed, now.stamp_ns)
         swings = self._history.check(change)
-        if not reasons:
+        if not reasons and not second:
             self._history.remember(placed, change)
         reasons += swings
-        doubt = self._judge_doubt(placed, change, standby, now.stamp_ns)
+        doubt = self._judge_doubt(placed, change, standby, now.stamp_ns, second=second)
         reasons += doubt.reject
         unsteady: tuple[Reason, ...] = (Reason("UNSTEADY_FIRST", 0.0, 1.0, "no plan before this one"),)
         if self._before is not None:
             unsteady = tuple(check_steadiness(placed, self._before, self._config.handback))
-        self._before = placed
+        self._before = self._before if second else placed
         fresh = self._sees_clean(plan, bad_front_ns)
         passed = not reasons
         kept = placed if passed else None
         notes = self._notes(placed, doubt)
-        return Judgement(plan.plan_id, passed, False, tuple(reasons), doubt, kept, unsteady, fresh, notes)
+        return Judgement(plan.plan_id, passed, False, tuple(reasons), doubt, kept, unsteady, fresh, notes, second)
 
-    def _judge_doubt(self, placed: PlacedPlan, change: Change | None, standby: Standby | None, stamp_ns: int) -> Doubt:
+    def _judge_doubt(
+        self, placed: PlacedPlan, change: Change | None, standby: Standby | None, stamp_ns: int, *, second: bool
+    ) -> Doubt:
         uncertainty = placed.plan.uncertainty
         others = standby_readings(placed, standby, stamp_ns) | self._depths.readings(placed, stamp_ns)
-        if change is not None:
+        if change is not None and not second:
             others[CHANGE_LATERAL] = Reading(float(np.abs(change.across_m).max()))
             others[CHANGE_LONGITUDINAL] = Reading(float(np.abs(change.along_m).max()))
         doubt = self._monitor.judge(uncertainty, others)
-        if self._drift.watches:
+        if self._drift.watches and not second:
             self._drift.add(placed.stamp_ns, values_of(uncertainty))
         alarms = self._drift.alarms
         return replace(doubt, reduce=(*doubt.reduce, *alarms), calm=False) if alarms else doubt
@@ -148,8 +151,10 @@ class PlanGuard:
         notes = kinematic_warnings(placed, self._config.kinematics)
         if not self._told_absent:
             self._told_absent = True
-            absent = (*doubt.absent, *(() if self._drift.watches else ("drift",)), "slow against fast")
-            notes += [Reason("SIGNAL_ABSENT", 0.0, 1.0, f"{name} is not delivered: not watched") for name in absent]
+            absent = (*doubt.absent, *(() if self._drift.watches else ("drift",)))
+            texts = [f"{name} is not delivered: not watched" for name in absent]
+            texts.append("slow against fast is not watched until a slow plan comes")
+            notes += [Reason("SIGNAL_ABSENT", 0.0, 1.0, text) for text in texts]
         return tuple(notes)
 
     def recheck(self, judgement: Judgement, inputs: Inputs, motion: Motion, stamp_ns: int) -> list[Reason]:
@@ -225,5 +230,5 @@ class PlanGuard:
         return plan.oldest_frame_stamp_ns - nanoseconds(self._config.ladder.front_history_s) > bad_front_ns
 
 
-def _refused(plan: Plan | PlanRejection, reasons: list[Reason], *, hard: bool) -> Judgement:
-    return Judgement(plan.plan_id, False, hard, tuple(reasons), UNKNOWN, None, (), False)
+def _refused(plan: Plan | PlanRejection, reasons: list[Reason], *, hard: bool, second: bool = False) -> Judgement:
+    return Judgement(plan.plan_id, False, hard, tuple(reasons), UNKNOWN, None, (), False, (), second)

@@ -148,7 +148,7 @@ class Supervisor:
         if self._inputs.clock_stepped(now):
             self._guard.forget()
             self._judged = self._accepted = None
-        motion = self._motion(now)
+        motion, busy = self._motion(now), bool(self._inputs.plans)
         outcomes = self._judge_plans(motion, now)
         gap = tick_gap_requests(self._tick_ns, now, self.config.freshness)
         outside = self._domain.requests(None if motion is None else motion.speed_mps, now)
@@ -165,7 +165,7 @@ class Supervisor:
         else:
             demand, drives = self._demand(motion, now), self.state.mode is Mode.FALLBACK
             settings = self._friction.settings
-            self._standby.refresh(self._inputs, motion, demand, settings, now, drives=drives, busy=bool(outcomes))
+            self._standby.refresh(self._inputs, motion, demand, settings, now, drives=drives, busy=busy)
         if self._standby.fault is not None:
             requests.append(Request(Mode.IN_LANE_STOP, self._standby.fault))
         asked = max((request.level for request in requests), default=Mode.NOMINAL)
@@ -210,19 +210,31 @@ class Supervisor:
             if judgement is None:
                 continue
             self._notes += judgement.notes
-            self._judged = judgement
-            if judgement.placed is not None:
-                self._accepted = judgement
-                self._checked_ns, self._unrecoverable = now.monotonic_ns, ()
-                waited_s = seconds(now.monotonic_ns - received_ns)
-                oldest = judgement.placed.plan.oldest_frame_stamp_ns
-                self._latencies.append(seconds(now.stamp_ns - oldest) - waited_s)
             if judgement.doubt.reduce:
                 self._doubtful = judgement.doubt.reduce
             elif judgement.doubt.calm:
                 self._doubtful = ()
-            outcomes.append(PlanOutcome(judgement.passed, judgement.hard, judgement.shadow))
+            if judgement.second and not judgement.hard and not self._prefers(judgement):
+                self._notes += judgement.reasons
+                continue
+            self._judged = judgement
+            if judgement.placed is not None:
+                self._accepted = judgement
+                self._checked_ns, self._unrecoverable = now.monotonic_ns, ()
+            if judgement.placed is not None and not judgement.second:
+                waited_s = seconds(now.monotonic_ns - received_ns)
+                oldest = judgement.placed.plan.oldest_frame_stamp_ns
+                self._latencies.append(seconds(now.stamp_ns - oldest) - waited_s)
+            if judgement.hard or not judgement.second:
+                outcomes.append(PlanOutcome(judgement.passed, judgement.hard, judgement.shadow))
         return tuple(outcomes)
+
+    def _prefers(self, slow: Judgement) -> bool:
+        """Whether a slow plan drives instead of the fast one on the same pictures: in L0, and where both agree.
+
+        Otherwise it is dropped, and counts for nothing: it came late, or was refused, without any need for it.
+        """
+        return slow.passed and self.state.mode is Mode.NOMINAL and not slow.doubt.reduce
 
     def _requests(self, motion: Motion | None, now: Now) -> list[Request]:
         config, inputs = self.config, self._inputs

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from onboard_vla.core.clock import seconds
-from onboard_vla.core.plan import Plan
+from onboard_vla.core.plan import FAST, SLOW, Plan
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import StructureLimits
 
@@ -41,6 +41,8 @@ def check_structure(plan: Plan, limits: StructureLimits, core_hash: str | None) 
         reasons.append(Reason("PLAN_TOKENS", float(len(plan.action_tokens)), float(limits.tokens), detail))
     if plan.action_tokens and min(plan.action_tokens) < 0:
         reasons.append(Reason("PLAN_TOKENS", float(min(plan.action_tokens)), 0.0, "negative action token"))
+    if plan.depth not in (FAST, SLOW):
+        reasons.append(Reason("PLAN_DEPTH", 1.0, 0.0, f"expected {FAST} or {SLOW}, found {plan.depth[:20]!r}"))
     if abs(plan.step_s - limits.step_s) > 1e-6:
         reasons.append(Reason("PLAN_STEP", plan.step_s, limits.step_s, "time between poses"))
     skew_s = seconds(plan.stamp_ns - plan.oldest_frame_stamp_ns)

@@ -69,5 +69,10 @@ SUITES: dict[str, tuple[str, ...]] = {
     "rss": ("test_rss.py",),
     "criticality": ("test_criticality.py",),
     "message_types": ("test_message_types.py",),
+    "friction_watch": ("test_friction_watch.py",),
+    "hot_standby": ("test_hot_standby.py",),
+    "plan_guard": ("test_plan_guard.py",),
+    "rss_margin": ("test_rss_margin.py",),
+    "operating_domain": ("test_operating_domain.py",),
 }
 """Module below `onboard_vla.safety` -> files below `tests/safety`."""

@@ -43,6 +43,12 @@ class TestStructure:
             changed = replace(plan, uncertainty=replace(plan.uncertainty, vision_ood={"front": 1.0, "back": value}))
             assert found(check_structure(changed, STRUCTURE, CORE_HASH)) == codes
 
+    @pytest.mark.parametrize(
+        ("depth", "codes"), [("fast", set()), ("slow", set()), ("", {"PLAN_DEPTH"}), ("FAST", {"PLAN_DEPTH"})]
+    )
+    def test_a_plan_is_fast_or_slow(self, depth, codes):
+        assert found(check_structure(make_plan(STAMP, straight_poses(), depth=depth), STRUCTURE, CORE_HASH)) == codes
+
     def test_step_and_likelihood_must_be_finite(self):
         plan = make_plan(STAMP, straight_poses(), step_s=math.nan)
         assert found(check_structure(plan, STRUCTURE, CORE_HASH)) == {"PLAN_NOT_FINITE"}
