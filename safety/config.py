@@ -198,7 +198,6 @@ class IdmSettings(Validated):
     comfort_mps2: float = limit(2.0, "m/s^2", "2.1 recommended", 0.3, 4.0)
     clip_mps2: float = limit(6.0, "m/s^2", "2.1 recommended", 1.0, 10.0)
     exponent: float = limit(4.0, "1", "2.1 recommended", 1.0, 12.0)
-    time_step_s: float = limit(0.05, "s", "2.1 recommended: Euler <= 0.05 s", 0.005, 0.05)
     brake_start_mps2: float = limit(2.5, "m/s^2", "2.4 AEB overlay", 0.5, 6.0)
     brake_gain: float = limit(1.1, "1", "2.4 AEB overlay", 1.0, 2.0)
     brake_gap_m: float = limit(1.0, "m", "2.4 AEB overlay", 0.0, 5.0)
@@ -238,7 +237,6 @@ class StopSettings(Validated):
     in_lane_cap_mps2: float = limit(4.0, "m/s^2", "6.1 L3 (R157)", 1.5, 6.0)
     emergency_mps2: float = limit(6.0, "m/s^2", "6.1 L4", 2.0, 10.0)
     emergency_jerk_mps3: float = limit(12.65, "m/s^3", "6.1 L4", 2.0, 30.0)
-    hold_mps2: float = limit(1.5, "m/s^2", "6.1 L5", 0.1, 4.0)
     emergency_a_req_mps2: float = limit(4.0, "m/s^2", "6.1 L4 entry", 2.0, 8.0)
     emergency_confirm_s: float = limit(0.3, "s", "own: a gap that one brake pulse opens is no L4", 0.0, 2.0)
     emergency_lists: int = limit(

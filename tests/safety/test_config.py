@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+from pathlib import Path
 
 import pytest
 
+import onboard_vla
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.safety import config as settings
 from onboard_vla.safety.config import SupervisorConfig
@@ -40,6 +43,19 @@ def test_both_ends_are_accepted_and_what_lies_beyond_is_refused(group, field):
     for value in (low - kind(1), high + kind(1), float("nan"), float("inf"), "1", None, True):
         with pytest.raises(ConfigurationError, match=field.name):
             group(**{field.name: value})
+
+
+def test_every_number_is_read_by_the_code():
+    """A setting that nothing reads would promise an integrator what does not happen."""
+    root = Path(onboard_vla.__file__).resolve().parents[1]
+    read = set()
+    for path in (root / "safety").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                read.add(node.attr)
+            elif isinstance(node, ast.Constant) and path.name == "camera_guard.py":
+                read.add(node.value)
+    assert [p.id for p in VALUES if p.id.split(".")[1] not in read] == []
 
 
 def test_whole_numbers_stay_whole():

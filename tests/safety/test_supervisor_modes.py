@@ -97,10 +97,10 @@ class TestSelfTest:
 
     def test_engaging_and_rearming_ask_for_it_again(self):
         drive = ready()
-        object.__setattr__(drive.supervisor.config.stop, "hold_mps2", 1.4)
+        object.__setattr__(drive.supervisor.config.stop, "emergency_mps2", 5.9)
         drive.command("engage")
         assert refused(drive.step()) == ["SELF_TEST_FAILED"]
-        object.__setattr__(drive.supervisor.config.stop, "hold_mps2", StopSettings().hold_mps2)
+        object.__setattr__(drive.supervisor.config.stop, "emergency_mps2", StopSettings().emergency_mps2)
         drive.command("engage")
         assert drive.step().engagement is Engagement.ENGAGED
 
