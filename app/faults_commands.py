@@ -30,15 +30,17 @@ def faults(
     ] = DEFAULT_JSON,
     soak: Annotated[str, typer.Option(help="Instead: drive without faults for this long, such as 2h.")] = "",
     workers: Annotated[int | None, typer.Option(help="Worker processes; one per core.", min=1)] = None,
-    golden: Annotated[bool, typer.Option(help="Also drive without faults.")] = True,
-    real: Annotated[bool, typer.Option(help="Also break real processes, in real time.")] = True,
+    part: Annotated[
+        list[str] | None, typer.Option(help="Only this part, such as real, pairs, golden or S9; may be repeated.")
+    ] = None,
     transport: Annotated[str, typer.Option(help="Of the real processes: zmq or ros.")] = "zmq",
 ) -> None:
     """Break what can break, and judge what the vehicle was then told to do.
 
     Exit status: 0 pass, 1 fail, 2 inconclusive or not complete.
     """
-    from onboard_vla.app.campaign.campaign import CampaignRequest, fault_list, run_campaign, run_soak
+    from onboard_vla.app.campaign.campaign import fault_list, run_campaign, run_soak
+    from onboard_vla.app.campaign.request import CampaignRequest
     from onboard_vla.core.errors import ConfigurationError
 
     if list_faults:
@@ -53,12 +55,11 @@ def faults(
     request = CampaignRequest(
         everything=everything,
         faults=tuple(dict.fromkeys(name.upper() for name in fault or ())),
+        parts=tuple(dict.fromkeys(part or ())),
         shard=parse_shard(shard),
         resume=resume,
         json_path=json_path,
         workers=workers,
-        golden=golden,
-        real=real,
         transport=transport,
     )
     raise typer.Exit(run_campaign(request, Console()))

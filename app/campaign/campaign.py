@@ -3,62 +3,50 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from onboard_vla.app.campaign.cells import CUT_IN_FAMILY, CellResult, cell_jobs, family_rows
+from onboard_vla.app.campaign.cells import CellResult, family_rows
 from onboard_vla.app.campaign.document import document, provenance
-from onboard_vla.app.campaign.fallback_scores import ScoreResult, score_jobs, score_row
+from onboard_vla.app.campaign.fallback_scores import ScoreResult, score_row
 from onboard_vla.app.campaign.fault_case import FAULTS
 from onboard_vla.app.campaign.figures import EXIT_STATUS, FAIL, PASS, CampaignVerdict, case_rows, verdict_of
-from onboard_vla.app.campaign.golden import ROADS, GoldenDrive, figures_of
-from onboard_vla.app.campaign.jobs import Result, all_jobs, quick_jobs, shard
+from onboard_vla.app.campaign.golden import GoldenDrive, figures_of
+from onboard_vla.app.campaign.jobs import Result
 from onboard_vla.app.campaign.outcome import OUTCOMES
 from onboard_vla.app.campaign.page import page
-from onboard_vla.app.campaign.real import RealJob, real_jobs, run_real
+from onboard_vla.app.campaign.real import run_real
 from onboard_vla.app.campaign.real_result import RealResult
-from onboard_vla.app.campaign.recovery import RecoveryResult, recovery_jobs
-from onboard_vla.app.campaign.runner import AnyJob, GoldenJob, ResultStore, run_jobs
-from onboard_vla.app.campaign.slow_drift import DriftResult, drift_jobs
+from onboard_vla.app.campaign.recovery import RecoveryResult
+from onboard_vla.app.campaign.request import (
+    STARTS,
+    CampaignRequest,
+    check_request,
+    missing,
+    real_time_jobs,
+    virtual_jobs,
+)
+from onboard_vla.app.campaign.runner import ResultStore, run_jobs
+from onboard_vla.app.campaign.slow_drift import DriftResult
 from onboard_vla.app.campaign.soak import as_document, parse_duration, soak, soak_figures
 from onboard_vla.app.campaign.startup import start_ups
 from onboard_vla.app.campaign.table import CASES
-from onboard_vla.core.errors import ConfigurationError
 
-QUICK_GOLDEN_SEEDS, ALL_GOLDEN_SEEDS = 1, 20
-QUICK_GOLDEN_S, ALL_GOLDEN_S = 15.0, 60.0
-QUICK_REAL_EACH, ALL_REAL_EACH = 1, 17
-"""Injections of each of the seven ways on real processes: 7, and 119."""
 SPEED_OVER_S = 60.0
 """The time left is estimated from what was done in this time."""
-
-
-@dataclass(frozen=True)
-class CampaignRequest:
-    """The command's arguments; see `faults_commands.faults`. `faults` empty: all of them."""
-
-    everything: bool
-    faults: tuple[str, ...]
-    shard: tuple[int, int]
-    resume: Path | None
-    json_path: Path
-    workers: int | None
-    golden: bool
-    real: bool
-    transport: str
 
 
 def run_campaign(request: CampaignRequest, console: Console) -> int:
     """Run, report, return the exit status.
 
     Raises:
-        ConfigurationError: a fault that is not in the table, or results that cannot be read.
+        ConfigurationError: a fault or part that there is not, or results that cannot be read.
     """
-    jobs = planned_jobs(request)
+    check_request(request)
+    jobs = virtual_jobs(request)
     index, count = request.shard
     store = ResultStore(request.resume, f"shard-{index}-of-{count}")
     with Progress(
@@ -73,16 +61,14 @@ def run_campaign(request: CampaignRequest, console: Console) -> int:
     ) as bar:
         task = bar.add_task("drives in virtual time", total=len(jobs))
         run_jobs(jobs, store, lambda: bar.advance(task), request.workers)
-        wanted = _real_jobs(request)[index - 1 :: count]
+        wanted = real_time_jobs(request)
         if wanted:
             task = bar.add_task("injections on real processes", total=len(wanted))
             for job in wanted:
                 if job.key not in store.results:
                     store.add(run_real(job))
                 bar.advance(task)
-    missing = _missing(request, store)
-    verdict = report(request, store, missing, console)
-    return verdict.exit_status
+    return report(request, store, missing(request, store), console).exit_status
 
 
 def run_soak(duration: str, json_path: Path, workers: int | None, console: Console) -> int:
@@ -106,17 +92,7 @@ def run_soak(duration: str, json_path: Path, workers: int | None, console: Conso
     return EXIT_STATUS[outcome]
 
 
-def planned_jobs(request: CampaignRequest) -> list[AnyJob]:
-    """This shard's jobs."""
-    unknown = [fault for fault in request.faults if fault not in FAULTS]
-    if unknown:
-        raise ConfigurationError(f"no fault {', '.join(unknown)}: expected F1 to F30, see `onboard-vla faults --list`")
-    injected = (all_jobs if request.everything else quick_jobs)(request.faults)
-    index, count = request.shard
-    return [*shard(injected, index, count), *_other_jobs(request)[index - 1 :: count]]
-
-
-def report(request: CampaignRequest, store: ResultStore, missing: int, console: Console) -> CampaignVerdict:
+def report(request: CampaignRequest, store: ResultStore, lacking: int, console: Console) -> CampaignVerdict:
     """Write JSON and HTML, print the table."""
     results = [r for r in store.results.values() if isinstance(r, Result)]
     results.sort(key=lambda r: r.key)
@@ -126,14 +102,15 @@ def report(request: CampaignRequest, store: ResultStore, missing: int, console: 
     recoveries = sorted((r for r in store.results.values() if isinstance(r, RecoveryResult)), key=lambda r: r.key)
     drifts = sorted((r for r in store.results.values() if isinstance(r, DriftResult)), key=lambda r: r.key)
     scores = score_row([r for r in store.results.values() if isinstance(r, ScoreResult)])
-    start_up = start_ups() if not request.faults or "F25" in request.faults else []
+    start_up = start_ups() if request.has(STARTS) and (not request.faults or "F25" in request.faults) else []
     figures = figures_of(golden) if golden else None
-    verdict = verdict_of(results, figures, real, missing, family_rows(cells), start_up, recoveries, drifts, scores)
+    verdict = verdict_of(results, figures, real, lacking, family_rows(cells), start_up, recoveries, drifts, scores)
     asked = {
         "campaign": "all" if request.everything else "quick",
         "faults": ", ".join(request.faults) or "all",
+        "parts": ", ".join(request.parts) or "all",
         "shard": f"{request.shard[0]} of {request.shard[1]}",
-        "jobs missing": missing,
+        "jobs missing": lacking,
     }
     content = document(results, golden, figures, real, verdict, asked, cells, start_up, recoveries, drifts, scores)
     request.json_path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,36 +161,3 @@ def fault_list() -> Table:
             f"{case.fault} {FAULTS[case.fault]}", case.variant, case.danger, asked[case.asks], limit, case.provider
         )
     return table
-
-
-def _other_jobs(request: CampaignRequest) -> list[AnyJob]:
-    """Scenario cells (quick: a few of F21's; else all of every family), drifts, recoveries, scores, golden drives."""
-    quick = not request.everything
-    others = [*recovery_jobs(request.faults, quick=quick), *_golden_jobs(request)]
-    if not request.faults or "F28" in request.faults:
-        others = [*drift_jobs(quick=quick), *others]
-    if request.faults and "F21" not in request.faults:
-        return others
-    others = [*score_jobs(quick=quick), *others]
-    families = () if request.everything and not request.faults else (CUT_IN_FAMILY,)
-    return [*cell_jobs(quick=quick, families=families), *others]
-
-
-def _golden_jobs(request: CampaignRequest) -> list[AnyJob]:
-    if not request.golden:
-        return []
-    seeds, duration = (ALL_GOLDEN_SEEDS, ALL_GOLDEN_S) if request.everything else (QUICK_GOLDEN_SEEDS, QUICK_GOLDEN_S)
-    return [GoldenJob(road, seed + 1, duration) for road in ROADS for seed in range(seeds)]
-
-
-def _real_jobs(request: CampaignRequest) -> list[RealJob]:
-    if not request.real:
-        return []
-    return real_jobs(ALL_REAL_EACH if request.everything else QUICK_REAL_EACH, request.transport, request.faults)
-
-
-def _missing(request: CampaignRequest, store: ResultStore) -> int:
-    """Jobs of the whole campaign, every shard's, that have no result yet."""
-    injected = (all_jobs if request.everything else quick_jobs)(request.faults)
-    wanted = [*injected, *_other_jobs(request), *_real_jobs(request)]
-    return sum(job.key not in store.results for job in wanted)

@@ -24,14 +24,14 @@ from onboard_vla.app.campaign.figures import (
 )
 from onboard_vla.app.campaign.golden import GoldenDrive, GoldenFigures
 from onboard_vla.app.campaign.jobs import CONTROL, Result
-from onboard_vla.app.campaign.real_result import RealResult
+from onboard_vla.app.campaign.real_result import RealResult, real_rows
 from onboard_vla.app.campaign.recovery import RecoveryResult, RecoveryRow, recovery_rows
 from onboard_vla.app.campaign.slow_drift import DriftResult
 from onboard_vla.app.campaign.startup import StartUp
 from onboard_vla.app.report.provenance import machine_summary, versions
 from onboard_vla.world.source_commit import commit
 
-FORMAT = 2
+FORMAT = 3
 SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
 
 
@@ -84,6 +84,7 @@ def document(
         "start_ups": [dataclasses.asdict(start) for start in start_ups],
         "golden": None if golden_figures is None else dataclasses.asdict(golden_figures),
         "golden_drives": [dataclasses.asdict(drive) for drive in golden],
+        "real_rows": [{**dataclasses.asdict(row), "handling": _times(row.handling)} for row in real_rows(real)],
         "real": [dataclasses.asdict(result) for result in real],
         "drifts": [dataclasses.asdict(result) for result in drifts],
         "recoveries": [dataclasses.asdict(result) for result in recoveries],

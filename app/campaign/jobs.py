@@ -108,8 +108,6 @@ def all_jobs(faults: Sequence[str] = ()) -> list[Job]:
             for speed in SPEEDS_MPS:
                 for number in range(each):
                     jobs += _pair(case, speed, number % ALL_STARTS, number)
-    if not faults or "F29" in faults:
-        jobs += pair_jobs()
     return [*_controls(ALL_STARTS, 5), *jobs]
 
 

@@ -59,6 +59,7 @@ def page(content: dict[str, Any]) -> str:
         "<h2>Golden drives: no fault</h2>",
         _golden(content),
         "<h2>Real processes</h2>",
+        _real_rows(content["real_rows"]),
         _real(content["real"]),
         "<h2>Not run here</h2>",
         _list([f"{fault} {FAULTS[fault]}: {why}" for fault, why in content["not_run"].items()])
@@ -86,6 +87,16 @@ START_COLUMNS = ("what is wrong", "refused or at L2", "found")
 OUTCOME_COLUMNS = ("fault", "variant", "class", "asked", "n", *OUTCOMES, "missed, 95 % bounds", "met by")
 DRIFT_COLUMNS = ("the spread grows by", "seed", "asked", "alarm", "highest mode", "held")
 RECOVERY_COLUMNS = ("fault", "variant", "asked", "n", "outcome", "back in L1 or L0 after p50 / max, s")
+REAL_COLUMNS = (
+    "fault",
+    "transport",
+    "n",
+    "outcome",
+    "inconclusive",
+    "FHTI p50 / p95 / max, ms",
+    "limit, ms",
+    "longest silence, ms",
+)
 TIME_COLUMNS = ("fault", "variant", "n", "FDTI p50/p95/max", "FRTI p50/p95/max", "FHTI p50/p95/max", "limit")
 
 
@@ -211,6 +222,19 @@ def _golden(content: dict[str, Any]) -> str:
         + _table(rates, ("", "seen", "rate", "95 % upper bound"))
         + _table(drives, ("road", "seed", "of the expert's way", "L2, L3", "L4", "phantoms", "reasons"))
     )
+
+
+def _real_rows(rows: Sequence[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    shown = []
+    for row in rows:
+        times = row["handling"]
+        words = "never" if times is None else f"{times['p50']:.0f} / {times['p95']:.0f} / {times['max']:.0f}"
+        outcomes = ", ".join(f"{count} {word}" for word, count in row["outcomes"].items())
+        names = [f"{row['fault']} {row['variant']}", row["transport"], str(row["injections"]), outcomes]
+        shown.append([*names, str(row["inconclusive"]), words, f"{row['limit_ms']:g}", f"{row['longest_gap_ms']:.0f}"])
+    return _table(shown, REAL_COLUMNS)
 
 
 def _real(results: Sequence[dict[str, Any]]) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from onboard_vla.app.campaign.statistics import Times, times_of
 
 
 @dataclass(frozen=True)
@@ -40,3 +44,40 @@ class RealResult:
     def of_content(content: dict[str, Any]) -> RealResult:
         """Read a line's content back."""
         return RealResult(**content)
+
+
+@dataclass(frozen=True)
+class RealRow:
+    """One way of injecting, over one transport. `handling`: over all that were conclusive."""
+
+    fault: str
+    variant: str
+    transport: str
+    injections: int
+    inconclusive: int
+    outcomes: dict[str, int]
+    handling: Times | None
+    limit_ms: float
+    longest_gap_ms: float
+
+
+def real_rows(results: Sequence[RealResult]) -> list[RealRow]:
+    """In the order of the faults' names. Outcomes and times count what was conclusive."""
+    rows = []
+    for fault, variant, transport in sorted({(r.fault, r.variant, r.transport) for r in results}):
+        mine = [r for r in results if (r.fault, r.variant, r.transport) == (fault, variant, transport)]
+        told = [r for r in mine if not r.inconclusive]
+        rows.append(
+            RealRow(
+                fault=fault,
+                variant=variant,
+                transport=transport,
+                injections=len(mine),
+                inconclusive=len(mine) - len(told),
+                outcomes=dict(Counter(r.outcome for r in told)),
+                handling=times_of([r.handling_ms for r in told]),
+                limit_ms=max(r.limit_ms for r in mine),
+                longest_gap_ms=max((r.gap_ms for r in told), default=0.0),
+            )
+        )
+    return rows

@@ -167,7 +167,7 @@ def test_soak_counts_stops_and_growth():
 def test_command_writes_json_under_its_schema_and_html(tmp_path, monkeypatch):
     monkeypatch.setattr("onboard_vla.app.campaign.runner.run_job", lambda job: result(job.case, job.monitor))
     report = tmp_path / "report.json"
-    words = ["faults", "--fault", "f18", "--no-golden", "--no-real", "--workers", "1", "--json", str(report)]
+    words = ["faults", "--fault", "f18", "--part", "single", "--workers", "1", "--json", str(report)]
     monkeypatch.setattr(campaign_jobs, "CONTROL_CASE", BY_KEY["F18/silent"])
     status = cli.run(words)
     content = json.loads(report.read_text())
@@ -184,6 +184,7 @@ def test_command_writes_json_under_its_schema_and_html(tmp_path, monkeypatch):
     ("words", "says"),
     [
         (["--fault", "F99"], "no fault F99"),
+        (["--part", "S99"], "expected some of single, pairs"),
         (["--shard", "3/2"], "expected I/N"),
         (["--quick", "--all"], "expected one of them"),
         (["--transport", "tcp"], "expected zmq or ros"),
