@@ -76,9 +76,13 @@ def evaluate(
     unaided: Annotated[bool, typer.Option("--unaided", help="The vehicle follows the plans as they are.")] = False,
     depth: Annotated[str, typer.Option(help="fast, slow, or model: as its own fork says, plan by plan.")] = "fast",
     sees: Annotated[str, typer.Option(help="all, front, or nothing: hidden cameras are one even grey.")] = "all",
+    look: Annotated[str, typer.Option(help="day, fog, rain or night: the model was trained by day alone.")] = "day",
     ablation: Annotated[
         list[str] | None,
-        typer.Option(help="Compare with: depth, camera (front alone), pictures (grey), precision, sensor, supervisor."),
+        typer.Option(
+            help="Compare with: depth, camera (front alone), pictures (grey), precision, sensor, supervisor, "
+            "fog, rain, night."
+        ),
     ] = None,
     open_loop: Annotated[bool, typer.Option(help="Also score plans along the expert's drives.")] = True,
     latency_ms: Annotated[float, typer.Option(help="Declared time of a plan, ms.", min=0, max=1000)] = 100.0,
@@ -107,6 +111,7 @@ def evaluate(
         supervised=not unaided,
         depth=depth,
         sees=sees,
+        look=look,
         ablations=tuple(ablation or ()),
         open_loop=open_loop,
         bundle=bundle,

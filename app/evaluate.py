@@ -26,6 +26,7 @@ from onboard_vla.app.evaluation.work import Result, run_jobs
 from onboard_vla.app.lockstep_parts import MODEL, planner_without_model
 from onboard_vla.app.report.provenance import provenance_of
 from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.world.looks import require_look
 from onboard_vla.world.rig import default_rig
 
 EVALUATION_FORMAT = 2
@@ -49,6 +50,7 @@ class EvaluateRequest:
     supervised: bool
     depth: str
     sees: str
+    look: str
     ablations: tuple[str, ...]
     open_loop: bool
     bundle: str
@@ -95,13 +97,14 @@ def variants(request: EvaluateRequest) -> list[Variant]:
     """What is driven, side by side: a variant per sensor kind, and the other side of each ablation.
 
     Raises:
-        ConfigurationError: no such depth, cameras or ablation.
+        ConfigurationError: no such depth, cameras, look or ablation.
     """
     if request.depth not in DEPTHS:
         raise ConfigurationError(f"--depth {request.depth!r}: expected one of {', '.join(DEPTHS)}")
     if request.sees not in SEEN:
         raise ConfigurationError(f"--sees {request.sees!r}: expected one of {', '.join(SEEN)}")
-    base = Variant("", request.supervised, request.planner, request.depth, sees=request.sees)
+    require_look(request.look)
+    base = Variant("", request.supervised, request.planner, request.depth, sees=request.sees, look=request.look)
     found = [replace(base, sensor=sensor) for sensor in request.sensors]
     found += [with_ablation(found[0], name) for name in request.ablations]
     return list(dict.fromkeys(found))

@@ -28,6 +28,7 @@ from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.vision_cache import FramePair
 from onboard_vla.runtime.vision_reference import pool
 from onboard_vla.world.expert import Expert
+from onboard_vla.world.looks import DAY, LOOKS
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
 from onboard_vla.world.world import World
@@ -98,7 +99,7 @@ def looks(rng: np.random.Generator) -> dict[str, Callable[[Moment], Moment]]:
         "mirrored": each(lambda p: p[:, ::-1]),
         "a quarter of the light": each(lambda p: p * 0.25),
         "70 % of the light": each(lambda p: p * 0.7),
-        "fog: half the contrast, brighter": each(lambda p: p * 0.5 + 100.0),
+        "half the contrast, brighter": each(lambda p: p * 0.5 + 100.0),
         "sensor noise, sigma 20": each(lambda p: p + rng.normal(0.0, 20.0, p.shape)),
     }
 
@@ -136,6 +137,10 @@ def report(bundle: Bundle, worlds: int, each: int) -> list[Look]:
     found = [_look("nominal", known, known)]
     for name, change in looks(np.random.default_rng(1)).items():
         found.append(_look(name, known, distances(planner, [change(moment) for moment in nominal])))
+    for look in LOOKS:
+        if look != DAY:
+            drawn = moments(NOMINAL, seeds, each, spacing_s, Renderer(default_rig(), look))
+            found.append(_look(f"look: {look}", known, distances(planner, drawn)))
     for profile in OTHER_ROADS:
         roads = moments(profile, seeds, each, spacing_s, renderer)
         found.append(_look(f"road: {profile}", known, distances(planner, roads)))

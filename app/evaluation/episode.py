@@ -32,6 +32,7 @@ from onboard_vla.app.report.page import WIDTH_IN
 from onboard_vla.app.report.style import inline_svg, new_figure
 from onboard_vla.core.cameras import CAMERAS
 from onboard_vla.core.thresholds import Thresholds
+from onboard_vla.world.looks import DAY, LOOKS
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
 from onboard_vla.world.world import World
@@ -113,7 +114,7 @@ def _drive(job: Job, factory: BodyFactory, thresholds: Thresholds) -> tuple[Trac
         faults=demo_faults(run_ns) if job.demo else (),
         plan_latency_ns=round(job.latency_ms * MILLISECOND_NS),
     )
-    scene = Scene.build(job.seed, job.profile, job.variant.sensor, renderer())
+    scene = Scene.build(job.seed, job.profile, job.variant.sensor, renderer(job.variant.look))
     supervisor: SupervisorLike = make_supervisor(thresholds) if job.variant.supervised else NeverIntervenes()
     traces: list[TracingRecorder] = []
 
@@ -138,7 +139,7 @@ def _open_loop(job: Job, prepared: PreparedBundle | None) -> list[dict[str, Any]
     planner = Planner(Bundle.open(prepared.path), depth=job.variant.depth)
     world = World(job.seed, job.profile)
     depths = (job.variant.depth,)
-    scores = plan_along(world, planner, renderer(), job.seconds, depths, seen=job.variant.cameras)
+    scores = plan_along(world, planner, renderer(job.variant.look), job.seconds, depths, seen=job.variant.cameras)
     return [as_row(score) for score in scores]
 
 
@@ -151,10 +152,10 @@ def _drawing(record: RunRecord) -> str:
     return inline_svg(figure)
 
 
-@lru_cache(maxsize=1)
-def renderer() -> Renderer:
-    """One for all episodes of a process: it compiles once."""
-    return Renderer(default_rig())
+@lru_cache(maxsize=len(LOOKS))
+def renderer(look: str = DAY) -> Renderer:
+    """One a look for all episodes of a process: its rays are traced once."""
+    return Renderer(default_rig(), look)
 
 
 def _planner(prepared: PreparedBundle | None, planner: str, depth: str) -> tuple[BodyFactory, Thresholds]:

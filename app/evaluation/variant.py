@@ -8,6 +8,7 @@ from onboard_vla.app.lockstep_parts import MODEL
 from onboard_vla.core.cameras import CAMERAS, FRONT
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import FAST, SLOW
+from onboard_vla.world.looks import DAY, LOOKS
 
 ADAPTIVE = "model"
 """Depth as the model's own fork chooses it, plan by plan."""
@@ -21,7 +22,10 @@ SEES_WORDS = {EVERYTHING: (), FRONT: ("front camera alone",), NOTHING: ("all pic
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to drive all worlds. `sees`: the planner gets even grey for all pictures but these."""
+    """One way to drive all worlds. `sees`: the planner gets even grey for all pictures but these.
+
+    `look`: of the world, see `world.looks`.
+    """
 
     sensor: str = "modelled"
     supervised: bool = True
@@ -29,6 +33,7 @@ class Variant:
     depth: str = FAST
     precision: str = INT8
     sees: str = EVERYTHING
+    look: str = DAY
 
     @property
     def name(self) -> str:
@@ -40,6 +45,7 @@ class Variant:
             [] if self.depth == FAST else ["depth by the fork" if self.depth == ADAPTIVE else f"depth {self.depth}"]
         )
         words += [] if self.precision == INT8 else [self.precision]
+        words += [] if self.look == DAY else [self.look]
         return ", ".join([*words, *SEES_WORDS[self.sees]])
 
     @property
@@ -55,6 +61,7 @@ ABLATIONS: dict[str, dict[str, object]] = {
     "precision": {"precision": FP32},
     "sensor": {"sensor": "perfect"},
     "supervisor": {"supervised": False},
+    **{look: {"look": look} for look in LOOKS if look != DAY},
 }
 """What each ablation changes; a value that is there already is turned back to the default."""
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.app.evaluation.episode import renderer
 from onboard_vla.app.evaluation.trace import doubt_of
-from onboard_vla.app.measures.conditions import BLIND, SLOW, seen_under
+from onboard_vla.app.measures.conditions import BLIND, HELD_OUT, OWN, SLOW, seen_under
 from onboard_vla.app.measures.samples import Sample, samples_of
 from onboard_vla.core.plan import FAST, Plan
 from onboard_vla.core.plan import SLOW as SLOW_DEPTH
@@ -28,7 +28,10 @@ STEP_S, STEPS_3S = 0.5, 6
 
 @dataclass(frozen=True)
 class Planned:
-    """One plan against the expert's: metres, and the plan's own doubt."""
+    """One plan against the expert's: metres, and the plan's own doubt.
+
+    `vision_ood`: of the farthest camera, 0 where the bundle has no statistics.
+    """
 
     ade_m: float
     ade_3s_m: float
@@ -36,6 +39,7 @@ class Planned:
     negative_log_likelihood: float
     slow_probability: float
     text: str
+    vision_ood: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,20 +96,29 @@ def rows_of(job: Job) -> list[Row]:
     own = samples_of(job.seed, job.profile, job.seconds, renderer())
     others = samples_of(job.seed + OTHER_WORLD, job.profile, job.seconds, renderer()) or own
     rng = np.random.default_rng(job.seed)
-    return [_row(job, sample, others[index % len(others)], rng) for index, sample in enumerate(own)]
+    looks = {
+        look: samples_of(job.seed, job.profile, job.seconds, renderer(look))
+        for look in job.conditions
+        if look in HELD_OUT
+    }
+    return [
+        _row(job, sample, others[index % len(others)], {look: found[index] for look, found in looks.items()}, rng)
+        for index, sample in enumerate(own)
+    ]
 
 
 OTHER_WORLD = 1_000_004
 """Added to a seed for the world that wrong pictures come from: one that is not itself among those measured."""
 
 
-def _row(job: Job, sample: Sample, other: Sample, rng: np.random.Generator) -> Row:
+def _row(job: Job, sample: Sample, other: Sample, looks: dict[str, Sample], rng: np.random.Generator) -> Row:
     plans, features = {}, None
     planner = _planner(job.bundle)
     if job.features:
         features = front_tokens(planner, sample)
     for condition in job.conditions:
-        frames = seen_under(condition, sample, other, job.photos, rng)
+        shown, how = (looks[condition], OWN) if condition in looks else (sample, condition)
+        frames = seen_under(how, shown, other, job.photos, rng)
         with_model = _planner(job.blind) if condition == BLIND and job.blind is not None else planner
         depth = SLOW_DEPTH if condition == SLOW else FAST
         plan = with_model.plan(frames, sample.ego, sample.command, 1, depth=depth)
@@ -149,6 +162,7 @@ def _planned(plan: Plan, sample: Sample) -> Planned:
         doubt.negative_log_likelihood,
         doubt.slow_probability,
         plan.text,
+        max(plan.uncertainty.vision_ood.values(), default=0.0),
     )
 
 

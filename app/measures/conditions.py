@@ -11,10 +11,15 @@ from onboard_vla.app.evaluation.hidden_cameras import GREY
 from onboard_vla.app.measures.samples import Sample, with_images
 from onboard_vla.core.cameras import CAMERAS, FrameSet, Picture
 from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.world.looks import FOG, NIGHT, RAIN
 
 OWN, SLOW, SWAPPED, BLIND = "own pictures", "own pictures, slow", "another world's pictures", "blind control"
 BLACK, NOISE, BLUR, PHOTOS = "black", "noise", "hardly any detail", "photographs"
-CONDITIONS = (OWN, SLOW, SWAPPED, BLIND, BLACK, NOISE, BLUR, PHOTOS)
+HELD_OUT = (FOG, RAIN, NIGHT)
+"""Looks of the world that no training saw: it sees the day."""
+CHANGES = (OWN, SLOW, SWAPPED, BLIND, BLACK, NOISE, BLUR, PHOTOS)
+"""What `seen_under` does to a sample; looks are another sample of the same moment."""
+CONDITIONS = (*CHANGES, *HELD_OUT)
 COARSE = 8
 """Pictures with hardly any detail keep one cell in this many squared."""
 
@@ -25,7 +30,7 @@ def seen_under(
     """The frame set that the planner gets.
 
     Args:
-        condition: one of `CONDITIONS`.
+        condition: one of `CHANGES`.
         sample: what is planned for.
         other: a sample of another world, whose pictures stand in for wrong ones.
         photos: folder with one picture per camera, `{camera}.jpg` or as nuScenes names them.
@@ -76,4 +81,4 @@ def _changed(condition: str, picture: NDArray[np.uint8], rng: np.random.Generato
         coarse = picture[::COARSE, ::COARSE]
         grown = np.repeat(np.repeat(coarse, COARSE, 0), COARSE, 1)
         return np.ascontiguousarray(grown[: picture.shape[0], : picture.shape[1]])
-    raise ConfigurationError(f"condition {condition!r}: expected one of {', '.join(CONDITIONS)}")
+    raise ConfigurationError(f"condition {condition!r}: expected one of {', '.join(CHANGES)}")

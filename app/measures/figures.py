@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from onboard_vla.app.evaluation.intervals import Estimate, auroc_estimate, mean, ratio
 from onboard_vla.app.evaluation.summary import WORST_SHARE, rate
 from onboard_vla.app.measures.collect import Planned, Row
-from onboard_vla.app.measures.conditions import BLACK, BLIND, BLUR, NOISE, OWN, PHOTOS, SLOW, SWAPPED
+from onboard_vla.app.measures.conditions import BLACK, BLIND, BLUR, HELD_OUT, NOISE, OWN, PHOTOS, SLOW, SWAPPED
 from onboard_vla.app.measures.probes import probe_all
 from onboard_vla.world.scene import CRITICAL_KINDS, INTENTS, LATERAL_ACTIONS, LONGITUDINAL_ACTIONS, SCENES
 
 SLOW_HELPS_M = 0.1
 """Slow thinking helps where its plan is nearer to the expert's by more than this."""
+FOREIGN = (BLACK, NOISE, BLUR, PHOTOS, *HELD_OUT)
+"""Pictures that the model was not trained on."""
 SIGHT, PROBES, DOUBT, PICTURES, DEPTH = "sight", "probes", "doubt", "pictures", "depth"
 Numbers = NDArray[np.float64]
 
@@ -65,7 +67,7 @@ def doubt(rows: Sequence[Row]) -> list[Figure]:
 def pictures(rows: Sequence[Row]) -> list[Figure]:
     """What pictures from outside do to plans and to doubt."""
     found = []
-    for condition in (OWN, BLACK, NOISE, BLUR, PHOTOS):
+    for condition in (OWN, *FOREIGN):
         if not any(condition in row.plans for row in rows):
             continue
         found.append(Figure(f"spread, {condition} (m)", _mean(rows, condition, _SIGNALS["spread in metres"])))
@@ -73,7 +75,10 @@ def pictures(rows: Sequence[Row]) -> list[Figure]:
         rejected = [condition not in row.plans for row in rows]
         found.append(Figure(f"share without a valid plan, {condition}", rate([row.world for row in rows], rejected)))
         if condition != OWN:
-            found.append(Figure(f"AUROC of the spread, {condition} against own", _told_apart(rows, condition)))
+            spread = _told_apart(rows, condition, _SIGNALS["spread in metres"])
+            found.append(Figure(f"AUROC of the spread, {condition} against own", spread))
+            distance = _told_apart(rows, condition, lambda p: p.vision_ood)
+            found.append(Figure(f"AUROC of vision's distance, {condition} against own", distance))
     return found
 
 
@@ -175,11 +180,10 @@ def _constant_velocity(rows: Sequence[Row]) -> Estimate | None:
     return mean([row.world for row in rows], [row.constant_velocity_m for row in rows])
 
 
-def _told_apart(rows: Sequence[Row], condition: str) -> Estimate | None:
+def _told_apart(rows: Sequence[Row], condition: str, signal: Callable[[Planned], float]) -> Estimate | None:
     both = [row for row in rows if OWN in row.plans and condition in row.plans]
     worlds = [row.world for row in both]
-    spread = _SIGNALS["spread in metres"]
-    scores = np.concatenate([_column(both, condition, spread), _column(both, OWN, spread)])
+    scores = np.concatenate([_column(both, condition, signal), _column(both, OWN, signal)])
     outside = np.arange(len(scores)) < len(both)
     return auroc_estimate([*worlds, *worlds], scores, outside)
 
@@ -195,7 +199,7 @@ CONDITIONS_OF: dict[str, tuple[str, ...]] = {
     SIGHT: (OWN, SWAPPED, BLIND),
     PROBES: (),
     DOUBT: (OWN, BLIND),
-    PICTURES: (OWN, BLACK, NOISE, BLUR, PHOTOS),
+    PICTURES: (OWN, *FOREIGN),
     DEPTH: (OWN, SLOW),
 }
 """What each measure plans; the blind control and photographs only where they are given."""

@@ -15,12 +15,14 @@ from onboard_vla.app.evaluation.episode import Job, run_job
 from onboard_vla.app.evaluation.open_loop import plan_along
 from onboard_vla.app.evaluation.rollout import rolled_out
 from onboard_vla.app.evaluation.trace import Trace, instant_of
-from onboard_vla.app.evaluation.variant import Variant
+from onboard_vla.app.evaluation.variant import Variant, with_ablation
 from onboard_vla.core.cameras import FRONT, FrameSet
 from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.geometry import compose, inverse
 from onboard_vla.core.plan import FAST, PassCount, Plan, Uncertainty
 from onboard_vla.world.expert import Expert
+from onboard_vla.world.looks import require_look
 from onboard_vla.world.unsupervised import unsupervised_trajectory
 from onboard_vla.world.world import World
 
@@ -53,6 +55,22 @@ def test_the_expert_as_planner_scores_well_and_its_windows_follow_one_another(pa
 def test_the_experts_successive_plans_agree_when_nobody_changes_them(painted):
     found = run_job(job(supervised=False), None)
     assert [w["extended_comfort"] for w in found["windows"]] == [1.0, 1.0]
+
+
+def test_a_look_reaches_the_closed_loop_and_the_open_one_and_has_a_name_of_its_own(monkeypatch):
+    asked = []
+
+    def renderer(look):
+        asked.append(look)
+        return PatchPictures(look)
+
+    monkeypatch.setattr(episode, "renderer", renderer)
+    found = run_job(job(seconds=4.3, look="fog"), None)
+    assert asked == ["fog"]
+    assert found["variant"] == "perfect sensors, expert, fog"
+    assert with_ablation(Variant(), "night").look == "night"
+    with pytest.raises(ConfigurationError, match="look 'dusk': expected one of day, fog, rain, night"):
+        require_look("dusk")
 
 
 def test_without_supervisor_constant_velocity_leaves_the_road_and_scores_nothing(painted):

@@ -41,7 +41,8 @@ KILL = Fault(KILL_PROCESS, PLANNER, 2 * SECOND_NS, SECOND_NS, KILL_REACTION_LIMI
 class PatchPictures:
     """Stands in for the renderer: pictures that pass the camera guard, and take no time."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: str = "day") -> None:
+        self.look = look
         rng = np.random.default_rng(1)
         patches = {camera: rng.integers(0, 255, (36, 64, 3), np.uint8) for camera in CAMERAS}
         self._pictures = {camera: np.kron(grid, np.ones((7, 7, 1), np.uint8)) for camera, grid in patches.items()}

@@ -16,7 +16,9 @@ from onboard_vla.app.measures.conditions import (
     BLACK,
     BLIND,
     BLUR,
+    CHANGES,
     CONDITIONS,
+    HELD_OUT,
     NOISE,
     OWN,
     PHOTOS,
@@ -40,8 +42,8 @@ from .test_lockstep import PatchPictures
 TEXT = "straight road. lead vehicle at 12 m. follow: go straight, slow down."
 
 
-def planned(ade, spread=0.1, slow=0.2, text=""):
-    return Planned(ade, ade / 2, spread, 1.0, slow, text)
+def planned(ade, spread=0.1, slow=0.2, text="", vision_ood=0.5):
+    return Planned(ade, ade / 2, spread, 1.0, slow, text, vision_ood)
 
 
 def row(world, plans, truth=None, demanding=False, features=None, speed=8.0):
@@ -74,10 +76,11 @@ def test_doubt_stands_beside_the_blind_controls():
 
 
 def test_pictures_from_outside_are_told_apart_and_rejections_counted():
-    rows = [row(w, {OWN: planned(1.0, spread=0.1), BLACK: planned(9.0, spread=0.5)}) for w in range(4)]
+    rows = [row(w, {OWN: planned(1.0, spread=0.1), BLACK: planned(9.0, 0.5, vision_ood=0.4)}) for w in range(4)]
     rows += [row(w, {OWN: planned(1.0, spread=0.1)}) for w in range(4)]
     found = named(pictures(rows))
     assert found["AUROC of the spread, black against own"].value == 1.0
+    assert found["AUROC of vision's distance, black against own"].value == 0.0
     assert found["share without a valid plan, black"].value == 0.5
     assert found["share without a valid plan, own pictures"].value == 0.0
     assert "spread, noise (m)" not in found
@@ -175,7 +178,7 @@ def test_samples_look_back_four_pictures_half_a_second_apart(samples):
 def test_conditions_change_the_pictures_and_nothing_else(samples):
     sample, other = samples[0], samples[2]
     rng = np.random.default_rng(1)
-    for condition in set(CONDITIONS) - {PHOTOS}:
+    for condition in set(CHANGES) - {PHOTOS}:
         frames = seen_under(condition, sample, other, None, rng)
         assert frames.stamps_ns == sample.frames.stamps_ns
         picture = frames.images["front_left"][2]
@@ -222,9 +225,17 @@ class StraightOn:
         )  # fmt: skip
 
 
+class LookPictures(PatchPictures):
+    """Pictures of one brightness under every look but the day's."""
+
+    def render(self, world):
+        pictures = super().render(world)
+        return pictures if self.look == "day" else {c: np.full_like(p, 9) for c, p in pictures.items()}
+
+
 @pytest.fixture
 def painted(monkeypatch):
-    monkeypatch.setattr(collecting, "renderer", PatchPictures)
+    monkeypatch.setattr(collecting, "renderer", LookPictures)
     monkeypatch.setattr(collecting, "_planner", lambda path: StraightOn())
 
 
@@ -237,6 +248,23 @@ def test_rows_hold_each_condition_and_leave_rejections_out(painted, tmp_path):
         assert found.plans[OWN].ade_m == pytest.approx(found.constant_velocity_m, abs=1e-3)
         assert found.plans[SLOW].text == TEXT
         assert found.plans[OWN].slow_probability == 0.25
+
+
+def test_a_held_out_look_is_the_same_moment_in_other_pictures(painted, tmp_path, monkeypatch):
+    seen = []
+
+    class Looks(StraightOn):
+        def plan(self, frames, ego, *args, **kwargs):
+            seen.append((frames.stamp_ns, ego, frames.images["front"][0]))
+            return super().plan(frames, ego, *args, **kwargs)
+
+    monkeypatch.setattr(collecting, "_planner", lambda path: Looks())
+    rows = rows_of(Job(800_001, "quiet_road", 3.0, (OWN, *HELD_OUT), tmp_path, None, None, False))
+    assert all(set(found.plans) == {OWN, *HELD_OUT} for found in rows)
+    own, *others = seen[:4]
+    for stamp_ns, ego, picture in others:
+        assert (stamp_ns, ego) == own[:2]
+        assert (picture == 9).all()
 
 
 def test_every_measure_has_its_conditions():
