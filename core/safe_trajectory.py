@@ -71,7 +71,7 @@ class SafeTrajectory:
 
 @dataclass(frozen=True)
 class OperatorCommand:
-    """Sent by the operator (or the demo): "engage", "disengage" or "rearm"."""
+    """Sent by the operator (or the demo): "engage", "disengage", "rearm" or "stop"."""
 
     stamp_ns: int
     command: str
@@ -87,4 +87,4 @@ class DriverState:
 
 NO_STAMP = -1
 SHADOW = "shadow"
-ENGAGE, DISENGAGE, REARM = "engage", "disengage", "rearm"
+ENGAGE, DISENGAGE, REARM, STOP = "engage", "disengage", "rearm", "stop"

@@ -16,23 +16,28 @@ from onboard_vla.core.safe_trajectory import (
     ENGAGE,
     REARM,
     SHADOW,
+    STOP,
     Engagement,
+    Mode,
     OperatorCommand,
     SafeTrajectory,
 )
 from onboard_vla.core.verdict import Reason
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.hosting import Hosting
+from onboard_vla.ros_nodes.services import REQUEST_STOP
 
 COMMAND_PERIOD_NS = nanoseconds(0.02)
 """The supervisor's own period."""
+COMMANDS = {ENGAGE: ENGAGE, DISENGAGE: DISENGAGE, REARM: REARM, REQUEST_STOP: STOP}
+"""The operator's command of each service without arguments."""
 DRIVE = "drive"
 AUTHORITY = "authority"
 """The supervisor's setting that `~/shadow` changes: `shadow`, or `drive`."""
 
 
 class OperatorServices:
-    """`~/engage`, `~/disengage`, `~/rearm` (Trigger) and `~/shadow` (SetBool).
+    """`~/engage`, `~/disengage`, `~/rearm`, `~/request_stop` (Trigger) and `~/shadow` (SetBool).
 
     A command is handed to the supervisor, which decides on it in a cycle of its own at once; the answer is the state,
     or every reason that stands against it. One command a period: a flood of calls must not become a flood of cycles.
@@ -43,13 +48,16 @@ class OperatorServices:
         self._decided: SafeTrajectory | None = None
         self._commanded_ns = 0
         hosting.listen(self._on_published)
-        for command in (ENGAGE, DISENGAGE, REARM):
-            node.create_service(Trigger, f"~/{command}", partial(self._on_command, command))
+        for service, command in COMMANDS.items():
+            node.create_service(Trigger, f"~/{service}", partial(self._on_command, command))
         node.create_service(SetBool, "~/shadow", self._on_shadow)
 
     def _on_command(self, command: str, request: Any, response: Any) -> Any:  # noqa: ANN401 - rclpy's classes
         now = self._hosting.now()
         if now.monotonic_ns - self._commanded_ns < COMMAND_PERIOD_NS:
+            if command == STOP:
+                # It waits for the supervisor's next cycle, and not for somebody's patience.
+                self._hosting.take(OperatorCommand(now.stamp_ns, command))
             response.success, response.message = False, "another command has just been decided on: try again"
             return response
         self._commanded_ns, self._decided = now.monotonic_ns, None
@@ -78,6 +86,8 @@ def answer(command: str, decided: SafeTrajectory) -> tuple[bool, str]:
     """Whether a command was obeyed in the cycle that decided on it, and the state or every reason against it."""
     if command == ENGAGE:
         obeyed = decided.engagement is Engagement.ENGAGED
+    elif command == STOP:
+        obeyed = decided.mode >= Mode.IN_LANE_STOP and not decided.refusals
     else:
         obeyed = decided.engagement is Engagement.STANDBY and not decided.refusals
     if obeyed:

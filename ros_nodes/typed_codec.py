@@ -16,7 +16,7 @@ from onboard_vla.core.conditions import LIGHTS, ROAD_CLASSES, UNKNOWN, WEATHERS,
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.objects import CYCLIST, PEDESTRIAN, STATIC, VEHICLE, ObjectList, TrackedObject
 from onboard_vla.core.road import COMMANDS, SIGNAL_STATES, LaneObservation, Route, RouteCommand, Signal
-from onboard_vla.core.safe_trajectory import DISENGAGE, ENGAGE, REARM, DriverState, OperatorCommand
+from onboard_vla.core.safe_trajectory import DISENGAGE, ENGAGE, REARM, STOP, DriverState, OperatorCommand
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.frames import ODOMETRY_FRAME
 from onboard_vla.ros_nodes.stamps import from_time, to_time
@@ -28,7 +28,7 @@ TURNS = Words(msg.RouteCommand, "command", COMMANDS)
 ROADS = Words(msg.OperatingConditions, "road_class", ROAD_CLASSES, UNKNOWN)
 LIGHT = Words(msg.OperatingConditions, "light", LIGHTS, UNKNOWN)
 WEATHER = Words(msg.OperatingConditions, "weather", WEATHERS, UNKNOWN)
-ORDERS = Words(msg.OperatorCommand, "command", (ENGAGE, DISENGAGE, REARM))
+ORDERS = Words(msg.OperatorCommand, "command", (ENGAGE, DISENGAGE, REARM, STOP))
 Floats = NDArray[np.float64]
 
 

@@ -7,10 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from onboard_vla.core.safe_trajectory import DISENGAGE, ENGAGE, REARM, Engagement, Mode
+from onboard_vla.core.safe_trajectory import DISENGAGE, ENGAGE, REARM, STOP, Engagement, Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import LadderSettings
 from onboard_vla.safety.ladder_state import LadderInputs, LadderState
+
+FROM_STATE = {
+    ENGAGE: Engagement.STANDBY,
+    DISENGAGE: Engagement.ENGAGED,
+    REARM: Engagement.LATCHED,
+    STOP: Engagement.ENGAGED,
+}
+"""The one state in which each command can be obeyed."""
+OPERATOR_STOP = "OPERATOR_STOP"
+"""Code of the reason that stands from the operator's stop until somebody re-arms."""
 
 
 def decide_engagement(
@@ -56,13 +66,15 @@ def _against(
     settings: LadderSettings,
 ) -> tuple[Reason, ...]:
     """Everything that stands against a command now; empty when it is to be obeyed."""
-    from_state = {ENGAGE: Engagement.STANDBY, DISENGAGE: Engagement.ENGAGED, REARM: Engagement.LATCHED}.get(command)
+    from_state = FROM_STATE.get(command)
     if from_state is None:
-        known = f"{ENGAGE}, {DISENGAGE} or {REARM}"
+        known = f"{', '.join((ENGAGE, DISENGAGE, REARM))} or {STOP}"
         return (Reason("COMMAND_UNKNOWN", 1.0, 0.0, f"{command[:50]!r}: expected {known}"),)
     if state.engagement is not from_state:
         detail = f"{command} in {state.engagement.value}: possible in {from_state.value} only"
         return (Reason("COMMAND_NOT_NOW", 1.0, 0.0, detail),)
+    if command == STOP:
+        return ()
     if command == DISENGAGE:
         if state.mode <= Mode.FALLBACK:
             return ()
@@ -117,6 +129,8 @@ def _obey(command: str, state: LadderState, asked: Mode, now_ns: int, settings: 
         )
     if command == DISENGAGE:
         return replace(state, engagement=Engagement.STANDBY, refusals=())
+    if command == STOP:
+        return _stop(state, now_ns)
     return LadderState(
         window=state.window,
         hard=state.hard,
@@ -125,6 +139,15 @@ def _obey(command: str, state: LadderState, asked: Mode, now_ns: int, settings: 
         takeover_stamp_ns=state.takeover_stamp_ns,
         driver_stamp_ns=state.driver_stamp_ns,
     )
+
+
+def _stop(state: LadderState, now_ns: int) -> LadderState:
+    """The stop in lane, or the stop that is under way already; it ends at standstill, latched."""
+    causes = tuple(dict.fromkeys((*state.causes, OPERATOR_STOP)))
+    state = replace(state, causes=causes, must_rearm=True, refusals=())
+    if state.mode >= Mode.IN_LANE_STOP:
+        return state
+    return replace(state, mode=Mode.IN_LANE_STOP, since_ns=now_ns, clear_since_ns=None, shadow_passes=0)
 
 
 def _stood_s(state: LadderState, now_ns: int) -> float:

@@ -13,7 +13,7 @@ from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.safe_trajectory import Engagement, Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import LadderSettings
-from onboard_vla.safety.engagement import decide_engagement, standing_for
+from onboard_vla.safety.engagement import OPERATOR_STOP, decide_engagement, standing_for
 from onboard_vla.safety.ladder_state import LadderInputs, LadderState, LadderStep, ModeChange, PlanOutcome, Request
 from onboard_vla.safety.takeover import request_takeover
 
@@ -45,6 +45,8 @@ def step(before: LadderState, inputs: LadderInputs, now_ns: int, settings: Ladde
     else:
         least = Mode.FALLBACK if inputs.has_fallback else Mode.REDUCED
         state = replace(state, mode=min(max(asked, least), Mode.EMERGENCY_STOP), since_ns=now_ns)
+    if OPERATOR_STOP in state.causes:
+        own.append(Reason(OPERATOR_STOP, 1.0, 0.0, "the operator asked for a stop"))
     return LadderStep(request_takeover(before, state, inputs), asked, tuple(own))
 
 

@@ -98,6 +98,7 @@ def test_commands_of_another_state_are_refused_and_say_where_they_belong(start, 
         "COMMAND_NOT_NOW: disengage in standby: possible in engaged only (found 1, limit 0)",
     )
     assert ask(client, "rearm")[1].startswith("COMMAND_NOT_NOW: rearm in standby: possible in latched only")
+    assert ask(client, "request_stop")[1].startswith("COMMAND_NOT_NOW: stop in standby: possible in engaged only")
 
 
 def test_shadow_takes_the_authority_away_and_gives_it_back(start, client) -> None:

@@ -69,7 +69,7 @@ inputs = st.one_of(
     routes,
     conditions,
     st.builds(DriverState, stamps, st.booleans()),
-    st.builds(OperatorCommand, stamps, st.sampled_from(["engage", "disengage", "rearm"])),
+    st.builds(OperatorCommand, stamps, st.sampled_from(["engage", "disengage", "rearm", "stop"])),
 )
 
 

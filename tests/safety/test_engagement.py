@@ -121,7 +121,43 @@ class TestDisengaging:
     def test_an_unknown_command_is_answered(self):
         state = after(LadderState(), 1.0, commands=("go" * 99,))
         assert refused(state) == [("COMMAND_UNKNOWN", 1.0, 0.0)]
-        assert state.refusals[0].detail == f"'{'go' * 25}': expected engage, disengage or rearm"
+        assert state.refusals[0].detail == f"'{'go' * 25}': expected engage, disengage, rearm or stop"
+
+
+class TestStopping:
+    @pytest.mark.parametrize("mode", [L0, L1, L2])
+    def test_it_stops_in_lane_at_once_though_nobody_else_asks_for_it_and_says_why_until_standstill(self, mode):
+        taken = step(LadderState(engagement=ENGAGED, mode=mode), LadderInputs(commands=("stop",)), S, SETTINGS)
+        assert (taken.state.engagement, taken.state.mode, taken.state.must_rearm) == (ENGAGED, L3, True)
+        assert [reason.code for reason in taken.reasons] == ["OPERATOR_STOP"]
+        later = step(taken.state, LadderInputs(speed_mps=5.0), 60 * S, SETTINGS)
+        assert (later.state.mode, [reason.code for reason in later.reasons]) == (L3, ["OPERATOR_STOP"])
+
+    def test_it_ends_latched_and_is_forgotten_by_rearming(self):
+        state = after(LadderState(engagement=ENGAGED, mode=L0), 1.0, commands=("stop",), speed_mps=3.0)
+        state = after(after(state, 2.0, speed_mps=0.0), 3.0, speed_mps=0.0)
+        assert (state.engagement, state.mode) == (LATCHED, L5)
+        armed = step(state, LadderInputs(commands=("rearm",), speed_mps=0.0), 4 * S, SETTINGS)
+        assert (armed.state.engagement, armed.state.refusals, armed.reasons) == (STANDBY, (), ())
+
+    def test_nobody_disengages_out_of_it_though_both_come_in_one_tick(self):
+        state = after(LadderState(engagement=ENGAGED, mode=L0), 1.0, commands=("stop", "disengage"))
+        assert (state.engagement, state.mode, refused(state)) == (ENGAGED, L3, [("STOP_BEGUN", 3.0, 2.0)])
+
+    def test_a_harder_stop_is_not_eased_by_it(self):
+        state = after(LadderState(engagement=ENGAGED, mode=L4, causes=("X",)), 1.0, commands=("stop",), speed_mps=5.0)
+        assert (state.mode, state.causes, state.refusals) == (L4, ("X", "OPERATOR_STOP"), ())
+
+    def test_a_driver_who_takes_over_does_not_clear_it(self):
+        state = after(LadderState(engagement=ENGAGED, mode=L1), 1.0, commands=("stop",), override=False)
+        state = after(after(state, 2.0, override=True), 3.0)
+        assert state.engagement is LATCHED
+
+    @pytest.mark.parametrize("state", [LadderState(), LATCHED_STATE, LadderState(engagement=OVERRIDE)])
+    def test_who_does_not_drive_is_not_stopped(self, state):
+        asked = after(state, 9.0, commands=("stop",), override=state.engagement is OVERRIDE, speed_mps=0.0)
+        assert asked.engagement is state.engagement
+        assert refused(asked) == [("COMMAND_NOT_NOW", 1.0, 0.0)]
 
 
 class TestRearming:

@@ -101,7 +101,7 @@ def drive(rng: np.random.Generator, cycles: int) -> dict[str, int]:
             if rng.random() < 0.05:
                 sent.append(PlanRejection(tick, stamp, "FUZZ", "x" * int(rng.integers(0, 2000))))
         if rng.random() < 0.02:
-            sent.append(OperatorCommand(stamp, str(rng.choice([ENGAGE, REARM, "disengage", "?"]))))
+            sent.append(OperatorCommand(stamp, str(rng.choice([ENGAGE, REARM, "disengage", "stop", "?"]))))
         if rng.random() < 0.002:
             sent.append(DriverState(stamp, True))
         if rng.random() < 0.05:

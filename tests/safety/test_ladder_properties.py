@@ -29,7 +29,7 @@ INPUTS = st.builds(
     LadderInputs,
     requests=st.lists(REQUESTS, max_size=2).map(tuple),
     outcomes=st.lists(OUTCOMES, max_size=2).map(tuple),
-    commands=st.lists(st.sampled_from(["engage", "disengage", "rearm", "?"]), max_size=2).map(tuple),
+    commands=st.lists(st.sampled_from(["engage", "disengage", "rearm", "stop", "?"]), max_size=2).map(tuple),
     override=st.booleans(),
     speed_mps=st.sampled_from([None, 0.0, 5.0]),
     handback=st.booleans(),

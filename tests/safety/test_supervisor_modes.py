@@ -54,6 +54,24 @@ class TestAnswers:
         drive.command("engage")
         assert (drive.step().engagement, refused(drive.published[-1])) == (Engagement.ENGAGED, [])
 
+    def test_the_operators_stop_ends_at_standstill_latched_and_every_message_says_whose_it_was(self):
+        drive = ready()
+        drive.command("engage")
+        drive.run(0.5)
+        drive.command("stop")
+        asked = drive.step()
+        assert (asked.engagement, asked.mode, asked.source) == (Engagement.ENGAGED, Mode.IN_LANE_STOP, "stop")
+        assert asked.takeover is Takeover.MANDATORY
+        begun = len(drive.published)
+        drive.run(12.0)
+        last = drive.published[-1]
+        assert (last.engagement, last.mode) == (Engagement.LATCHED, Mode.STOPPED)
+        assert all("OPERATOR_STOP" in codes(message) for message in drive.published[begun:])
+        drive.command("rearm")
+        armed = drive.step()
+        assert (armed.engagement, refused(armed)) == (Engagement.STANDBY, [])
+        assert "OPERATOR_STOP" not in codes(armed)
+
     def test_a_drivers_action_on_a_takeover_request_is_stamped(self):
         drive = ready()
         drive.command("engage")
