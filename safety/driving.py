@@ -61,9 +61,10 @@ def follow_plan(
         if speed > cap_mps:
             wanted = min(wanted, max(SPEED_GAIN_PER_S * (cap_mps - speed), -settings.over_speed_mps2))
         jerk = settings.jerk_mps3 if wanted > -idm.brake_start_mps2 else settings.emergency_jerk_mps3
-        room = known - distance_m
-        if speed > 0.5 and speed**2 > 2 * END_DECELERATION_MPS2 * max(room, 0.0):
-            wanted, jerk = min(wanted, -(speed**2) / (2 * max(room, 0.1))), settings.emergency_jerk_mps3
+        room = max(known - distance_m, 0.0)
+        if speed**2 >= 2 * END_DECELERATION_MPS2 * room:
+            needed = max(speed**2 / (2 * max(room, 0.1)), END_DECELERATION_MPS2)
+            wanted, jerk = min(wanted, -needed), settings.emergency_jerk_mps3
         for lead in leads:
             now = Lead(lead.gap_m + lead.speed_mps * time_s - distance_m, lead.speed_mps)
             brake = emergency_brake(speed, now, idm)

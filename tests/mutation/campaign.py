@@ -40,11 +40,15 @@ class Campaign:
         self.results: dict[str, dict[str, object]] = {}
         self.failed_unchanged: list[str] = []
         self._kills: Counter[int] = Counter()
+        # Before tests are collected, because their own settings take these over; a counterexample need not be small.
+        looking = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
+        hypothesis.settings.register_profile(
+            "mutation", derandomize=True, database=None, deadline=None, phases=looking, report_multiple_bugs=False
+        )
+        hypothesis.settings.load_profile("mutation")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        hypothesis.settings.register_profile("mutation", derandomize=True, database=None, deadline=None)
-        hypothesis.settings.load_profile("mutation")
         target = importlib.import_module(self.module)
         source = Path(target.__file__ or "").read_text(encoding="utf-8")
         key = self._key(session, source)

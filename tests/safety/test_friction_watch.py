@@ -97,3 +97,64 @@ def test_no_braking_at_all_is_ice():
     brakes.run(1.5, 4.0, -0.1)
     assert brakes.watch.friction == LEAST
     assert brakes.watch.settings.idm.clip_mps2 >= 1.0
+
+
+class TestTiming:
+    """Half a second of asking, and three tenths of too little, to the tick of 20 ms."""
+
+    def ticks(self, brakes, asked=4.0, got=1.0, limit=60):
+        """Ticks until it is found."""
+        for tick in range(1, limit):
+            if brakes.run(0.02, asked, got):
+                return tick
+        return None
+
+    def test_from_the_start(self):
+        assert self.ticks(Brakes()) == 40
+
+    def test_after_good_braking_the_asking_is_owed_already(self):
+        brakes = Brakes()
+        brakes.run(1.0, 4.0, 4.0)
+        assert self.ticks(brakes) == 16
+
+    @pytest.mark.parametrize("speed", [1.0, None])
+    def test_after_standing_or_an_unknown_motion_it_begins_anew(self, speed):
+        brakes = Brakes()
+        brakes.run(0.7, 4.0, 1.0)
+        if speed is None:
+            brakes.watch.check(points(4.0), None, brakes.now_ns)
+        else:
+            brakes.run(0.02, 4.0, 1.0, speed)
+        assert self.ticks(brakes) == 40
+
+    def test_a_worse_finding_needs_its_own_three_tenths(self):
+        brakes = Brakes()
+        self.ticks(brakes, got=2.0)
+        first = brakes.watch.friction
+        lowered = [brakes.run(0.02, 4.0, 1.0) and brakes.watch.friction < first for _ in range(20)]
+        assert lowered.index(True) == 15
+
+    def test_what_is_asked_now_and_then_is_not_owed(self):
+        brakes = Brakes()
+        for tick in range(100):
+            assert brakes.run(0.02, 4.0 if tick % 20 else 0.0, 0.2) == []
+
+    def test_asked_for_is_what_a_trajectory_begins_with(self):
+        brakes = Brakes()
+        rows = points(0.0)
+        rows[1:, 5] = -4.0
+        for _ in range(60):
+            brakes.now_ns += TICK_NS
+            assert brakes.watch.check(rows, Motion(0.0, 0.0, 0.0, 10.0, 0.0, 0.0), brakes.now_ns) == []
+
+
+def test_at_the_limits_themselves():
+    assert Brakes().run(1.5, asked=1.5, got=0.2)
+    assert Brakes().run(1.5, 4.0, 0.2, speed=1.5)
+    assert not Brakes().run(1.5, 4.0, got=2.8)
+
+
+def test_the_reason_holds_the_friction_against_a_dry_roads():
+    (request,) = Brakes().run(1.5, 4.0, 1.2)
+    assert request.reason.measured == pytest.approx(1.2 / (USABLE_SHARE * GRAVITY))
+    assert request.reason.limit == 1.0

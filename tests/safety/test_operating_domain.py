@@ -142,6 +142,19 @@ def test_conditions_that_cannot_be_believed_are_a_fault_until_good_ones_come(mes
 
 
 @pytest.mark.parametrize(
+    ("message", "figures"),
+    [(replace(HERE, weather=None), (1.0, 0.0)), (replace(HERE, stamp_ns=11 * S), (pytest.approx(0.8), 0.005))],
+)
+def test_conditions_that_cannot_be_believed_say_by_how_much(message, figures):
+    watched = watch(message=None)
+    watched.receive(message, at(10.2))
+    (request,) = watched.requests(5.0, at(10.3))
+    assert (request.reason.measured, request.reason.limit) == figures
+    (missing,) = watch(message=None).requests(5.0, at(10.3))
+    assert (missing.reason.measured, missing.reason.limit) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
     ("speed", "expected"), [(11.0, []), (11.01, [(1, "ODD_SPEED")]), (2.0, []), (1.99, [(1, "ODD_SPEED")])]
 )
 def test_the_speed_range_holds_with_its_margin(speed, expected):

@@ -1,0 +1,214 @@
+"""What lies ahead on a path, against a search written from the definitions, one object and one instant at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.geometry import Polyline, compose
+from onboard_vla.core.road import LaneObservation, Signal
+from onboard_vla.safety.config import CollisionLimits, FallbackSettings
+from onboard_vla.safety.ego_history import Motion
+from onboard_vla.safety.idm import Lead
+from onboard_vla.safety.joined_path import join
+from onboard_vla.safety.leads import nearest_distinct, object_leads, signal_leads
+from onboard_vla.safety.object_memory import ObjectSet
+
+VEHICLE, LIMITS, SETTINGS = VehicleGeometry(), CollisionLimits(), FallbackSettings()
+FRONT = VEHICLE.length_m - VEHICLE.rear_overhang_m
+MARGIN = 0.3
+FRAMES = [(0.0, 0.0, 0.0), (40.0, -700.0, 2.2)]
+
+
+def lane(frame, start=-100.0, end=300.0):
+    x = np.array([start, end])
+    return Polyline(compose(np.array(frame), np.stack([x, 0 * x, 0 * x], axis=1))[:, :2])
+
+
+def path_of(frame, speed=10.0, length=120.0):
+    return join(lane(frame), Motion(*frame, speed, 0.0, 0.0), 10.0, length)
+
+
+def objects(frame, rows, vulnerable=None):
+    """From (x, y, heading, vx, vy, length, width) in `frame`."""
+    rows = np.asarray(rows, np.float64).reshape(-1, 7)
+    poses = compose(np.array(frame), rows[:, :3])
+    cos, sin = math.cos(frame[2]), math.sin(frame[2])
+    vx, vy = cos * rows[:, 3] - sin * rows[:, 4], sin * rows[:, 3] + cos * rows[:, 4]
+    soft = np.zeros(len(rows), bool) if vulnerable is None else np.asarray(vulnerable)
+    ones = np.ones(len(rows), np.int64)
+    states = np.column_stack([poses, vx, vy, rows[:, 5:]])
+    return ObjectSet(states, ones, soft, soft, ones, np.full(len(rows), np.nan))
+
+
+def expected(rows, vulnerable, speed, length=120.0):
+    """On a straight path: leads now, and those who come in at every half second of the next three."""
+    leads = []
+    for (x, y, heading, vx, vy, long, wide), soft in zip(rows, vulnerable, strict=True):
+        if math.hypot(x, y) > 8.0 * speed + 30.0:
+            continue
+        if not soft and math.hypot(vx, vy) < 3.0:  # slow wheels roll along their heading
+            rolling = vx * math.cos(heading) + vy * math.sin(heading)
+            there = rolling * math.cos(heading), rolling * math.sin(heading)
+        else:
+            there = vx, vy
+        half = VEHICLE.width_m / 2 + (LIMITS.vulnerable_margin_m if soft else MARGIN)
+        along = (abs(math.cos(heading)) * long + abs(math.sin(heading)) * wide) / 2
+        across = (abs(math.sin(heading)) * long + abs(math.cos(heading)) * wide) / 2
+        for k in range(7):
+            t = 0.5 * k
+            px, py = x + t * there[0], y + t * there[1]
+            gap = px - there[0] * t - along - FRONT
+            inside = abs(py) - across <= half and 0.0 < px < length
+            if k and (math.hypot(vx, vy) <= 0.3 or gap <= 0.0 or abs(gap / max(speed, 1.0) - t) > 1.5):
+                inside = False
+            if inside:
+                leads.append((gap, there[0]))
+    return sorted(leads)
+
+
+def found(frame, rows, vulnerable, speed, known_lane=True):
+    line = lane(frame) if known_lane else None
+    return [tuple(lead) for lead in object_leads(
+        path_of(frame, speed), objects(frame, rows, vulnerable), speed, VEHICLE, LIMITS, MARGIN, line
+    )]  # fmt: skip
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("known_lane", [True, False])
+def test_random_scenes_have_the_leads_of_the_definition(frame, known_lane):
+    rng = np.random.default_rng(7)
+    count = 0
+    for _ in range(150):
+        rows, soft = [], []
+        speed = float(rng.choice([0.0, 0.5, 4.0, 10.0, 16.0]))
+        for _ in range(rng.integers(1, 6)):
+            course = rng.choice([0.0, math.pi, math.pi / 2, -math.pi / 2, rng.uniform(-3, 3)])
+            fast = float(rng.choice([0.0, 0.2, 0.5, 2.0, 6.0, 12.0]))
+            x, y = rng.uniform(-30, 150), rng.choice([rng.uniform(-3, 3), rng.uniform(-40, 40)])
+            soft.append(bool(rng.random() < 0.3))
+            box = (rng.uniform(0.5, 12.0), rng.uniform(0.4, 2.6))
+            rows.append((x, y, course, fast * math.cos(course), fast * math.sin(course), *box))
+        want = expected(rows, soft, speed)
+        got = found(frame, rows, soft, speed, known_lane)
+        assert [lead[0] for lead in got] == sorted(lead[0] for lead in got)
+        assert np.array(sorted(got)).reshape(-1, 2) == pytest.approx(np.array(want).reshape(-1, 2), abs=1e-6)
+        count += len(want)
+    assert count > 100
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(("soft", "reach"), [(False, 1.0 + 0.3 + 0.95), (True, 1.0 + 0.5 + 0.95)])
+def test_the_corridor_is_as_wide_as_the_vehicle_and_its_margin(frame, side, soft, reach):
+    for off, inside in ((-1e-4, True), (1e-4, False)):
+        leads = found(frame, [(30.0, side * (reach + off), 0.0, 0.0, 0.0, 4.6, 1.9)], [soft], 10.0)
+        assert leads == ([pytest.approx((30.0 - 2.3 - FRONT, 0.0))] if inside else [])
+
+
+@pytest.mark.parametrize(("at", "counts"), [(109.9, True), (110.1, False)])
+def test_beyond_eight_seconds_and_thirty_metres_nobody_counts(at, counts):
+    assert bool(found(FRAMES[0], [(at, 0.0, 0.0, 0.0, 0.0, 4.6, 1.9)], [False], 10.0)) is counts
+
+
+def test_one_who_overlaps_the_front_is_a_lead_without_a_gap():
+    ((gap, _),) = found(FRAMES[1], [(5.0, 0.0, 0.0, 0.0, 0.0, 4.6, 1.9)], [False], 10.0)
+    assert gap == pytest.approx(5.0 - 2.3 - FRONT)
+    assert gap < 0.0
+
+
+def test_who_is_not_there_is_nobody():
+    assert object_leads(path_of(FRAMES[0]), ObjectSet.empty(), 10.0, VEHICLE, LIMITS, MARGIN) == []
+
+
+class TestCrossing:
+    """Somebody on foot crosses 30 m ahead, 3 m/s, and is in the corridor when the vehicle arrives, or not."""
+
+    def leads(self, y, speed=10.0, vy=3.0):
+        rows = [(30.0, y, math.copysign(math.pi / 2, vy), 0.0, vy, 0.6, 0.6)]
+        return found(FRAMES[1], rows, [True], speed)
+
+    def test_he_counts_while_he_is_there_when_the_vehicle_is(self):
+        # Its front is 25.85 m away, 2.59 s; he is in the corridor at 2, 2.5 and 3 s.
+        assert [gap for gap, _ in self.leads(-7.5)] == pytest.approx([30.0 - 0.3 - FRONT] * 3)
+        assert self.leads(-12.0) == []
+        assert len(self.leads(0.0)) == 1
+
+    def test_one_who_goes_away_does_not(self):
+        assert self.leads(-7.5, vy=-3.0) == []
+
+
+class TestOnACurve:
+    ANGLES = np.arange(-0.5, 1.5, 0.01)
+    LINE = Polyline(np.stack([60.0 * np.sin(ANGLES), 60.0 * (1 - np.cos(ANGLES))], axis=1))
+
+    def leads(self, angle, speed, offset=0.0):
+        """One who follows the road at this angle ahead."""
+        radius = 60.0 - offset
+        heading = angle if speed >= 0 else angle + math.pi
+        row = (radius * math.sin(angle), 60.0 - radius * math.cos(angle), heading)
+        states = np.array([[*row, speed * math.cos(angle), speed * math.sin(angle), 4.6, 1.9]])
+        none, ones = np.zeros(1, bool), np.ones(1, np.int64)
+        seen = ObjectSet(states, ones, none, none, ones, np.full(1, np.nan))
+        path = join(self.LINE, Motion(0.0, 0.0, 0.0, 10.0, 0.0, 0.0), 10.0, 80.0)
+        return object_leads(path, seen, 10.0, VEHICLE, LIMITS, MARGIN, self.LINE)
+
+    def test_a_lead_is_as_far_as_the_road_is_long(self):
+        now = self.leads(0.6, 8.0)[0]
+        assert now.gap_m == pytest.approx(36.0 - 2.3 - FRONT, abs=0.1)
+        assert now.speed_mps == pytest.approx(8.0, abs=0.02)
+
+    def test_oncoming_traffic_on_its_own_lane_stays_there(self):
+        assert self.leads(0.6, -8.0, offset=4.0) == []
+        assert self.leads(0.6, -8.0, offset=-4.0) == []
+        assert self.leads(0.6, -8.0)[0].speed_mps == pytest.approx(-8.0, abs=0.02)
+
+
+class TestSignals:
+    def leads(self, *signals, speed=10.0, frame=FRAMES[1]):
+        points = lane(frame).points
+        wide = np.full(2, 2.0)
+        placed = tuple(
+            Signal(k, *compose(np.array(frame), np.array([x, y, 0.0]))[:2], state)
+            for k, (x, y, state) in enumerate(signals)
+        )
+        road = LaneObservation(0, points, wide, wide, 3.5, wide * 7, placed)
+        return signal_leads(path_of(frame, speed), road, speed, VEHICLE, SETTINGS)
+
+    def test_red_is_a_standing_lead_at_its_stop_point_and_green_none(self):
+        (red,) = self.leads((30.0, 0.0, "red"), (20.0, 0.0, "green"))
+        assert red == pytest.approx((30.0 - FRONT, 0.0))
+
+    @pytest.mark.parametrize(
+        ("state", "highest"), [("red", SETTINGS.idm.clip_mps2), ("amber", SETTINGS.amber_deceleration_mps2)]
+    )
+    def test_one_that_no_braking_reaches_any_more_is_passed(self, state, highest):
+        stop = 10.0**2 / (2 * highest)
+        assert len(self.leads((FRONT + stop + 0.01, 0.0, state))) == 1
+        assert self.leads((FRONT + stop - 0.01, 0.0, state)) == []
+
+    @pytest.mark.parametrize(("beside", "counts"), [(3.49, 1), (3.51, 0), (-3.49, 1), (-3.51, 0)])
+    def test_only_this_lanes(self, beside, counts):
+        assert len(self.leads((30.0, beside, "red"))) == counts
+
+    @pytest.mark.parametrize(
+        ("x", "leads"), [(FRONT - 0.99, [(0.01, 0.0)]), (FRONT - 1.01, []), (FRONT + 0.005, [(0.01, 0.0)])]
+    )
+    def test_just_past_the_stop_point_a_standing_vehicle_waits(self, x, leads):
+        assert self.leads((x, 0.0, "red"), speed=0.0) == [pytest.approx(lead) for lead in leads]
+
+
+class TestDistinct:
+    def test_of_like_speeds_the_nearest_is_kept_and_farther_ones_only_where_they_are_slower(self):
+        leads = [Lead(30.0, 4.0), Lead(10.0, 5.0), Lead(20.0, 4.51), Lead(40.0, 4.49), Lead(50.0, 9.0), Lead(60.0, 0.0)]
+        assert nearest_distinct(leads) == [Lead(10.0, 5.0), Lead(30.0, 4.0), Lead(60.0, 0.0)]
+        assert nearest_distinct([Lead(10.0, 5.0), Lead(20.0, 4.5)]) == [Lead(10.0, 5.0)]
+
+    def test_no_more_than_are_asked_for(self):
+        leads = [Lead(10.0 * k, 20.0 - 2.0 * k) for k in range(8)]
+        assert nearest_distinct(leads) == leads[:4]
+        assert nearest_distinct(leads, 2) == leads[:2]
+        assert nearest_distinct([]) == []
