@@ -152,7 +152,7 @@ def _diagnose(hosting: Hosting, sources: Sequence[Source]) -> None:
 
 
 def _spin(role: Role, hosting: Hosting) -> None:
-    from rclpy.executors import SingleThreadedExecutor
+    from onboard_vla.ros_nodes.executor import SteadyExecutor
 
     def look_for_failure() -> None:
         failure = hosting.failure()
@@ -161,7 +161,7 @@ def _spin(role: Role, hosting: Hosting) -> None:
 
     hosting.node.create_timer(FAILURE_POLL_S, look_for_failure, clock=hosting.steady)
     log_event(role.name, "started", transport="ros", pid=os.getpid(), domain=os.environ.get("ROS_DOMAIN_ID", "0"))
-    executor = SingleThreadedExecutor()
+    executor = SteadyExecutor()
     executor.add_node(hosting.node)
     executor.spin()
 
