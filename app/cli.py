@@ -6,19 +6,21 @@ import importlib
 import json
 import sys
 import traceback
-from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from onboard_vla import __version__
-from onboard_vla.app import config_commands, demo_commands, faults_commands, measure_commands, ros_commands
+from onboard_vla.app import (
+    config_commands,
+    demo_commands,
+    export_commands,
+    faults_commands,
+    measure_commands,
+    ros_commands,
+)
 from onboard_vla.app.recording import commands as recording_commands
 from onboard_vla.core.errors import OnboardVlaError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 EXIT_ERROR = 1
 """Exit status of an error that this project raises on purpose; `demo` documents its own beside it."""
@@ -51,13 +53,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Precision(str, Enum):
-    """Number format of the exported graphs' large matrices."""
-
-    INT8 = "int8"
-    FP32 = "fp32"
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,59 +93,6 @@ def doctor(
 
         Console().print(as_table(findings))
     raise typer.Exit(0 if is_fit(findings) else EXIT_ERROR)
-
-
-@app.command(epilog="Example: `onboard-vla export world/reference_checkpoint --out out/bundle --precision int8`")
-def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder with config.json, model.safetensors and the assets.")],
-    out: Annotated[Path, typer.Option(help="Folder of the bundle; a bundle that stands there is replaced.")],
-    precision: Annotated[Precision, typer.Option(help="int8 for speed, fp32 as the reference.")] = Precision.INT8,
-    golden_scenes: Annotated[Path | None, typer.Option(help="Scenes to keep and to be judged on.")] = None,
-    calibration_scenes: Annotated[Path | None, typer.Option(help="Scenes that INT8 is calibrated on.")] = None,
-) -> None:
-    """Export a checkpoint to a bundle: graphs, codebook, prompt, tokenizer, golden scenes, each with its hash.
-
-    One that differs too much from the float32 model is refused. The checkpoint's own scenes are used if none are given.
-    """
-    writer = importlib.import_module("onboard_vla.export.bundle_writer")
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    console = Console(stderr=True)
-    bar = Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
-    with bar:
-        task = bar.add_task("export", total=1.0)
-        written: Path = writer.export_bundle(
-            checkpoint,
-            out,
-            precision=precision.value,
-            golden_scenes=golden_scenes,
-            calibration_scenes=calibration_scenes,
-            progress=lambda stage, share: bar.update(task, description=stage, completed=share),
-        )
-    Console().print(_bundle_table(written))
-
-
-def _bundle_table(path: Path) -> Table:
-    """What a bundle holds, after every hash in it was checked: precision, sizes, parity with float32."""
-    from rich.table import Table
-
-    from onboard_vla.app.demo_bundle_view import parity_rows
-    from onboard_vla.runtime.bundle import Bundle
-
-    manifest = Bundle.open(path).manifest
-    table = Table(title=f"{path}: bundle {manifest.core_hash[:12]}", title_justify="left", show_header=False)
-    for part, kind in manifest.precision.items():
-        table.add_row(f"precision, {part}", kind)
-    table.add_section()
-    for name, record in manifest.files.items():
-        table.add_row(name, f"{record.bytes / BYTES_PER_MIB:.2f} MiB")
-    table.add_row("all", f"{sum(record.bytes for record in manifest.files.values()) / BYTES_PER_MIB:.2f} MiB")
-    table.add_section()
-    for name, text in parity_rows(manifest.parity):
-        table.add_row(f"parity, {name}", text)
-    return table
 
 
 @app.command(
@@ -222,6 +164,7 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
+export_commands.register(app)
 demo_commands.register(app)
 config_commands.register(app)
 faults_commands.register(app)

@@ -2,7 +2,8 @@
 
 The template is a JSON file of the checkpoint and of the bundle (`prompt.json`):
 
-- `fields`: what the prompt may be told. Kinds: `number` (with `minimum`, `maximum`, `format`), `choice` (with
+- `fields`: what the prompt may be told. Kinds: `number` (with `minimum`, `maximum`, `format`, and `"magnitude": true`
+  for models that were trained on a quantity without its sign; the bounds are those of the signed value), `choice` (with
   `values`, a table from value to text) and `actions` (a list of action-token indices). `optional` fields may be left
   out.
 - `segments`: a list of `{"text": ...}`, with `{field}` placeholders and optionally `"when": field`, and of
@@ -90,13 +91,14 @@ class _Number:
     minimum: float
     maximum: float
     format: str
+    magnitude: bool
 
     def render(self, value: object, where: str) -> str:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise PromptError(f"{where}: expected a finite number, found {value!r}")
         if not self.minimum <= value <= self.maximum:
             raise PromptError(f"{where}: expected {self.minimum:g} to {self.maximum:g}, found {value:g}")
-        return format(float(value), self.format)
+        return format(abs(float(value)) if self.magnitude else float(value), self.format)
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,9 @@ def _field(entry: object, answer: AnswerTemplate, where: str) -> _Number | _Choi
     if type(entry.get("optional", False)) is not bool:
         raise PromptError(f"{where}.optional: expected true or false")
     if kind == "number":
-        _check_keys(entry, {"kind", "minimum", "maximum", "format"}, {"optional"}, where)
+        _check_keys(entry, {"kind", "minimum", "maximum", "format"}, {"optional", "magnitude"}, where)
+        if type(entry.get("magnitude", False)) is not bool:
+            raise PromptError(f"{where}.magnitude: expected true or false")
         bounds = entry["minimum"], entry["maximum"]
         if not all(isinstance(b, int | float) and math.isfinite(b) for b in bounds) or bounds[0] > bounds[1]:
             raise PromptError(f"{where}: expected finite minimum <= maximum, found {bounds}")
@@ -240,7 +244,7 @@ def _field(entry: object, answer: AnswerTemplate, where: str) -> _Number | _Choi
             format(float(bounds[0]), entry["format"])
         except (TypeError, ValueError) as error:
             raise PromptError(f"{where}.format: {error}") from None
-        return _Number(float(bounds[0]), float(bounds[1]), entry["format"])
+        return _Number(float(bounds[0]), float(bounds[1]), entry["format"], entry.get("magnitude", False))
     if kind == "choice":
         _check_keys(entry, {"kind", "values"}, {"optional"}, where)
         values = _table(entry["values"], f"{where}.values")

@@ -21,7 +21,7 @@ from onboard_vla.core.errors import CheckpointError
 
 RANGES_FILE = "calibration_ranges.npz"
 LARGEST = "largest/"
-SHAPING = ("*.safetensors", "config.json", "cameras.json", "prompt.json", "tokenizer.json")
+SHAPING = ("*.safetensors", "*.ckpt", "config.json", "cameras.json", "prompt.json", "tokenizer.json")
 """Files of a checkpoint folder that decide what flows through its layers."""
 
 Largest = Mapping[str, NDArray[np.float32]]

@@ -84,6 +84,11 @@ def read_assets(folder: Path, model: ModelDimensions) -> Assets:
     if tuple(camera.role for camera in cameras) != template.cameras:
         roles = [camera.role for camera in cameras]
         raise CheckpointError(f"{folder}: {CAMERAS_FILE} lists {roles}, {PROMPT_FILE} shows {list(template.cameras)}")
+    if tokenizer.size > model.text.vocabulary_size:
+        raise CheckpointError(
+            f"{folder}: {TOKENIZER_FILE} has {tokenizer.size} tokens, the embedding {model.text.vocabulary_size} rows: "
+            "tokenizer and weights are not of one model"
+        )
     generation, ends, pad = read_generation(folder)
     tokens = _special_tokens(folder, template, tokenizer, ends, pad)
     actions = _action_tokens(folder, template, tokenizer, codebook, model.text.vocabulary_size)
@@ -160,7 +165,10 @@ def _action_tokens(
     answer = template.answer
     first = tokenizer.encode(answer.action_token.format(index=0))
     if len(first) != 1:
-        raise CheckpointError(f"{folder}: the tokenizer splits {answer.action_token.format(index=0)!r} into {first}")
+        raise CheckpointError(
+            f"{folder}: the tokenizer has no action tokens, it splits {answer.action_token.format(index=0)!r} into "
+            f"{len(first)} ids; add them as the training did (docs/export.md)"
+        )
     for index in range(codebook.size):
         found = tokenizer.encode(answer.action_token.format(index=index))
         if found != (first[0] + index,):

@@ -20,6 +20,7 @@ from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.parity_limits import limits_table, require_parity
+from onboard_vla.export.prompt_fingerprint import check_variant
 from onboard_vla.export.quantisation import METHOD, quantise
 from onboard_vla.export.references import take_references
 from onboard_vla.export.scenes import Scene
@@ -40,6 +41,7 @@ def export_bundle(
     out: Path,
     *,
     precision: str = "int8",
+    prompt_variant: str | None = None,
     progress: Progress | None = None,
     golden_scenes: Path | None = None,
     calibration_scenes: Path | None = None,
@@ -51,6 +53,7 @@ def export_bundle(
         checkpoint: folder with weights, prompt.json, cameras.json, tokenizer.json and codebook.npz.
         out: the bundle's folder; an existing bundle there is replaced, anything else is refused.
         precision: "int8" or "fp32".
+        prompt_variant: name of a published prompt that the checkpoint's must be, see `prompt_fingerprint`.
         progress: called with a stage's name and its finished share, 0 to 1.
         golden_scenes: file of scenes to keep in the bundle; the checkpoint's own if not given.
         calibration_scenes: file of scenes for activation ranges; the checkpoint's own ranges or scenes if not given.
@@ -70,6 +73,8 @@ def export_bundle(
     progress = progress or (lambda _stage, _share: None)
     progress("read checkpoint", 0.0)
     source = Source.open(checkpoint)
+    if prompt_variant is not None:
+        check_variant(source.assets, prompt_variant)
     check_fingerprint(checkpoint)
     export = _Export(source, precision, progress, None if fallbacks is None else frozenset(fallbacks))
     golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)

@@ -1,29 +1,28 @@
-"""A Hugging Face folder read with numpy alone: every tensor is accounted for before one is used."""
+"""A checkpoint whose every tensor is accounted for before one is used, whatever format its weights have."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import ml_dtypes  # noqa: F401  (registers bfloat16 with numpy, which safetensors then finds)
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export.checkpoint_config import read_dimensions
+from onboard_vla.export.lightning_store import LightningStore, lightning_file
+from onboard_vla.export.lora import merged
+from onboard_vla.export.safetensors_store import SafetensorsStore
 from onboard_vla.export.tensor_names import EMBEDDING, HEAD, canonical_names, expected_shapes, file_names
+from onboard_vla.export.tensor_store import FLOAT_TYPES, Floats, TensorStore, listed
 
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = "model.safetensors.index.json"
-FLOAT_TYPES = ("F16", "BF16", "F32")
-LISTED_KEYS = 8
-"""Keys printed of a long list; the rest is counted."""
-
-Floats = NDArray[np.float32]
+LORA_FILE = "lora.json"
+"""Optional file beside a `.ckpt`: `{"alpha": 8}`, for adapters whose checkpoint does not say it."""
+ROWS_AT_ONCE = 16384
+"""Rows of the embedding table read at a time."""
 
 
 class Checkpoint:
@@ -43,104 +42,114 @@ class Checkpoint:
         """
         self.folder = folder
         self.model, self.tied = read_dimensions(folder)
-        self._files = _files_by_key(folder)
-        self._keys = canonical_names(self._files)
+        lightning = lightning_file(folder)
+        if lightning is None:
+            self._store: TensorStore = SafetensorsStore(folder)
+        else:
+            opened = LightningStore(lightning)
+            self._store = merged(opened, _lora_alpha(folder), opened.lora_alphas, str(lightning))
+        self._names = canonical_names(self._store.tensors)
+        if lightning is not None:
+            self._adopt_vocabulary()
         self._check_coverage()
 
-    def tensor(self, name: str) -> Floats:
-        """A tensor by canonical name (see tensor_names) as float32."""
-        array: NDArray[np.generic] = self._open(self._files[self._keys[name]]).get_tensor(self._keys[name])
-        return array.astype(np.float32)
+    def tensor(self, name: str, rows: slice | None = None) -> Floats:
+        """A tensor by canonical name (see tensor_names), or some of its rows, as float32.
+
+        Raises:
+            CheckpointError: it holds a NaN or an infinity.
+        """
+        array = self._store.read(self._names[name], rows)
+        if not np.isfinite(array).all():
+            count = int(array.size - np.isfinite(array).sum())
+            raise CheckpointError(
+                f"{self.folder}: {self._key(name)} holds {count} values that are NaN or infinite; "
+                "the training or the copy went wrong"
+            )
+        return array
+
+    @cached_property
+    def embedding_type(self) -> type[np.floating]:
+        """float16 where the embedding table loses nothing in it, else float32."""
+        rows = self.model.text.vocabulary_size
+        for start in range(0, rows, ROWS_AT_ONCE):
+            part = self.tensor(EMBEDDING, slice(start, start + ROWS_AT_ONCE))
+            with np.errstate(over="ignore"):
+                if not np.array_equal(part.astype(np.float16).astype(np.float32), part):
+                    return np.float32
+        return np.float16
 
     @cached_property
     def embedding(self) -> NDArray[np.floating]:
-        """The embedding table (vocabulary, hidden): float16 where that loses nothing, else float32."""
-        table = self.tensor(EMBEDDING)
-        with np.errstate(over="ignore"):
-            half = table.astype(np.float16)
-        return half if np.array_equal(half.astype(np.float32), table) else table
+        """The embedding table (vocabulary, hidden) in `embedding_type`."""
+        return self.tensor(EMBEDDING).astype(self.embedding_type)
 
-    def head(self) -> Floats:
-        """The output head (vocabulary, hidden) as float32."""
-        return self.tensor(EMBEDDING if self.tied else HEAD)
+    def head(self, rows: slice | None = None) -> Floats:
+        """The output head (vocabulary, hidden), or some of its rows, as float32."""
+        return self.tensor(EMBEDDING if self.tied else HEAD, rows)
 
-    @staticmethod
-    def _open(file: Path) -> Any:  # noqa: ANN401  (safetensors ships no types)
-        try:
-            return safe_open(file, framework="np")
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{file} cannot be read as safetensors: {error}") from None
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor by canonical name."""
+        return self._store.tensors[self._names[name]].shape
+
+    def _key(self, name: str) -> str:
+        """A tensor's name in its file."""
+        return self._store.tensors[self._names[name]].key
+
+    def _adopt_vocabulary(self) -> None:
+        """Take the vocabulary's size from the embedding: training grew it, the base model's config.json does not know.
+
+        Whether that many rows fit the tokenizer is held against it later (see `assets`).
+        """
+        stored = self._store.tensors.get(self._names.get(EMBEDDING, ""))
+        if stored is not None and len(stored.shape) == 2:
+            self.model = replace(self.model, text=replace(self.model.text, vocabulary_size=stored.shape[0]))
 
     def _check_coverage(self) -> None:
+        tensors = self._store.tensors
         expected = expected_shapes(self.model.text, self.model.vision, self.tied)
-        found = set(self._keys)
+        found = set(self._names)
         if missing := sorted(set(expected) - found):
-            names = file_names(missing, self._files)
+            names = file_names(missing, tensors)
             raise CheckpointError(
-                f"{self.folder} lacks {len(missing)} of {len(expected)} tensors: {_listed(names)}; "
+                f"{self.folder} lacks {len(missing)} of {len(expected)} tensors: {listed(names)}; "
                 "copy the checkpoint again, or save the whole model"
             )
         allowed = {*expected, HEAD} if self.tied else set(expected)
         if unknown := sorted(found - allowed):
-            names = [self._keys[name] for name in unknown]
-            raise CheckpointError(f"{self.folder}: {len(names)} tensors have no place in this model: {_listed(names)}")
+            names = [self._key(name) for name in unknown]
+            raise CheckpointError(f"{self.folder}: {len(names)} tensors have no place in this model: {listed(names)}")
         if HEAD in found and self.tied:
             expected[HEAD] = expected[EMBEDDING]
         self._check_shapes(expected)
-        if HEAD in found and self.tied and not np.array_equal(self.tensor(HEAD), self.tensor(EMBEDDING)):
+        if HEAD in found and self.tied and not self._head_is_embedding():
             raise CheckpointError(
-                f"{self.folder}: config.json ties the head to the embedding, but {self._keys[HEAD]} differs from "
-                f"{self._keys[EMBEDDING]}; set tie_word_embeddings to false if the head was trained by itself"
+                f"{self.folder}: config.json ties the head to the embedding, but {self._key(HEAD)} differs from "
+                f"{self._key(EMBEDDING)}; set tie_word_embeddings to false if the head was trained by itself"
             )
 
     def _check_shapes(self, expected: Mapping[str, tuple[int, ...]]) -> None:
-        for file in sorted(set(self._files.values())):
-            handle = self._open(file)
-            for name, key in self._keys.items():
-                if self._files[key] != file:
-                    continue
-                piece = handle.get_slice(key)
-                shape, kind = tuple(piece.get_shape()), piece.get_dtype()
-                if shape != expected[name]:
-                    raise CheckpointError(f"{file}: {key} has shape {shape}, config.json says {expected[name]}")
-                if kind not in FLOAT_TYPES:
-                    raise CheckpointError(f"{file}: {key} is {kind}, expected one of {', '.join(FLOAT_TYPES)}")
+        for name in self._names:
+            stored = self._store.tensors[self._names[name]]
+            if stored.shape != expected[name]:
+                raise CheckpointError(
+                    f"{stored.file}: {stored.key} has shape {stored.shape}, config.json says {expected[name]}"
+                )
+            if stored.kind not in FLOAT_TYPES:
+                raise CheckpointError(
+                    f"{stored.file}: {stored.key} is {stored.kind}, expected one of {', '.join(FLOAT_TYPES)}"
+                )
+
+    def _head_is_embedding(self) -> bool:
+        parts = (slice(start, start + ROWS_AT_ONCE) for start in range(0, self.shape(HEAD)[0], ROWS_AT_ONCE))
+        return all(np.array_equal(self.tensor(HEAD, part), self.tensor(EMBEDDING, part)) for part in parts)
 
 
-def _files_by_key(folder: Path) -> dict[str, Path]:
-    """Tensor name in the file to the file that holds it; reads a sharded checkpoint's index."""
-    single, index = folder / SINGLE_FILE, folder / INDEX_FILE
-    if not single.is_file() and index.is_file():
-        return _files_of_index(index)
-    if not single.is_file():
-        raise CheckpointError(f"{folder}: expected {SINGLE_FILE} or {INDEX_FILE}, found neither")
+def _lora_alpha(folder: Path) -> float | None:
+    file = folder / LORA_FILE
+    if not file.is_file():
+        return None
     try:
-        with safe_open(single, framework="np") as handle:
-            return dict.fromkeys(handle.keys(), single)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{single} cannot be read as safetensors: {error}") from None
-
-
-def _files_of_index(index: Path) -> dict[str, Path]:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        files = {str(key): index.parent / str(name) for key, name in weight_map.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} is no safetensors index: {error!r}") from None
-    for file in sorted(set(files.values())):
-        if file.parent != index.parent or not file.is_file():
-            raise CheckpointError(f"{index} names {file.name}, which is not in the folder")
-        try:
-            with safe_open(file, framework="np") as handle:
-                held = set(handle.keys())
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{file} cannot be read as safetensors: {error}") from None
-        listed = {key for key, place in files.items() if place == file}
-        if held != listed:
-            raise CheckpointError(f"{file}: holds other tensors than the index says: {_listed(sorted(held ^ listed))}")
-    return files
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(names[:LISTED_KEYS])
-    return shown if len(names) <= LISTED_KEYS else f"{shown} and {len(names) - LISTED_KEYS} more"
+        return float(json.loads(file.read_text(encoding="utf-8"))["alpha"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f'{file}: expected {{"alpha": number}}: {error!r}') from None

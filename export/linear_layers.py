@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.export.weights import Weights
+from onboard_vla.export.weights import Weights, parts
 
 if TYPE_CHECKING:
     from onboard_vla.export.graph import GraphWriter
@@ -61,6 +61,19 @@ def quantise_weight(weight: NDArray[np.float32]) -> QuantisedWeight:
     return QuantisedWeight(values, scales)
 
 
+def quantise_layer(weights: Weights, name: str) -> tuple[QuantisedWeight, NDArray[np.float32] | None]:
+    """A layer's weight in int8 and its bias, read in parts."""
+    inputs, outputs = weights.shape(name)
+    whole = QuantisedWeight(np.empty((inputs, outputs), np.int8), np.empty(outputs, np.float32))
+    bias = np.empty(outputs, np.float32) if weights.has_bias(name) else None
+    for piece, layer in parts(weights, name):
+        part = quantise_weight(layer.weight)
+        whole.values[:, piece], whole.scales[piece] = part.values, part.scales
+        if bias is not None and layer.bias is not None:
+            bias[piece] = layer.bias
+    return whole, bias
+
+
 class QuantisedLinears:
     """INT8 weights per output channel, INT8 activations per tensor, both static and symmetric.
 
@@ -77,8 +90,7 @@ class QuantisedLinears:
         if name in self._fallbacks:
             return self._float.write(graph, x, name)
         scale = self._ranges[name] / INT8_LIMIT * (1 + SCALE_NUDGE * graph.earlier_uses(x))
-        layer = self._weights.linear(name)
-        weight = quantise_weight(layer.weight)
+        weight, bias = quantise_layer(self._weights, name)
         zero = graph.constant("zero_point", np.array(0, np.int8))
         x_scale = graph.constant(f"{name}.input_scale", np.array(scale, np.float32))
         quantised = graph.node("QuantizeLinear", x, x_scale, zero, at=name)
@@ -93,4 +105,4 @@ class QuantisedLinears:
             axis=1,
         )
         y = graph.node("MatMul", restored, w, at=name)
-        return y if layer.bias is None else graph.node("Add", y, graph.constant(f"{name}.bias", layer.bias), at=name)
+        return y if bias is None else graph.node("Add", y, graph.constant(f"{name}.bias", bias), at=name)

@@ -29,7 +29,7 @@ class ObservedLinears:
         at = f"{PREFIX}{name}"
         magnitude = graph.node("Abs", x, at=at)
         largest = graph.node("ReduceMax", magnitude, graph.shape(*LEADING_AXES), at=at, keepdims=0)
-        graph.output(largest, at, (len(self._weights.linear(name).weight),))
+        graph.output(largest, at, (self._weights.shape(name)[0],))
         return self._float.write(graph, x, name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ def layer_kinds(source: Source) -> dict[str, frozenset[str]]:
 
 def weight_shares(source: Source, kinds: Mapping[str, frozenset[str]]) -> dict[str, float]:
     """Each kind's share of all weights of linear layers."""
-    sizes = {kind: sum(source.weights.linear(name).weight.size for name in names) for kind, names in kinds.items()}
+    sizes = {kind: sum(math.prod(source.weights.shape(name)) for name in names) for kind, names in kinds.items()}
     return {kind: size / sum(sizes.values()) for kind, size in sizes.items()}
 
 

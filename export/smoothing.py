@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import ModelDimensions
-from onboard_vla.export.weights import Linear, Weights
+from onboard_vla.export.weights import Linear, Weights, parts
 
 Floats = NDArray[np.float32]
 
@@ -76,16 +76,25 @@ class SmoothedWeights:
         """Factors per layer: input channels multiplied, output channels divided, norm gains divided."""
         self._base, self._inputs, self._outputs, self._gains = base, inputs, outputs, gains
 
-    def linear(self, name: str) -> Linear:
-        """Weight and bias of a linear layer."""
-        layer = self._base.linear(name)
+    def linear(self, name: str, outputs: slice | None = None) -> Linear:
+        """Weight and bias of a linear layer, or of some of its outputs."""
+        layer = self._base.linear(name, outputs)
         weight, bias = layer.weight, layer.bias
         if name in self._inputs:
             weight = weight * self._inputs[name][:, None]
         if name in self._outputs:
-            weight = weight / self._outputs[name]
-            bias = None if bias is None else bias / self._outputs[name]
+            divisor = self._outputs[name][outputs or slice(None)]
+            weight = weight / divisor
+            bias = None if bias is None else bias / divisor
         return Linear(weight, bias)
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Inputs and outputs of a linear layer, without reading it."""
+        return self._base.shape(name)
+
+    def has_bias(self, name: str) -> bool:
+        """Whether a linear layer has a bias."""
+        return self._base.has_bias(name)
 
     def vector(self, name: str) -> Floats:
         """The gain of a normalisation layer."""
@@ -114,7 +123,7 @@ def smooth(
         if not all(name in largest for name in site.linears):
             continue
         activation = _fold(np.max([largest[name] for name in site.linears], axis=0), site)
-        rows = np.max([np.abs(weights.linear(name).weight).max(axis=1) for name in site.linears], axis=0)
+        rows = np.max([largest_per_input(weights, name) for name in site.linears], axis=0)
         # The weight rows of one source channel count together.
         weight = _fold(rows, site)
         raised = np.maximum(activation, SMALLEST) ** strength / np.maximum(weight, SMALLEST) ** (1 - strength)
@@ -127,6 +136,12 @@ def smooth(
         for name, found in largest.items()
     }
     return SmoothedWeights(weights, inputs, outputs, gains), ranges
+
+
+def largest_per_input(weights: Weights, name: str) -> Floats:
+    """Largest magnitude of each row (inputs,) of a layer's weight."""
+    found: Floats = np.max([np.abs(layer.weight).max(axis=1) for _, layer in parts(weights, name)], axis=0)
+    return found
 
 
 def _fold(values: Floats, site: Site) -> Floats:

@@ -127,7 +127,7 @@ class Source:
         """
         if given is None and (self.assets.folder / RANGES_FILE).is_file():
             names = frozenset[str]().union(*self.layers().values())
-            inputs = {name: self.weights.linear(name).weight.shape[0] for name in names}
+            inputs = {name: self.weights.shape(name)[0] for name in names}
             progress(1.0)
             return load_ranges(self.assets.folder, inputs)
         origin, scenes = self.scenes(given, CALIBRATION)

@@ -1,7 +1,11 @@
-"""Weights as the graph writers want them: linears as (inputs, outputs), fused tensors split, float32, one at a time."""
+"""Weights as the graph writers want them: linears as (inputs, outputs), fused tensors split, float32, one at a time.
+
+A layer can be had in parts, each some of its outputs: the head of a large vocabulary never lies in memory as a whole.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +17,9 @@ from onboard_vla.export.checkpoint import Checkpoint
 
 Floats = NDArray[np.float32]
 QKV = ("q", "k", "v")
+PATCH_EMBED = "visual.patch_embed"
+PART_ELEMENTS = 1 << 24
+"""Weights of a layer that are in memory at once: 64 MiB in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +33,14 @@ class Linear:
 class Weights(Protocol):
     """Where graph writers get tensors from; names as in `vision_linears` and `language_linears`."""
 
-    def linear(self, name: str) -> Linear:
-        """Weight and bias of a linear layer."""
+    def linear(self, name: str, outputs: slice | None = None) -> Linear:
+        """Weight and bias of a linear layer, or of some of its outputs."""
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Inputs and outputs of a linear layer, without reading it."""
+
+    def has_bias(self, name: str) -> bool:
+        """Whether a linear layer has a bias."""
 
     def vector(self, name: str) -> Floats:
         """The gain of a normalisation layer."""
@@ -39,37 +52,62 @@ class CheckpointWeights:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
 
-    def linear(self, name: str) -> Linear:
-        """Weight and bias of a linear layer, transposed to (inputs, outputs)."""
+    def linear(self, name: str, outputs: slice | None = None) -> Linear:
+        """Weight and bias of a linear layer, or of some of its outputs, transposed to (inputs, outputs)."""
         if name == "head":
-            return Linear(np.ascontiguousarray(self._checkpoint.head().T), None)
-        if name == "visual.patch_embed":
-            kernel = self._checkpoint.tensor("visual.patch_embed.proj.weight")
-            return Linear(np.ascontiguousarray(kernel.reshape(len(kernel), -1).T), None)
-        stem, part = name.rsplit(".", 1)
-        if stem.startswith("visual.") and part in QKV:
-            return self._third_of_qkv(stem, QKV.index(part))
-        weight = np.ascontiguousarray(self._checkpoint.tensor(f"{name}.weight").T)
-        return Linear(weight, self._checkpoint.tensor(f"{name}.bias") if self._has_bias(name) else None)
+            return Linear(np.ascontiguousarray(self._checkpoint.head(outputs).T), None)
+        tensor, first = self._stored(name)
+        rows = outputs or slice(0, self.shape(name)[1])
+        rows = slice(first + (rows.start or 0), first + min(rows.stop, self.shape(name)[1]))
+        kernel = self._checkpoint.tensor(f"{tensor}.weight", rows)
+        weight = np.ascontiguousarray(kernel.reshape(len(kernel), -1).T)
+        return Linear(weight, self._checkpoint.tensor(f"{tensor}.bias", rows) if self.has_bias(name) else None)
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Inputs and outputs of a linear layer, without reading it."""
+        if name == "head":
+            text = self._checkpoint.model.text
+            return text.hidden_size, text.vocabulary_size
+        outputs, *inputs = self._checkpoint.shape(f"{self._stored(name)[0]}.weight")
+        return math.prod(inputs), outputs // 3 if _is_third(name) else outputs
+
+    def has_bias(self, name: str) -> bool:
+        """Whether a linear layer has a bias."""
+        if name in ("head", PATCH_EMBED):
+            return False
+        return name.startswith("visual.") or name.endswith(("q_proj", "k_proj", "v_proj"))
 
     def vector(self, name: str) -> Floats:
         """The gain of a normalisation layer."""
         return self._checkpoint.tensor(f"{name}.weight")
 
-    def _third_of_qkv(self, stem: str, index: int) -> Linear:
-        weight, bias = self._checkpoint.tensor(f"{stem}.qkv.weight"), self._checkpoint.tensor(f"{stem}.qkv.bias")
-        third = len(bias) // 3
-        rows = slice(index * third, (index + 1) * third)
-        return Linear(np.ascontiguousarray(weight[rows].T), bias[rows])
+    def _stored(self, name: str) -> tuple[str, int]:
+        """Which tensor of the checkpoint holds a layer, and the row where it starts."""
+        if name == PATCH_EMBED:
+            return f"{PATCH_EMBED}.proj", 0
+        if not _is_third(name):
+            return name, 0
+        stem, part = name.rsplit(".", 1)
+        return f"{stem}.qkv", QKV.index(part) * (self._checkpoint.shape(f"{stem}.qkv.weight")[0] // 3)
 
-    @staticmethod
-    def _has_bias(name: str) -> bool:
-        return name.startswith("visual.") or name.endswith(("q_proj", "k_proj", "v_proj"))
+
+def _is_third(name: str) -> bool:
+    """Whether a layer is one of three that the checkpoint holds as one."""
+    return name.startswith("visual.") and name.rsplit(".", 1)[1] in QKV
+
+
+def parts(weights: Weights, name: str) -> Iterator[tuple[slice, Linear]]:
+    """A layer's outputs in pieces of at most about PART_ELEMENTS weights: which outputs, and their weights."""
+    inputs, outputs = weights.shape(name)
+    step = max(1, PART_ELEMENTS // inputs)
+    for start in range(0, outputs, step):
+        piece = slice(start, min(start + step, outputs))
+        yield piece, weights.linear(name, piece)
 
 
 def vision_linears(depth: int) -> Iterator[str]:
     """Names of all linear layers of the vision encoder, in order of execution."""
-    yield "visual.patch_embed"
+    yield PATCH_EMBED
     for i in range(depth):
         for part in ("attn.q", "attn.k", "attn.v", "attn.proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"):
             yield f"visual.blocks.{i}.{part}"

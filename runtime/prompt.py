@@ -78,6 +78,11 @@ class Tokenizer:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
+    @property
+    def size(self) -> int:
+        """One more than the highest id."""
+        return 1 + int(max(self._tokenizer.get_vocab(with_added_tokens=True).values()))
+
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a text."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)

@@ -110,6 +110,13 @@ def test_integer_tensor_is_refused(numpy_checkpoint):
         Checkpoint(numpy_checkpoint.save())
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_with_their_number(numpy_checkpoint, value):
+    numpy_checkpoint.tensors[GATE][3, :2] = value
+    with pytest.raises(CheckpointError, match=r"gate_proj\.weight holds 2 values that are NaN or infinite"):
+        Checkpoint(numpy_checkpoint.save()).tensor("text.layers.1.mlp.gate_proj.weight")
+
+
 def test_untied_head_must_be_there(numpy_checkpoint):
     numpy_checkpoint.config["tie_word_embeddings"] = False
     with pytest.raises(CheckpointError, match=r"tensors: lm_head\.weight"):
@@ -167,7 +174,7 @@ def test_flat_configuration_of_the_hub_is_read(numpy_checkpoint):
 def test_folder_without_weights_or_configuration(tmp_path, numpy_checkpoint):
     with pytest.raises(CheckpointError, match=r"config\.json is missing"):
         Checkpoint(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match=r"expected model\.safetensors or"):
+    with pytest.raises(CheckpointError, match=r"expected model\.safetensors, "):
         Checkpoint(numpy_checkpoint.folder)
 
 

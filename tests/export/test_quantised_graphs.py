@@ -41,8 +41,14 @@ class OutlierWeights:
         factor[[1, 9, 17, 25]] = 40
         return factor
 
-    def linear(self, name):
-        layer = self.base.linear(name)
+    def shape(self, name):
+        return self.base.shape(name)
+
+    def has_bias(self, name):
+        return self.base.has_bias(name)
+
+    def linear(self, name, outputs=None):
+        layer = self.base.linear(name, outputs)
         return Linear(layer.weight / self.factor()[:, None], layer.bias) if name in self.after else layer
 
     def vector(self, name):

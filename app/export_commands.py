@@ -1,0 +1,132 @@
+"""`onboard-vla export`: arguments in, a bundle out."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import tempfile
+import time
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+BYTES_PER_MIB = 1024 * 1024
+JSON_FORMAT = 1
+"""Version of the document that `--json` prints."""
+
+
+class Precision(str, Enum):
+    """Number format of the exported graphs' large matrices."""
+
+    INT8 = "int8"
+    FP32 = "fp32"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program's command line."""
+    app.command(
+        "export", epilog="Example: `onboard-vla export world/reference_checkpoint --out out/bundle --precision int8`"
+    )(export)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint, or a Lightning .ckpt file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; a bundle that stands there is replaced.")],
+    precision: Annotated[Precision, typer.Option(help="int8 for speed, fp32 as the reference.")] = Precision.INT8,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of the base model (config.json, tokenizer.json) of a .ckpt.")
+    ] = None,
+    prompt: Annotated[Path | None, typer.Option(help="Prompt template, instead of the folder's prompt.json.")] = None,
+    cameras: Annotated[Path | None, typer.Option(help="Cameras, instead of the folder's cameras.json.")] = None,
+    codebook: Annotated[Path | None, typer.Option(help="Codebook, .npz or .pkl, instead of codebook.npz.")] = None,
+    prompt_variant: Annotated[
+        str | None, typer.Option(help="Refuse another prompt: autovla-rft, autovla-sft or autovla-direct.")
+    ] = None,
+    lora_alpha: Annotated[float | None, typer.Option(help="LoRA's alpha, for adapters that are not merged.")] = None,
+    golden_scenes: Annotated[Path | None, typer.Option(help="Scenes to keep and to be judged on.")] = None,
+    calibration_scenes: Annotated[Path | None, typer.Option(help="Scenes that INT8 is calibrated on.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
+) -> None:
+    """Export a checkpoint to a bundle: graphs, codebook, prompt, tokenizer, golden scenes, each with its hash.
+
+    One that differs too much from the float32 model is refused. The checkpoint's own scenes are used if none are given.
+    What the files must hold: docs/export.md.
+    """
+    writer = importlib.import_module("onboard_vla.export.bundle_writer")
+    assembling = importlib.import_module("onboard_vla.export.assemble")
+    from rich.console import Console
+
+    from onboard_vla.app.export_progress import ExportProgress
+
+    console, started = Console(stderr=True), time.monotonic()
+    with tempfile.TemporaryDirectory() as links, ExportProgress(console) as progress:
+        folder = assembling.assemble(
+            Path(links),
+            checkpoint,
+            model=model,
+            prompt=prompt,
+            cameras=cameras,
+            codebook=codebook,
+            lora_alpha=lora_alpha,
+        )
+        written: Path = writer.export_bundle(
+            folder,
+            out,
+            precision=precision.value,
+            prompt_variant=prompt_variant,
+            golden_scenes=golden_scenes,
+            calibration_scenes=calibration_scenes,
+            progress=progress.show,
+        )
+    if as_json:
+        typer.echo(json.dumps(_document(written, time.monotonic() - started), indent=2))
+    else:
+        Console().print(_bundle_table(written))
+
+
+def _document(path: Path, seconds: float) -> dict[str, Any]:
+    """What was written, and what it took."""
+    import resource
+
+    from onboard_vla.core.bundle_manifest import load_manifest
+
+    manifest = load_manifest(path)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "format": JSON_FORMAT,
+        "bundle": str(path),
+        "core_hash": manifest.core_hash,
+        "precision": manifest.precision,
+        "files": {name: record.bytes for name, record in manifest.files.items()},
+        "calibration": manifest.calibration,
+        "parity": manifest.parity,
+        "seconds": round(seconds, 2),
+        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_rss_mib": round(usage.ru_maxrss / 1024, 1),
+    }
+
+
+def _bundle_table(path: Path) -> Table:
+    """What a bundle holds: precision, sizes, parity with float32."""
+    from rich.table import Table
+
+    from onboard_vla.app.demo_bundle_view import parity_rows
+    from onboard_vla.core.bundle_manifest import load_manifest
+
+    manifest = load_manifest(path)
+    table = Table(title=f"{path}: bundle {manifest.core_hash[:12]}", title_justify="left", show_header=False)
+    for part, kind in manifest.precision.items():
+        table.add_row(f"precision, {part}", kind)
+    table.add_section()
+    for name, record in manifest.files.items():
+        table.add_row(name, f"{record.bytes / BYTES_PER_MIB:.2f} MiB")
+    table.add_row("all", f"{sum(record.bytes for record in manifest.files.values()) / BYTES_PER_MIB:.2f} MiB")
+    table.add_section()
+    for name, text in parity_rows(manifest.parity):
+        table.add_row(f"parity, {name}", text)
+    return table

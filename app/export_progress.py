@@ -1,0 +1,46 @@
+"""A bar for the stages of an export, each with the time that is left of it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class ExportProgress:
+    """Context of one export; shows nothing where standard error is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left of this stage:"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._stage = ""
+
+    def __enter__(self) -> ExportProgress:
+        self._bar.__enter__()
+        self._task = self._bar.add_task("export", total=1.0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.__exit__(kind, error, trace)
+
+    def show(self, stage: str, share: float) -> None:
+        """A stage's name and its finished share, 0 to 1."""
+        if stage != self._stage:
+            self._stage = stage
+            self._bar.reset(self._task, total=1.0)
+        self._bar.update(self._task, description=stage, completed=share)

@@ -1,0 +1,63 @@
+"""The whole way from a `.ckpt`, a base model's folder and files by path: the bundle is that of the plain folder."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from onboard_vla.app import cli
+from onboard_vla.core.codebook import Codebook
+from onboard_vla.export.assemble import MODEL_FILES
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture
+def scattered(reference_checkpoint, tmp_path):
+    """The reference checkpoint as AutoVLA's training would leave it."""
+    with safe_open(reference_checkpoint / "model.safetensors", framework="np") as handle:
+        state = {f"autovla.vlm.{key}": torch.from_numpy(handle.get_tensor(key)) for key in handle.keys()}  # noqa: SIM118
+    torch.save({"state_dict": state, "hyper_parameters": {"config": {"model": {}}}}, tmp_path / "AutoVLA.ckpt")
+    model = tmp_path / "base"
+    model.mkdir()
+    for name in MODEL_FILES:
+        if (reference_checkpoint / name).is_file():
+            shutil.copyfile(reference_checkpoint / name, model / name)
+    config = json.loads((model / "config.json").read_text())
+    config["text_config"]["vocab_size"] -= 17  # the base model's, before training added tokens
+    (model / "config.json").write_text(json.dumps(config))
+    (model / "model.safetensors").write_bytes(b"the base model's own weights, not to be read")
+    codebook = Codebook.load(reference_checkpoint / "codebook.npz")
+    length, width = codebook.box
+    corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) * np.array([length / 2, width / 2])
+    start = np.broadcast_to(corners, (codebook.size, 1, 4, 2))
+    with_start = np.concatenate([start, codebook.contours], axis=1).astype(np.float32)
+    (tmp_path / "agent_vocab.pkl").write_bytes(pickle.dumps({"token_all": {"veh": with_start}}))
+    return tmp_path
+
+
+def test_a_scattered_checkpoint_gives_the_bundle_of_the_folder(scattered, reference_checkpoint, fp32_bundle, capsys):
+    words = ["export", scattered / "AutoVLA.ckpt", "--model", scattered / "base", "--out", scattered / "bundle"]
+    words += ["--prompt", reference_checkpoint / "prompt.json", "--cameras", reference_checkpoint / "cameras.json"]
+    words += ["--codebook", scattered / "agent_vocab.pkl", "--precision", "fp32", "--json"]
+    words += ["--golden-scenes", reference_checkpoint / "golden_scenes.npz"]
+    assert cli.run([str(word) for word in words]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["peak_rss_mib"] > 0
+    names = sorted(file.name for file in fp32_bundle.iterdir() if file.suffix in (".onnx", ".npy"))
+    for name in [*names, "prompt.json", "tokenizer.json"]:
+        assert (scattered / "bundle" / name).read_bytes() == (fp32_bundle / name).read_bytes(), name
+    found = Codebook.load(scattered / "bundle" / "codebook.npz").contours
+    np.testing.assert_array_equal(found, Codebook.load(fp32_bundle / "codebook.npz").contours)
+
+
+def test_a_file_that_is_not_there_is_named(scattered, capsys):
+    words = ["export", scattered / "AutoVLA.ckpt", "--out", scattered / "bundle", "--codebook", scattered / "no.pkl"]
+    assert cli.run([str(word) for word in words]) == 1
+    assert "no.pkl does not exist" in capsys.readouterr().err
+    assert not (scattered / "bundle").exists()
