@@ -92,6 +92,7 @@ def write_checkpoint(
             "samples_seen": plan.whole.steps * plan.whole.batch + plan.finish.steps * plan.finish.batch,
             "finish": asdict(plan.finish),
             "stages": place.stages(),
+            "curve": place.curve(),
         },
         "commit": commit(),
         "made": time.strftime("%Y-%m-%d"),

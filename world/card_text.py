@@ -15,6 +15,13 @@ ROWS = (
     ("ratio swapped / own, 3 s", "swapped_ratio_3s"),
     ("ratio swapped / own, 5 s", "swapped_ratio_5s"),
 )
+CURVE = (
+    ("ADE 3 s (m)", "ade_3s_m"),
+    ("ADE 5 s (m)", "ade_5s_m"),
+    ("lateral error 3 s (m)", "lateral_3s_m"),
+    ("fork accuracy", "fork_accuracy"),
+    ("ratio swapped / own, 5 s", "swapped_ratio_5s"),
+)
 DRIVE_ROWS = (
     ("clean share", "clean_share"),
     ("off-road share", "off_road_share"),
@@ -81,8 +88,29 @@ def render_card(card: dict[str, Any]) -> str:
     ]
     for stage, done in training["stages"].items():
         lines.append(f"| {stage} | {done['seconds']:.0f} | {', '.join(done['commits'])} | {done.get('note', '')} |")
+    lines += _curve(training)
     lines.append("")
     return "\n".join(lines)
+
+
+def _curve(training: dict[str, Any]) -> list[str]:
+    """How validation went down with the samples seen, and what ten times as many would cost."""
+    points = training.get("curve")
+    if not points:
+        return []
+    lines = ["", "## Learning curve", "", f"| samples seen | stage | {' | '.join(name for name, _ in CURVE)} |"]
+    lines.append("| --- | --- |" + " --- |" * len(CURVE))
+    for point in points:
+        cells = " | ".join(f"{point[key]:.3f}" for _, key in CURVE)
+        lines.append(f"| {point['samples_seen']:,} | {point['stage']} | {cells} |")
+    seconds = sum(training["stages"][stage]["seconds"] for stage in ("whole", "finish"))
+    hours, seen = 10 * seconds / 3600, training["samples_seen"]
+    return [
+        *lines,
+        "",
+        f"On half of the validation samples. These {seen:,} samples took {seconds / 3600:.1f} h; ten times as many",
+        f"would take about {hours:.0f} h of the same processor, by proportion.",
+    ]
 
 
 def _closed_loop(card: dict[str, Any]) -> list[str]:

@@ -114,6 +114,18 @@ class Workplace:
         path = self.folder / "stages.json"
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
 
+    def measured(self, stage: str, samples_seen: int, figures: dict[str, float]) -> None:
+        """Add a point to the learning curve; a point that was there, from before an interruption, is replaced."""
+        point = {"stage": stage, "samples_seen": samples_seen, **figures}
+        kept = [old for old in self.curve() if old["samples_seen"] != samples_seen]
+        content = json.dumps(sorted([*kept, point], key=lambda p: p["samples_seen"]), indent=2)
+        (self.folder / "curve.json").write_text(content, encoding="utf-8")
+
+    def curve(self) -> list[dict[str, Any]]:
+        """Validation figures over the samples that the whole model has seen."""
+        path = self.folder / "curve.json"
+        return list(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else []
+
     def state(self, stage: str) -> Path:
         """Where a stage's progress is kept."""
         return self.folder / f"{stage}.pt"

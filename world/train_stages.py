@@ -158,19 +158,21 @@ def shorter(schedule: Schedule, steps: int) -> Schedule:
 
 
 class Watch:
-    """Every MEASURE_EVERY steps: measures on validation worlds into the log, and leaves a checkpoint folder."""
+    """Every MEASURE_EVERY steps: a point of the learning curve on validation worlds, and a checkpoint folder."""
 
     def __init__(self, learner: Learner, samples: Samples, plan: Plan, place: Workplace, seed: int) -> None:
         self._learner, self._samples, self._place, self._seed = learner, samples, place, seed
-        self._chosen = measured_rows(len(samples), plan.measured_samples // 2, seed)
+        self._plan, self._chosen = plan, measured_rows(len(samples), plan.measured_samples // 2, seed)
 
     def __call__(self, stage: str, step: int) -> None:
         """Called after each step with the number of steps done."""
         if step % MEASURE_EVERY == 0:
             figures = measure(self._learner, self._samples, self._chosen, self._seed)
-            self._place.log(
-                f"validation after {stage} {step}: {json.dumps({k: round(v, 3) for k, v in figures.items()})}"
-            )
+            rounded = {name: round(value, 3) for name, value in figures.items()}
+            self._place.log(f"validation after {stage} {step}: {json.dumps(rounded)}")
+            whole, finish = self._plan.whole, self._plan.finish
+            seen = step * whole.batch if stage == "whole" else whole.steps * whole.batch + step * finish.batch
+            self._place.measured(stage, seen, rounded)
             export(self._learner, self._place, self._place.folder / f"checkpoint_{stage}_{step}")
 
 

@@ -9,7 +9,8 @@ import pytest
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.world import card_measures, model_assets
 from onboard_vla.world.card_measures import with_results
-from onboard_vla.world.card_text import render_card
+from onboard_vla.world.card_text import CURVE, render_card
+from onboard_vla.world.train_plan import Workplace
 
 FOLDER = Path(model_assets.__file__).parent / "reference_checkpoint"
 VERSIONS = {"commit": "0123abc"}
@@ -100,3 +101,18 @@ def test_command_writes_both_files_and_names_what_it_cannot_read(tmp_path, capsy
     assert (tmp_path / "card.md").read_text(encoding="utf-8") == render_card(card)
     assert card_measures.main([str(tmp_path), str(tmp_path / "none.json")]) == 1
     assert "none.json" in capsys.readouterr().err
+
+
+def test_the_learning_curve_is_kept_over_interruptions_and_shown_with_its_price(tmp_path, card):
+    place = Workplace(tmp_path)
+    figures = {key: 1.25 for _, key in CURVE}
+    place.measured("finish", 600, figures)
+    place.measured("whole", 200, figures)
+    place.measured("whole", 200, {**figures, "ade_5s_m": 7.5})
+    assert [(p["samples_seen"], p["ade_5s_m"]) for p in place.curve()] == [(200, 7.5), (600, 1.25)]
+    stages = {"whole": {"seconds": 1800.0, "commits": []}, "finish": {"seconds": 1800.0, "commits": []}}
+    training = {**card["training"], "stages": stages, "samples_seen": 600, "curve": place.curve()}
+    text = render_card({**card, "training": training})
+    assert "| 200 | whole | 1.250 | 7.500 |" in text
+    assert "These 600 samples took 1.0 h; ten times as many\nwould take about 10 h" in text
+    assert "Learning curve" not in render_card({**card, "training": {**training, "curve": []}})
