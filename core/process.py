@@ -36,6 +36,13 @@ class ProcessHost(Protocol):
     def timers(self) -> tuple[Timer, ...]:
         """What has to run at a fixed rate."""
 
+    def schedule(self) -> None:
+        """Take the priority that was asked for, if any; called once, before `start`.
+
+        Over ZeroMQ also before the library has threads: libzmq reads a new thread's policy and priority one after the
+        other and ends the process if they do not fit (zmq::thread_t::applySchedulingParameters).
+        """
+
     def start(self, publish: Publish, clock: Clock) -> None:
         """Begin. `publish` may be called from any thread of the host."""
 

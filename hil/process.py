@@ -75,6 +75,7 @@ def run(role: Role, arguments: Sequence[str] | None = None) -> int:
         import_zmq()
         check_directory(directory)
         host = role.build(role.values(values))
+        host.schedule()
     except OnboardVlaError as error:
         sys.stderr.write(f"{role.name}: {error}\n")
         return EXIT_CONFIGURATION

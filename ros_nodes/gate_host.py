@@ -67,10 +67,13 @@ class GateHost:
         """The 50 Hz command."""
         return (Timer(PERIOD_S, self._tick),)
 
-    def start(self, publish: Callable[[Any], None], clock: Clock) -> None:
-        """Take the way out and the priority."""
-        self._publish, self._clock = publish, clock
+    def schedule(self) -> None:
+        """For all threads: this process has one of its own."""
         request_realtime(VEHICLE_GATE, self._priority)
+
+    def start(self, publish: Callable[[Any], None], clock: Clock) -> None:
+        """Take the way out."""
+        self._publish, self._clock = publish, clock
 
     def receive(self, message: Message, now: Now) -> None:
         """Keep the newest of each."""

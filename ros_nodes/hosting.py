@@ -47,6 +47,7 @@ class Hosting:
     def open(self, host: ProcessHost) -> None:
         """Start a host and its timers; what arrives goes to it from now on."""
         self._observer = OBSERVERS[self._process]()
+        host.schedule()
         host.start(self._publish, self.now)
         self.host = host
         if self._subscriptions is None:

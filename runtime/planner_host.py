@@ -100,10 +100,13 @@ class PlannerHost:
         """The heartbeat; it comes from the main thread, so that it proves that messages are still taken in."""
         return (Timer(HEARTBEAT_PERIOD_S, self._beat),)
 
-    def start(self, publish: Publish, clock: Clock) -> None:
-        """Start the worker, and give the calling thread its priority."""
-        self._publish, self._clock = publish, clock
+    def schedule(self) -> None:
+        """For the calling thread alone."""
         request_realtime_thread(PLANNER, self._priority)
+
+    def start(self, publish: Publish, clock: Clock) -> None:
+        """Start the worker."""
+        self._publish, self._clock = publish, clock
         # The first pass finds no pictures, but warms the engines up.
         self._news.set()
         self._worker.start()

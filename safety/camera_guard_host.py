@@ -47,10 +47,13 @@ class CameraGuardHost:
         """The heartbeat."""
         return (Timer(HEARTBEAT_PERIOD_S, self._beat),)
 
-    def start(self, publish: Publish, clock: Clock) -> None:
-        """Take the way out and the priority."""
-        self._publish, self._clock = publish, clock
+    def schedule(self) -> None:
+        """For all threads: this process has one of its own."""
         request_realtime(CAMERA_GUARD, self._priority)
+
+    def start(self, publish: Publish, clock: Clock) -> None:
+        """Take the way out."""
+        self._publish, self._clock = publish, clock
 
     def receive(self, message: Message, now: Now) -> None:
         """Judge a picture, or keep the speed. An exception ends the process: no verdicts is a fault that is noticed."""

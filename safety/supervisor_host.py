@@ -89,10 +89,13 @@ class SupervisorHost:
         """The 50 Hz tick, and beside it the indicators."""
         return Timer(TICK_PERIOD_S, self._tick), Timer(PERIOD_S, self._indicate)
 
-    def start(self, publish: Publish, clock: Clock) -> None:
-        """Take the way out and the priority, and spare the collector everything that was made until now."""
-        self._publish, self._clock = publish, clock
+    def schedule(self) -> None:
+        """For all threads: this process has one of its own."""
         request_realtime(SUPERVISOR, self._priority)
+
+    def start(self, publish: Publish, clock: Clock) -> None:
+        """Take the way out, and spare the collector everything that was made until now."""
+        self._publish, self._clock = publish, clock
         gc.collect()
         gc.freeze()
 
