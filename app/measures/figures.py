@@ -93,14 +93,17 @@ def depth(rows: Sequence[Row]) -> list[Figure]:
     demanding = np.array([row.demanding for row in both])
     chosen = fork > 0.5
 
-    def over(where: NDArray[np.bool_]) -> Estimate | None:
-        return mean([w for w, keep in zip(worlds, where, strict=True) if keep], gain[where].tolist())
+    def over(where: NDArray[np.bool_], values: Numbers = gain) -> Estimate | None:
+        return mean([w for w, keep in zip(worlds, where, strict=True) if keep], values[where].tolist())
 
+    fast = _column(both, OWN, _ade)
     spread = _column(both, OWN, _SIGNALS["spread in metres"])
     parsed = [parse(row.plans[SLOW].text) for row in both]
     told = [parse(row.reasoning) for row in both]
     return [
         Figure("ADE 5 s, fast (m)", _mean(both, OWN, _ade)),
+        Figure("ADE 5 s, fast, demanding samples (m)", over(demanding, fast)),
+        Figure("ADE 5 s, fast, all others (m)", over(~demanding, fast)),
         Figure("ADE 5 s, slow (m)", _mean(both, SLOW, _ade)),
         Figure("fast minus slow, all (m)", mean(worlds, gain.tolist())),
         Figure("fast minus slow, demanding samples (m)", over(demanding)),

@@ -94,6 +94,8 @@ def test_depth_says_where_slow_helps_and_whether_the_fork_knows():
     found = named(depth(rows))
     assert found["fast minus slow, all (m)"].value == pytest.approx(0.25)
     assert found["fast minus slow, demanding samples (m)"].value == 1.0
+    assert found["ADE 5 s, fast, demanding samples (m)"].value == 2.0
+    assert found["ADE 5 s, fast, all others (m)"].value == 1.0
     assert found["fast minus slow, where the fork picks slow (m)"].value == 1.0
     assert found["AUROC, fork's score for slow helping"].value == 1.0
     assert found["slow texts that parse"].value == 0.5
