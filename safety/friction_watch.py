@@ -8,8 +8,6 @@ brake looks the same, and needs the same.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,7 +42,8 @@ class FrictionWatch:
         self._given = self.settings = settings
         self.friction = DRY
         self._asked = np.zeros(SLOTS)
-        self._count, self._short_ns, self._given_mps2 = 0, -1, 0.0
+        self._count, self._given_mps2 = 0, 0.0
+        self._short_ns: int | None = None
 
     def check(self, points: Array, motion: Motion | None, now_ns: int) -> list[Request]:
         """Take over what was published last, (T, 6), none where nothing is asked of the vehicle: the drive has ended.
@@ -54,7 +53,7 @@ class FrictionWatch:
         if not len(points):
             self.friction, self.settings = DRY, self._given
         if motion is None or not len(points) or motion.speed_mps < MOVING_MPS:
-            self._count, self._short_ns = 0, -1
+            self._count = 0
         else:
             self._asked[self._count % SLOTS] = -points[0, 5]
             self._count += 1
@@ -67,10 +66,10 @@ class FrictionWatch:
     def _compare(self, got_mps2: float, now_ns: int) -> None:
         owed = float(self._asked.min()) if self._count >= SLOTS else 0.0
         if owed < ASKED_MPS2 or not got_mps2 < (1.0 - SHORTFALL) * owed:
-            self._short_ns = -1
+            self._short_ns = None
             return
-        if self._short_ns < 0:
-            self._short_ns, self._given_mps2 = now_ns, -math.inf
+        if self._short_ns is None:
+            self._short_ns, self._given_mps2 = now_ns, got_mps2
         # The most that came in that time: what the tyres can, not what noise says.
         self._given_mps2 = max(self._given_mps2, got_mps2)
         if now_ns - self._short_ns < nanoseconds(CONFIRM_S):
@@ -78,4 +77,4 @@ class FrictionWatch:
         found = max(self._given_mps2 / (USABLE_SHARE * GRAVITY), LEAST)
         if found < self.friction:
             self.friction, self.settings = found, for_friction(self._given, found)
-        self._short_ns = -1
+        self._short_ns = None

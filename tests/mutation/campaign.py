@@ -25,7 +25,7 @@ import hypothesis
 import pytest
 
 from .operators import Mutant, mutants
-from .transplant import transplant
+from .transplant import empty_caches, transplant
 
 KILLED, SURVIVED, UNCOVERED, TIMEOUT = "killed", "survived", "uncovered", "timeout"
 TIMEOUT_S = 10.0
@@ -101,6 +101,7 @@ class Campaign:
             def trace(frame, _event, _argument, local=local):
                 return local(frame, "line", None) if frame.f_code.co_filename == file else None
 
+            empty_caches(sys.modules[self.module])  # so that every test runs the lines that it needs
             sys.settrace(trace)
             begun = time.monotonic()
             try:

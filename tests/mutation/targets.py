@@ -75,10 +75,12 @@ SUITES: dict[str, tuple[str, ...]] = {
     "leads": ("test_object_leads.py",),
     "object_memory": ("test_object_memory.py",),
     "driving": ("test_driving.py",),
+    "inputs": ("test_inputs.py", "test_input_figures.py"),
+    "supervisor": ("test_supervisor_ticks.py", "test_supervisor_choices.py"),
     "placed_plan": ("test_placed_plan.py",),
     "ego_history": ("test_ego_history.py",),
     "hot_standby": ("test_hot_standby.py",),
-    "plan_guard": ("test_plan_guard.py",),
+    "plan_guard": ("test_plan_guard.py", "test_plan_guard_order.py"),
     "rss_margin": ("test_rss_margin.py",),
     "operating_domain": ("test_operating_domain.py",),
 }

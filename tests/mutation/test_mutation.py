@@ -110,6 +110,38 @@ def test_whoever_imported_a_function_or_method_before_runs_the_mutant():
         assert call() == before
 
 
+KEEPING = """
+from functools import cached_property, lru_cache
+_KEPT = {}
+@lru_cache
+def f(x):
+    return x + 1
+def g(x):
+    if x not in _KEPT:
+        _KEPT[x] = x + 2
+    return _KEPT[x]
+class C:
+    @cached_property
+    def h(self):
+        return 5 + 3
+"""
+
+
+def test_what_was_kept_from_before_hides_no_mutant():
+    module = loaded(KEEPING)
+    f = module.f
+    for change, call, before, after in (
+        ("x + 1  ->  x - 1", lambda: f(2), 3, 1),
+        ("x + 2  ->  x - 2", lambda: module.g(7), 9, 5),
+        ("5 + 3  ->  5 - 3", lambda: module.C().h, 8, 2),
+    ):
+        assert call() == before
+        transplant(module, next(mutant.tree for mutant in mutants(KEEPING) if mutant.change == change))
+        assert call() == after
+        transplant(module, ast.parse(KEEPING))
+        assert call() == before
+
+
 @pytest.mark.parametrize("module", [idm, last_resort])
 def test_an_unchanged_module_behaves_as_before(module):
     lead = idm.Lead(10.0, 0.0)

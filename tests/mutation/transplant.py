@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cached_property
 from types import FunctionType, ModuleType
 
 import numpy as np
@@ -22,12 +23,23 @@ def transplant(module: ModuleType, tree: ast.Module) -> None:
         sys.modules[module.__name__] = module
     for name, new in list(vars(fresh).items()):
         old = vars(module).get(name)
-        if isinstance(old, FunctionType) and isinstance(new, FunctionType):
-            _take_over(old, new)
+        before, after = _function(old), _function(new)
+        if before is not None and after is not None:
+            _take_over(before, after)
         elif isinstance(old, type) and old.__module__ == module.__name__:
             _take_over_class(old, new)
         elif _is_constant(old) and repr(old) != repr(new):
             _set_everywhere(module, name, old, new)
+    empty_caches(module)
+
+
+def empty_caches(module: ModuleType) -> None:
+    """Forget what functions kept of earlier calls: in `lru_cache`, and in private dictionaries of the module."""
+    for name, value in vars(module).items():
+        if hasattr(value, "cache_clear"):
+            value.cache_clear()
+        elif isinstance(value, dict) and name.startswith("_") and not name.startswith("__"):
+            value.clear()
 
 
 def _take_over_class(old: type, new: type) -> None:
@@ -42,6 +54,10 @@ def _function(member: object) -> FunctionType | None:
         member = member.__func__
     if isinstance(member, property):
         member = member.fget
+    if isinstance(member, cached_property):
+        member = member.func
+    if hasattr(member, "cache_clear"):
+        member = member.__wrapped__
     return member if isinstance(member, FunctionType) else None
 
 

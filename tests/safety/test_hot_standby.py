@@ -112,6 +112,17 @@ def test_asked_for_now_it_drives_along_the_choice_that_is_there(ticks):
     assert ticks.standby.driven_now(ticks.inputs, ticks.motion, 0.0, CONFIG.fallback, ticks.now) is trajectory
 
 
+@pytest.mark.parametrize("count", range(26, 31))
+def test_asked_for_now_it_drives_even_between_unrolling_and_scoring(ticks, count):
+    ticks.run(count)
+    ticks.tick += 1
+
+    trajectory = ticks.standby.driven_now(ticks.inputs, ticks.motion, 0.0, CONFIG.fallback, ticks.now)
+
+    assert trajectory.path.poses(np.zeros(1))[0, 0] == pytest.approx(0.2 * (count + 1), abs=0.02)
+    assert ticks.standby.opinion(ticks.now).age_s == 0.0
+
+
 def test_the_first_time_it_chooses_and_drives_at_once_even_when_busy(ticks):
     ticks.run(1, drives=True, busy=lambda _: True)
 
@@ -133,7 +144,9 @@ def test_a_lane_that_ends_behind_the_vehicle_is_a_fault_until_there_is_another(t
     ticks.standby.forget()
     ticks.standby.refresh(ticks.inputs, ticks.motion, 0.0, CONFIG.fallback, ticks.now, drives=True, busy=False)
 
-    assert ticks.standby.fault.code == "LANE_UNUSABLE"
+    fault = ticks.standby.fault
+    assert (fault.code, fault.measured, fault.limit) == ("LANE_UNUSABLE", 0.0, 1.0)
     assert ticks.standby.trajectory is None
+    assert ticks.standby.opinion(ticks.now) is None
     ticks.run(5, drives=True)
     assert ticks.standby.fault is None

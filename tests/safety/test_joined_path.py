@@ -15,7 +15,7 @@ FRAMES = [(0.0, 0.0, 0.0), (50.0, -20.0, 2.5)]
 
 
 def straight(frame=FRAMES[0], start=-50.0, end=150.0):
-    x = np.array([start, end])
+    x = np.array([start, (start + end) / 2 - 1.0, end])
     return Polyline(compose(np.array(frame), np.stack([x, 0 * x, 0 * x], axis=1))[:, :2])
 
 
@@ -98,9 +98,10 @@ def test_a_short_wish_still_gives_a_path_of_three_points():
 
 def test_the_first_heading_turns_on_from_the_chords_by_no_whole_turn():
     """The vehicle's heading is given within half a turn, the chords are unwrapped: here just beyond it."""
-    frame = (0.0, 0.0, math.pi - 0.01)
-    path = join(straight(frame), vehicle(frame, 0.0, 0.5, 0.1), 10.0, 20.0)
-    assert np.abs(np.diff(path.heading_rad)).max() < 0.2
+    for side in (1.0, -1.0):
+        frame = (0.0, 0.0, side * (math.pi - 5e-4))
+        path = join(straight(frame), vehicle(frame, 0.0, -side * 0.5, 0.0), 10.0, 20.0)
+        assert np.abs(np.diff(path.heading_rad)).max() < 0.2
 
 
 class TestCircle:
@@ -118,6 +119,32 @@ class TestCircle:
         assert np.hypot(path.x_m, path.y_m - self.RADIUS) == pytest.approx(np.full(121, self.RADIUS - 1.0), abs=0.01)
         assert path.curvature_per_m[3:-3] == pytest.approx(np.full(115, 1 / (self.RADIUS - 1.0)), rel=0.04)
         assert path.s_m[-1] == pytest.approx(60.0 * (1 - 1 / self.RADIUS), abs=0.02)
+
+    def test_beyond_its_end_a_curved_path_goes_on_along_its_tangent(self):
+        path = join(self.LINE, Motion(0.0, 0.0, 0.0, 10.0, 0.0, 0.0), 10.0, 60.0)
+        end, heading = path.s_m[-1], path.heading_rad[-1]
+        rest = after(path, end - 0.2)
+        ahead = 0.8 * np.array([math.cos(heading), math.sin(heading)])
+        assert [rest.x_m[-1], rest.y_m[-1]] == pytest.approx(np.array([path.x_m[-1], path.y_m[-1]]) + ahead)
+
+    def test_along_a_circle_headings_turn_with_the_way(self):
+        path = along(self.LINE, Motion(0.0, 2.0, 0.0, 10.0, 0.0, 0.0), 60.0)
+        assert path.heading_rad == pytest.approx(path.s_m / self.RADIUS, abs=0.01)
+        assert np.hypot(path.x_m, path.y_m - self.RADIUS) == pytest.approx(
+            np.full(len(path.s_m), self.RADIUS), abs=0.01
+        )
+        assert path.line_s_m - path.line_s_m[0] == pytest.approx(path.s_m)
+
+    @pytest.mark.parametrize("back", [3.0, -3.0])
+    def test_before_it_begins_and_after_it_ends_its_tangent_is_followed(self, back):
+        """A turn of 5 m, so that the tangents within a metre of the ends differ."""
+        angles = np.arange(0.0, 1.5, 0.02)
+        line = Polyline(np.stack([5.0 * np.sin(angles), 5.0 * (1 - np.cos(angles))], axis=1))
+        at, way = (line.points[0], line.heading_at(0.0)) if back > 0 else (line.points[-1], line.heading_at(99.0))
+        tangent = np.array([math.cos(way), math.sin(way)])
+        path = along(line, Motion(*(at - back * tangent), float(way), 5.0, 0.0, 0.0), 2.5)
+        expected = at - (back - path.s_m[:, None]) * tangent
+        assert np.stack([path.x_m, path.y_m], axis=1) == pytest.approx(expected, abs=1e-6)
 
     def test_thinned_lines_stay_near(self):
         path = join(self.LINE, Motion(0.0, 0.0, 0.0, 10.0, 0.0, 0.0), 10.0, 61.0)

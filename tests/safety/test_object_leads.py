@@ -14,7 +14,7 @@ from onboard_vla.safety.config import CollisionLimits, FallbackSettings
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.joined_path import join
-from onboard_vla.safety.leads import nearest_distinct, object_leads, signal_leads
+from onboard_vla.safety.leads import _in_box_about, nearest_distinct, object_leads, signal_leads
 from onboard_vla.safety.object_memory import ObjectSet
 
 VEHICLE, LIMITS, SETTINGS = VehicleGeometry(), CollisionLimits(), FallbackSettings()
@@ -140,6 +140,17 @@ class TestCrossing:
     def test_one_who_goes_away_does_not(self):
         assert self.leads(-7.5, vy=-3.0) == []
 
+    @pytest.mark.parametrize(("pace", "counts"), [(0.29, 0), (0.33, 1)])
+    def test_who_hardly_moves_comes_in_nowhere(self, pace, counts):
+        """0.1 m beside the corridor, 4 m ahead of a front that is there in half a second."""
+        rows = [(FRONT + 4.3, -1.9, math.pi / 2, 0.0, pace, 0.6, 0.6)]
+        assert (len(found(FRAMES[1], rows, [True], 10.0)) > 0) == counts
+
+    def test_one_who_crosses_fast_is_in_only_between_two_looks(self):
+        rows = [(22.0, 7.5, -math.pi / 2, 0.0, -15.0, 1.8, 0.6)]
+        ((gap, speed),) = found(FRAMES[1], rows, [True], 10.0)
+        assert (gap, speed) == (pytest.approx(22.0 - 0.3 - FRONT), pytest.approx(0.0, abs=1e-9))
+
 
 class TestOnACurve:
     ANGLES = np.arange(-0.5, 1.5, 0.01)
@@ -167,6 +178,18 @@ class TestOnACurve:
         assert self.leads(0.6, -8.0)[0].speed_mps == pytest.approx(-8.0, abs=0.02)
 
 
+@pytest.mark.parametrize("frame", FRAMES)
+def test_who_is_out_of_the_box_about_the_path_is_not_looked_at(frame):
+    """The box has the path's direction and reaches as far beyond it as an object does."""
+    path = path_of(frame, length=50.0)
+    places = [(25.0, 4.9), (25.0, 5.1), (25.0, -4.9), (25.0, -5.1), (-4.9, 0.0), (-5.1, 0.0), (54.9, 0.0), (55.1, 0.0)]
+    there = compose(np.array(frame), np.array([[*place, 0.0] for place in places]))[:, :2]
+    positions = np.stack([there, there + 1e4])
+    expected = [True, False] * 4
+    assert _in_box_about(path, positions, np.full(8, 5.0)).tolist() == expected
+    assert _in_box_about(path, positions[::-1], np.full(8, 5.0)).tolist() == expected
+
+
 class TestSignals:
     def leads(self, *signals, speed=10.0, frame=FRAMES[1]):
         points = lane(frame).points
@@ -179,8 +202,10 @@ class TestSignals:
         return signal_leads(path_of(frame, speed), road, speed, VEHICLE, SETTINGS)
 
     def test_red_is_a_standing_lead_at_its_stop_point_and_green_none(self):
-        (red,) = self.leads((30.0, 0.0, "red"), (20.0, 0.0, "green"))
-        assert red == pytest.approx((30.0 - FRONT, 0.0))
+        others = (20.0, 0.0, "green"), (1.0, 0.0, "red"), (12.0, 9.0, "red")
+        for signals in (((30.0, 0.0, "red"), *others), (*others, (30.0, 0.0, "red"))):
+            (red,) = self.leads(*signals)
+            assert red == pytest.approx((30.0 - FRONT, 0.0))
 
     @pytest.mark.parametrize(
         ("state", "highest"), [("red", SETTINGS.idm.clip_mps2), ("amber", SETTINGS.amber_deceleration_mps2)]
@@ -206,6 +231,7 @@ class TestDistinct:
         leads = [Lead(30.0, 4.0), Lead(10.0, 5.0), Lead(20.0, 4.51), Lead(40.0, 4.49), Lead(50.0, 9.0), Lead(60.0, 0.0)]
         assert nearest_distinct(leads) == [Lead(10.0, 5.0), Lead(30.0, 4.0), Lead(60.0, 0.0)]
         assert nearest_distinct([Lead(10.0, 5.0), Lead(20.0, 4.5)]) == [Lead(10.0, 5.0)]
+        assert len(nearest_distinct([Lead(10.0, 5.0), Lead(20.0, 4.45)])) == 2
 
     def test_no_more_than_are_asked_for(self):
         leads = [Lead(10.0 * k, 20.0 - 2.0 * k) for k in range(8)]

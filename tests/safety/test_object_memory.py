@@ -117,6 +117,13 @@ class TestConfirming:
         row = [make_object(20.0, 0.0)]
         assert len(filled(row, row, None, []).confirmed.states) == 1
 
+    @pytest.mark.parametrize(
+        ("seen", "missed", "there"), [(2, 1, 1), (2, 2, 0), (3, 1, 1), (3, 2, 0), (4, 2, 1), (4, 3, 0)]
+    )
+    def test_who_is_missed_more_often_than_he_was_seen_since_confirmed_is_gone(self, seen, missed, there):
+        memory = filled(*[[make_object(20.0, 0.0)]] * seen, *[[]] * missed)
+        assert len(memory.confirmed.states) == there
+
     @pytest.mark.parametrize(("silence_s", "known"), [(0.3, 1), (0.301, 0)])
     def test_nobody_is_remembered_longer_than_the_coast(self, silence_s, known):
         memory = filled(*[[make_object(20.0, 0.0)]] * 9)
@@ -127,8 +134,8 @@ class TestConfirming:
 class TestWhoIsWho:
     def hits(self, first, second, gap_s=0.1):
         memory = ObjectMemory(CollisionLimits())
-        memory.add(ObjectList(0, tuple(first)))
-        memory.add(ObjectList(round(gap_s * 1e9), tuple(second)))
+        memory.add(ObjectList(10**9, tuple(first)))
+        memory.add(ObjectList(10**9 + round(gap_s * 1e9), tuple(second)))
         return memory.known.hits[: len(second)].tolist()
 
     @pytest.mark.parametrize("gap_s", [0.1, 0.5])

@@ -130,6 +130,10 @@ class TestBetween:
         assert plan.acceleration_at(0.25) == pytest.approx(plan.acceleration_mps2[:2].mean())
         assert plan.speed_at(99.0) == plan.end_speed_mps
 
+    def test_its_first_speed_takes_the_change_of_its_own_into_account(self):
+        plan = placed(straight_poses(8.0, 2.0), 10.0)
+        assert plan.own_start_speed_mps == pytest.approx(8.0, abs=1e-4)
+
     def test_everything_that_is_limited_is_looked_at(self):
         plan = placed(straight_poses())
         assert len(plan.motion_rows) == 8

@@ -87,6 +87,18 @@ class TestAlongTheRoad:
         corner = np.array(on_circle(end, 1.0, offset=-2.0)[:2])
         assert positions[0, 0] == pytest.approx(corner + beyond * np.array([math.cos(end), math.sin(end)]), abs=0.05)
 
+    def test_backwards_beyond_the_begin_of_a_curve_as_well(self):
+        tight = Polyline(np.stack([8.0 * np.sin(ANGLES[:600]), 8.0 * (1 - np.cos(ANGLES[:600]))], axis=1))
+        row = (
+            8.0 * math.sin(0.5),
+            8.0 - 8.0 * math.cos(0.5),
+            0.5 + math.pi,
+            -6.0 * math.cos(0.5),
+            -6.0 * math.sin(0.5),
+        )
+        positions, _, _ = predict(objects(row), np.array([2.0]), tight)
+        assert positions[0, 0] == pytest.approx([4.0 - 12.0, 0.0], abs=0.02)
+
     def test_each_goes_its_own_way(self):
         rows = (10.0, 0.0, 0.0, 8.0, 0.0), (20.0, 1.0, 1.57, 0.0, 5.0), on_circle(0.5, 9.0)
         together = predict(objects(*rows), TIMES, LEFT_TURN)
@@ -155,11 +167,21 @@ class TestSeenFrom:
         )
 
     def test_beyond_its_ends_it_goes_straight_on(self):
-        line = Polyline(np.array([[0.0, 0.0], [0.0, 50.0]]))  # north
-        rows = (-2.0, -10.0, 0.0, 3.0, 4.0), (5.0, 70.0, 0.0, 3.0, 4.0), (1.0, 20.0, 0.0, 3.0, 4.0)
+        line = Polyline(np.array([[100.0, 30.0], [100.0, 60.0], [100.0, 80.0]]))  # north
+        rows = (98.0, 20.0, 0.0, 3.0, 4.0), (105.0, 100.0, 0.0, 3.0, 4.0), (101.0, 50.0, 0.0, 3.0, 4.0)
         s, d, along, across, direction = seen_from(line, objects(*rows).states)
         assert s == pytest.approx([-10.0, 70.0, 20.0])
         assert d == pytest.approx([2.0, -5.0, -1.0])
         assert along == pytest.approx(np.full(3, 4.0))
         assert across == pytest.approx(np.full(3, -3.0))
         assert direction == pytest.approx(np.full(3, math.pi / 2))
+
+    @pytest.mark.parametrize("course", [0.6, -2.0])
+    def test_beyond_the_ends_of_a_slanting_line_too(self, course):
+        way, left = np.array([math.cos(course), math.sin(course)]), np.array([-math.sin(course), math.cos(course)])
+        start = np.array([40.0, -9.0])
+        line = Polyline(np.array([start, start + 7.0 * way, start + 20.0 * way]))
+        for along, beside in ((-6.0, 2.0), (26.0, -3.0), (11.0, 1.5)):
+            place = start + along * way + beside * left
+            s, d, *_ = seen_from(line, objects((*place, 0.0, 1.0, 0.0)).states)
+            assert (s[0], d[0]) == (pytest.approx(along), pytest.approx(beside))
