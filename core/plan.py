@@ -39,7 +39,10 @@ class Uncertainty:
 
 @dataclass(frozen=True)
 class PassCount:
-    """Model executions spent on one plan, counted by the engines."""
+    """Model executions spent on one plan, counted by the engines.
+
+    `prefill`: of the language model over given text (prompt, forced prefixes); `decode`: over what it says.
+    """
 
     vision: int
     prefill: int

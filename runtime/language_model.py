@@ -14,20 +14,30 @@ from onboard_vla.runtime.engine import Engine
 from onboard_vla.runtime.kv_cache import KvCache
 from onboard_vla.runtime.positions import RotaryTable
 
+LEAST_ROWS = 2
+"""Fewest tokens, and fewest wanted rows, of a pass; a lone one is doubled and its double thrown away.
+
+ONNX Runtime computes a product with one row by another kernel than one with several, with other sums in the last bits.
+With two rows or more a token's logits on the CPU depend on the tokens before it alone, to the bit, and not on how these
+were divided into passes; so what decodes in fewer passes gives the same tokens (tests/runtime/test_pass_shapes.py).
+"""
+
 
 class LanguageModel:
     """Runs tokens through the model; the cache remembers them until `rollback`.
 
-    `prefills`, `decodes`: passes so far with several tokens and with one, as counted by the engine. `prefill_s`:
-    seconds spent in the former.
+    `prefills`, `decodes`: passes so far over given text and over what the model says, as counted by the engine.
+    `prefill_s`: seconds spent in the former. `least_rows`: see `LEAST_ROWS`; 1 to measure what it changes.
     """
 
     def __init__(self, engine: Engine, dimensions: TextDimensions, capacity: int) -> None:
         self._engine = engine
         self._dimensions = dimensions
         self._rotary = RotaryTable(dimensions.head_dim, dimensions.rope_theta, dimensions.mrope_section, capacity)
-        self._open_bias = np.zeros((1, capacity), np.float32)
-        self.cache = KvCache(dimensions.layers, capacity, dimensions.kv_heads, dimensions.head_dim)
+        self.least_rows = LEAST_ROWS
+        # Room for the double of a lone token that comes last.
+        self.cache = KvCache(dimensions.layers, capacity + 1, dimensions.kv_heads, dimensions.head_dim)
+        self._lone_logits = np.empty((LEAST_ROWS, dimensions.vocabulary_size), np.float32)
         self.prefills = 0
         self.decodes = 0
         self.prefill_s = 0.0
@@ -43,6 +53,8 @@ class LanguageModel:
         positions: NDArray[np.int64],
         rows: NDArray[np.int64],
         logits: NDArray[np.float32],
+        *,
+        prefill: bool = False,
     ) -> None:
         """Append tokens to the cache and write the logits of some of them.
 
@@ -51,31 +63,51 @@ class LanguageModel:
             positions: (3, S) multimodal rotary positions.
             rows: (R,) which of the new tokens' logits are wanted.
             logits: (R, V) where they are written.
+            prefill: count the pass as one over given text.
 
         Raises:
             EngineError: the cache is full, a position is past its capacity, or the engine failed.
         """
+        before, start = self._engine.executions, time.perf_counter()
+        self._run(embeddings, positions, rows, logits)
+        if prefill:
+            self.prefills += self._engine.executions - before
+            self.prefill_s += time.perf_counter() - start
+        else:
+            self.decodes += self._engine.executions - before
+
+    def _run(
+        self,
+        embeddings: NDArray[np.float32],
+        positions: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        logits: NDArray[np.float32],
+    ) -> None:
         count, past = len(embeddings), self.cache.length
         if count and int(positions.max()) >= self._rotary.limit:
             raise EngineError(f"rotary position {int(positions.max())} is past the capacity {self._rotary.limit}")
+        if count == 1:
+            embeddings, positions = (
+                embeddings.repeat(self.least_rows, axis=0),
+                positions.repeat(self.least_rows, axis=1),
+            )
+        lone = len(rows) == 1
+        if lone:
+            rows = rows.repeat(self.least_rows)
         cos, sin = self._rotary.look_up(positions)
-        bias = self._open_bias[:, : past + 1] if count == 1 else causal_bias(past, count)
         inputs: dict[str, NDArray[Any]] = {
             "embeds": embeddings,
             "cos": cos,
             "sin": sin,
-            "bias": bias,
+            "bias": causal_bias(past, len(embeddings)),
             "rows": rows,
             **self.cache.past(),
         }
-        before, start = self._engine.executions, time.perf_counter()
-        self._engine.run(inputs, {"logits": logits, **self.cache.room(count)})
+        wanted = self._lone_logits[: self.least_rows] if lone else logits
+        self._engine.run(inputs, {"logits": wanted, **self.cache.room(len(embeddings))})
         self.cache.advance(count)
-        if count == 1:
-            self.decodes += self._engine.executions - before
-        else:
-            self.prefills += self._engine.executions - before
-            self.prefill_s += time.perf_counter() - start
+        if lone:
+            logits[0] = wanted[0]
 
     def rollback(self, length: int) -> None:
         """Forget all tokens from cache slot `length` on."""

@@ -19,8 +19,9 @@ from onboard_vla.core.road import KEEP_FORWARD
 from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.kernels.reference_trajectory import compose_tokens
 from onboard_vla.runtime.answer_grammar import DecodeError
+from onboard_vla.runtime.answer_sequence import PromptInput
 from onboard_vla.runtime.bundle import Bundle
-from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder, PromptInput
+from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder
 from onboard_vla.runtime.engine import Engine, OnnxEngine
 from onboard_vla.runtime.language_model import LanguageModel
 from onboard_vla.runtime.prompt import PromptWriter, TokenisedPrompt, Tokenizer, answer_ids
@@ -32,7 +33,7 @@ PROMPT_SLACK_TOKENS = 64
 """Room in the KV cache for prompts longer than the one measured at start (other commands, more digits)."""
 STAGES = ("jpeg", "images", "vision", "vision_ood", "prompt", "prefill", "decode", "trajectory")
 """Stages in `Plan.stage_ms`, in order; they add up to "total". Jpeg is decompression, 0 for raw pictures. Decode is
-all of decoding but the multi-token passes."""
+all of decoding but the passes over given text."""
 
 
 class Planner:
@@ -43,7 +44,8 @@ class Planner:
         threads: worker threads per engine, and of picture preparation.
         depth: what `plan` does unless told otherwise, one of `DEPTHS`.
         vision_cache: remember embeddings of frame pairs; plans are equal either way.
-        check_end: spend one more pass per plan to see that no action follows the last one.
+        check_end: see that no action follows the last one; may cost a pass more.
+        look_ahead: guess tokens ahead, for fewer passes; plans are equal either way.
         load: makes an engine from a graph file; ONNX Runtime on the CPU if not given.
         kernels: what prepares pictures; the fastest form that this installation has, if not given.
     """
@@ -56,6 +58,7 @@ class Planner:
         depth: str = FAST,
         vision_cache: bool = True,
         check_end: bool = False,
+        look_ahead: bool = True,
         load: Callable[[Path], Engine] | None = None,
         kernels: KernelForm | None = None,
     ) -> None:
@@ -90,6 +93,7 @@ class Planner:
             manifest.generation.repetition_penalty,
             template.max_reasoning_tokens,
             tokenizer,
+            look_ahead=look_ahead,
             check_end=check_end,
         )
         self.pooled: dict[str, NDArray[np.float32]] = {}

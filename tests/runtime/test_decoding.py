@@ -7,8 +7,9 @@ import pytest
 
 from onboard_vla.core.bundle_manifest import ActionTokens, TextDimensions
 from onboard_vla.runtime.answer_grammar import DecodeError, parse_answer
-from onboard_vla.runtime.decoding import GreedyDecoder, PromptInput, penalise
-from onboard_vla.runtime.language_model import LanguageModel, causal_bias
+from onboard_vla.runtime.answer_sequence import PromptInput, penalise
+from onboard_vla.runtime.decoding import GreedyDecoder
+from onboard_vla.runtime.language_model import LEAST_ROWS, LanguageModel, causal_bias
 from onboard_vla.runtime.prompt import AnswerIds
 
 VOCABULARY, FIRST, COUNT, N = 40, 20, 16, 10
@@ -48,7 +49,8 @@ class ScriptedEngine:
         past = inputs["past_key_0"][:, 0, 0].astype(int).tolist()
         new = inputs["embeds"][:, 0].astype(int).tolist()
         outputs["new_key_0"][:, 0, 0] = new
-        self.passes.append(len(new))
+        lone = len(new) == LEAST_ROWS and inputs["rows"].tolist() == [0] * LEAST_ROWS
+        self.passes.append(1 if lone else len(new))
         for logits, row in zip(outputs["logits"], inputs["rows"], strict=True):
             sequence = (past + new[: row + 1])[len(PROMPT) :]
             logits[:] = self.logits(sequence)

@@ -58,7 +58,8 @@ def test_a_forced_fast_plan_has_the_tokens_of_greedy_after_the_same_prefix(tiny,
         if all(first <= token < first + tiny.ACTIONS for token in expected):
             assert isinstance(plan, Plan), plan
             assert [first + token for token in plan.action_tokens] == expected
-            assert (plan.passes.prefill, plan.passes.decode) == (1, 9)
+            assert plan.passes.prefill == 1
+            assert plan.passes.decode <= 9
         else:
             assert isinstance(plan, PlanRejection)
 

@@ -179,6 +179,6 @@ def test_fork_and_action_logits_agree_within_1e_4(planner, model, tick, speed, c
     planner.plan(frames, scene.ego(speed), command, 1)
     with torch.no_grad():
         logits = model(**inputs_of(planner, model, frames, [*prompt, *answer.fast_prefix])).logits[0].numpy()
-    ours = planner.decoder._fork_logits, planner.decoder._action_logits[0]
+    ours = planner.decoder._action_decoder.rows[:2]
     for found, row in zip(ours, (len(prompt) + answer.fork_index - 1, -1), strict=True):
         np.testing.assert_allclose(found, logits[row], atol=1e-4)

@@ -1,0 +1,103 @@
+"""The answer's action run: N action tokens by greedy decoding, nothing skipped, nothing padded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.bundle_manifest import ActionTokens
+from onboard_vla.runtime.answer_grammar import CANCELLED, TOO_MANY_ACTIONS, DecodeError, action_index, refuse_step
+from onboard_vla.runtime.answer_sequence import AnswerSequence
+from onboard_vla.runtime.lookahead import Lookahead
+from onboard_vla.runtime.token_memory import LONGEST_CONTEXT, TokenMemory
+
+
+class ActionDecoder:
+    """Decodes the actions of one answer after another.
+
+    Args:
+        actions: where the action tokens are and how many an answer has.
+        closing: ids that end an answer; inside the action run they mean that actions are missing.
+        to_text: ids to text, for refusals.
+        vocabulary: columns of the logits.
+        memory: earlier answers, to guess from; none to decode one token a pass.
+        check_end: see one token more, which must not be an action.
+    """
+
+    def __init__(
+        self,
+        actions: ActionTokens,
+        closing: Sequence[int],
+        to_text: Callable[[Sequence[int]], str],
+        vocabulary: int,
+        memory: TokenMemory | None,
+        *,
+        check_end: bool,
+    ) -> None:
+        self._actions, self._closing, self._to_text, self._memory = actions, closing, to_text, memory
+        self._check_end = check_end
+        self._pushed = actions.per_answer - (0 if check_end else 1)
+        self.rows = np.empty((actions.per_answer + 2, vocabulary), np.float32)
+        """Room for the fork's logits, then those that action 0, 1, ... and what follows the last are chosen from."""
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """(N, V) raw logits that the actions were chosen from."""
+        return self.rows[1 : 1 + self._actions.per_answer]
+
+    def guesses(self, opening: Sequence[int]) -> tuple[int, ...]:
+        """Ids of the actions that may follow the answer's opening; as many as a pass can make use of."""
+        return self._guess(opening, 0, np.empty((0, 0), np.float32))
+
+    def decode(
+        self, sequence: AnswerSequence, guesses: Sequence[int], cancelled: Callable[[], bool] = lambda: False
+    ) -> tuple[int, ...]:
+        """N codebook indices.
+
+        Args:
+            sequence: the prompt and the answer up to the first action; `guesses` lie in the cache behind it.
+            guesses: ids. `rows` holds, from row 1 on, the logits after what was said and after each guess.
+            cancelled: asked before every further action.
+
+        Raises:
+            DecodeError: what greedy decoding chooses is no valid action run.
+        """
+        tokens: list[int] = []
+        wanted = self._actions.per_answer
+        ahead = Lookahead(sequence, self.rows[1 : 2 + len(guesses)], guesses)
+        while True:
+            step = len(tokens)
+            token = sequence.choose(ahead.logits, f"action {step}")
+            index = action_index(token, self._actions)
+            if step == wanted:
+                if index is not None:
+                    raise DecodeError(TOO_MANY_ACTIONS, f"an action token follows the {wanted} actions")
+                return tuple(tokens)
+            if index is None:
+                raise refuse_step(token, step, self._actions, self._closing, self._to_text([token]))
+            tokens.append(index)
+            sequence.say((token,))
+            if len(tokens) == wanted and not self._check_end:
+                return tuple(tokens)
+            if cancelled():
+                raise DecodeError(CANCELLED, f"cancelled after {len(tokens)} actions")
+            room = self.rows[2 + step : 2 + self._pushed]
+            ahead.read(token, room, lambda fresh: self._guess(sequence.generated, len(tokens), fresh))
+
+    def _guess(self, said: Sequence[int], done: int, fresh: NDArray[np.float32]) -> tuple[int, ...]:
+        """From memory, else the model's best action behind a wrong guess; as many as a pass can make use of."""
+        guesses: list[int] = []
+        if self._memory is None:
+            return ()
+        first = self._actions.first_id
+        while len(guesses) < self._pushed - done:
+            token = self._memory.following((*said[-LONGEST_CONTEXT:], *guesses))
+            if token is None and len(guesses) < len(fresh):
+                row = fresh[len(guesses), first : first + self._actions.count]
+                token = first + int(row.argmax())
+            if token is None or action_index(token, self._actions) is None:
+                break
+            guesses.append(token)
+        return tuple(guesses)

@@ -1,0 +1,137 @@
+"""A prompt and the answer so far: what lies in the KV cache, what has been said, what a repetition is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.runtime.answer_grammar import NAN_LOGITS, DecodeError
+from onboard_vla.runtime.language_model import LanguageModel
+from onboard_vla.runtime.positions import text_positions
+
+
+@dataclass(frozen=True, eq=False)
+class PromptInput:
+    """A prompt ready for the model.
+
+    `ids`: (S,); `embeddings`: (S, D) float32, visual ones filled in; `positions`: (3, S).
+    """
+
+    ids: NDArray[np.int64]
+    embeddings: NDArray[np.float32]
+    positions: NDArray[np.int64]
+    next_position: int
+
+
+class AnswerSequence:
+    """Feeds one prompt and its answer to the model, and chooses tokens from logits as plain greedy decoding does.
+
+    `generated`: all answer ids so far, forced ones included. The cache may hold guesses beyond them, until `keep`.
+    """
+
+    def __init__(self, model: LanguageModel, embeddings: NDArray[Any], penalty: float) -> None:
+        """`embeddings`: (V, D) one row per token id. `penalty`: see `penalise`."""
+        self._model, self._embeddings, self._penalty = model, embeddings, penalty
+        self._seen = np.zeros(model.vocabulary_size, bool)
+        self._prompt: PromptInput | None = None
+        self.generated: list[int] = []
+
+    @property
+    def prompt(self) -> PromptInput:
+        """The prompt of the present answer."""
+        if self._prompt is None:
+            raise ValueError("no prompt yet: call `begin` first")
+        return self._prompt
+
+    def begin(
+        self, prompt: PromptInput, forced: Sequence[int], guesses: Sequence[int], rows: Sequence[int], logits: Logits
+    ) -> None:
+        """Start anew: prompt, forced ids and guesses in one pass.
+
+        Args:
+            prompt: the prompt.
+            forced: the answer's first ids, taken as said.
+            guesses: ids that may follow; in the cache, but not said.
+            rows: positions in the answer, -1 for the prompt's last token, whose logits are wanted.
+            logits: (R, V) where they are written.
+        """
+        ids = (*forced, *guesses)
+        self._model.rollback(0)
+        self._prompt, self.generated = prompt, []
+        self._seen[:] = False
+        self._seen[prompt.ids] = True
+        embeddings, positions = prompt.embeddings, prompt.positions
+        if ids:
+            embeddings = np.concatenate([embeddings, self._embed(ids)])
+            positions = np.concatenate([positions, text_positions(prompt.next_position, len(ids))], axis=1)
+        self._model.forward(embeddings, positions, np.array(rows, np.int64) + len(prompt.ids), logits, prefill=True)
+        self.say(forced)
+
+    def say(self, ids: Sequence[int]) -> None:
+        """Note ids as part of the answer; they count as repeated from now on."""
+        self.generated.extend(ids)
+        self._seen[list(ids)] = True
+
+    def push(self, ids: Sequence[int], logits: Logits, *, prefill: bool = False) -> None:
+        """Give the model ids that follow what it has; `logits` (R, V) receives those of the last R of them."""
+        first = len(ids) - len(logits)
+        start = self.prompt.next_position + self._model.cache.length - len(self.prompt.ids)
+        rows = np.arange(first, len(ids), dtype=np.int64)
+        self._model.forward(self._embed(ids), text_positions(start, len(ids)), rows, logits, prefill=prefill)
+
+    def keep(self, count: int) -> None:
+        """Take back from the cache all but the answer's first `count` ids; what was said stays said."""
+        self._model.rollback(len(self.prompt.ids) + count)
+
+    def unsay(self, count: int) -> None:
+        """Take back all but the answer's first `count` ids, as if they had never been said."""
+        self.keep(count)
+        del self.generated[count:]
+        self._seen[:] = False
+        self._seen[self.prompt.ids] = True
+        self._seen[self.generated] = True
+
+    def choose(self, logits: NDArray[np.float32], where: str) -> int:
+        """The id that follows what was said so far, from its logits (V,).
+
+        Raises:
+            DecodeError: some logits are not finite.
+        """
+        self.expect_finite(logits, where)
+        return int(np.argmax(penalise(logits, self._seen, self._penalty)))
+
+    def scores(self, logits: NDArray[np.float32], answer: Sequence[int]) -> NDArray[np.float32]:
+        """Logits (V,) as decoding would compare them after the prompt and exactly the ids of `answer`."""
+        seen = np.zeros_like(self._seen)
+        seen[self.prompt.ids] = True
+        seen[list(answer)] = True
+        return penalise(logits, seen, self._penalty)
+
+    def expect_finite(self, logits: NDArray[np.float32], where: str) -> None:
+        """Refuse logits that hold NaN or infinities."""
+        if not np.isfinite(logits).all():
+            bad = int((~np.isfinite(logits)).sum())
+            raise DecodeError(NAN_LOGITS, f"the logits of {where} hold {bad} values that are not finite")
+
+    def _embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        rows: NDArray[np.float32] = self._embeddings[list(ids)].astype(np.float32)
+        return rows
+
+
+Logits = NDArray[np.float32]
+"""(R, V) raw logits, one row per wanted token."""
+
+
+def penalise(logits: NDArray[np.float32], seen: NDArray[np.bool_], penalty: float) -> NDArray[np.float32]:
+    """Logits (V,) with the repetition penalty on `seen` (V,) ids: negative ones times `penalty`, others over it."""
+    if penalty == 1.0:
+        return logits
+    factor = np.float32(penalty)
+    scores: NDArray[np.float32] = logits.copy()
+    repeated = scores[seen]
+    scores[seen] = np.where(repeated < 0, repeated * factor, repeated / factor)
+    return scores

@@ -1,0 +1,175 @@
+"""Guessing ahead against one token a pass, on made-up models that say anything: the answers are equal in everything."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onboard_vla.core.bundle_manifest import ActionTokens, TextDimensions
+from onboard_vla.runtime.answer_grammar import DecodeError
+from onboard_vla.runtime.answer_sequence import PromptInput
+from onboard_vla.runtime.decoding import GreedyDecoder
+from onboard_vla.runtime.language_model import LanguageModel
+from onboard_vla.runtime.prompt import AnswerIds
+from onboard_vla.runtime.token_memory import LONGEST_CONTEXT, TokenMemory
+
+VOCABULARY, FIRST, COUNT, N = 30, 16, 8, 6
+TEXT = TextDimensions(8, 1, 2, 1, 4, 8, VOCABULARY, 1e4, (1, 1, 0), 1e-6)
+ANSWER = AnswerIds(fast_prefix=(1, 2, 5, 7, 8), slow_prefix=(1, 2, 6, 9), fork_index=2, reasoning_suffix="HI")
+ACTIONS = ActionTokens(FIRST, COUNT, N, 0.5, "")
+CLOSE, END = 11, 12
+PROMPT = (3, 4, 3)
+
+
+class Letters:
+    def encode(self, text):
+        return tuple(ord(letter) - ord("A") for letter in text)
+
+    def decode(self, ids):
+        return "".join(chr(ord("A") + i) for i in ids)
+
+
+class Oracle:
+    """Logits that are a function of the tokens before and of `mood`: every action run is another one.
+
+    `sameness`: how strongly they do not depend on the tokens before. `strays`: how likely text wins among actions.
+    """
+
+    def __init__(self, mood, sameness, strays):
+        self.mood, self.sameness, self.strays = mood, sameness, strays
+        self.executions = 0
+
+    def run(self, inputs, outputs):
+        self.executions += 1
+        past = inputs["past_key_0"][:, 0, 0].astype(int).tolist()
+        new = inputs["embeds"][:, 0].astype(int).tolist()
+        outputs["new_key_0"][:, 0, 0] = new
+        for logits, row in zip(outputs["logits"], inputs["rows"], strict=True):
+            logits[:] = self.logits((past + new[: row + 1])[len(PROMPT) :])
+
+    def logits(self, sequence):
+        answering = sequence[-2:] == [7, 8] or (sequence and sequence[-1] >= FIRST)
+        fixed = np.random.default_rng([self.mood, len(sequence)])
+        fresh = np.random.default_rng([self.mood, zlib.crc32(bytes(sequence))])
+        row = (self.sameness * fixed.normal(0, 1, VOCABULARY) + fresh.normal(0, 1, VOCABULARY)).astype(np.float32)
+        if answering:
+            row[FIRST : FIRST + COUNT] += 6.0 - 6.0 * (fresh.random() < self.strays)
+        elif len(sequence) > ANSWER.fork_index:
+            row[FIRST:] -= 9.0
+            row[7 if sequence[-1] != 7 else 8] += 2.0
+        return row
+
+
+def decoder(penalty, *, look_ahead, check_end=False):
+    model = LanguageModel(Oracle(0, 0.0, 0.0), TEXT, 64)
+    embeddings = np.repeat(np.arange(VOCABULARY, dtype=np.float16)[:, None], 8, axis=1)
+    return model, GreedyDecoder(
+        model, embeddings, ANSWER, ACTIONS, (END,), CLOSE, penalty, 9, Letters(),
+        look_ahead=look_ahead, check_end=check_end,
+    )  # fmt: skip
+
+
+def prompt():
+    ids = np.array(PROMPT, np.int64)
+    embeddings = np.repeat(ids[:, None], 8, axis=1).astype(np.float32)
+    return PromptInput(ids, embeddings, np.broadcast_to(np.arange(3, dtype=np.int64), (3, 3)), 3)
+
+
+def outcome(made, oracle, depth):
+    """Everything that a decode says, and its passes."""
+    model, decode = made
+    model._engine, before = oracle, oracle.executions
+    try:
+        found = decode.decode(prompt(), depth)
+    except DecodeError as error:
+        return (error.code, error.detail), oracle.executions - before
+    parts = (found.tokens, found.fork_logits, found.depth, found.reasoning, found.generated, found.logits.tobytes())
+    return parts, oracle.executions - before
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    moods=st.lists(st.integers(0, 3), min_size=2, max_size=6),
+    sameness=st.sampled_from([0.0, 1.0, 4.0]),
+    strays=st.sampled_from([0.0, 0.05]),
+    penalty=st.sampled_from([1.0, 1.05, 1.2, 2.0, 0.8]),
+    depth=st.sampled_from(["fast", "slow", "model"]),
+    check_end=st.booleans(),
+)
+def test_answers_and_refusals_are_those_of_one_token_a_pass(moods, sameness, strays, penalty, depth, check_end):
+    quick = decoder(penalty, look_ahead=True, check_end=check_end)
+    plain = decoder(penalty, look_ahead=False, check_end=check_end)
+    for mood in moods:
+        found, passes = outcome(quick, Oracle(mood, sameness, strays), depth)
+        expected, most = outcome(plain, Oracle(mood, sameness, strays), depth)
+        assert found == expected
+        assert passes <= most
+
+
+@pytest.mark.parametrize(("depth", "passes"), [("fast", 1), ("slow", 2)])
+def test_an_answer_given_before_takes_one_prefill_and_for_a_slow_one_few_passes(depth, passes):
+    made, first = decoder(1.05, look_ahead=True), Oracle(7, 4.0, 0.0)
+    answer, cold = outcome(made, first, depth)
+    again, warm = outcome(made, first, depth)
+    assert again == answer
+    assert cold >= N
+    # Slow: prefill, a pass with guesses through the reasoning, one with the actions' guesses.
+    assert warm <= passes + (2 if depth == "slow" else 0)
+
+
+def test_without_memory_every_token_is_a_pass():
+    made, oracle = decoder(1.0, look_ahead=False), Oracle(7, 4.0, 0.0)
+    assert [outcome(made, oracle, "fast")[1] for _ in range(2)] == [N, N]
+
+
+def test_logits_behind_a_wrong_guess_refuse_nothing():
+    made, oracle = decoder(1.0, look_ahead=True), Oracle(1, 0.0, 0.0)
+    expected, _ = outcome(decoder(1.0, look_ahead=False), Oracle(2, 0.0, 0.0), "fast")
+    first, _ = outcome(made, oracle, "fast")
+
+    class Poisoned(Oracle):
+        def logits(self, sequence):
+            row = super().logits(sequence)
+            told = list(expected[4])
+            if sequence != told[: len(sequence)]:
+                row[:] = np.nan
+            return row
+
+    assert first[0] != expected[0]
+    assert outcome(made, Poisoned(2, 0.0, 0.0), "fast")[0] == expected
+
+
+def test_memory_prefers_the_longest_context_and_of_its_continuations_the_newest():
+    memory = TokenMemory()
+    memory.learn((1, 2, 3, 4))
+    memory.learn((9, 2, 3, 5))
+    assert memory.following((1, 2, 3)) == 4
+    assert memory.following((9, 2, 3)) == 5
+    assert memory.following((7, 2, 3)) == 5
+    assert memory.following((8,)) is None
+    assert TokenMemory().following(()) is None
+
+
+def test_memory_forgets_what_it_learnt_longest_ago():
+    memory = TokenMemory(capacity=3)
+    memory.learn((1, 2))
+    memory.learn((3, 4))
+    memory.learn((1, 2))
+    memory.learn((5, 6, 7))
+    assert len(memory) == 3
+    assert memory.following((3,)) is None
+    assert memory.following((5, 6)) == 7
+
+
+@given(st.lists(st.integers(0, 4), min_size=2, max_size=LONGEST_CONTEXT + 1))
+def test_memory_repeats_a_whole_answer_from_its_first_token(ids):
+    memory, marked = TokenMemory(), [99, *ids]
+    memory.learn(marked[: LONGEST_CONTEXT + 1])
+    said = marked[:1]
+    while len(said) < min(len(marked), LONGEST_CONTEXT + 1):
+        said.append(memory.following(said))
+    assert said == marked[: LONGEST_CONTEXT + 1]
