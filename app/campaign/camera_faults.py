@@ -67,7 +67,7 @@ CAMERA_FAULTS: tuple[FaultCase, ...] = (
             STAY if danger is NUISANCE else REACH,
             Mode.REDUCED,
             SKEW_MS,
-            ("CAMERA_STALE", "STAMP_IN_FUTURE", "CAMERA_SKEW", "PLAN_FRAME_SKEW", "CAMERA_SILENT", "STAMP_ORDER"),
+            ("CAMERA_STALE", "STAMP_IN_FUTURE", "SKEWED", "PLAN_FRAME_SKEW", "CAMERA_SILENT", "STAMP_ORDER"),
             "camera guard, freshness guard",
         )
         for shift, danger in ((-10, NUISANCE), (-40, NUISANCE), (-100, ADVISORY), (-500, ADVISORY), (500, ADVISORY))
@@ -79,7 +79,7 @@ CAMERA_FAULTS: tuple[FaultCase, ...] = (
             FRONT_LEFT,
             to.stamped(shift * to.MILLISECOND_NS),
             SKEW_MS,
-            *("CAMERA_STALE", "STAMP_IN_FUTURE", "CAMERA_SKEW", "PLAN_FRAME_SKEW"),
+            *("CAMERA_STALE", "STAMP_IN_FUTURE", "SKEWED", "PLAN_FRAME_SKEW"),
         )
         for shift in (-100, -500)
     ),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from onboard_vla.app.campaign.cells import FamilyRow
 from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON
 from onboard_vla.app.campaign.fallback_scores import ScoreRow
-from onboard_vla.app.campaign.fault_case import DANGEROUS, FaultCase
+from onboard_vla.app.campaign.fault_case import DANGEROUS, REACH, FaultCase
 from onboard_vla.app.campaign.golden import GoldenFigures
 from onboard_vla.app.campaign.jobs import CONTROL, Result
 from onboard_vla.app.campaign.outcome import CRASH, FALSE_ALARM, GOOD, HANG, LATE, SILENT_UNSAFE, UNSAFE
@@ -159,6 +159,8 @@ def verdict_of(
         alarms = row.outcomes.get(FALSE_ALARM, 0)
         if alarms > FALSE_ALARM_SHARE * row.injections:
             reasons.append(f"{row.case.key}: {alarms} of {row.injections} false alarms, limit {FALSE_ALARM_SHARE:.0%}")
+        if row.case.asks == REACH and row.detection is None and row.without_effect < row.injections:
+            reasons.append(f"{row.case.key}: no output named the cause ({', '.join(row.case.names)})")
     for danger in danger_rows(results):
         if not danger.shown:
             harmed = danger.harmed

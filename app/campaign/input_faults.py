@@ -277,7 +277,7 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
         _array("centreline", _moved_aside),
         L3,
         500.0,
-        "LANE_OFFSET",
+        "LANES_AWAY",
         "OFF_ROAD",
         "LANES_JUMP",
         danger=ADVISORY,

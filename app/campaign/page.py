@@ -32,7 +32,7 @@ def page(content: dict[str, Any]) -> str:
         "<p>Masked: nothing had to change and nothing bad happened. Handled: in time. Late: after the limit or never, "
         "without harm. Silent unsafe: harm before any reaction. Unsafe: harm although the system had reacted. Bounds: "
         "95 %, Clopper and Pearson, on the share that was neither masked nor handled.</p>",
-        _table([_outcome_row(row) for row in content["rows"]], OUTCOME_COLUMNS),
+        _outcomes(content["rows"]),
         "<h2>Reaction times</h2>",
         "<p>Milliseconds of virtual time. FDTI: to the first output that names the cause; FRTI: from there to the "
         "first output of the mode asked for; FHTI: both, from the first message that the fault touched.</p>",
@@ -84,7 +84,6 @@ FAMILY_COLUMNS = (
     "first missed",
 )
 START_COLUMNS = ("what is wrong", "refused or at L2", "found")
-OUTCOME_COLUMNS = ("fault", "variant", "class", "asked", "n", *OUTCOMES, "missed, 95 % bounds", "met by")
 DRIFT_COLUMNS = ("the spread grows by", "seed", "asked", "alarm", "highest mode", "held")
 RECOVERY_COLUMNS = ("fault", "variant", "asked", "n", "outcome", "back in L1 or L0 after p50 / max, s")
 REAL_COLUMNS = (
@@ -100,23 +99,33 @@ REAL_COLUMNS = (
 TIME_COLUMNS = ("fault", "variant", "n", "FDTI p50/p95/max", "FRTI p50/p95/max", "FHTI p50/p95/max", "limit")
 
 
-def _outcome_row(row: dict[str, Any]) -> list[str]:
+def _outcomes(rows: Sequence[dict[str, Any]]) -> str:
+    """One row a variant, a column for every outcome that occurred; who meets each, and why so, stands below."""
+    occurred = [outcome for outcome in OUTCOMES if any(row["outcomes"].get(outcome) for row in rows)]
+    columns = ("fault", "variant", "class", "asked", "n", *occurred, "missed, 95 % bounds")
+    notes = dict.fromkeys(
+        f"{row['fault']} {row['variant']}: met by {row['provider']}" + (f"; {row['note']}" if row["note"] else "")
+        for row in rows
+    )
+    words = "<details><summary>Who meets each, and notes</summary>" + _list(list(notes)) + "</details>"
+    return _table([_outcome_row(row, occurred) for row in rows], columns) + words
+
+
+def _outcome_row(row: dict[str, Any], occurred: Sequence[str]) -> list[str]:
     asked = {
         "reach": f"L{row['mode']} in {row['limit_ms']:g} ms",
         "stay": f"at most L{row['mode']}",
-        "refuse": "spoiled plans do not drive, or do no harm",
+        "refuse": "drives not, or harmlessly",
     }[row["asks"]]
     missed = row["missed"]
-    note = f" ({row['note']})" if row["note"] else ""
     return [
         row["fault"],
         row["variant"],
         row["class"],
         asked,
         str(row["injections"]),
-        *(str(row["outcomes"].get(outcome, "")) for outcome in OUTCOMES),
+        *(str(row["outcomes"].get(outcome, "")) for outcome in occurred),
         f"{missed['low']:.1%} to {missed['high']:.1%}",
-        row["provider"] + note,
     ]
 
 

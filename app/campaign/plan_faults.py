@@ -133,8 +133,6 @@ PLAN_FAULTS: tuple[FaultCase, ...] = (
         ADVISORY,
         3 * CYCLE_MS + TICK_MS,
         "PLANS_REJECTED",
-        "UNSTEADY",
-        "CONSISTENCY",
         provider="consistency guard",
     ),
     _reached(
@@ -219,7 +217,7 @@ PLAN_FAULTS: tuple[FaultCase, ...] = (
         REACH,
         Mode.IN_LANE_STOP,
         200.0,
-        ("DUPLICATE", "PLANNER_DUPLICATE"),
+        ("DUPLICATE_AUTHORITY",),
         "process ids in heartbeats",
     ),
     _stays(

@@ -103,6 +103,14 @@ def test_verdict_fails_on_harm_lateness_and_danger_that_is_not_shown():
     assert not danger_rows([harmless])[0].shown
 
 
+def test_verdict_fails_where_the_mode_came_but_no_output_named_the_cause():
+    shown = result(monitor=MONITOR_OFF, outcome="silent unsafe", harm="collision: x")
+    verdict = verdict_of([result(detection_ms=None), shown], None, [], 0)
+    assert (verdict.outcome, verdict.reasons) == (FAIL, ("F3/black: no output named the cause (BLACK)",))
+    named_once = [result(detection_ms=None), result(number=1), shown]
+    assert verdict_of(named_once, None, [], 0).outcome == PASS
+
+
 def test_verdict_is_inconclusive_where_something_did_not_happen():
     shown = result(monitor=MONITOR_OFF, outcome="silent unsafe", harm="collision: x")
     assert verdict_of([result(), shown], None, [], 3).outcome == INCONCLUSIVE
