@@ -27,7 +27,10 @@ class RouteCommand:
 
 @dataclass(frozen=True, eq=False)
 class Route:
-    """The way to go. `points`: (N, 2) float64 metres, N >= 2; `speed_limit_mps`: (N,) float64."""
+    """The way to go. `points`: (N, 2) float64 metres, N >= 2.
+
+    `speed_limit_mps`: (N,) float64, infinite where the route gives none; the limits in force come with the lanes.
+    """
 
     route_id: str
     points: NDArray[np.float64] = field(metadata={"dtype": "float64", "shape": (None, 2)})

@@ -145,6 +145,6 @@ def recorded_name(row: RosTopic) -> str:
 
 def row_named(name: str, kind: str) -> RosTopic | None:
     """The row whose shared name ends a recorded name, if the type is the row's."""
-    forms = (Form.OURS, Form.COMPRESSED, Form.TYPED)
+    forms = (Form.OURS, Form.COMPRESSED, Form.TYPED, Form.STANDARD)
     rows = (row for topic in TOPICS for form in forms for row in rows_of(topic, form))
     return next((row for row in rows if name.endswith(recorded_name(row)) and row.type == kind), None)

@@ -60,6 +60,10 @@ def codec_for(topic: Topic, form: Form = Form.OURS) -> Codec | None:
         from onboard_vla.ros_nodes.typed_codec import TYPED_CODECS
 
         return TYPED_CODECS.get(topic.kind)
+    if form is Form.STANDARD:
+        from onboard_vla.ros_nodes.route_path_codec import RoutePathCodec
+
+        return RoutePathCodec()
     from onboard_vla.ros_nodes.camera_info_codec import CameraInfoCodec
     from onboard_vla.ros_nodes.compressed_codec import CompressedImageCodec
     from onboard_vla.ros_nodes.ego_codec import EgoCodec

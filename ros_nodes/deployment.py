@@ -19,7 +19,7 @@ MODES = (VEHICLE, REPLAY, SIMULATION)
 CORE_NODES = (SUPERVISOR, CAMERA_GUARD, PLANNER)
 """In the order of their start: who publishes the fallback first."""
 CAMERA_REPLAY = "camera_replay"
-EXTRA_NODES = ("vehicle_gate", "latency_probe")
+EXTRA_NODES = ("vehicle_gate", "latency_probe", "plan_view")
 """Nodes that a deployment may have beside those of its mode."""
 PACKAGE = Path(__file__).with_name("onboard_vla_bringup")
 """The ament package; a wheel holds its files, too."""

@@ -10,6 +10,8 @@ from onboard_vla.core.process import Option, OptionValue, Role
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
 from onboard_vla.ros_nodes.deployment import CAMERA_REPLAY, REPLAY, SIMULATION, VEHICLE
 from onboard_vla.ros_nodes.node_options import node_options
+from onboard_vla.ros_nodes.plan_view import WORLD_RIG
+from onboard_vla.ros_nodes.topics import PLAN_VIEW
 
 EVERY_NODE = "/**"
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -27,8 +29,9 @@ CHANGED: dict[str, dict[str, dict[str, OptionValue]]] = {
         # As `onboard-vla record` makes recordings.
         PLANNER: {"cameras.transport": "compressed"},
         CAMERA_GUARD: {"cameras.transport": "compressed"},
+        PLAN_VIEW: {"cameras.transport": "compressed", "rig": WORLD_RIG},
     },
-    SIMULATION: {SUPERVISOR: {"profile": "simulation"}},
+    SIMULATION: {SUPERVISOR: {"profile": "simulation"}, PLAN_VIEW: {"rig": WORLD_RIG}},
 }
 """Where a mode differs from an option's default."""
 

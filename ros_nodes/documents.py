@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from onboard_vla.ros_nodes import camera_replay, latency_probe
+from onboard_vla.ros_nodes import camera_replay, latency_probe, plan_view
 from onboard_vla.ros_nodes.deployment import MODES, PACKAGE, mode_file
 from onboard_vla.ros_nodes.deployment_files import parameter_file, schema
 from onboard_vla.ros_nodes.gate_host import GATE_ROLE
@@ -28,6 +28,7 @@ ROLES = (
     GATE_ROLE,
     camera_replay.ROLE,
     latency_probe.ROLE,
+    plan_view.ROLE,
 )
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "ros-interfaces.md"
 SCHEMA = PACKAGE / "config" / "parameters.schema.json"

@@ -24,6 +24,10 @@ drivers, perception, localisation, vehicle interface. Topics under `onboard_vla/
 wire schema in `std_msgs/UInt8MultiArray`, for our own nodes, simulation and tests; send the typed form beside them
 where `onboard_vla_msgs` is built (column "needs"). Send an input in one form, not in both.
 
+Who has no message of ours for the route sends `route_path` (frame `odom`, two poses or more; it carries no speed
+limits: those come with the lanes) and `command` (`keep forward`, `turn left` or `turn right`, which holds until the
+next one). Both are needed, and offered transient local: `ros2 topic pub --qos-durability transient_local`.
+
 Frames: `odom`, `base_link` (rear axle's centre on the ground), `<camera>_optical` (REP 103, REP 105). A plan's stamp is
 its anchor picture's; a trajectory's is the instant that its first point is for, on ROS time.
 """

@@ -1,8 +1,8 @@
 """What people look at: layouts for Foxglove and RViz, from the topic table.
 
-Both draw the safe trajectory into the cameras' pictures from the markers and the path, where camera_info is sent and TF
-connects `odom` with the cameras' optical frames; `onboard-vla snapshot` needs neither. Nobody of ours has opened them:
-docs/support-matrix.md.
+Both show the picture of the node plan_view (six cameras with the plan drawn in, mode, reasons, doubt), which needs no
+TF, and the safe trajectory from above, which follows the vehicle where TF connects `odom` with `base_link`. Nobody of
+ours has opened them: docs/support-matrix.md.
 """
 
 from __future__ import annotations
@@ -12,32 +12,25 @@ from typing import Any
 
 import yaml
 
-from onboard_vla.core.cameras import BACK, BACK_LEFT, BACK_RIGHT, FRONT, FRONT_LEFT, FRONT_RIGHT
 from onboard_vla.ros_nodes.frames import ODOMETRY_FRAME, VEHICLE_FRAME
 from onboard_vla.ros_nodes.topics import ROS_TOPICS
 
-ROWS = ((FRONT_LEFT, FRONT, FRONT_RIGHT), (BACK_LEFT, BACK, BACK_RIGHT))
-"""As one looks around."""
 DIAGNOSTICS = "/diagnostics"
 ABOUT_RVIZ = (
-    "# Cameras with the trajectory drawn in (needs camera_info and TF), the road from above, mode and reason as text.\n"
+    "# Cameras with the plan, mode, reasons and doubt drawn in (node plan_view), and the road from above.\n"
     "# Written by `python -m onboard_vla.ros_nodes.documents`. Not run on a machine of ours: docs/support-matrix.md.\n"
 )
 
 
 def foxglove_layout() -> str:
-    """JSON for Foxglove's "Import from file": six cameras, from above, modes over time, doubt, reasons, diagnostics."""
+    """JSON for Foxglove's "Import from file": cameras with the plan, from above, modes, words, diagnostics."""
     drawn = {topic("path"): {"visible": True}, topic("markers"): {"visible": True}}
-    panels: dict[str, Any] = {}
-    for camera in (camera for row in ROWS for camera in row):
-        panels[f"Image!{camera}"] = {
-            "foxglovePanelTitle": camera.replace("_", " "),
-            "imageMode": {
-                "imageTopic": topic(f"camera/{camera}/image/compressed"),
-                "calibrationTopic": topic(f"camera/{camera}/camera_info"),
-            },
-            "topics": drawn,
+    panels: dict[str, Any] = {
+        "Image!plan": {
+            "foxglovePanelTitle": "cameras with the plan",
+            "imageMode": {"imageTopic": topic("plan_image/compressed")},
         }
+    }
     panels["3D!above"] = {
         "foxglovePanelTitle": "from above",
         "followTf": VEHICLE_FRAME,
@@ -55,7 +48,6 @@ def foxglove_layout() -> str:
     for name, title in (("state", "who drives and why"), ("decision", "what the model planned and doubts")):
         panels[f"RawMessages!{name}"] = {"foxglovePanelTitle": title, "topicPath": topic(name)}
     panels["DiagnosticSummary!all"] = {"topicToRender": DIAGNOSTICS, "minLevel": 0, "sortByLevel": True}
-    cameras = _stacked("column", [_stacked("row", [f"Image!{camera}" for camera in row]) for row in ROWS])
     words = _stacked("row", ["RawMessages!state", "RawMessages!decision", "DiagnosticSummary!all"])
     below = _stacked("column", ["StateTransitions!modes", words], 35)
     document = {
@@ -63,7 +55,7 @@ def foxglove_layout() -> str:
         "globalVariables": {},
         "userNodes": {},
         "playbackConfig": {"speed": 1},
-        "layout": _stacked("column", [cameras, _stacked("row", ["3D!above", below], 40)], 60),
+        "layout": _stacked("column", ["Image!plan", _stacked("row", ["3D!above", below], 40)], 60),
     }
     return json.dumps(document, indent=2) + "\n"
 
@@ -74,10 +66,8 @@ def rviz_config() -> str:
         {"Class": "rviz_default_plugins/Grid", "Name": "Grid", "Enabled": True, "Cell Size": 5, "Plane Cell Count": 40},
         _display("Path", "Safe trajectory", "path", {"Line Style": "Lines", "Color": "0; 170; 85"}),
         _display("MarkerArray", "Modes and reasons", "markers"),
+        _display("Image", "Cameras with the plan", "plan_image"),
     ]
-    for camera in (camera for row in ROWS for camera in row):
-        overlay = {"Image Rendering": "background and overlay", "Overlay Alpha": 0.5, "Zoom Factor": 1}
-        displays.append(_display("Camera", camera.replace("_", " "), f"camera/{camera}/image", overlay))
     above = {"Class": "rviz_default_plugins/TopDownOrtho", "Name": "Top down", "Scale": 12}
     document = {
         "Visualization Manager": {

@@ -7,19 +7,11 @@ from geometry_msgs.msg import Point
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.ros_nodes.frames import ODOMETRY_FRAME
+from onboard_vla.ros_nodes.mode_colours import COLOURS
 from onboard_vla.ros_nodes.stamps import to_time
 
-COLOURS = {
-    Mode.NOMINAL: (0.1, 0.7, 0.3),
-    Mode.REDUCED: (0.7, 0.8, 0.1),
-    Mode.FALLBACK: (0.95, 0.65, 0.1),
-    Mode.IN_LANE_STOP: (0.9, 0.3, 0.1),
-    Mode.EMERGENCY_STOP: (0.85, 0.05, 0.1),
-    Mode.STOPPED: (0.5, 0.0, 0.3),
-}
-"""Green to red up the ladder."""
 WIDTH_M, TEXT_M, TEXT_ABOVE_M = 0.3, 0.6, 2.5
 LIFETIME_NS = 300_000_000
 """Three periods: what is no longer sent must not stay in the picture."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onboard_vla.core.process import Option
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
-from onboard_vla.ros_nodes.topics import RAW, TRANSPORTS
+from onboard_vla.ros_nodes.topics import PLAN_VIEW, RAW, TRANSPORTS
 
 AUTOSTART = Option(
     "autostart", bool, True, "configure and activate at start, so that a planner that died comes back active"
@@ -33,6 +33,7 @@ NODE_OPTIONS: dict[str, tuple[Option, ...]] = {
     PLANNER: (AUTOSTART, DEAF_AFTER, PICTURES),
     CAMERA_GUARD: (PICTURES,),
     SUPERVISOR: (OUTPUT_FORMAT,),
+    PLAN_VIEW: (PICTURES,),
 }
 
 

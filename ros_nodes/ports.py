@@ -13,12 +13,12 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProf
 
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import WireError
-from onboard_vla.core.process_graph import VEHICLE, Topic, sent_by, topic_for
+from onboard_vla.core.process_graph import Topic, sent_by, topic_for
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.codec import Codec, codec_for
 from onboard_vla.ros_nodes.link_events import LinkEvents, subscription_event_callbacks
-from onboard_vla.ros_nodes.topics import RAW, Form, RosTopic, form_sent, rows_of, topics_towards, views_of
+from onboard_vla.ros_nodes.topics import ONLOOKERS, RAW, Form, RosTopic, form_sent, rows_of, topics_towards, views_of
 from onboard_vla.ros_nodes.views import ViewPublisher
 
 
@@ -94,6 +94,11 @@ class Publishers:
         """Send a ROS message as it is (fault injection)."""
         self._publishers[topic, part].publish(packed)
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody listens to any of the views."""
+        return any(view.watched for view in self._views)
+
     def matched(self, topic: Topic) -> int:
         """The number of receivers that every part of a topic has found at least."""
         rows = rows_of(topic, form_sent(topic, self._pictures))
@@ -106,8 +111,8 @@ class Publishers:
 class Subscriptions:
     """Everything that one participant receives; `on_message` is called on the executor's thread.
 
-    A node takes a typed input beside our own bytes, whichever is sent; pictures it takes in one form alone, `pictures`
-    (one of `topics.TRANSPORTS`), because drivers send both.
+    A node takes an input in its own or in standard messages beside our bytes, whichever is sent; pictures it takes in
+    one form alone, `pictures` (one of `topics.TRANSPORTS`), because drivers send both.
     """
 
     def __init__(
@@ -120,18 +125,25 @@ class Subscriptions:
     ) -> None:
         self._on_message, self._refusals = on_message, refusals
         self.links: list[LinkEvents] = []
+        self._node = node
         self._subscriptions = [
             self._subscribe(node, process, row, codec)
             for topic in topics_towards(process)
-            for form in (form_sent(topic, pictures), Form.TYPED)
+            for form in (form_sent(topic, pictures), Form.TYPED, Form.STANDARD)
             if (rows := rows_of(topic, form))
             if (codec := codec_for(topic, form)) is not None
             for row in rows
         ]
 
+    def close(self) -> None:
+        """Listen no more; on the executor's thread."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
     def _subscribe(self, node: Node, process: str, row: RosTopic, codec: Codec) -> Any:  # noqa: ANN401 - rclpy's
         kind, name, callback = message_class(row.type), row.node_name(process), self._callback(row, codec)
-        if process == VEHICLE or row.deadlines is None:
+        if process in ONLOOKERS or row.deadlines is None:
             # Best effort and volatile takes whatever is offered: a watch for what does not fit would never speak, and
             # rclpy pays for it each time that it waits.
             watched = row.reliable or row.latched

@@ -11,6 +11,7 @@ from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE, OptionValue, Role
 from onboard_vla.core.refusals import log_event
 from onboard_vla.ros_nodes.environment import require_rclpy
+from onboard_vla.ros_nodes.topics import default_remaps
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -31,7 +32,7 @@ def run_tool(role: Role, serve: Serve, arguments: Sequence[str] | None = None) -
     from onboard_vla.ros_nodes.parameters import Parameters
 
     try:
-        rclpy.init(args=[role.name, *(sys.argv[1:] if arguments is None else arguments)])
+        rclpy.init(args=[role.name, *(sys.argv[1:] if arguments is None else arguments), *default_remaps(role.name)])
     except Exception as error:
         # rclpy raises errors of its C layer, whose classes differ between distributions.
         return _refuse(role, error)

@@ -18,7 +18,7 @@ from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.objects import ObjectList
-from onboard_vla.core.plan import Heartbeat
+from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR, TOPICS, VEHICLE, Delivery, Topic
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
@@ -30,6 +30,7 @@ TWIST = "geometry_msgs/msg/TwistWithCovarianceStamped"
 TRAJECTORY, STATUS = "trajectory_msgs/msg/MultiDOFJointTrajectory", "diagnostic_msgs/msg/DiagnosticStatus"
 DOUBLES = "std_msgs/msg/Float64MultiArray"
 PATH, MARKERS = "nav_msgs/msg/Path", "visualization_msgs/msg/MarkerArray"
+STRING = "std_msgs/msg/String"
 OWN_MESSAGES = "onboard_vla_msgs"
 AUTOWARE_PLANNING, AUTOWARE_API = "autoware_planning_msgs", "autoware_adapi_v1_msgs"
 AUTOWARE = (AUTOWARE_PLANNING, AUTOWARE_API)
@@ -56,6 +57,8 @@ class Form(Enum):
     """Both ends can be ours: standard messages, or the wire schema's bytes."""
     TYPED = "typed"
     """An input's second form, in messages of `onboard_vla_msgs`: nodes listen to it, our vehicle's end sends OURS."""
+    STANDARD = "standard"
+    """An input's further form, in messages that every distribution has: nodes listen to it as to TYPED."""
     COMPRESSED = "compressed"
     """Pictures as JPEG in the place of raw ones; a graph uses one of the two."""
     VIEW = "view"
@@ -130,10 +133,16 @@ class RosTopic:
 VEHICLE_GATE = "vehicle_gate"
 """A node of ROS alone: elsewhere the vehicle's end has the gate inside."""
 GATE_INPUTS = (SafeTrajectory, EgoState)
+PLAN_VIEW = "plan_view"
+"""Draws for people; an onlooker that nobody waits for."""
+VIEW_INPUTS = (CameraFrame, EgoState, Plan, PlanRejection, SafeTrajectory)
+ONLOOKERS = (VEHICLE, PLAN_VIEW)
+"""Whom DDS does not watch links for: they also look at recordings, whose player promises nothing."""
 
 
 def _carriers(topic: Topic) -> Iterator[RosTopic]:
-    receivers = (*topic.receivers, VEHICLE_GATE) if topic.kind in GATE_INPUTS else topic.receivers
+    further = ((VEHICLE_GATE, GATE_INPUTS), (PLAN_VIEW, VIEW_INPUTS))
+    receivers = (*topic.receivers, *(node for node, kinds in further if topic.kind in kinds))
     reliable, latched = topic.delivery is not Delivery.NEWEST, topic.delivery is Delivery.LATCHED
 
     def row(part: str, port: str, kind: str, form: Form = Form.OURS, needs: str = "") -> RosTopic:
@@ -159,6 +168,9 @@ def _carriers(topic: Topic) -> Iterator[RosTopic]:
         if topic.kind in TYPED_INPUTS:
             yield row("", topic.name, f"{OWN_MESSAGES}/msg/{topic.kind.__name__}", Form.TYPED, OWN_MESSAGES)
         yield row("", f"{WIRE}/{topic.name}", BYTES)
+        if topic.kind is Route:
+            yield row("path", "route_path", PATH, Form.STANDARD)
+            yield row("command", "command", STRING, Form.STANDARD)
 
 
 def _view(
@@ -197,6 +209,8 @@ VIEWS = (
         reliable=True,
     ),
     _view(SUPERVISOR, "autoware/mrm_state", f"{AUTOWARE_API}/msg/MrmState", 10.0, needs=AUTOWARE_API, reliable=True),
+    _view(PLAN_VIEW, "plan_image", IMAGE),
+    _view(PLAN_VIEW, "plan_image/compressed", COMPRESSED_IMAGE),
     _view(VEHICLE_GATE, "gate_commands", DOUBLES, 50.0, reliable=True),
     _view(VEHICLE_GATE, "gate_state", STATUS, latched=True),
 )

@@ -9,6 +9,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.refusals import log_event
@@ -44,6 +45,7 @@ def _lazy(module: str, maker: str) -> Callable[[Any], Any]:
     return make
 
 
+_picture = partial(_lazy, "plan_image_codec")
 _typed, _autoware = partial(_lazy, "typed_views"), partial(_lazy, "autoware_codec")
 
 
@@ -58,6 +60,8 @@ MAKERS: dict[str, View] = {
     "camera_verdict": View((Verdict,), _typed("to_camera_verdict"), lambda m: (m.camera, m.stamp_ns, m.sequence)),
     "autoware/trajectory": View((SafeTrajectory,), _autoware("to_autoware_trajectory"), lambda m: m.sequence),
     "autoware/mrm_state": View((SafeTrajectory,), _autoware("to_mrm_state"), lambda m: (m.mode, m.engagement)),
+    "plan_image": View((CameraFrame,), _picture("to_image"), lambda message: message.sequence),
+    "plan_image/compressed": View((CameraFrame,), _picture("to_compressed"), lambda message: message.sequence),
     "gate_commands": View((GateCommand,), to_commands, lambda message: message.stamp_ns),
     "gate_state": View((GateCommand,), to_gate_state, lambda message: (message.state, message.reason)),
 }
@@ -73,6 +77,11 @@ class ViewPublisher:
         self._due_ns = 0
         self._news: object = _NOTHING_YET
         self._failed = False
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._publisher.get_subscription_count())
 
     def show(self, message: object) -> None:
         """Take what the process has just published; a view that cannot be made never hinders the process."""
@@ -93,7 +102,7 @@ class ViewPublisher:
         if not periodic and news == self._news:
             return
         # A latched view is kept for who comes later.
-        if not (self._row.latched or self._publisher.get_subscription_count()):
+        if not (self._row.latched or self.watched):
             return
         self._news = news
         if self._row.rate_hz:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from onboard_vla.app.closed_loop_record import RunRecord, Snapshot
 from onboard_vla.app.demo_tables import MODE_NAMES
 from onboard_vla.app.faults import SECOND_NS
-from onboard_vla.app.report.projection import in_ego_frame, plan_in_odometry, project, ribbon
+from onboard_vla.app.report.projection import in_ego_frame, plan_in_odometry
 from onboard_vla.app.report.style import MODE_COLOURS, PALE_INK, PLAN_COLOUR
+from onboard_vla.core.camera_rig import project, ribbon
 from onboard_vla.core.cameras import (
     BACK,
     BACK_LEFT,

@@ -1,4 +1,4 @@
-"""Ground points into pictures, and poses of the vehicle out of the record."""
+"""Poses of the vehicle out of the record."""
 
 from __future__ import annotations
 
@@ -6,42 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.app.closed_loop_record import PlanRecord, RunRecord
-from onboard_vla.core.cameras import CameraCalibration
 from onboard_vla.core.geometry import compose, inverse
 
-LEAST_DEPTH_M = 0.3
-"""Points nearer to the camera's plane than this are not drawn."""
-RIBBON_WIDTH_M = 1.6
-"""Drawn width of a trajectory: a little narrower than the vehicle."""
-RIBBON_SPACING_M = 0.5
-
 Array = NDArray[np.float64]
-
-
-def project(calibration: CameraCalibration, points: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Pixels (N, 2) of ego-frame points (N, 3), and which of them lie in front of the camera."""
-    seen = (points - calibration.position_m) @ calibration.rotation
-    visible = seen[:, 2] > LEAST_DEPTH_M
-    depth = np.where(visible, seen[:, 2], 1.0)
-    pixels = (seen / depth[:, None]) @ calibration.intrinsics.T
-    return pixels[:, :2], visible
-
-
-def ribbon(path: Array) -> tuple[Array, Array]:
-    """Left and right edge (N, 3) on the ground of a path (M, 2), evenly spaced; empty for a path without length."""
-    steps = np.hypot(*np.diff(path, axis=0).T) if len(path) > 1 else np.zeros(0)
-    keep = np.concatenate([[True], steps > 1e-3]) if len(path) else np.zeros(0, bool)
-    path = path[keep]
-    if len(path) < 2:
-        return np.zeros((0, 3)), np.zeros((0, 3))
-    arc = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
-    samples = np.linspace(0.0, arc[-1], max(int(arc[-1] / RIBBON_SPACING_M), 2))
-    x, y = np.interp(samples, arc, path[:, 0]), np.interp(samples, arc, path[:, 1])
-    heading = np.unwrap(np.arctan2(np.gradient(y, samples), np.gradient(x, samples)))
-    across = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * (RIBBON_WIDTH_M / 2)
-    middle = np.stack([x, y], axis=1)
-    ground = np.zeros((len(samples), 1))
-    return np.hstack([middle + across, ground]), np.hstack([middle - across, ground])
 
 
 def pose_at(record: RunRecord, time_ns: int) -> Array:

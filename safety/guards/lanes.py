@@ -54,7 +54,8 @@ def lanes_place_fault(
 def route_fault(route: Route) -> Reason | None:
     """Why a route must not be used."""
     limits = route.speed_limit_mps
-    if not (np.isfinite(route.points).all() and np.isfinite(limits).all()) or len(limits) != len(route.points):
+    # No limit at all is infinite; what is not a number fails every comparison.
+    if not (np.isfinite(route.points).all() and (limits >= 0.0).all()) or len(limits) != len(route.points):
         return Reason("ROUTE_NOT_FINITE", 1.0, 0.0, "a field of the route is not finite or missing")
     return None
 

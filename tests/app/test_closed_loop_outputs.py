@@ -19,8 +19,9 @@ from onboard_vla.app.demo_verdict import judge
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.app.report.page import page
 from onboard_vla.app.report.picture import write_picture
-from onboard_vla.app.report.projection import in_ego_frame, plan_in_odometry, project, ribbon
+from onboard_vla.app.report.projection import in_ego_frame, plan_in_odometry
 from onboard_vla.app.report.provenance import provenance_of
+from onboard_vla.core.camera_rig import project, ribbon
 from onboard_vla.core.cameras import BACK, FRONT
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.verdict import Reason

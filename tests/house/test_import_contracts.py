@@ -61,7 +61,7 @@ ROOMS = {
     ),
     "calibration": rules("core runtime safety export", "onnxruntime"),
     "ros_nodes": rules(
-        "core runtime safety", f"rclpy rpyutils ament_index_python yaml rosbags {' '.join(ROS_MESSAGES)}"
+        "core runtime safety", f"rclpy rpyutils ament_index_python yaml rosbags PIL {' '.join(ROS_MESSAGES)}"
     ),
     "hil": rules("core runtime safety", "zmq yaml"),
     "world": rules("core", "numba"),

@@ -7,7 +7,6 @@ import json
 import pytest
 import yaml
 
-from onboard_vla.core.cameras import CAMERAS
 from onboard_vla.ros_nodes.documents import FOXGLOVE, RVIZ
 from onboard_vla.ros_nodes.layouts import DIAGNOSTICS, foxglove_layout, rviz_config, topic
 from onboard_vla.ros_nodes.topics import ROS_TOPICS
@@ -38,19 +37,20 @@ def test_every_topic_is_in_the_table_of_topics(document) -> None:
     found = {word.partition(".")[0] for word in words(document)}
     assert found <= {*TABLE, DIAGNOSTICS}
     assert {topic("path"), topic("markers")} <= found
-    assert sum("/camera/" in name for name in found) >= len(CAMERAS)
+    assert found & {topic("plan_image"), topic("plan_image/compressed")}
 
 
-def test_foxglove_shows_each_panel_once_and_each_camera_with_its_model_and_the_trajectory() -> None:
+def test_foxglove_shows_each_panel_once_with_topics_of_the_type_that_it_draws() -> None:
     document = json.loads(foxglove_layout())
     panels = document["configById"]
 
     assert sorted(leaves(document["layout"])) == sorted(panels)
-    for camera in CAMERAS:
-        panel = panels[f"Image!{camera}"]
-        assert TABLE[panel["imageMode"]["imageTopic"]].type == "sensor_msgs/msg/CompressedImage"
-        assert TABLE[panel["imageMode"]["calibrationTopic"]].type == "sensor_msgs/msg/CameraInfo"
-        assert panel["topics"][topic("markers")] == {"visible": True}
+    assert TABLE[panels["Image!plan"]["imageMode"]["imageTopic"]].type == "sensor_msgs/msg/CompressedImage"
+    drawn = {TABLE[name].type for name, options in panels["3D!above"]["topics"].items() if options["visible"]}
+    assert drawn == {"nav_msgs/msg/Path", "visualization_msgs/msg/MarkerArray"}
+    for path in panels["StateTransitions!modes"]["paths"]:
+        name, _, field = path["value"].partition(".")
+        assert (TABLE[name].type, field) == ("diagnostic_msgs/msg/DiagnosticStatus", "message")
     shown = {word.partition(".")[0] for word in words(panels)}
     assert {topic("state"), topic("decision"), topic("takeover_request"), DIAGNOSTICS} <= shown
 
@@ -58,13 +58,13 @@ def test_foxglove_shows_each_panel_once_and_each_camera_with_its_model_and_the_t
 def test_rviz_asks_for_the_quality_that_is_offered_and_types_that_its_displays_take() -> None:
     displays = yaml.safe_load(rviz_config())["Visualization Manager"]["Displays"]
     takes = {
-        "rviz_default_plugins/Camera": "sensor_msgs/msg/Image",
+        "rviz_default_plugins/Image": "sensor_msgs/msg/Image",
         "rviz_default_plugins/Path": "nav_msgs/msg/Path",
         "rviz_default_plugins/MarkerArray": "visualization_msgs/msg/MarkerArray",
     }
     with_topic = [display for display in displays if "Topic" in display]
 
-    assert len([d for d in with_topic if d["Class"].endswith("Camera")]) == len(CAMERAS)
+    assert {display["Class"] for display in with_topic} == set(takes)
     for display in with_topic:
         row = TABLE[display["Topic"]["Value"]]
         assert row.type == takes[display["Class"]]

@@ -33,7 +33,7 @@ WRONG_START = 2
 MODES = ["vehicle", "replay", "simulation"]
 YES_NO = ["true", "false"]
 NODES = ("safety_supervisor", "camera_guard", "vla_planner")
-EXTRA = ("vehicle_gate", "latency_probe")
+EXTRA = ("vehicle_gate", "latency_probe", "plan_view")
 ARGUMENTS = (
     ("bundle", "", "bundle folder (needed unless planner:=false)", None),
     ("mode", "vehicle", "which parameter file is the base, and whether a recording is played", MODES),
