@@ -21,10 +21,13 @@ STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
 
 
 def moved(shape: Callable[[Poses, Memory], Poses]) -> Change:
-    """The plan's fine poses (50, 3) are others; poses, counts and doubt stay consistent with them."""
+    """The plan's fine poses (50, 3) are others; poses, counts and doubt stay consistent with them.
+
+    A plan that another fault has given other lengths stays as it is: in a pair, that fault is the one to see.
+    """
 
     def change(message: Message, now: Now, memory: Memory) -> Sequence[Message]:
-        if not isinstance(message, Plan):
+        if not isinstance(message, Plan) or message.fine_poses.shape != (STEPS * SUB_STEPS, 3):
             return (message,)
         fine = shape(np.asarray(message.fine_poses, np.float64), memory).astype(np.float32)
         return (dataclasses.replace(message, fine_poses=fine, poses=fine[SUB_STEPS - 1 :: SUB_STEPS]),)

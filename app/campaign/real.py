@@ -1,7 +1,8 @@
 """Faults on real processes in real time: signals to planner and supervisor, over real sockets.
 
 The verdict is taken at the vehicle's end of the link, where the reference gate listens too. A rig that was itself late
-has measured the machine: such an injection is inconclusive, and is counted as such.
+has measured the machine: a limit missed by no more than the rig was late, or while that was more than `STARVED_S`, is
+inconclusive, and is counted as such.
 """
 
 from __future__ import annotations
@@ -254,7 +255,8 @@ def _result(
     latched_on_return: bool | None = None,
     detail: str = "",
 ) -> RealResult:
-    late = outcome != HANDLED and lateness_ms > STARVED_S * 1e3
+    by_lateness = outcome == LATE and handling_ms is not None and handling_ms - lateness_ms <= case.limit_ms
+    late = outcome != HANDLED and (lateness_ms > STARVED_S * 1e3 or by_lateness)
     return RealResult(
         key=job.key,
         fault=case.fault,
