@@ -14,9 +14,9 @@ from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.golden import GoldenScene, load_golden
 from onboard_vla.export.scene_runner import SceneRunner, Sizes
+from onboard_vla.kernels.reference_actions import action_statistics
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.prompt import Tokenizer, answer_ids
-from onboard_vla.runtime.uncertainty import uncertainty_of
 
 Floats = NDArray[np.float32]
 
@@ -184,7 +184,8 @@ def _softmax(logits: Floats) -> NDArray[np.float64]:
 
 
 def _spread(logits: Floats, tokens: NDArray[np.int64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
-    return uncertainty_of(logits, tokens.tolist(), 0, ends).spread_m.astype(np.float64)
+    steps = [action_statistics(row, 0, ends, token) for row, token in zip(logits, tokens.tolist(), strict=True)]
+    return np.array([step.spread_m for step in steps], np.float32).astype(np.float64)
 
 
 def _displacement(codebook: Codebook, found: NDArray[np.int64], reference: NDArray[np.int64]) -> float:

@@ -18,16 +18,23 @@ from onboard_vla.kernels.layouts import (
     KernelForm,
     StatisticsArguments,
 )
+from onboard_vla.kernels.reference_actions import GROUPED_MASS, LINK_M, NEAR_M
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is chosen. `temperature` 0: greedy. The seed and the step make a draw reproducible."""
+    """How a token is chosen and what counts as the same motion.
+
+    `temperature` 0: greedy. The seed and the step make a draw reproducible. `near_m`, `link_m`, `grouped_mass`: as
+    `NEAR_M`, `LINK_M` and `GROUPED_MASS` of `reference_actions`; `grouped_mass` 0: no groups are sought, there is one.
+    """
 
     temperature: float = 0.0
     calibration_temperature: float = 1.0
     repetition_penalty: float = 1.0
-    near_m: float = 0.3
+    near_m: float = NEAR_M
+    link_m: float = LINK_M
+    grouped_mass: float = GROUPED_MASS
     seed: int = 0
     step: int = 0
 
@@ -40,6 +47,7 @@ def action_statistics(
     sampling: Sampling | None = None,
     allowed: NDArray[np.bool_] | None = None,
     seen: NDArray[np.bool_] | None = None,
+    chosen: NDArray[np.integer[Any]] | None = None,
     *,
     reverse: bool = False,
 ) -> NDArray[Any]:
@@ -49,10 +57,12 @@ def action_statistics(
         form: what runs it, see `forms.py`.
         logits: raw logits; the elements of a row must follow each other.
         first_action: column of action 0.
-        ends: (actions, 2) end points in metres.
+        ends: (actions, 2) end points in metres; float32 in Fortran's order is not copied.
         sampling: how to choose; greedy if not given.
         allowed: (actions,) which may be chosen; all if not given.
         seen: (rows, actions) which the repetition penalty holds for.
+        chosen: (rows,) actions that were decoded, to be scored instead of chosen; one that is no allowed action is
+            flagged `NO_ACTION`, and nothing else of its row is valid.
         reverse: see `KernelForm.run`.
 
     Raises:
@@ -65,9 +75,11 @@ def action_statistics(
     _expect(ends.shape == (actions, 2) and 0 <= first_action <= vocabulary - actions, "ends", ends)
     _expect(allowed is None or allowed.shape == (actions,), "allowed", allowed)
     _expect(seen is None or seen.shape == (rows, actions), "seen", seen)
+    _expect(chosen is None or chosen.shape == (rows,), "chosen", chosen)
     if not (sampling.temperature >= 0 and sampling.calibration_temperature > 0 and sampling.repetition_penalty > 0):
         raise ValueError(f"sampling {sampling}: expected temperature >= 0, the other factors > 0")
-    points = np.ascontiguousarray(ends, np.float32)
+    points = np.ascontiguousarray(ends.T, np.float32)
+    given = None if chosen is None else np.ascontiguousarray(chosen, np.int32)
     masks = [None if mask is None else np.ascontiguousarray(mask, np.uint8) for mask in (allowed, seen)]
     seed, step = np.array([sampling.seed], np.uint64), np.array([sampling.step], np.uint32)
     out = np.empty(rows, STATISTICS)
@@ -75,6 +87,7 @@ def action_statistics(
         logits=logits.ctypes.data,
         allowed=None if masks[0] is None else masks[0].ctypes.data,
         seen=None if masks[1] is None else masks[1].ctypes.data,
+        chosen=None if given is None else given.ctypes.data,
         ends=points.ctypes.data,
         seed=seed.ctypes.data,
         step=step.ctypes.data,
@@ -89,6 +102,8 @@ def action_statistics(
         calibration_temperature=sampling.calibration_temperature,
         repetition_penalty=sampling.repetition_penalty,
         near_m=sampling.near_m,
+        link_m=sampling.link_m,
+        grouped_mass=sampling.grouped_mass,
     )
     form.run("action_statistics", arguments, rows, reverse=reverse)
     return out

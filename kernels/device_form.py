@@ -54,6 +54,7 @@ def regions(a: Arguments) -> tuple[Region, ...]:
             Region("logits", elements * (2 if a.is_half else 4)),
             Region("allowed", a.actions),
             Region("seen", a.rows * a.actions),
+            Region("chosen", a.rows * 4),
             Region("ends", a.actions * 8),
             Region("seed", 8),
             Region("step", 4),

@@ -58,7 +58,7 @@ def patches(rng: np.random.Generator) -> Case:
 
 
 def statistics(rng: np.random.Generator) -> Case:
-    """Up to 16 rows that begin anywhere, masks, penalties, draws, sometimes a bad logit."""
+    """Up to 16 rows that begin anywhere, masks, penalties, draws, given actions, groups, sometimes a bad logit."""
     actions = int(rng.choice([8, 100, 2048]))
     vocabulary, rows = actions + int(rng.integers(0, 3000)), int(rng.integers(1, 17))
     first = int(rng.integers(0, vocabulary - actions + 1))
@@ -70,8 +70,10 @@ def statistics(rng: np.random.Generator) -> Case:
     allowed = rng.random(actions) < 0.7 if rng.random() < 0.6 else None
     seen = rng.random((rows, actions)) < 0.1 if rng.random() < 0.5 else None
     heat = float(rng.choice([0.0, 0.3, 1.2]))
-    sampling = Sampling(heat, 1.3, 1.2, 0.3, int(rng.integers(2**62)), int(rng.integers(50)))
-    return lambda form: [action_statistics(form, logits, first, ends, sampling, allowed, seen)]
+    link, grouped = float(rng.choice([0.2, 0.5, 2.0])), float(rng.choice([0.0, 0.95, 0.999]))
+    sampling = Sampling(heat, 1.3, 1.2, 0.3, link, grouped, int(rng.integers(2**62)), int(rng.integers(50)))
+    chosen = rng.integers(-1, actions + 1, rows) if rng.random() < 0.3 else None
+    return lambda form: [action_statistics(form, logits, first, ends, sampling, allowed, seen, chosen)]
 
 
 def trajectories(rng: np.random.Generator) -> Case:

@@ -11,7 +11,7 @@ TOP = 8
 """Ranks of the top list (`kTop`)."""
 MAX_TOKENS, MAX_SAMPLES, MAX_SOURCE_ROWS = 32, 256, 400
 """Bounds of shared memory: tokens of a trajectory, samples of a dispersion, source rows behind one patch."""
-ABI_VERSION = 1
+ABI_VERSION = 2
 POINTER, LONG, INT, UNSIGNED, FLOAT = (
     ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_uint32, ctypes.c_float,
 )  # fmt: skip
@@ -55,10 +55,10 @@ class StatisticsArguments(Arguments):
     """Kernel 1."""
 
     _fields_: ClassVar = _fields(
-        (POINTER, "logits allowed seen ends seed step out"),
+        (POINTER, "logits allowed seen chosen ends seed step out"),
         (LONG, "row_stride"),
         (INT, "rows vocabulary first_action actions is_half"),
-        (FLOAT, "temperature calibration_temperature repetition_penalty near_m"),
+        (FLOAT, "temperature calibration_temperature repetition_penalty near_m link_m grouped_mass"),
     )
 
 
@@ -69,7 +69,7 @@ class RowStatistics(Arguments):
         *_fields((INT, "best choice"), (UNSIGNED, "flags")),
         *_fields(
             (FLOAT, "margin log_sum_exp entropy best_probability choice_log_probability spread_m near_mass"),
-            (FLOAT, "outside_mass"),
+            (FLOAT, "outside_mass second_mass second_distance_m"),
         ),
         ("top", INT * TOP),
         ("top_logit", FLOAT * TOP),
@@ -119,7 +119,7 @@ LAYOUTS: tuple[type[Arguments], ...] = (*KERNELS.values(), PatchJob, RowStatisti
 """In the order of `ovk_size_of`."""
 STATISTICS: np.dtype[Any] = np.dtype(RowStatistics)
 """A row of kernel 1's result; fields are described in `src/action_statistics.h`."""
-NOT_FINITE, NONE_ALLOWED = 1, 2
+NOT_FINITE, NONE_ALLOWED, NO_ACTION = 1, 2, 4
 """Flags of such a row."""
 LIMIT_FLAGS = {
     "not_finite": 1,

@@ -65,10 +65,11 @@ def _statistics(a: StatisticsArguments) -> None:
     )
     allowed = None if a.allowed is None else array_at(a.allowed, np.uint8, a.actions) != 0
     seen = None if a.seen is None else array_at(a.seen, np.uint8, a.rows, a.actions) != 0
-    ends = array_at(a.ends, np.float32, a.actions, 2)
+    chosen = None if a.chosen is None else array_at(a.chosen, np.int32, a.rows)
+    ends = array_at(a.ends, np.float32, 2, a.actions).T
     out = array_at(a.out, STATISTICS, a.rows)
     seed, step = int(array_at(a.seed, np.uint64, 1)[0]), int(array_at(a.step, np.uint32, 1)[0])
-    row_statistics(logits, ends, allowed, seen, a, (seed, step), out)
+    row_statistics(logits, ends, allowed, seen, chosen, a, (seed, step), out)
 
 
 def _compose(a: ComposeArguments) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.kernels.layouts import NONE_ALLOWED, NOT_FINITE, STATISTICS, TOP, StatisticsArguments
+from onboard_vla.kernels.layouts import NO_ACTION, NONE_ALLOWED, NOT_FINITE, STATISTICS, TOP, StatisticsArguments
+from onboard_vla.kernels.reference_actions import second_group
 
 CHUNK = 1 << 22
 """Logits taken at once."""
@@ -19,6 +20,7 @@ def row_statistics(
     ends: NDArray[np.float32],
     allowed: NDArray[np.bool_] | None,
     seen: NDArray[np.bool_] | None,
+    chosen: NDArray[np.int32] | None,
     settings: StatisticsArguments,
     key: tuple[int, int],
     out: NDArray[Any],
@@ -30,6 +32,7 @@ def row_statistics(
         ends: (actions, 2) end points in metres.
         allowed: (actions,) which may be chosen; all if None.
         seen: (rows, actions) which the repetition penalty holds for; none if None.
+        chosen: (rows,) actions to score; the rows choose themselves if None.
         settings: the launch's numbers; its pointers are not looked at.
         key: seed and step of draws.
         out: where the results go.
@@ -38,22 +41,27 @@ def row_statistics(
     size = max(1, CHUNK // max(logits.shape[1], 1))
     for begin in range(0, len(logits), size):
         rows = slice(begin, begin + size)
-        _chunk(logits[rows], ends, may, None if seen is None else seen[rows], settings, (*key, begin), out[rows])
+        held, given = (None if array is None else array[rows] for array in (seen, chosen))
+        _chunk(logits[rows], ends, may, (held, given), settings, (*key, begin), out[rows])
 
 
 def _chunk(
     logits: NDArray[np.floating[Any]],
     ends: NDArray[np.float32],
     may: NDArray[np.bool_],
-    seen: NDArray[np.bool_] | None,
+    per_row: tuple[NDArray[Any] | None, NDArray[Any] | None],
     a: StatisticsArguments,
     key: tuple[int, int, int],
     out: NDArray[Any],
 ) -> None:
+    seen, chosen = per_row
     actions = slice(a.first_action, a.first_action + a.actions)
     finite = np.isfinite(logits).all(axis=1)
     none_allowed = (np.isnan(logits[:, actions]) | ~may).all(axis=1)
     out["flags"] = np.where(finite, 0, NOT_FINITE) | np.where(none_allowed, NONE_ALLOWED, 0)
+    if chosen is not None:
+        action = (chosen >= 0) & (chosen < a.actions)
+        out["flags"] |= np.where(action & may[np.where(action, chosen, 0)], 0, NO_ACTION).astype(np.uint32)
     for name in ("best", "choice", "top"):
         out[name] = -1
     for name in FIGURES:
@@ -74,6 +82,8 @@ def _chunk(
         heat = np.float64(np.float32(1.0) / np.float32(a.temperature))
         variates = gumbel(key[0], key[1], good + key[2], a.actions)
         choice = np.argmax(np.where(may, deciding * heat + variates, -np.inf), axis=1)
+    if chosen is not None:
+        choice = chosen[good]
     result = np.zeros(len(good), out.dtype)
     result["best"], result["choice"] = best, choice
     result["top"], result["top_logit"] = -1, np.nan
@@ -111,6 +121,9 @@ def _distribution(
     result["spread_m"] = np.sqrt(np.maximum(squares - (means**2).sum(axis=1), 0.0))
     near = ((ends[None] - ends[choice][:, None]) ** 2).sum(axis=2) <= a.near_m**2
     result["near_mass"] = np.minimum((p * near).sum(axis=1), 1.0)
+    if a.grouped_mass > 0.0:
+        groups = [second_group(row, ends, a.link_m, a.grouped_mass) for row in p]
+        result["second_mass"], result["second_distance_m"] = np.transpose(groups)
     shares = np.exp((values - values.max(axis=1)[:, None]) / a.calibration_temperature)
     first = a.first_action
     inside = (shares[:, first : first + a.actions] * may).sum(axis=1)

@@ -97,22 +97,29 @@ def action_statistics(
     )
 
 
-def second_group(probabilities: NDArray[np.float64], ends: NDArray[np.float64]) -> tuple[float, float]:
+def second_group(
+    probabilities: NDArray[np.float64],
+    ends: NDArray[np.float64],
+    link_m: float = LINK_M,
+    grouped_mass: float = GROUPED_MASS,
+) -> tuple[float, float]:
     """Mass of the second group of motions and metres between the two heaviest groups' means; (0, 0) for one group.
 
-    The most probable tokens up to `GROUPED_MASS` are linked where their end points lie within `LINK_M`; what hangs
+    The most probable tokens up to `grouped_mass` are linked where their end points lie within `link_m`; what hangs
     together, directly or over others, is one group. A blur of any width over neighbouring tokens is one group; going on
     and braking are two.
 
     Args:
         probabilities: (K,) of the allowed tokens, 0 for others.
         ends: (K, 2) end points of the codebook's tokens, metres.
+        link_m: as `LINK_M`.
+        grouped_mass: as `GROUPED_MASS`.
     """
     order = np.argsort(-probabilities, kind="stable")[:GROUPED_TOKENS]
     before = np.cumsum(probabilities[order]) - probabilities[order]
-    order = order[(before < GROUPED_MASS) & (probabilities[order] > 0.0)]
+    order = order[(before < grouped_mass) & (probabilities[order] > 0.0)]
     points, weights = ends[order], probabilities[order]
-    linked = ((points[:, None] - points[None]) ** 2).sum(axis=-1) <= LINK_M**2
+    linked = ((points[:, None] - points[None]) ** 2).sum(axis=-1) <= link_m**2
     group = np.arange(len(order))
     while True:
         lowest = np.where(linked, group[None], len(order)).min(axis=1)

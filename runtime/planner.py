@@ -16,8 +16,9 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import FrameError, PromptError
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection
 from onboard_vla.core.road import KEEP_FORWARD
+from onboard_vla.kernels.actions import codebook_table, compose
+from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.layouts import KernelForm
-from onboard_vla.kernels.reference_trajectory import compose_tokens
 from onboard_vla.runtime.answer_grammar import DecodeError
 from onboard_vla.runtime.answer_sequence import PromptInput
 from onboard_vla.runtime.bundle import Bundle
@@ -47,7 +48,8 @@ class Planner:
         check_end: see that no action follows the last one; may cost a pass more.
         look_ahead: guess tokens ahead, for fewer passes; plans are equal either way.
         load: makes an engine from a graph file; ONNX Runtime on the CPU if not given.
-        kernels: what prepares pictures; the fastest form that this installation has, if not given.
+        kernels: what computes pictures, statistics and trajectories; the fastest form that this installation has, if
+            not given.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class Planner:
             raise ValueError(f"depth {depth!r}: expected one of {', '.join(DEPTHS)}")
         manifest = bundle.manifest
         load = load or (lambda path: OnnxEngine(path, threads))
-        self.bundle, self.depth = bundle, depth
-        self.vision = VisionEncoder(manifest, bundle.path, load, cache=vision_cache, threads=threads, kernels=kernels)
+        self.bundle, self.depth, self.kernels = bundle, depth, kernels or kernel_form()
+        form = self.kernels
+        self.vision = VisionEncoder(manifest, bundle.path, load, cache=vision_cache, threads=threads, kernels=form)
         tokenizer = Tokenizer(bundle.path / manifest.tokenizer)
         vision = manifest.model.vision
         scale = vision.tokens_per_second, vision.second_per_grid
@@ -99,8 +102,8 @@ class Planner:
         self.pooled: dict[str, NDArray[np.float32]] = {}
         """Mean embedding (D,) of each camera's newest frame pair in the newest plan; calibration collects them."""
         self._references = bundle.vision_references()
-        self._fine_deltas = bundle.codebook.fine_deltas
-        self._ends = np.ascontiguousarray(bundle.codebook.deltas[:, :2])
+        self._codebook = codebook_table(bundle.codebook.fine_deltas)
+        self._ends = np.asfortranarray(bundle.codebook.deltas[:, :2], np.float32)
 
     def plan(
         self,
@@ -135,10 +138,10 @@ class Planner:
             return PlanRejection(plan_id, frames.stamp_ns, error.code, error.detail)
         clock.lap("decode")
         clock.split("decode", "prefill", (self.language.prefill_s - prefill_s_before) * 1e3)
-        poses, fine_poses = compose_tokens(decoded.tokens, self._fine_deltas)
+        trajectory = compose(self.kernels, np.array([decoded.tokens], np.int32), self._codebook)
         manifest = self.bundle.manifest
         first_id = manifest.actions.first_id
-        uncertainty = uncertainty_of(decoded.logits, decoded.tokens, first_id, self._ends, vision_ood)
+        uncertainty = uncertainty_of(self.kernels, decoded.logits, decoded.tokens, first_id, self._ends, vision_ood)
         clock.lap("trajectory")
         vision, prefills, decodes = self._counts()
         return Plan(
@@ -146,8 +149,8 @@ class Planner:
             stamp_ns=frames.stamp_ns,
             oldest_frame_stamp_ns=frames.oldest_stamp_ns,
             step_s=manifest.actions.step_s,
-            poses=poses.astype(np.float32),
-            fine_poses=fine_poses.astype(np.float32),
+            poses=trajectory.poses[0],
+            fine_poses=trajectory.fine[0, :, :3].copy(),
             action_tokens=decoded.tokens,
             depth=decoded.depth,
             slow_probability=slow_probability(decoded),

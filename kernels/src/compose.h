@@ -42,7 +42,7 @@ struct Compose {
       for (int t = thread; t < a.tokens_per_sample; t += kThreads)
         if (tokens[t] < 0 || tokens[t] >= a.actions) wrong[thread] = {1u};
     });
-    const bool valid = block.reduce(wrong, shared.flags, joined).bits == 0u;
+    const bool valid = block.reduce(wrong, shared.flags, Joined()).bits == 0u;
 
     // Ten tokens in sequence: a scan over so few costs less than its barriers.
     block.phase([&](int thread) {

@@ -147,7 +147,7 @@ struct Dispersion {
       }
       nearest[thread] = best;
     });
-    const Best found = block.reduce(nearest, shared.best, better);
+    const Best found = block.reduce(nearest, shared.best, Better());
     block.phase([&](int thread) {
       if (thread == 0) a.medoid[0] = found.index < a.samples ? found.index : -1;
     });

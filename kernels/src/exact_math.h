@@ -1,40 +1,41 @@
 // Functions whose results must not depend on compiler or machine: exponential, logarithm, halves, Philox.
 #pragma once
 
-#include "platform.h"
+#include "lanes.h"
 
 namespace ovk {
 
 // e^x for x <= 0, relative error below 2e-7; results below 2^-126 are 0. Cody-Waite reduction by ln 2 in two parts and
 // the minimax polynomial of Cephes' expf (S. Moshier, netlib.org/cephes).
-OVK_INLINE float exponential(float x) {
-  if (!(x > -87.3f)) return 0.0f;
-  const float shifted = fused(x, 1.44269504088896341f, 12582912.0f);
-  const float n = shifted - 12582912.0f;
-  float r = fused(n, -0.693359375f, x);
+template <typename F>
+OVK_INLINE F exponential(F given) {
+  using L = LanesOf<F>;
+  const auto normal = given > -87.3f;
+  const F x = choose(normal, given, L::all(-87.3f));
+  const F shifted = fused(x, 1.44269504088896341f, 12582912.0f);
+  const F n = shifted - 12582912.0f;
+  F r = fused(n, -0.693359375f, x);
   r = fused(n, 2.12194440e-4f, r);
-  float p = 1.9875691500e-4f;
-  p = fused(p, r, 1.3981999507e-3f);
+  F p = fused(r, 1.9875691500e-4f, 1.3981999507e-3f);
   p = fused(p, r, 8.3334519073e-3f);
   p = fused(p, r, 4.1665795894e-2f);
   p = fused(p, r, 1.6666665459e-1f);
   p = fused(p, r, 5.0000001201e-1f);
   p = fused(p, r * r, r) + 1.0f;
-  return p * float_of(static_cast<uint32_t>(static_cast<int32_t>(n) + 127) << 23);
+  const F power = p * float_of(unsigned_of(integer_of(n) + 127) << 23);
+  return choose(normal, power, L::all(0.0f));
 }
 
 // ln x for normal x > 0, error below 2e-7 relative or absolute; Cephes' logf.
-OVK_INLINE float logarithm(float x) {
-  const uint32_t bits = bits_of(x);
-  int32_t exponent = static_cast<int32_t>(bits >> 23) - 126;
-  float m = float_of((bits & 0x007fffffu) | 0x3f000000u);
-  if (m < 0.707106781186547524f) {
-    exponent -= 1;
-    m = m + m;
-  }
-  const float f = m - 1.0f, z = f * f, e = static_cast<float>(exponent);
-  float p = 7.0376836292e-2f;
-  p = fused(p, f, -1.1514610310e-1f);
+template <typename F>
+OVK_INLINE F logarithm(F x) {
+  const auto bits = bits_of(x);
+  const F half = float_of((bits & 0x007fffffu) | 0x3f000000u);
+  const auto low = half < 0.707106781186547524f;
+  const F m = choose(low, half + half, half), exponent = float_from(signed_of(bits >> 23) - 126);
+  const F e = choose(low, exponent - 1.0f, exponent);
+  const F f = m - 1.0f, z = f * f;
+  F p = fused(f, 7.0376836292e-2f, -1.1514610310e-1f);
   p = fused(p, f, 1.1676998740e-1f);
   p = fused(p, f, -1.2420140846e-1f);
   p = fused(p, f, 1.4249322787e-1f);
@@ -42,20 +43,19 @@ OVK_INLINE float logarithm(float x) {
   p = fused(p, f, 2.0000714765e-1f);
   p = fused(p, f, -2.4999993993e-1f);
   p = fused(p, f, 3.3333331174e-1f);
-  float y = f * z * p;
+  F y = f * z * p;
   y = fused(e, -2.12194440e-4f, y);
-  y = fused(-0.5f, z, y);
+  y = fused(z, -0.5f, y);
   return fused(e, 0.693359375f, f + y);
 }
 
 // IEEE 754 binary16, round to nearest even, with subnormals.
-OVK_INLINE float float_of_half(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-  const uint32_t exponent = (half >> 10) & 31u, mantissa = half & 1023u;
-  if (exponent == 31u) return float_of(sign | 0x7f800000u | (mantissa << 13));
-  if (exponent != 0u) return float_of(sign | ((exponent + 112u) << 23) | (mantissa << 13));
-  const float small = static_cast<float>(mantissa) * 5.9604644775390625e-8f;
-  return float_of(sign | bits_of(small));
+template <typename U>
+OVK_INLINE auto float_of_half(U half) {
+  const U sign = (half & 0x8000u) << 16, exponent = (half >> 10) & 31u, mantissa = half & 1023u;
+  const U special = sign | 0x7f800000u | (mantissa << 13), usual = sign | ((exponent + 112u) << 23) | (mantissa << 13);
+  const U small = sign | bits_of(float_from(signed_of(mantissa)) * 5.9604644775390625e-8f);
+  return float_of(choose(exponent == 31u, special, choose(exponent != 0u, usual, small)));
 }
 
 OVK_INLINE uint16_t half_of_float(float value) {
@@ -72,16 +72,17 @@ OVK_INLINE uint16_t half_of_float(float value) {
   return static_cast<uint16_t>(sign | ((rounded >> 13) - (112u << 10)));
 }
 
+template <typename U>
 struct Philox {
-  uint32_t word[4];
+  U word[4];
 };
 
 // Philox4x32-10 (J. Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011).
-OVK_INLINE Philox philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {
+template <typename U>
+OVK_INLINE Philox<U> philox(U c0, U c1, U c2, U c3, uint32_t k0, uint32_t k1) {
   for (int round = 0; round < 10; ++round) {
-    const uint64_t first = static_cast<uint64_t>(0xD2511F53u) * c0, second = static_cast<uint64_t>(0xCD9E8D57u) * c2;
-    const uint32_t n0 = static_cast<uint32_t>(second >> 32) ^ c1 ^ k0, n1 = static_cast<uint32_t>(second);
-    const uint32_t n2 = static_cast<uint32_t>(first >> 32) ^ c3 ^ k1, n3 = static_cast<uint32_t>(first);
+    const U n0 = high_word(c2, 0xCD9E8D57u) ^ c1 ^ k0, n1 = c2 * 0xCD9E8D57u;
+    const U n2 = high_word(c0, 0xD2511F53u) ^ c3 ^ k1, n3 = c0 * 0xD2511F53u;
     c0 = n0;
     c1 = n1;
     c2 = n2;
@@ -94,8 +95,9 @@ OVK_INLINE Philox philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uin
 
 // A standard Gumbel variate from 23 random bits: with 23 the middle of each interval is a float, so that the uniform
 // lies strictly between 0 and 1.
-OVK_INLINE float gumbel(uint32_t word) {
-  const float uniform = fused(static_cast<float>(word >> 9), 1.1920928955078125e-7f, 5.9604644775390625e-8f);
+template <typename U>
+OVK_INLINE auto gumbel(U word) {
+  const auto uniform = fused(float_from(signed_of(word >> 9)), 1.1920928955078125e-7f, 5.9604644775390625e-8f);
   return -logarithm(-logarithm(uniform));
 }
 

@@ -65,8 +65,8 @@ struct Footprint {
       first[thread] = found;
       wrong[thread] = bad;
     });
-    const bool finite = block.reduce(wrong, shared.flags, joined).bits == 0u;
-    const Best hit = block.reduce(first, shared.best, better);
+    const bool finite = block.reduce(wrong, shared.flags, Joined()).bits == 0u;
+    const Best hit = block.reduce(first, shared.best, Better());
     block.phase([&](int thread) {
       if (thread != 0) return;
       const bool contact = finite && hit.index < none;

@@ -20,6 +20,16 @@ void run_blocks(const Arguments& arguments, int begin, int end, int reversed) {
   }
 }
 
+// A program that is written for lanes runs with as many as a register has.
+template <typename Program>
+struct Widest {
+  using type = Program;
+};
+template <int kThreads>
+struct Widest<ovk::ActionStatistics<kThreads, 1>> {
+  using type = ovk::ActionStatistics<kThreads, ovk::kHostLanes>;
+};
+
 }  // namespace
 
 extern "C" {
@@ -42,7 +52,10 @@ int32_t ovk_size_of(int32_t kernel) {
 
 #define OVK_HOST(name, Program, Shared, Arguments)                                                            \
   void ovk_##name(const ovk::Arguments* arguments, int32_t begin, int32_t end, int32_t reversed) {            \
-    run_blocks<ovk::Program, ovk::Shared>(*arguments, begin, end, reversed);                                  \
+    if (reversed) /* thread by thread: other blocks, other lanes, the same bits */                            \
+      run_blocks<ovk::Program, ovk::Shared>(*arguments, begin, end, reversed);                                \
+    else                                                                                                      \
+      run_blocks<Widest<ovk::Program>::type, ovk::Shared>(*arguments, begin, end, reversed);                  \
   }
 OVK_KERNELS(OVK_HOST)
 #undef OVK_HOST

@@ -13,12 +13,15 @@ typedef unsigned long long uint64_t;
 #include <cstdint>
 #endif
 
+// A loop that nvcc would unroll until registers run out.
 #ifdef __CUDACC__
 #define OVK_INLINE __device__ __forceinline__
+#define OVK_ROLLED _Pragma("unroll 1")
 #else
 #include <cmath>
 #include <cstring>
 #define OVK_INLINE inline
+#define OVK_ROLLED
 #endif
 
 namespace ovk {

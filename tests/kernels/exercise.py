@@ -50,10 +50,12 @@ def outputs(library: KernelForm, reverse: bool) -> list[np.ndarray]:
         flat = (scale * rng.standard_normal(5 * vocabulary + 1)).astype(dtype)
         logits = flat[1:].reshape(5, vocabulary)
         allowed, seen = rng.random(2048) < 0.8, rng.random((5, 2048)) < 0.1
+        first = vocabulary - 2048
         for sampling in (Sampling(), Sampling(1.2, 1.5, 1.3, seed=3, step=9)):
-            found.append(
-                action_statistics(library, logits, vocabulary - 2048, ends, sampling, allowed, seen, reverse=reverse)
-            )
+            found.append(action_statistics(library, logits, first, ends, sampling, allowed, seen, reverse=reverse))
+        chosen = np.flatnonzero(allowed)[rng.integers(0, allowed.sum(), 5)]
+        wide = Sampling(link_m=3.0, grouped_mass=0.999)
+        found.append(action_statistics(library, logits, first, ends, wide, allowed, None, chosen, reverse=reverse))
     steps = np.cumsum(rng.uniform([0, -0.1, -0.05], [2, 0.1, 0.05], (2048, 5, 3)), axis=1)
     made = compose(library, rng.integers(0, 2048, (40, 10)).astype(np.int32), codebook_table(steps), reverse=reverse)
     spread = dispersion(library, made.poses, MotionLimits(0.5, 5, 30, 3, 6, 8.4, 0.95, 4, 0.3), reverse=reverse)

@@ -16,7 +16,7 @@ enum { KERNELS = 5, MANY = 256 };
 static const char* const names[KERNELS] = {"ovk_patches", "ovk_action_statistics", "ovk_compose", "ovk_dispersion",
                                            "ovk_footprint"};
 static const unsigned threads[KERNELS] = {128, 256, 64, 256, 128};
-static const int pointers[KERNELS] = {3, 7, 5, 7, 4};
+static const int pointers[KERNELS] = {3, 8, 5, 7, 4};
 
 typedef struct { int kind; void *to; const void *from; size_t size; int kernel; unsigned blocks; char arguments[512]; } Work;
 typedef struct { Work* work; int count, live, captured; } Stream;  // captured: -1, or where the capture began

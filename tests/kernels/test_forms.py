@@ -82,7 +82,7 @@ def test_both_forms_give_equal_draws_and_figures_with_every_setting(library):
     logits = (4 * rng.standard_normal((64, 2101))).astype(np.float16)
     ends = rng.uniform([-5, -4], [15, 4], (2048, 2)).astype(np.float32)
     allowed, seen = rng.random(2048) < 0.8, rng.random((64, 2048)) < 0.1
-    sampling = Sampling(1.2, 1.5, 1.3, 0.5, seed=2**40 + 3, step=9)
+    sampling = Sampling(1.2, 1.5, 1.3, 0.5, 2.0, 0.9, seed=2**40 + 3, step=9)
 
     host, numpy = (
         action_statistics(form, logits, 20, ends, sampling, allowed, seen) for form in (library, NumpyForms())
@@ -92,8 +92,10 @@ def test_both_forms_give_equal_draws_and_figures_with_every_setting(library):
         np.testing.assert_array_equal(numpy[name], host[name], err_msg=name)
     for name in ("log_sum_exp", "entropy", "best_probability", "choice_log_probability", "spread_m"):
         np.testing.assert_allclose(numpy[name], host[name], atol=3e-5, err_msg=name)
-    for name in ("near_mass", "outside_mass"):
+    for name in ("near_mass", "outside_mass", "second_mass"):
         np.testing.assert_allclose(numpy[name], host[name], atol=1e-6, err_msg=name)
+    np.testing.assert_allclose(numpy["second_distance_m"], host["second_distance_m"], atol=1e-5)
+    assert (host["second_mass"] > 0).any()
 
 
 def test_a_row_without_a_number_has_both_flags_in_both_forms(form):

@@ -21,7 +21,7 @@ def test_every_kernel_gives_the_hosts_bits_and_everything_is_given_back(fake, bi
 
     found = outputs(DeviceForm(GpuKernels(device, binary)), False)
 
-    assert counts(fake)["launches"] - before == 12 + 4 + 3
+    assert counts(fake)["launches"] - before == 12 + 6 + 3
     wanted = outputs(library, False)
     assert [a.tobytes() for a in found] == [a.tobytes() for a in wanted]
     assert counts(fake)["memory"] == 0

@@ -15,6 +15,9 @@ from onboard_vla.core.cameras import EncodedPicture, FrameSet
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.wire import decode, encode
 from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.kernels.actions import codebook_table, compose
+from onboard_vla.kernels.forms import kernel_form
+from onboard_vla.kernels.reference_trajectory import compose_tokens
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.engine import OnnxEngine
 from onboard_vla.runtime.jpeg import decode_jpeg, encode_jpeg
@@ -67,6 +70,37 @@ def test_a_fast_plan_counts_one_vision_run_per_picture_size_one_prefill_and_nine
     assert sum(plan.stage_ms[stage] for stage in STAGES) == pytest.approx(plan.stage_ms["total"])
     assert plan.bundle_hash == bundle.core_hash
     assert 0 < plan.slow_probability < 1
+
+
+class Watched:
+    """A form that notes what it is asked to run."""
+
+    name = "watched"
+
+    def __init__(self):
+        self._form, self.ran = kernel_form(), []
+
+    def run(self, kernel, arguments, blocks, **options):
+        self.ran.append((kernel, blocks))
+        self._form.run(kernel, arguments, blocks, **options)
+
+    def patches_by_rows(self, arguments, begin, end):
+        self.ran.append(("patches", end - begin))
+        self._form.patches_by_rows(arguments, begin, end)
+
+
+def test_a_plan_takes_pictures_statistics_and_trajectory_from_the_kernels_it_was_given(bundle, drive):
+    form = Watched()
+    plan = action_minded(Planner(bundle, kernels=form)).plan(drive.frame_set(20), scene.ego(), "keep forward", 7)
+
+    assert {kernel for kernel, _ in form.ran} == {"patches", "action_statistics", "compose"}
+    assert ("action_statistics", len(plan.action_tokens)) in form.ran
+    _, fine = compose_tokens(plan.action_tokens, bundle.codebook.fine_deltas)
+    np.testing.assert_allclose(plan.fine_poses, fine, atol=2e-5)
+    np.testing.assert_array_equal(plan.fine_poses[4::5], plan.poses)
+    table = codebook_table(bundle.codebook.fine_deltas)
+    made = compose(kernel_form(), np.array([plan.action_tokens], np.int32), table)
+    np.testing.assert_array_equal(plan.poses, made.poses[0])
 
 
 def test_a_plan_and_a_rejection_pass_through_the_wire(bundle, drive):
