@@ -18,13 +18,15 @@ from onboard_vla.runtime.positions import text_positions
 class PromptInput:
     """A prompt ready for the model.
 
-    `ids`: (S,); `embeddings`: (S, D) float32, visual ones filled in; `positions`: (3, S).
+    `ids`: (S,); `embeddings`: (S, D) float32, visual ones filled in; `positions`: (3, S). `text`: how many tokens come
+    before the first visual one; their embeddings and positions follow from their ids.
     """
 
     ids: NDArray[np.int64]
     embeddings: NDArray[np.float32]
     positions: NDArray[np.int64]
     next_position: int
+    text: int = 0
 
 
 class AnswerSequence:
@@ -33,9 +35,17 @@ class AnswerSequence:
     `generated`: all answer ids so far, forced ones included. The cache may hold guesses beyond them, until `keep`.
     """
 
-    def __init__(self, model: LanguageModel, embeddings: NDArray[Any], penalty: float) -> None:
-        """`embeddings`: (V, D) one row per token id. `penalty`: see `penalise`."""
+    def __init__(
+        self, model: LanguageModel, embeddings: NDArray[Any], penalty: float, *, prefix_cache: bool = True
+    ) -> None:
+        """`embeddings`: (V, D) one row per token id. `penalty`: see `penalise`.
+
+        `prefix_cache`: keep the keys and values of the text that prompts begin with from one prompt to the next.
+        """
         self._model, self._embeddings, self._penalty = model, embeddings, penalty
+        self._prefix_cache = prefix_cache
+        self._cached_text = np.empty(0, np.int64)
+        """Ids of text at the cache's beginning, whose keys and values are good for another prompt."""
         self._seen = np.zeros(model.vocabulary_size, bool)
         self._prompt: PromptInput | None = None
         self.generated: list[int] = []
@@ -60,7 +70,9 @@ class AnswerSequence:
             logits: (R, V) where they are written.
         """
         ids = (*forced, *guesses)
-        self._model.rollback(0)
+        kept = self._common_text(prompt)
+        self._model.rollback(kept)
+        self._cached_text = self._cached_text[:kept]
         self._prompt, self.generated = prompt, []
         self._seen[:] = False
         self._seen[prompt.ids] = True
@@ -68,7 +80,10 @@ class AnswerSequence:
         if ids:
             embeddings = np.concatenate([embeddings, self._embed(ids)])
             positions = np.concatenate([positions, text_positions(prompt.next_position, len(ids))], axis=1)
-        self._model.forward(embeddings, positions, np.array(rows, np.int64) + len(prompt.ids), logits, prefill=True)
+        wanted = np.array(rows, np.int64) + len(prompt.ids) - kept
+        self._model.forward(embeddings[kept:], positions[:, kept:], wanted, logits, prefill=True)
+        if self._prefix_cache:
+            self._cached_text = prompt.ids[: prompt.text]
         self.say(forced)
 
     def say(self, ids: Sequence[int]) -> None:
@@ -114,8 +129,16 @@ class AnswerSequence:
     def expect_finite(self, logits: NDArray[np.float32], where: str) -> None:
         """Refuse logits that hold NaN or infinities."""
         if not np.isfinite(logits).all():
+            # Masked tokens that are not finite spoil those before them, too: no key or value here is to be trusted.
+            self._cached_text = self._cached_text[:0]
             bad = int((~np.isfinite(logits)).sum())
             raise DecodeError(NAN_LOGITS, f"the logits of {where} hold {bad} values that are not finite")
+
+    def _common_text(self, prompt: PromptInput) -> int:
+        """How many tokens at the prompt's beginning the cache holds already."""
+        most = min(prompt.text, len(self._cached_text), self._model.cache.length)
+        different = np.flatnonzero(prompt.ids[:most] != self._cached_text[:most])
+        return int(different[0]) if len(different) else most
 
     def _embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         rows: NDArray[np.float32] = self._embeddings[list(ids)].astype(np.float32)

@@ -81,6 +81,7 @@ class GreedyDecoder:
         tokenizer: ids to text and back.
         look_ahead: guess tokens ahead, for fewer passes; else one token a pass. The answers are equal.
         check_end: see that no further action follows the N-th.
+        prefix_cache: see `AnswerSequence`.
     """
 
     def __init__(
@@ -97,11 +98,12 @@ class GreedyDecoder:
         *,
         look_ahead: bool = True,
         check_end: bool = False,
+        prefix_cache: bool = True,
     ) -> None:
         self._model, self._answer, self._actions = model, answer, actions
         self._end_ids, self._closing = frozenset(end_ids), (*end_ids, suffix_id)
         self._max_reasoning, self._tokenizer = max_reasoning, tokenizer
-        self._sequence = AnswerSequence(model, embeddings, repetition_penalty)
+        self._sequence = AnswerSequence(model, embeddings, repetition_penalty, prefix_cache=prefix_cache)
         self._memory = TokenMemory() if look_ahead else None
         vocabulary = model.vocabulary_size
         self._action_decoder = ActionDecoder(

@@ -19,7 +19,7 @@ from onboard_vla.core.road import KEEP_FORWARD
 from onboard_vla.kernels.actions import codebook_table, compose
 from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.layouts import KernelForm
-from onboard_vla.runtime.answer_grammar import DecodeError
+from onboard_vla.runtime.answer_grammar import NAN_LOGITS, DecodeError
 from onboard_vla.runtime.answer_sequence import PromptInput
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder
@@ -47,6 +47,7 @@ class Planner:
         vision_cache: remember embeddings of frame pairs; plans are equal either way.
         check_end: see that no action follows the last one; may cost a pass more.
         look_ahead: guess tokens ahead, for fewer passes; plans are equal either way.
+        prefix_cache: keep keys and values of the text before the first picture; plans are equal either way.
         load: makes an engine from a graph file; ONNX Runtime on the CPU if not given.
         kernels: what computes pictures, statistics and trajectories; the fastest form that this installation has, if
             not given.
@@ -61,6 +62,7 @@ class Planner:
         vision_cache: bool = True,
         check_end: bool = False,
         look_ahead: bool = True,
+        prefix_cache: bool = True,
         load: Callable[[Path], Engine] | None = None,
         kernels: KernelForm | None = None,
     ) -> None:
@@ -97,6 +99,7 @@ class Planner:
             template.max_reasoning_tokens,
             tokenizer,
             look_ahead=look_ahead,
+            prefix_cache=prefix_cache,
             check_end=check_end,
         )
         self.pooled: dict[str, NDArray[np.float32]] = {}
@@ -203,7 +206,11 @@ class Planner:
         for camera, where in prompt.videos:
             first = order[camera] * per_camera
             embeddings[where] = np.concatenate(visual[first : first + per_camera])
-        return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position)
+        if not np.isfinite(embeddings).all():
+            # INT8 would turn them into numbers, and no logit would tell.
+            raise DecodeError(NAN_LOGITS, "the visual embeddings hold values that are not finite")
+        text = min(where.start for _, where in prompt.videos)
+        return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position, text)
 
     def _check(self, frames: FrameSet) -> None:
         count = self.bundle.manifest.frames.per_camera

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 
 import numpy as np
@@ -79,12 +80,12 @@ def prompt():
     return PromptInput(ids, embeddings, np.broadcast_to(np.arange(3, dtype=np.int64), (3, 3)), 3)
 
 
-def outcome(made, oracle, depth):
+def outcome(made, oracle, depth, given=None):
     """Everything that a decode says, and its passes."""
     model, decode = made
     model._engine, before = oracle, oracle.executions
     try:
-        found = decode.decode(prompt(), depth)
+        found = decode.decode(given or prompt(), depth)
     except DecodeError as error:
         return (error.code, error.detail), oracle.executions - before
     parts = (found.tokens, found.fork_logits, found.depth, found.reasoning, found.generated, found.logits.tobytes())
@@ -141,6 +142,28 @@ def test_logits_behind_a_wrong_guess_refuse_nothing():
 
     assert first[0] != expected[0]
     assert outcome(made, Poisoned(2, 0.0, 0.0), "fast")[0] == expected
+
+
+def test_text_in_the_cache_is_not_reused_after_logits_that_are_not_finite():
+    class Poisoned(Oracle):
+        def logits(self, sequence):
+            return super().logits(sequence) * np.nan
+
+    class Sizes(Oracle):
+        def run(self, inputs, outputs):
+            self.sizes = [*getattr(self, "sizes", []), len(inputs["embeds"])]
+            super().run(inputs, outputs)
+
+    made, whole = decoder(1.0, look_ahead=False), len(PROMPT) + len(ANSWER.fast_prefix)
+    begun = dataclasses.replace(prompt(), text=2)
+    for oracle, first_pass in (
+        (Sizes(1, 0.0, 0.0), whole),
+        (Sizes(2, 0.0, 0.0), whole - 2),
+        (Poisoned(2, 0.0, 0.0), None),
+        (Sizes(3, 0.0, 0.0), whole),
+    ):
+        outcome(made, oracle, "fast", begun)
+        assert first_pass is None or oracle.sizes[0] == first_pass
 
 
 def test_memory_prefers_the_longest_context_and_of_its_continuations_the_newest():

@@ -62,35 +62,36 @@ def with_prompts(planner):
 
 
 @pytest.mark.slow
-def test_plans_on_rendered_scenes_are_equal_to_the_bit(tmp_path):
+@pytest.mark.timeout(1200)
+def test_answers_to_rendered_scenes_are_equal_to_the_bit(tmp_path):
     bundle = Bundle.open(export_bundle(REFERENCE, tmp_path / "bundle", precision="int8"))
+    # One planner looks, and all decoders get its prompts; one penalty a scene in turn besides the bundle's.
     plain, quick = Planner(bundle, look_ahead=False), Planner(bundle)
-    # Penalised ones get the same prompts, one penalty a scene in turn.
     penalised = {penalty: (Planner(bundle, look_ahead=False), Planner(bundle)) for penalty in PENALTIES}
     for penalty, pair in penalised.items():
         for planner in pair:
             planner.decoder._sequence._penalty = penalty
-    prompts, seen, saved = with_prompts(plain), 0, 0
+    prompts, seen = with_prompts(plain), 0
     for profile, seed in DRIVES:
         for number, (frames, ego, command) in enumerate(scenes(bundle.cameras, profile, seed)):
-            expected = plain.plan(frames, ego, command, number)
-            found = quick.plan(frames, ego, command, number)
-            assert isinstance(found, Plan) == isinstance(expected, Plan)
+            plan = plain.plan(frames, ego, command, number)
             prompt = prompts.pop()
-            assert everything(quick, prompt, "fast") == everything(plain, prompt, "fast")
-            prompts.clear()
-            if isinstance(expected, Plan):
-                assert found.action_tokens == expected.action_tokens
-                assert found.slow_probability == expected.slow_probability
-                np.testing.assert_array_equal(found.uncertainty.spread_m, expected.uncertainty.spread_m)
-                saved += expected.passes.decode - found.passes.decode
+            found = everything(quick, prompt, "fast")
+            if isinstance(plan, Plan):
+                first = bundle.manifest.actions.first_id
+                assert tuple(token - first for token in found[0][-10:]) == plan.action_tokens
+                assert found[-1] == plain.decoder.action_logits.tobytes()
+            else:
+                assert found[0] == plan.code
             one, other = penalised[PENALTIES[number % len(PENALTIES)]]
             assert everything(other, prompt, "fast") == everything(one, prompt, "fast")
             if number % 10 == 0:
                 assert everything(quick, prompt, "slow") == everything(plain, prompt, "slow")
+            prompts.clear()
             seen += 1
     assert seen >= SCENES
-    assert saved > 2 * SCENES
+    assert quick.language.decodes < 6 * seen
+    assert plain.language.decodes > 9 * seen
 
 
 def favour_actions(planner):

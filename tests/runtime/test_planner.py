@@ -126,6 +126,52 @@ def test_the_vision_cache_halves_the_work_and_changes_no_bit(bundle, drive):
     assert plain.vision.cache is None
 
 
+def prefilled(planner):
+    """Have the planner's language engine note how many tokens each pass of several takes."""
+    engine, sizes = planner.language._engine, []
+
+    class Noting:
+        @property
+        def executions(self):
+            return engine.executions
+
+        def run(self, inputs, outputs):
+            sizes.append(len(inputs["embeds"]))
+            engine.run(inputs, outputs)
+
+    planner.language._engine = Noting()
+    return sizes
+
+
+def test_the_prompts_first_text_is_prefilled_once_and_changes_no_bit(bundle, drive):
+    kept, anew = (action_minded(Planner(bundle, prefix_cache=on, look_ahead=False)) for on in (True, False))
+    text = kept.prompt.write(scene.ego(), "keep forward").videos[0][1].start
+    assert text > 10
+    for tick, speed in ((20, 8.0), (22, 3.1), (24, 0.0)):
+        sizes, others = prefilled(kept), prefilled(anew)
+        plan = kept.plan(drive.frame_set(tick), scene.ego(speed), "keep forward", tick)
+        other = anew.plan(drive.frame_set(tick), scene.ego(speed), "keep forward", tick)
+        assert plan.action_tokens == other.action_tokens
+        np.testing.assert_array_equal(kept.decoder.action_logits, anew.decoder.action_logits)
+        assert plan.slow_probability == other.slow_probability
+        assert others[0] - sizes[0] == (0 if tick == 20 else text)
+
+
+def test_pictures_that_are_not_finite_spoil_one_plan_alone(bundle, drive):
+    planner, fresh = action_minded(Planner(bundle)), action_minded(Planner(bundle))
+    planner.plan(drive.frame_set(20), scene.ego(), "keep forward", 1)
+    see = planner._see
+    planner._see = lambda frames, clock: [np.full_like(part, np.nan) for part in see(frames, clock)]
+    spoilt = planner.plan(drive.frame_set(22), scene.ego(), "keep forward", 2)
+    assert isinstance(spoilt, PlanRejection)
+    assert spoilt.code == "nan_logits"
+    planner._see = see
+    after = planner.plan(drive.frame_set(24), scene.ego(), "keep forward", 3)
+    expected = fresh.plan(drive.frame_set(24), scene.ego(), "keep forward", 3)
+    assert after.action_tokens == expected.action_tokens
+    np.testing.assert_array_equal(planner.decoder.action_logits, fresh.decoder.action_logits)
+
+
 def test_the_same_input_twice_needs_no_vision_at_all(bundle, drive):
     planner = action_minded(Planner(bundle))
     first, second = (planner.plan(drive.frame_set(30), scene.ego(), "keep forward", i) for i in (1, 2))
