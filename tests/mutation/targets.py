@@ -75,7 +75,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "leads": ("test_object_leads.py",),
     "object_memory": ("test_object_memory.py",),
     "driving": ("test_driving.py",),
-    "inputs": ("test_inputs.py", "test_input_figures.py"),
+    "inputs": ("test_input_memory.py", "test_inputs.py", "test_input_figures.py"),
     "supervisor": ("test_supervisor_ticks.py", "test_supervisor_choices.py"),
     "placed_plan": ("test_placed_plan.py",),
     "ego_history": ("test_ego_history.py",),

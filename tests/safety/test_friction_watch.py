@@ -134,6 +134,13 @@ class TestTiming:
         lowered = [brakes.run(0.02, 4.0, 1.0) and brakes.watch.friction < first for _ in range(20)]
         assert lowered.index(True) == 15
 
+    def test_the_most_that_came_in_that_time_is_what_the_road_gives(self):
+        brakes = Brakes()
+        brakes.run(0.6, 4.0, 4.0)
+        for tick in range(16):
+            brakes.run(0.02, 4.0, 2.0 if tick == 7 else 0.5)
+        assert brakes.watch.friction == pytest.approx(2.0 / (USABLE_SHARE * GRAVITY))
+
     def test_what_is_asked_now_and_then_is_not_owed(self):
         brakes = Brakes()
         for tick in range(100):

@@ -127,6 +127,13 @@ class TestCircle:
         ahead = 0.8 * np.array([math.cos(heading), math.sin(heading)])
         assert [rest.x_m[-1], rest.y_m[-1]] == pytest.approx(np.array([path.x_m[-1], path.y_m[-1]]) + ahead)
 
+        whole = after(path, 30.3)
+        beyond = whole.s_m[-1] + 30.3 - end
+        assert beyond > 0.1
+        assert [whole.x_m[-1], whole.y_m[-1]] == pytest.approx(
+            np.array([path.x_m[-1], path.y_m[-1]]) + beyond / 0.8 * ahead
+        )
+
     def test_along_a_circle_headings_turn_with_the_way(self):
         path = along(self.LINE, Motion(0.0, 2.0, 0.0, 10.0, 0.0, 0.0), 60.0)
         assert path.heading_rad == pytest.approx(path.s_m / self.RADIUS, abs=0.01)

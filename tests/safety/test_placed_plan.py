@@ -74,6 +74,29 @@ class TestStraight:
         assert place(make_plan(STAMP, straight_poses()), kept) is None
 
 
+class TestSmoothing:
+    def test_one_pose_that_is_off_is_spread_over_five_as_a_quadratic_fit_does(self):
+        """Savitzky and Golay (1964), five points: (2, -1, -2, -1, 2) / 7 and (-2, -1, 0, 1, 2) / 10 a step."""
+        off, step_s = 0.03, 0.5
+        poses = straight_poses()
+        poses[5, 0] += off  # 3 s
+        plan = placed(poses)
+        second, first = np.zeros(11), np.zeros(11)
+        second[4:9] = np.array([2.0, -1.0, -2.0, -1.0, 2.0]) / 7 * off / step_s**2
+        first[4:9] = np.array([2.0, 1.0, 0.0, -1.0, -2.0]) / 10 * off / step_s
+        # The last two rows share the window of the third-last.
+        assert plan.acceleration_mps2[:9] == pytest.approx(second[:9], abs=1e-3)
+        assert plan.speed_mps[:9] == pytest.approx(10.0 + first[:9], abs=1e-3)
+
+    def test_the_last_pose_is_fitted_with_the_four_before_it(self):
+        poses = straight_poses()
+        poses[9, 0] += 0.03
+        plan = placed(poses)
+        ends = np.array([2.0, -1.0, -2.0, -1.0, 2.0]) / 7 * 0.03 / 0.25
+        assert plan.acceleration_mps2[8:] == pytest.approx(np.full(3, ends[-1]), abs=1e-3)
+        assert plan.acceleration_mps2[:8] == pytest.approx(np.zeros(8), abs=1e-3)
+
+
 class TestTurning:
     @pytest.mark.parametrize("rate", [0.2, -0.2])
     @pytest.mark.parametrize("frame", [(0.0, 0.0, 0.0), FRAME])
