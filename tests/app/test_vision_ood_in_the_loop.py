@@ -5,6 +5,8 @@ The bundle's statistics are of drives by the expert; the model drives a little d
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -23,30 +25,46 @@ LIMIT = TABLE["vision_ood"][0]
 SEEDS, SECONDS = range(FIRST_SEED + 100, FIRST_SEED + 104), 20
 
 
+@dataclass(frozen=True)
+class Alarms:
+    """Of one drive. `beyond_s`: when plans lay beyond the limit. `raised`: messages that say so; `worse`: in L2."""
+
+    distances: list[float]
+    beyond_s: list[float]
+    messages: int
+    raised: int
+    worse: int
+
+
+def alarms(seed, factory, thresholds):
+    """A nominal drive of the model in virtual time."""
+    run = RunSettings(
+        seed=seed, profile=NOMINAL, sensor="modelled", transport="lockstep", run_ns=SECONDS * SECOND_NS,
+        warmup_ns=4 * SECOND_NS, planner=MODEL, faults=(), plan_latency_ns=100 * MILLISECOND_NS,
+    )  # fmt: skip
+    scene = Scene.build(run.seed, run.profile, run.sensor)
+    record = run_lockstep(run, factory, make_supervisor(thresholds), make_guard(), scene)
+    distances = [plan.vision_ood for plan in record.plans]
+    assert None not in distances
+    beyond = [plan.stamp_ns / SECOND_NS for plan in record.plans if plan.vision_ood > LIMIT]
+    modes = [m.mode for m in record.driving() if "VISION_OOD" in {code for code, _ in m.reasons}]
+    worse = sum(mode >= Mode.FALLBACK for mode in modes)
+    return Alarms(distances, beyond, len(record.driving()), len(modes), worse)
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_nominal_drives_of_the_model_hardly_ever_raise_it(tmp_path):
+@pytest.mark.timeout(1800)
+def test_nominal_drives_of_the_model_seldom_raise_it_and_then_drive_slower_at_worst(tmp_path, record_property):
     bundle = export_bundle(REFERENCE_CHECKPOINT, tmp_path / "bundle", precision="int8")
     factory, thresholds = planner_with_model(given_bundle(bundle, tmp_path / "cache", lambda *_: None))
-    distances, raised, worse, driven = [], 0, 0, 0
+    drives = []
     for seed in SEEDS:
-        run = RunSettings(
-            seed=seed, profile=NOMINAL, sensor="modelled", transport="lockstep", run_ns=SECONDS * SECOND_NS,
-            warmup_ns=4 * SECOND_NS, planner=MODEL, faults=(), plan_latency_ns=100 * MILLISECOND_NS,
-        )  # fmt: skip
-        scene = Scene.build(run.seed, run.profile, run.sensor)
-        record = run_lockstep(run, factory, make_supervisor(thresholds), make_guard(), scene)
-        distances += [plan.vision_ood for plan in record.plans]
-        for message in record.driving():
-            driven += 1
-            told = "VISION_OOD" in {code for code, _ in message.reasons}
-            raised += told
-            worse += told and message.mode >= Mode.FALLBACK
-    beyond = float(np.mean(np.array(distances) > LIMIT))
-    print(  # noqa: T201 - the figures for the documents
-        f"{len(distances)} plans, {beyond:.2%} beyond {LIMIT}, largest {max(distances):.2f}; "
-          f"{raised} of {driven} messages with VISION_OOD, {worse} of them in L2 or above")  # fmt: skip
+        drives.append(alarms(seed, factory, thresholds))
+        found = drives[-1]
+        record_property(f"drive {seed}", f"largest {max(found.distances):.2f}, beyond at {found.beyond_s} s")
+    distances = np.concatenate([found.distances for found in drives])
     assert len(distances) > 350
     assert 0.3 < np.median(distances) < 0.9
-    assert beyond <= 0.01
-    assert raised <= 0.05 * driven
+    assert np.mean(distances > LIMIT) <= 0.05
+    assert sum(found.raised for found in drives) <= 0.1 * sum(found.messages for found in drives)
+    assert sum(found.worse for found in drives) == 0
