@@ -22,6 +22,7 @@ from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.straight_road.graph import Graph
 from onboard_vla.app.straight_road.lateness import STARVED_S, LatenessWatch
 from onboard_vla.core.clock import Now, system_now
+from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.process_graph import PLANNER, PROCESSES, SUPERVISOR
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
 
@@ -131,7 +132,7 @@ def inject(job: RealJob) -> RealResult:
                 return _break(case, job, graph, watch)
             finally:
                 graph.close()
-        except AssertionError as error:
+        except (AssertionError, EnvironmentLacksError) as error:
             late_ms = watch.since(0) * 1e3
             return _result(case, job, detail=str(error)[:200], lateness_ms=late_ms, outcome=LATE)
         finally:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from onboard_vla.app.campaign import plan_changes as plan
+from onboard_vla.app.campaign import real
 from onboard_vla.app.campaign.pairs import pairs
 from onboard_vla.app.campaign.real import REAL_CASES, RealJob, _result
 from onboard_vla.app.campaign.tamper import Memory
 from onboard_vla.core.clock import Now
+from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.plan import FAST, PassCount, Plan, Uncertainty
 from onboard_vla.core.wire import Message
 
@@ -69,3 +71,27 @@ def test_a_limit_missed_by_less_than_the_rig_was_late_is_inconclusive(handling_m
     assert _result(case, job, outcome="hang", handling_ms=100.0, lateness_ms=lateness_ms).inconclusive is (
         lateness_ms > 100.0
     )
+
+
+@pytest.mark.parametrize(("lateness_s", "inconclusive"), [(0.5, True), (0.01, False)])
+def test_processes_that_do_not_connect_are_a_result_and_do_not_end_the_campaign(monkeypatch, lateness_s, inconclusive):
+    class Watch:
+        def __init__(self, directory) -> None:
+            pass
+
+        def since(self, begin_ns: int) -> float:
+            return lateness_s
+
+        def close(self) -> None:
+            pass
+
+    def no_graph(*arguments, **named):
+        raise EnvironmentLacksError("not connected within 30 s: safety_supervisor")
+
+    monkeypatch.setattr(real, "LatenessWatch", Watch)
+    monkeypatch.setattr(real, "Graph", no_graph)
+
+    found = real.inject(RealJob(0, "zmq", 0))
+
+    assert (found.outcome, found.inconclusive, found.handling_ms) == ("late", inconclusive, None)
+    assert "not connected" in found.detail
