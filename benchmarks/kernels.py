@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,6 +51,8 @@ ACTIONS, TOKENS, STEPS, BOXES = 2048, 10, 50, 64
 PIXELS = 109_760
 """Pixels that transformers is asked for, as AutoVLA's configuration does; makes 420x224 of a 1600x900 picture."""
 CLOSE = 1e-4
+ALIKE = Sampling(grouped_mass=0.0)
+"""What torch computes, too."""
 Call = Callable[[], Any]
 
 
@@ -81,19 +84,22 @@ def patches(forms: dict[str, KernelForm], threads: int) -> dict[str, Call]:
     return calls
 
 
-def statistics_of(rows: int) -> Callable[[dict[str, KernelForm], int], dict[str, Call]]:
-    """Kernel 1 on the action rows of K samples."""
+def statistics_of(
+    rows: int, sampling: Sampling, *, by_torch_too: bool = True
+) -> Callable[[dict[str, KernelForm], int], dict[str, Call]]:
+    """Kernel 1 on the action rows of K samples; torch knows no groups of motions."""
 
     def case(forms: dict[str, KernelForm], _: int) -> dict[str, Call]:
         rng = np.random.default_rng(1)
         logits = (4 * rng.standard_normal((rows, ACTIONS))).astype(np.float32)
-        ends = rng.uniform([-5, -4], [15, 4], (ACTIONS, 2)).astype(np.float32)
+        ends = np.asfortranarray(rng.uniform([-5, -4], [15, 4], (ACTIONS, 2)), np.float32)
         calls: dict[str, Call] = {
-            name: lambda form=form: action_statistics(form, logits, 0, ends, Sampling())["spread_m"]
+            name: lambda form=form: action_statistics(form, logits, 0, ends, sampling)["spread_m"]
             for name, form in forms.items()
         }
-        torch = _torch()
+        torch = _torch() if by_torch_too else None
         if torch is not None:
+            heat = sampling.temperature
             given, points = torch.from_numpy(logits), torch.from_numpy(ends)
 
             def by_torch() -> tuple[object, ...]:
@@ -104,6 +110,8 @@ def statistics_of(rows: int) -> Callable[[dict[str, KernelForm], int], dict[str,
                 mean = torch.einsum("ra,rac->rc", p, offsets)
                 spread = (torch.einsum("ra,rac->r", p, offsets**2) - (mean**2).sum(-1)).sqrt()
                 near = (p * ((offsets**2).sum(-1) <= 0.09)).sum(-1)
+                if heat > 0.0:
+                    torch.multinomial(torch.softmax(given / heat, -1), 1)
                 return spread.numpy(), -(p * logs).sum(-1), top.values[:, 0] - top.values[:, 1], near
 
             calls["torch"] = lambda: by_torch()[0]
@@ -176,8 +184,10 @@ def _torch() -> ModuleType | None:
 
 CASES: dict[str, tuple[Callable[[dict[str, KernelForm], int], dict[str, Call]], int]] = {
     f"patches, {CAMERAS} x {WIDTH}x{HEIGHT} to {OUT_WIDTH}x{OUT_HEIGHT}": (patches, 1),
-    "statistics, K=1": (statistics_of(1), 50),
-    "statistics, K=16": (statistics_of(16), 10),
+    "statistics, K=1": (statistics_of(1, ALIKE), 50),
+    "statistics, K=16": (statistics_of(16, ALIKE), 10),
+    "statistics and a draw each, K=16": (statistics_of(16, replace(ALIKE, temperature=1.0)), 10),
+    "statistics and groups of motions, K=10": (statistics_of(10, Sampling(), by_torch_too=False), 10),
     "trajectories, K=1": (composed(1), 50),
     "trajectories, K=64": (composed(64), 10),
     "dispersion, K=64": (spread, 5),
