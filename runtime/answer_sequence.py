@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.runtime.answer_grammar import NAN_LOGITS, DecodeError
-from onboard_vla.runtime.language_model import LanguageModel
+from onboard_vla.runtime.language_model import NO_TEXT, LanguageModel
 from onboard_vla.runtime.positions import text_positions
 
 
@@ -44,8 +44,6 @@ class AnswerSequence:
         """
         self._model, self._embeddings, self._penalty = model, embeddings, penalty
         self._prefix_cache = prefix_cache
-        self._cached_text = np.empty(0, np.int64)
-        """Ids of text at the cache's beginning, whose keys and values are good for another prompt."""
         self._seen = np.zeros(model.vocabulary_size, bool)
         self._prompt: PromptInput | None = None
         self.generated: list[int] = []
@@ -72,7 +70,6 @@ class AnswerSequence:
         ids = (*forced, *guesses)
         kept = self._common_text(prompt)
         self._model.rollback(kept)
-        self._cached_text = self._cached_text[:kept]
         self._prompt, self.generated = prompt, []
         self._seen[:] = False
         self._seen[prompt.ids] = True
@@ -83,7 +80,7 @@ class AnswerSequence:
         wanted = np.array(rows, np.int64) + len(prompt.ids) - kept
         self._model.forward(embeddings[kept:], positions[:, kept:], wanted, logits, prefill=True)
         if self._prefix_cache:
-            self._cached_text = prompt.ids[: prompt.text]
+            self._model.known_text = prompt.ids[: prompt.text]
         self.say(forced)
 
     def say(self, ids: Sequence[int]) -> None:
@@ -130,14 +127,14 @@ class AnswerSequence:
         """Refuse logits that hold NaN or infinities."""
         if not np.isfinite(logits).all():
             # Masked tokens that are not finite spoil those before them, too: no key or value here is to be trusted.
-            self._cached_text = self._cached_text[:0]
+            self._model.known_text = NO_TEXT
             bad = int((~np.isfinite(logits)).sum())
             raise DecodeError(NAN_LOGITS, f"the logits of {where} hold {bad} values that are not finite")
 
     def _common_text(self, prompt: PromptInput) -> int:
         """How many tokens at the prompt's beginning the cache holds already."""
-        most = min(prompt.text, len(self._cached_text), self._model.cache.length)
-        different = np.flatnonzero(prompt.ids[:most] != self._cached_text[:most])
+        most = min(prompt.text, len(self._model.known_text))
+        different = np.flatnonzero(prompt.ids[:most] != self._model.known_text[:most])
         return int(different[0]) if len(different) else most
 
     def _embed(self, ids: Sequence[int]) -> NDArray[np.float32]:

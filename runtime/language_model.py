@@ -23,11 +23,17 @@ were divided into passes; so what decodes in fewer passes gives the same tokens 
 """
 
 
+NO_TEXT: NDArray[np.int64] = np.empty(0, np.int64)
+"""No ids."""
+
+
 class LanguageModel:
     """Runs tokens through the model; the cache remembers them until `rollback`.
 
     `prefills`, `decodes`: passes so far over given text and over what the model says, as counted by the engine.
-    `prefill_s`: seconds spent in the former. `least_rows`: see `LEAST_ROWS`; 1 to measure what it changes.
+    `prefill_s`: seconds spent in the former. `known_text`: ids of text at the cache's beginning, whose keys and values
+    are good for another prompt; `rollback` keeps it true, whoever rolls back. `least_rows`: see `LEAST_ROWS`; 1 to
+    measure what it changes.
     """
 
     def __init__(self, engine: Engine, dimensions: TextDimensions, capacity: int) -> None:
@@ -35,6 +41,7 @@ class LanguageModel:
         self._dimensions = dimensions
         self._rotary = RotaryTable(dimensions.head_dim, dimensions.rope_theta, dimensions.mrope_section, capacity)
         self.least_rows = LEAST_ROWS
+        self.known_text = NO_TEXT
         # Room for the double of a lone token that comes last.
         self.cache = KvCache(dimensions.layers, capacity + 1, dimensions.kv_heads, dimensions.head_dim)
         self._lone_logits = np.empty((LEAST_ROWS, dimensions.vocabulary_size), np.float32)
@@ -112,6 +119,7 @@ class LanguageModel:
     def rollback(self, length: int) -> None:
         """Forget all tokens from cache slot `length` on."""
         self.cache.truncate(length)
+        self.known_text = self.known_text[:length]
 
 
 def causal_bias(past: int, count: int) -> NDArray[np.float32]:

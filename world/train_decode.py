@@ -82,3 +82,16 @@ def decode_fast(learner: Learner, batch: Batch, visual: Tensor | None = None) ->
             state = model(language.embed(token + first)[:, None], cos[at : at + 1], sin[at : at + 1])
             at += 1
     return Decoded(torch.stack(chosen, 1).numpy(), (fork[:, 1] > fork[:, 0]).numpy())
+
+
+@torch.no_grad()
+def hidden_at_first_action(learner: Learner, batch: Batch) -> Tensor:
+    """(B, D) final hidden state behind the forced fast prefix, which the first action is chosen from."""
+    layout, language = learner.layout, learner.language
+    answer = layout.fast(np.zeros(layout.prompt.answer.action_count, np.int64))
+    prefix = torch.from_numpy(answer.ids[: int(np.flatnonzero(answer.kinds == 4)[0])])
+    ids = torch.cat([batch.ids[:, : layout.prompt_length], prefix.expand(len(batch.ids), -1)], 1)
+    tokens = learner.visual_tokens(batch, deep=False)
+    hidden = language.embed(ids).index_copy(1, torch.from_numpy(layout.visual_index), tokens)
+    cos, sin = learner.rotation(hidden.shape[1])
+    return CachedLanguage(language)(hidden, cos, sin)

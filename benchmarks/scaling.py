@@ -1,0 +1,155 @@
+"""How a plan's time grows: with cameras, frames per camera, prompt length, and the number K of rows in a pass.
+
+Random weights of one model (`random_checkpoint.py`, 42 million), fp32, one thread; per axis one bundle a point, on
+random pictures. Times are CPU times of warm plans without a vision cache (every pair is new), medians over `--plans`,
+the points in turn; the answer is forced, one prefill and nine passes. The slope is that of a straight line through the
+points, with how well it fits (R^2). K: rows in one pass behind a prompt, the pass alone: what guessing ahead, or K
+samples that share a prompt, cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import random_checkpoint
+from plan_latency import Instant, ours
+
+from onboard_vla.core.cameras import FrameSet
+from onboard_vla.core.ego import EgoState
+from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.planner import Planner
+from onboard_vla.runtime.positions import text_positions
+
+CAMERAS, FRAMES = (1, 3, 6), (2, 4, 6)
+PICTURES = ((112, 84), (168, 112), (224, 168))
+"""Sizes at which the model sees each of three cameras; they set the prompt's length."""
+ROWS = (1, 2, 4, 8, 16, 32, 64)
+SOURCE = (252, 448, 3)
+
+
+def instant_of(bundle: Bundle, seed: int) -> Instant:
+    """Random pictures for a bundle, and an answer."""
+    rng = np.random.default_rng(seed)
+    stamps = tuple(500_000_000 * (k + 10 * seed) for k in range(bundle.manifest.frames.per_camera))
+    images = {role: tuple(rng.integers(0, 256, SOURCE, np.uint8) for _ in stamps) for role in bundle.cameras}
+    frames = FrameSet(stamps[-1], images, dict.fromkeys(images, stamps))
+    actions = tuple(int(i) for i in rng.integers(0, bundle.manifest.actions.count, bundle.manifest.actions.per_answer))
+    return Instant(frames, EgoState(0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0), "keep forward", actions)
+
+
+def straight_line(points: list[tuple[float, float]]) -> dict[str, float]:
+    """Slope, intercept and R^2 of (x, ms)."""
+    x, y = np.array(points).T
+    slope, start = np.polyfit(x, y, 1)
+    residual = float(((y - slope * x - start) ** 2).sum())
+    return {
+        "slope_ms": round(float(slope), 3),
+        "intercept_ms": round(float(start), 3),
+        "r_squared": round(1 - residual / max(float(((y - y.mean()) ** 2).sum()), 1e-12), 4),
+    }
+
+
+def of_shapes(folder: Path, shapes: dict[str, list[dict[str, Any]]], plans: int) -> dict[str, Any]:
+    """Per axis the times of all its points, and their line."""
+    results = {}
+    for axis, points in shapes.items():
+        candidates, bundles = [], []
+        for number, shape in enumerate(points):
+            checkpoint = random_checkpoint.write(folder / f"{axis}-{number}", **shape)
+            bundle = Bundle.open(export_bundle(checkpoint, folder / f"{axis}-{number}-bundle", precision="fp32"))
+            bundles.append(bundle)
+            candidates.append(ours(axis, bundle, 1, True, vision_cache=False, look_ahead=False))
+        for turn in range(plans + 1):
+            for candidate, bundle in zip(candidates, bundles, strict=True):
+                candidate.measure(instant_of(bundle, turn), counted=turn > 0)
+        times = [statistics.median(candidate.cpu_ms) for candidate in candidates]
+        prompts = [prompt_tokens(bundle) for bundle in bundles]
+        at = {"cameras": [s["cameras"] for s in points], "frames": [s.get("frames", 4) for s in points]}.get(
+            axis, prompts
+        )
+        results[axis] = {
+            "points": [
+                {axis: x, "prompt_tokens": tokens, "cpu_ms_median": round(ms, 2)}
+                for x, tokens, ms in zip(at, prompts, times, strict=True)
+            ],
+            **straight_line(list(zip(map(float, at), times, strict=True))),
+        }
+    return results
+
+
+def prompt_tokens(bundle: Bundle) -> int:
+    """Tokens of a bundle's prompt."""
+    return len(Planner(bundle).prompt.write(EgoState(0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0), "keep forward").ids)
+
+
+def of_rows(bundle: Bundle, repetitions: int) -> dict[str, Any]:
+    """Times of one pass with K rows behind a prompt."""
+    planner = Planner(bundle)
+    model, table = planner.language, bundle.embeddings.astype(np.float32)
+    written = planner.prompt.write(EgoState(0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0), "keep forward")
+    model.forward(table[written.ids], written.positions, np.array([0, 1]), np.empty((2, len(table)), np.float32))
+    start, room = model.cache.length, model.cache.capacity - model.cache.length
+    times: dict[int, list[float]] = {rows: [] for rows in ROWS if rows <= room}
+    for turn in range(repetitions + 1):
+        for rows, found in times.items():
+            logits = np.empty((rows, len(table)), np.float32)
+            positions = text_positions(written.next_position, rows)
+            begin = time.thread_time()
+            model.forward(table[:rows], positions, np.arange(rows), logits)
+            if turn:
+                found.append((time.thread_time() - begin) * 1e3)
+            model.rollback(start)
+    points = [(float(rows), statistics.median(found)) for rows, found in times.items()]
+    return {
+        "points": [{"rows": int(rows), "cpu_ms_median": round(ms, 3)} for rows, ms in points],
+        **straight_line(points),
+    }
+
+
+def main() -> int:
+    """Build, export, plan, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plans", type=int, default=5)
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    arguments = parser.parse_args()
+    shapes: dict[str, list[dict[str, Any]]] = {
+        "cameras": [{"cameras": count} for count in CAMERAS],
+        "frames": [{"cameras": 3, "frames": count} for count in FRAMES],
+        "prompt_tokens": [{"cameras": 3, "picture": size} for size in PICTURES],
+    }
+    with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
+        results = of_shapes(Path(folder), shapes, arguments.plans)
+        bundle = Bundle.open(Path(folder) / f"cameras-{len(CAMERAS) - 1}-bundle")
+        results["rows_in_a_pass"] = of_rows(bundle, 4 * arguments.plans)
+    protocol = {
+        "plans": arguments.plans,
+        "onnxruntime": version("onnxruntime"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "load_average": os.getloadavg(),
+    }
+    if arguments.json:
+        sys.stdout.write(json.dumps({"protocol": protocol, "results": results}, indent=2) + "\n")
+        return 0
+    for axis, result in results.items():
+        line = f"{result['slope_ms']} ms each, {result['intercept_ms']} ms at none, R^2 {result['r_squared']}"
+        sys.stdout.write(f"{axis}: {line}\n")
+        for point in result["points"]:
+            sys.stdout.write(f"  {point}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
