@@ -40,7 +40,7 @@ demo: $(VENV)/.demo-installed  ## Drive 60 s from six cameras to a safe trajecto
 test: lint typecheck $(ROS_PACKAGES)  ## Lint, types, import contracts and tests (about 20 minutes on two cores, installation included)
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
-test-all: lint typecheck $(ROS_PACKAGES)  ## The same with the slow tests, the whole fault campaign and a soak (a day and more; resumable)
+test-all: lint typecheck $(ROS_PACKAGES) $(VENV)/.pycuda-built  ## The same with the slow tests, the whole fault campaign and a soak (a day and more; resumable)
 	$(BIN)/pytest $(ARGS)
 	$(BIN)/onboard-vla faults --all --shard $(SHARD) --resume out/faults --json out/faults.json
 	$(BIN)/onboard-vla faults --soak $(SOAK) --json out/soak.json
@@ -99,6 +99,12 @@ $(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt | host
 	$(PIP) --no-build-isolation --editable '.[export,world,parity,dev$(ROS)]'
 	$(PIP) --no-deps --only-binary :all: $(COLLISION_ORACLE) $(QWEN_VOCABULARY)
 	@touch $@ $(VENV)/.demo-installed
+
+# Only for the launcher's slow test, which needs no GPU.
+$(VENV)/.pycuda-built: $(VENV)/.test-installed tests/kernels/build_pycuda.py
+	@echo "make: building pycuda into $(VENV)"
+	@$(BIN)/python tests/kernels/build_pycuda.py $(VENV) || echo "make: pycuda cannot be built: its test says that it did not run"
+	@touch $@
 
 # Only wheels are built with: a machine with a distribution has its own colcon, and the tests then use stubs.
 $(VENV)/.messages-built: $(VENV)/.test-installed tests/ros_nodes/kilted.txt tests/ros_nodes/build_packages.py $(AMENT)

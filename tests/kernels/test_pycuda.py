@@ -1,4 +1,4 @@
-"""Real pycuda through a driver without a GPU: the host's bits. Runs where pycuda is installed (extra `cuda`)."""
+"""Real pycuda through a driver without a GPU: the host's bits. Runs where `build_pycuda.py` could build it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def whole_driver(fake_driver, tmp_path) -> Path:
     """The fake driver, with every other function that pycuda links: those fail with CUDA_ERROR_NOT_SUPPORTED."""
     spec = importlib.util.find_spec("pycuda")
     if spec is None or shutil.which("nm") is None:
-        pytest.skip("no pycuda: pip install 'onboard-vla[cuda]', which builds it against the machine's CUDA toolkit")
+        pytest.skip("no pycuda: python tests/kernels/build_pycuda.py VENV builds it where there is a CUDA toolkit")
     (extension,) = Path(spec.submodule_search_locations[0]).glob("_driver*.so")
     missing = cuda_symbols(extension, "--undefined-only") - cuda_symbols(fake_driver, "--defined-only")
     stubs = "".join(f"int {name}(void) {{ return 801; }}\n" for name in sorted(missing))
