@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import select
@@ -133,6 +132,13 @@ class ProcessSet:
     def last_words(self, process: str) -> str:
         """The last line of a process's log."""
         return self._last_line(process)
+
+    def lines(self, process: str) -> list[str]:
+        """The last lines of a process's log."""
+        try:
+            return self.log_path(process).read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").splitlines()
+        except OSError:
+            return []
 
     def wait_for_start(self, process: str, starts: int, timeout_s: float) -> None:
         """Block until a process has been started `starts` times.
@@ -292,11 +298,7 @@ class ProcessSet:
             self._lock.notify_all()
 
     def _last_line(self, process: str) -> str:
-        with contextlib.suppress(OSError):
-            lines = self.log_path(process).read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").splitlines()
-            if lines:
-                return lines[-1]
-        return "it wrote nothing"
+        return (self.lines(process) or ["it wrote nothing"])[-1]
 
     def _wake(self) -> None:
         os.write(self._wake_write, b"!")

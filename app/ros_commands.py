@@ -29,7 +29,7 @@ def up(
 ) -> None:
     """Start the nodes, start again who dies, show how they are, and end all on Ctrl-C.
 
-    Exit status: 0 a recording was played to its end, 1 a node could not be started, 130 interrupted.
+    Exit status: 0 a recording was played to its end, 1 a node could not be started or configured, 130 interrupted.
     """
     from rich.console import Console
     from rich.live import Live

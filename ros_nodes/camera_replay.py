@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 NAME = "camera_replay"
 CLOCK_PERIOD_NS = 10_000_000
 """/clock at 100 Hz of wall time."""
+PLANS = {"wire/plan": "plans", "wire/plan_rejection": "rejected"}
+"""What is counted of the graph's answers, by port."""
 LATE_NS = 100_000_000
 """Behind its schedule by more than this, the replay says so once."""
 GRACE_S = 1.0
@@ -71,6 +73,9 @@ class Replay:
         self._clock = node.create_publisher(Clock, "/clock", 10) if options["clock"] else None
         self._clock_due_ns = 0
         self.played: dict[str, int] = dict.fromkeys(self._kinds, 0)
+        self.heard: dict[str, int] = {}
+        if not options["outputs"]:
+            self._hear(PLANS)
 
     def wait(self, limit_s: float) -> None:
         """Until every camera's topic that is played has a listener; the others get a moment more to find theirs.
@@ -113,6 +118,24 @@ class Replay:
             self._publishers[recorded.topic].publish(recorded.data)
             self.played[recorded.topic] += 1
         self._spin(0.0)
+
+    def _hear(self, ports: Mapping[str, str]) -> None:
+        """Count what the graph says of the recording."""
+        from onboard_vla.ros_nodes.ports import message_class, quality
+        from onboard_vla.ros_nodes.topics import ROS_TOPICS
+
+        def count(what: str) -> Callable[[object], None]:
+            def on_received(received: object) -> None:
+                self.heard[what] += 1
+
+            return on_received
+
+        for row in ROS_TOPICS:
+            if row.port in ports:
+                what = ports[row.port]
+                self.heard[what] = 0
+                kind = message_class(row.type)
+                self._node.create_subscription(kind, row.shared_name, count(what), quality(row), raw=True)
 
     def _tick_clock(self, time_ns: int) -> None:
         now_ns = time.monotonic_ns()
@@ -162,6 +185,7 @@ def serve(node: Node, options: Mapping[str, OptionValue]) -> None:
     log_event(NAME, "playing", bag=str(options["bag"]), topics=len(replay.played))
     replay.play()
     log_event(NAME, "played", messages=replay.played)
+    log_event(NAME, "heard", total=sum(replay.played.values()), **replay.heard)
 
 
 if __name__ == "__main__":

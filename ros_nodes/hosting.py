@@ -35,6 +35,8 @@ class Hosting:
         self._observer = OBSERVERS[process]()
         self._subscriptions: Subscriptions | None = None
         self._listeners: list[Callable[[Message], None]] = []
+        self.begin: Callable[[], object] = lambda: None
+        """What the process does once it is up, before it takes messages."""
 
     def listen(self, listener: Callable[[Message], None]) -> None:
         """Call somebody with each message that the host publishes, on the host's thread."""

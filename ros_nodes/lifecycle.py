@@ -103,6 +103,7 @@ class HostedLifecycleNode(SafeLifecycleNode):
             return TransitionCallbackReturn.FAILURE
         self.problem = None
         self._hosting.open(host)
+        log_event(self._role.name, "configured")
         return super().on_configure(state)
 
     @_said

@@ -140,7 +140,7 @@ def _lifecycle_node(role: Role) -> Hosting:
     node.create_timer(DEAF_REARM_S, watch, clock=hosting.steady)
     _diagnose(hosting, (node.checks,))
     if parameters.values[AUTOSTART.name]:
-        node.start_by_itself()
+        hosting.begin = node.start_by_itself
     return hosting
 
 
@@ -161,6 +161,8 @@ def _spin(role: Role, hosting: Hosting) -> None:
 
     hosting.node.create_timer(FAILURE_POLL_S, look_for_failure, clock=hosting.steady)
     log_event(role.name, "started", transport="ros", pid=os.getpid(), domain=os.environ.get("ROS_DOMAIN_ID", "0"))
+    # After that line, so that a log ends with why a node could not be configured.
+    hosting.begin()
     executor = SteadyExecutor()
     executor.add_node(hosting.node)
     executor.spin()

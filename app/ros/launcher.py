@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.live import Live
 from rich.table import Table
@@ -25,13 +27,16 @@ LONGEST_WORDS = 120
 """Characters of a node's last log line that the table shows."""
 BYTES_PER_MIB = 1024 * 1024
 RESTARTED = "waits to start again"
+NOT_CONFIGURED, CONFIGURED = "not_configured", "configured"
+"""Events in a lifecycle node's log."""
 
 
 def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None], live: Live | None = None) -> int:
     """Start everything, watch, and end everything; returns the exit status.
 
-    0: a recording was played to its end. 1: a node ended for good. On a vehicle the others then go on until they are
-    told to end, because the supervisor's trajectory must not stop over a planner that cannot start; elsewhere they end.
+    0: a recording was played to its end. 1: a node ended for good, or could not be configured. On a vehicle the others
+    then go on until they are told to end, because the supervisor's trajectory must not stop over a planner that cannot
+    start; elsewhere they end.
 
     Raises:
         OnboardVlaError: the deployment cannot be started.
@@ -62,6 +67,7 @@ def _watch(
     processes: ProcessSet, starts: Sequence[NodeStart], on_vehicle: bool, say: Callable[[str], None], live: Live | None
 ) -> int:
     seen, status = 0, 0
+    said: set[tuple[str, str]] = set()
     players = {start.name for start in starts if not start.restart}
     while True:
         if live is not None:
@@ -73,12 +79,47 @@ def _watch(
             if line:
                 say(line)
             if event.kind == GAVE_UP and event.process in players and event.exit_code == 0:
-                say(f"{event.process}: the recording has been played")
+                say(f"{event.process}: the recording has been played{heard_of(processes.lines(event.process))}")
                 return status
             if event.kind == GAVE_UP:
                 status = 1
                 if not on_vehicle:
                     return status
+        for start in starts:
+            why = not_configured(processes.lines(start.name))
+            if why is None or (start.name, why) in said:
+                continue
+            said.add((start.name, why))
+            say(f"{start.name}: runs, but does not work: {why}")
+            if not on_vehicle:
+                return 1
+            say(f"{start.name}: mend that, then configure and activate it (ros2 lifecycle set), or restart it")
+
+
+def not_configured(lines: Sequence[str]) -> str | None:
+    """Why a lifecycle node could not be configured, if that is the newest that its log says of it."""
+    for event in reversed([event for line in lines if (event := _event(line))]):
+        if event.get("event") in (NOT_CONFIGURED, CONFIGURED):
+            return str(event.get("reason")) if event["event"] == NOT_CONFIGURED else None
+    return None
+
+
+def heard_of(lines: Sequence[str]) -> str:
+    """What came of a recording, for the end of a line; empty where its player does not say."""
+    heard = next((event for line in reversed(lines) if (event := _event(line)).get("event") == "heard"), {})
+    if "plans" not in heard:
+        return ""
+    words = f": {heard['total']} messages; heard {heard['plans']} plans, {heard['rejected']} rejected"
+    return words if heard["plans"] else f"{words}: see the log of vla_planner"
+
+
+def _event(line: str) -> dict[str, Any]:
+    """A line of a node's log; empty where it is none of ours."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
 def _line(event: ProcessEvent, processes: ProcessSet) -> str | None:

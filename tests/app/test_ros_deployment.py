@@ -229,6 +229,33 @@ def test_a_node_that_was_started_wrongly_ends_a_simulation_and_its_line_is_shown
     assert any("is not started again" in line for line in nodes.lines)
 
 
+NOT_CONFIGURED = """print('{"process": "vla_planner", "event": "started"}')
+print('{"process": "vla_planner", "event": "not_configured", "reason": "/b: no manifest.json"}', flush=True)
+"""
+
+
+def test_a_planner_that_cannot_be_configured_ends_a_replay_and_its_reason_is_shown(nodes):
+    assert nodes.run("replay", vla_planner=NOT_CONFIGURED + WAIT, camera_replay=WAIT) == 1
+    assert nodes.lines[-1] == "vla_planner: runs, but does not work: /b: no manifest.json"
+
+
+def test_the_newest_word_on_configuring_counts():
+    bad, good = ('{"event": "not_configured", "reason": "r"}', '{"event": "configured"}')
+    assert launcher.not_configured([bad]) == "r"
+    assert launcher.not_configured([bad, good, "no JSON", "7"]) is None
+    assert launcher.not_configured([good, bad, '{"event": "refused"}']) == "r"
+    assert launcher.not_configured([]) is None
+
+
+def test_a_replays_end_says_what_came_of_it(nodes):
+    program = """print('{"event": "heard", "total": 60, "plans": 7, "rejected": 2}')"""
+    assert nodes.run("replay", safety_supervisor=WAIT, camera_replay=program) == 0
+    played = "camera_replay: the recording has been played: 60 messages; heard 7 plans, 2 rejected"
+    assert nodes.lines[-1] == played
+    none = '{"event": "heard", "total": 60, "plans": 0, "rejected": 0}'
+    assert launcher.heard_of([none]).endswith("heard 0 plans, 0 rejected: see the log of vla_planner")
+
+
 @pytest.fixture
 def interruptible():
     """Ctrl-C reaches this process even where the tests were started in the background, which ignores it."""
@@ -250,6 +277,18 @@ def test_on_a_vehicle_the_others_go_on_until_they_are_told_to_end(nodes, interru
         ended.append(nodes.run("vehicle", safety_supervisor=WAIT, vla_planner="import sys; sys.exit(2)"))
 
     assert ended == []
+
+
+def test_on_a_vehicle_a_planner_that_cannot_be_configured_is_named_once_and_the_others_go_on(nodes, interruptible):
+    def interrupt():
+        nodes.wait_for("mend that, then configure and activate it")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        nodes.run("vehicle", safety_supervisor=WAIT, vla_planner=NOT_CONFIGURED + WAIT)
+
+    assert sum("does not work: /b: no manifest.json" in line for line in nodes.lines) == 1
 
 
 def test_who_dies_is_started_again(nodes):

@@ -65,6 +65,10 @@ def heard(client, name: str) -> list:
     return messages
 
 
+BOTH = pytest.mark.parametrize("distribution", ["kilted", "jazzy"])
+
+
+@BOTH
 def test_guard_judges_compressed_pictures_and_refuses_a_damaged_one(start, client) -> None:
     start(GUARD, **{"cameras.transport": "compressed"})
     verdicts, pictures = heard(client, "verdict"), compressed(client)
@@ -87,6 +91,7 @@ def test_guard_judges_compressed_pictures_and_refuses_a_damaged_one(start, clien
     assert [reason.code for reason in damaged.reasons] == ["DAMAGED"]
 
 
+@BOTH
 def test_planner_plans_on_compressed_pictures_and_does_not_listen_to_raw_ones(start, client) -> None:
     start(STAND_IN, **{"cameras.transport": "compressed"})
     plans, pictures = heard(client, "plan"), compressed(client)

@@ -1,7 +1,7 @@
 """What breaks in a planner, on real processes over DDS: how long until the fallback drives, and whether output goes on.
 
-The vehicle's end measures, from just before the signal to the arrival of the first trajectory in FALLBACK or beyond;
-the gap is the longest time between two trajectories from before the signal until a second after it.
+What is measured, and how: app/straight_road/planner_faults.py. `python benchmarks/ros_faults.py` breaks the planner
+several times in each way, on whichever distribution it runs with.
 """
 
 from __future__ import annotations
@@ -12,66 +12,25 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
 from onboard_vla.app.straight_road.graph import Graph
-from onboard_vla.core.clock import Now, system_now
-from onboard_vla.core.process_graph import PLANNER
-from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
+from onboard_vla.app.straight_road.planner_faults import (
+    FALLBACK_LIMIT_S,
+    FAULTS,
+    GAP_LIMIT_S,
+    Reaction,
+    break_planner,
+)
 
 from ..hil.conclusive import RealTimeRig
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
-FALLBACK_LIMIT_S, GAP_LIMIT_S = 0.35, 0.12
 HOGS, HOGS_END_S = 6, 60
-FAULTS = {
-    "killed": signal.SIGKILL,
-    "segmentation fault": signal.SIGSEGV,
-    "stopped": signal.SIGSTOP,
-    "interpreter's lock held": signal.SIGUSR1,
-    "exception in the worker": signal.SIGUSR2,
-    "stamps frozen": signal.SIGRTMIN,
-}
-
-
-@dataclass(frozen=True)
-class Reaction:
-    """Seconds, and the codes of the reasons that the first trajectory of the fallback names."""
-
-    fallback_s: float
-    gap_s: float
-    codes: tuple[str, ...]
-
-
-def break_planner(graph: Graph, fault: signal.Signals) -> Reaction:
-    """Half a second of driving, the fault, and what follows."""
-    road = graph.road
-    before, began = len(road.heard), system_now()
-    road.drive(0.5)
-    pid = graph.processes.pid(PLANNER)
-    assert pid is not None
-    sent = system_now()
-    os.kill(pid, fault)
-    try:
-        trajectory, seen = road.until_mode(lambda mode: mode >= Mode.FALLBACK, after=sent)
-        road.drive(1.0)
-    finally:
-        if fault is signal.SIGSTOP:
-            os.kill(pid, signal.SIGKILL)
-    arrived = [now.monotonic_ns for m, now in road.heard[before:] if isinstance(m, SafeTrajectory)]
-    codes = tuple(reason.code for reason in trajectory.reasons)
-    gaps = np.diff([began.monotonic_ns, *arrived, system_now().monotonic_ns])
-    return Reaction(seconds(sent, seen), float(gaps.max()) / 1e9, codes)
-
-
-def seconds(first: Now, second: Now) -> float:
-    return (second.monotonic_ns - first.monotonic_ns) / 1e9
 
 
 def assert_bounded(reaction: Reaction) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
@@ -90,7 +92,9 @@ def test_what_cannot_be_built_leaves_a_node_that_can_be_configured_again(start, 
     node = start(STAND_IN, broken=True)
 
     assert state(client) == "unconfigured"
-    assert "was asked to be broken" in node.said()
+    last = json.loads(node.said().splitlines()[-1])
+    assert last["event"] == "not_configured"
+    assert "was asked to be broken" in last["reason"]
     assert not change(client, CONFIGURE)
     assert state(client) == "unconfigured"
     assert node.process.poll() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import numpy as np
@@ -69,6 +70,9 @@ def test_nodes_plan_on_a_replay_in_its_own_time_and_no_command_reaches_them(star
     assert replay.process.returncode == 0, replay.said()
     stamps = [decode(memoryview(message.data)).stamp_ns for message in plans]
     assert len(stamps) >= TICKS // 4
+    said = json.loads(replay.said().splitlines()[-1])
+    assert (said["event"], said["total"]) == ("heard", 8 * TICKS + 1)
+    assert 0 < said["plans"] <= len(stamps) + 1
     assert set(stamps) <= {START + tick * PERIOD_NS for tick in range(TICKS)}
     assert stamps == sorted(stamps)
     assert commands == []
