@@ -144,7 +144,7 @@ def _obey(command: str, state: LadderState, asked: Mode, now_ns: int, settings: 
 def _stop(state: LadderState, now_ns: int) -> LadderState:
     """The stop in lane, or the stop that is under way already; it ends at standstill, latched."""
     causes = tuple(dict.fromkeys((*state.causes, OPERATOR_STOP)))
-    state = replace(state, causes=causes, must_rearm=True, refusals=())
+    state = replace(state, causes=causes, refusals=())
     if state.mode >= Mode.IN_LANE_STOP:
         return state
     return replace(state, mode=Mode.IN_LANE_STOP, since_ns=now_ns, clear_since_ns=None, shadow_passes=0)
