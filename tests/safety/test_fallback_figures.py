@@ -77,6 +77,14 @@ def test_the_offset_decays_over_two_seconds_and_six_metres_at_least():
     assert [join_length(speed, FallbackSettings()) for speed in (0.0, 3.0, 10.0)] == [6.0, 6.0, 20.0]
 
 
+@pytest.mark.parametrize("side", [1.0, -1.0])
+@pytest.mark.parametrize(("inner_edge", "counts"), [(3.45, True), (3.55, False)])
+def test_who_could_touch_the_outermost_path_is_looked_at(side, inner_edge, counts):
+    """A metre aside, half a vehicle, the margin to people on foot, and a metre of slack: 3.5 m."""
+    found = around(others=objects([20.0, side * (inner_edge + 1.0), 0.0, 0.0, 0.0, 4.0, 2.0]))
+    assert (len(found.others.half_width_m) == 1) is counts
+
+
 class TestRhythm:
     def test_proposals_are_unrolled_in_one_tick_and_scored_in_the_next_twenty_times_a_second(self):
         memory, seen = LaneMemory(), []
@@ -306,6 +314,13 @@ class TestDriving:
         assert found.profile.speed_mps == pytest.approx(expected.speed_mps)
         assert found.profile.acceleration_mps2 == pytest.approx(expected.acceleration_mps2)
         assert found.profile.distance_m == pytest.approx(expected.distance_m)
+
+    def test_where_a_limit_ends_the_vehicle_is_no_longer_bound_by_it(self):
+        """3 m/s for 8 m, then 14: from there on 1.2 m/s^2 until the end of 5 s."""
+        found = plan(LaneMemory(), here=motion(3.0), road=lanes(limit=at(8.0, (3.0, 14.0))))
+        speeds, way = found.profile.speed_mps, found.profile.distance_m
+        assert speeds[way < 6.0].max() <= 3.01
+        assert speeds[-1] > 4.5
 
     def test_a_choice_that_brakes_brakes_fully_with_the_emergency_jerk(self):
         found, _ = self.driven(20.0, brakes=True)
