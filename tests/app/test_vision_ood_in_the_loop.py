@@ -53,18 +53,15 @@ def alarms(seed, factory, thresholds):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_nominal_drives_of_the_model_seldom_raise_it_and_then_drive_slower_at_worst(tmp_path, record_property):
+@pytest.mark.timeout(3600)  # about 80 s of work; a busy machine stretches it
+def test_nominal_drives_of_the_model_seldom_raise_it_and_then_drive_slower_at_worst(tmp_path):
     bundle = export_bundle(REFERENCE_CHECKPOINT, tmp_path / "bundle", precision="int8")
     factory, thresholds = planner_with_model(given_bundle(bundle, tmp_path / "cache", lambda *_: None))
-    drives = []
-    for seed in SEEDS:
-        drives.append(alarms(seed, factory, thresholds))
-        found = drives[-1]
-        record_property(f"drive {seed}", f"largest {max(found.distances):.2f}, beyond at {found.beyond_s} s")
-    distances = np.concatenate([found.distances for found in drives])
+    drives = {seed: alarms(seed, factory, thresholds) for seed in SEEDS}
+    beyond = {seed: found.beyond_s for seed, found in drives.items()}
+    distances = np.concatenate([found.distances for found in drives.values()])
     assert len(distances) > 350
     assert 0.3 < np.median(distances) < 0.9
-    assert np.mean(distances > LIMIT) <= 0.05
-    assert sum(found.raised for found in drives) <= 0.1 * sum(found.messages for found in drives)
-    assert sum(found.worse for found in drives) == 0
+    assert np.mean(distances > LIMIT) <= 0.05, beyond
+    assert sum(found.raised for found in drives.values()) <= 0.1 * sum(found.messages for found in drives.values())
+    assert sum(found.worse for found in drives.values()) == 0, beyond
