@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -12,26 +14,28 @@ import numpy as np
 import onnx
 
 from onboard_vla import __version__
-from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, computed_precision
+from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, computed_precision, sha256_of
 from onboard_vla.core.errors import BundleError
-from onboard_vla.export.activation_ranges import ActivationRanges, check_fingerprint
+from onboard_vla.export.activation_ranges import ActivationRanges, check_fingerprint, fingerprint
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
+from onboard_vla.export.large_export import EMBEDDINGS_FILE, LargeExport
 from onboard_vla.export.parity_limits import limits_table, require_parity
 from onboard_vla.export.prompt_fingerprint import check_variant
-from onboard_vla.export.quantisation import METHOD, quantise
+from onboard_vla.export.quantisation import int8_provenance, quantise
 from onboard_vla.export.references import take_references
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.sensitivity import Trial, choose_fallbacks
-from onboard_vla.export.smoothing import STRENGTH
 from onboard_vla.export.source import GOLDEN, Share, Source
 from onboard_vla.export.staging import Staging
-from onboard_vla.export.verify import Figures, compare
+from onboard_vla.export.verify import Figures, compare, compare_together
 
 PRECISIONS = ("fp32", "int8")
-EMBEDDINGS_FILE, GOLDEN_FOLDER = "embeddings.npy", "golden"
+GOLDEN_FOLDER = "golden"
+BYTES_PER_WEIGHT = {"fp32": 4, "int8": 1}
+GIB = 1 << 30
 
 Progress = Callable[[str, float], None]
 
@@ -79,12 +83,49 @@ def export_bundle(
     export = _Export(source, precision, progress, None if fallbacks is None else frozenset(fallbacks))
     golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)
     progress("read checkpoint", 1.0)
-    with Staging(out) as staging:
-        figures = export.write(staging, golden, judged, calibration_scenes)
-        if judged:
-            require_parity(figures, f"{precision} export of {checkpoint}")
-        staging.commit()
+    if source.large:
+        golden = golden if judged else ("none: random scenes say nothing, and cost minutes at this size", [])
+    recipe = _recipe(checkpoint, precision, golden_scenes, calibration_scenes, fallbacks) if source.large else None
+    try:
+        with Staging(out, recipe) as staging:
+            require_space(source, precision, staging.folder)
+            figures = export.write(staging, golden, judged, calibration_scenes)
+            if judged and figures is not None:
+                require_parity(figures, f"{precision} export of {checkpoint}")
+            staging.commit()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise BundleError(f"{out}: the disk is full; nothing is left of this attempt, free some space") from None
     return out
+
+
+def require_space(source: Source, precision: str, folder: Path) -> None:
+    """Refuse before hours of work what the disk cannot hold.
+
+    Raises:
+        BundleError: there is less room than graphs and tables of this size take.
+    """
+    weights = sum(source.weight_counts().values()) * BYTES_PER_WEIGHT[precision]
+    needed = weights + source.model.text.vocabulary_size * source.model.text.hidden_size * 4
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        place = folder.parent.parent
+        raise BundleError(f"{place} has {free / GIB:.1f} GiB free, the bundle takes about {needed / GIB:.1f} GiB")
+
+
+def _recipe(
+    checkpoint: Path,
+    precision: str,
+    golden_scenes: Path | None,
+    calibration_scenes: Path | None,
+    fallbacks: Iterable[str] | None,
+) -> str:
+    """All that shapes a bundle, for resuming after a kill."""
+    scenes = {str(path): sha256_of(path) for path in (golden_scenes, calibration_scenes) if path is not None}
+    kept = None if fallbacks is None else sorted(fallbacks)
+    parts = [__version__, FORMAT_VERSION, fingerprint(checkpoint), precision, scenes, kept]
+    return json.dumps(parts)
 
 
 class _Export:
@@ -100,8 +141,10 @@ class _Export:
 
     def write(
         self, staging: Staging, golden: tuple[str, list[Scene]], judged: bool, calibration_scenes: Path | None
-    ) -> Figures:
-        """Fill the staging folder and describe it; returns what was measured."""
+    ) -> Figures | None:
+        """Fill the staging folder and describe it; returns what was measured, None without golden scenes."""
+        if self._source.large:
+            return self._write_large(staging, golden, calibration_scenes)
         source, reference = self._source, staging.scratch / "fp32"
         reference_bytes = source.write_float_graphs(reference, self._stage("fp32 graphs"))
         items = source.references(reference, golden[1], self._stage("float32 references"))
@@ -128,10 +171,40 @@ class _Export:
             "graph_bytes": sum(graph_bytes.values()),
             "fp32_graph_bytes": sum(reference_bytes.values()),
         }
-        manifest = self._manifest(provenance, parity, names)
-        vision, drift = take_references(source.assets.folder, staging.folder, computed_precision(manifest))
-        staging.describe(replace(manifest, vision_reference=vision, drift_reference=drift))
+        self._describe(staging, provenance, parity, names)
         return figures
+
+    def _write_large(
+        self, staging: Staging, golden: tuple[str, list[Scene]], calibration_scenes: Path | None
+    ) -> Figures | None:
+        """As `write`, for models of which memory holds one layer at a time; sensitivity is not measured."""
+        source = self._source
+        self._write_tables(staging.folder)
+        large = LargeExport(source, staging, self._fallbacks, self._progress)
+        items = large.references(golden[1])
+        if self._precision == "int8":
+            sizes, provenance = large.write_int8(calibration_scenes)
+        else:
+            sizes, provenance = large.write_float(), {}
+        names = self._write_golden(staging.folder, items)
+        parity: dict[str, Any] = {"scenes_from": golden[0], "graph_bytes": sum(sizes.values())}
+        figures = None
+        if items:
+            figures = compare_together(
+                large.runner(self._precision, self._stage("verify")), items, source.assets.codebook
+            )
+            parity |= {"against": "float32, run layer by layer", **figures.as_table(), "limits": limits_table()}
+        self._describe(staging, provenance, parity, names)
+        return figures
+
+    def _describe(
+        self, staging: Staging, provenance: dict[str, Any], parity: dict[str, Any], golden: tuple[str, ...]
+    ) -> None:
+        manifest = self._manifest(provenance, parity, golden)
+        vision, drift = take_references(self._source.assets.folder, staging.folder, computed_precision(manifest))
+        self._progress("hash", 0.0)
+        staging.describe(replace(manifest, vision_reference=vision, drift_reference=drift))
+        self._progress("hash", 1.0)
 
     def _stage(self, name: str) -> Share:
         return lambda share: self._progress(name, share)
@@ -152,23 +225,18 @@ class _Export:
             report = check_fusion(onnx.load(folder / name), linears - self._fallbacks, name)
             integer_layers += len(report.integer)
             self._progress("check integer arithmetic", done / len(layers))
-        return sizes, {
-            "method": METHOD,
-            "smooth_strength": STRENGTH,
-            "scenes_from": ranges.scenes_from,
-            "scenes": ranges.scenes,
-            "fallbacks": sorted(self._fallbacks),
-            "integer_layers": integer_layers,
-        }
+        return sizes, int8_provenance(ranges, self._fallbacks, integer_layers)
 
     def _write_tables(self, folder: Path) -> None:
-        np.save(folder / EMBEDDINGS_FILE, self._source.checkpoint.embedding, allow_pickle=False)
+        if not (folder / EMBEDDINGS_FILE).is_file():
+            self._source.checkpoint.save_embedding(folder / f"{EMBEDDINGS_FILE}.part")
+            (folder / f"{EMBEDDINGS_FILE}.part").rename(folder / EMBEDDINGS_FILE)
         for name in COPIED_FILES:
             if (self._source.assets.folder / name).is_file():
                 shutil.copyfile(self._source.assets.folder / name, folder / name)
 
     def _write_golden(self, folder: Path, items: Sequence[GoldenScene]) -> tuple[str, ...]:
-        (folder / GOLDEN_FOLDER).mkdir()
+        (folder / GOLDEN_FOLDER).mkdir(exist_ok=True)
         names = tuple(f"{GOLDEN_FOLDER}/scene_{i:03d}.npz" for i in range(len(items)))
         for name, item in zip(names, items, strict=True):
             save_golden(folder / name, item, self._source.assets.answer.fast_prefix)
@@ -185,7 +253,7 @@ class _Export:
                 "vision": computed,
                 "language": computed,
                 "head": "fp32" if "head" in self._fallbacks else computed,
-                "embeddings": self._source.checkpoint.embedding.dtype.name,
+                "embeddings": np.dtype(self._source.checkpoint.embedding_type).name,
             },
             model=self._source.model,
             cameras=assets.cameras,

@@ -84,6 +84,15 @@ class Checkpoint:
         """The embedding table (vocabulary, hidden) in `embedding_type`."""
         return self.tensor(EMBEDDING).astype(self.embedding_type)
 
+    def save_embedding(self, path: Path) -> None:
+        """Write the embedding table as `.npy`, some rows at a time."""
+        shape = self.model.text.vocabulary_size, self.model.text.hidden_size
+        table = np.lib.format.open_memmap(path, mode="w+", dtype=self.embedding_type, shape=shape)
+        for start in range(0, shape[0], ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            table[part] = self.tensor(EMBEDDING, part).astype(self.embedding_type)
+        table.flush()
+
     def head(self, rows: slice | None = None) -> Floats:
         """The output head (vocabulary, hidden), or some of its rows, as float32."""
         return self.tensor(EMBEDDING if self.tied else HEAD, rows)

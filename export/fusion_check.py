@@ -26,8 +26,8 @@ class FusionReport:
     operators: dict[str, int]
 
 
-def optimised_graph(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph that ONNX Runtime's CPU provider makes of `model` on this machine."""
+def optimised_graph(model: onnx.ModelProto | Path) -> onnx.ModelProto:
+    """The graph that ONNX Runtime's CPU provider makes of a model, or of the file of one, on this machine."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -35,11 +35,12 @@ def optimised_graph(model: onnx.ModelProto) -> onnx.ModelProto:
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(path)
         options.log_severity_level = 3  # errors only: it warns that the saved graph is for this machine
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        return onnx.load(path)
+        content = str(model) if isinstance(model, Path) else model.SerializeToString()
+        onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnx.load(path, load_external_data=False)
 
 
-def check_fusion(model: onnx.ModelProto, linears: Iterable[str], where: str) -> FusionReport:
+def check_fusion(model: onnx.ModelProto | Path, linears: Iterable[str], where: str) -> FusionReport:
     """Hold the optimised graph of a quantised model against the layers that must be integer.
 
     Raises:

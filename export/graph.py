@@ -1,11 +1,11 @@
-"""Writes ONNX graphs node by node: opset 21, elementary operators only, constants by value.
+"""Writes ONNX graphs node by node: opset 21, elementary operators only, constants by value or in a file beside them.
 
 Every value gets a stable, readable name, so the same weights give the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from onboard_vla.export.external_data import ExternalData, Shapes
 from onboard_vla.export.linear_layers import LinearWriter
 
 OPSET = 21
@@ -23,14 +24,15 @@ IR_VERSION = 10
 PRODUCER = "onboard-vla"
 
 Array = NDArray[np.generic]
-Extent = int | str
+Extent = int | str | None
 
 
 class GraphWriter:
     """Collects nodes and constants of one graph. Methods take and return value names."""
 
-    def __init__(self, name: str, linears: LinearWriter) -> None:
-        self._name, self._linears = name, linears
+    def __init__(self, name: str, linears: LinearWriter, external: ExternalData | None = None) -> None:
+        """`external`: where the weights of linear layers go; into the graph itself without it."""
+        self._name, self._linears, self._external = name, linears, external
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -39,7 +41,7 @@ class GraphWriter:
         self._uses: dict[str, int] = {}
 
     def input(self, name: str, shape: Sequence[Extent], kind: int = TensorProto.FLOAT) -> str:
-        """Declare an input; string extents are dynamic."""
+        """Declare an input; string extents are dynamic, and None is dynamic without a name."""
         self._inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
         return name
 
@@ -53,6 +55,14 @@ class GraphWriter:
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
+
+    def weights(self, shapes: Shapes, make: Callable[[], Mapping[str, Array]]) -> None:
+        """Store the arrays of a linear layer under their names; `make` computes them, if that is still to be done."""
+        if self._external is None:
+            for name, array in make().items():
+                self.constant(name, array)
+        else:
+            self._constants |= self._external.tensors(shapes, make)
 
     def shape(self, *extents: int) -> str:
         """A constant int64 vector, shared between its users."""
@@ -112,14 +122,22 @@ class GraphWriter:
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name=PRODUCER)
         model.ir_version = IR_VERSION
-        onnx.checker.check_model(model)
+        if self._external is None:
+            onnx.checker.check_model(model)
         return model
 
     def save(self, path: Path) -> None:
-        """Write the finished model to a file."""
-        path.write_bytes(self.model().SerializeToString(deterministic=True))
+        """Write the finished model to a file; with external data, into the folder of that."""
+        save_model(self.model(), path)
 
     def _unique(self, name: str) -> str:
         count = self._used.get(name, 0)
         self._used[name] = count + 1
         return name if count == 0 else f"{name}_{count}"
+
+
+def save_model(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model to a file; the same model gives the same bytes. One with external data is checked there."""
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        onnx.checker.check_model(str(path))

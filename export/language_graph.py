@@ -14,31 +14,59 @@ import onnx
 from onnx import TensorProto
 
 from onboard_vla.core.bundle_manifest import TextDimensions
+from onboard_vla.export.external_data import ExternalData
 from onboard_vla.export.graph import GraphWriter
 from onboard_vla.export.linear_layers import LinearWriter
 from onboard_vla.export.weights import Weights
 
 FILE_NAME = "language.onnx"
 NEW, PAST, TOTAL, ROWS = "new_tokens", "past_tokens", "total_tokens", "wanted_rows"
+HIDDEN, HIDDEN_BEFORE = "hidden", "hidden_before"
+"""What flows out of a piece of the graph and into the next."""
 
 
-def language_graph(text: TextDimensions, weights: Weights, linears: LinearWriter) -> onnx.ModelProto:
-    """Write the graph; `weights` gives the norms, `linears` writes the linear layers."""
-    graph = GraphWriter("language", linears)
-    embeds = graph.input("embeds", (NEW, text.hidden_size))
-    cos = graph.input("cos", (NEW, text.head_dim))
-    sin = graph.input("sin", (NEW, text.head_dim))
-    bias = graph.input("bias", (NEW, TOTAL))
-    rows = graph.input("rows", (ROWS,), TensorProto.INT64)
-    rotation = _Rotation(graph, text.head_dim, cos, sin)
-    x = graph.node("Unsqueeze", embeds, graph.shape(0), at="embeds")
-    for i in range(text.layers):
-        wanted = rows if i == text.layers - 1 else None
-        x = _layer(graph, text, weights, i, x, rotation, bias, wanted)
+def language_graph(
+    text: TextDimensions,
+    weights: Weights,
+    linears: LinearWriter,
+    *,
+    external: ExternalData | None = None,
+    piece: range | None = None,
+) -> onnx.ModelProto:
+    """Write the graph; `weights` gives the norms, `linears` writes the linear layers, into `external` if given.
+
+    `piece`: only these of the model's `layers + 1` steps, the last of which is norm and head. What flows between pieces
+    is `hidden` (1, S, D).
+    """
+    piece = piece or range(text.layers + 1)
+    graph = GraphWriter("language", linears, external)
+    x = _entry(graph, text, piece.start == 0)
+    last = text.layers - 1
+    layers = [step for step in piece if step < text.layers]
+    if layers:
+        cos = graph.input("cos", (NEW, text.head_dim))
+        sin = graph.input("sin", (NEW, text.head_dim))
+        bias = graph.input("bias", (NEW, TOTAL))
+        rows = graph.input("rows", (ROWS,), TensorProto.INT64) if last in layers else None
+        rotation = _Rotation(graph, text.head_dim, cos, sin)
+        for i in layers:
+            x = _layer(graph, text, weights, i, x, rotation, bias, rows if i == last else None)
+    if text.layers not in piece:
+        graph.output(x, HIDDEN, (1, None, text.hidden_size))
+        return graph.model()
     x = graph.rms_norm(x, weights.vector("text.norm"), text.rms_norm_eps, "text.norm")
     logits = graph.node("Squeeze", graph.linear(x, "head"), graph.shape(0), at="head")
+    if weights.shape("head")[1] > text.vocabulary_size:
+        ends = graph.shape(0), graph.shape(text.vocabulary_size), graph.shape(1)
+        logits = graph.node("Slice", logits, *ends, at="head")
     graph.output(logits, "logits", (ROWS, text.vocabulary_size))
     return graph.model()
+
+
+def _entry(graph: GraphWriter, text: TextDimensions, first: bool) -> str:
+    if not first:
+        return graph.input(HIDDEN_BEFORE, (1, None, text.hidden_size))
+    return graph.node("Unsqueeze", graph.input("embeds", (NEW, text.hidden_size)), graph.shape(0), at="embeds")
 
 
 class _Rotation:

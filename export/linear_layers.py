@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from onboard_vla.export.weights import Weights, parts
 if TYPE_CHECKING:
     from onboard_vla.export.graph import GraphWriter
 
+FLOAT = np.dtype(np.float32)
 INT8_LIMIT = 127
 """Quantised values lie in [-127, 127]: symmetric, zero point 0, the only form that all engines share."""
 SCALE_NUDGE = 2.0**-9
@@ -40,9 +42,18 @@ class FloatLinears:
 
     def write(self, graph: GraphWriter, x: str, name: str) -> str:
         """Append MatMul (+ Add)."""
+        (inputs, outputs), biased = self._weights.shape(name), self._weights.has_bias(name)
+        shapes: dict[str, Any] = {f"{name}.weight": ((inputs, outputs), FLOAT)}
+        if biased:
+            shapes[f"{name}.bias"] = ((outputs,), FLOAT)
+        graph.weights(shapes, lambda: self._arrays(name))
+        y = graph.node("MatMul", x, f"{name}.weight", at=name)
+        return graph.node("Add", y, f"{name}.bias", at=name) if biased else y
+
+    def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
         layer = self._weights.linear(name)
-        y = graph.node("MatMul", x, graph.constant(f"{name}.weight", layer.weight), at=name)
-        return y if layer.bias is None else graph.node("Add", y, graph.constant(f"{name}.bias", layer.bias), at=name)
+        arrays: dict[str, NDArray[Any]] = {f"{name}.weight": layer.weight}
+        return arrays if layer.bias is None else {**arrays, f"{name}.bias": layer.bias}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,19 +101,37 @@ class QuantisedLinears:
         if name in self._fallbacks:
             return self._float.write(graph, x, name)
         scale = self._ranges[name] / INT8_LIMIT * (1 + SCALE_NUDGE * graph.earlier_uses(x))
-        weight, bias = quantise_layer(self._weights, name)
+        (inputs, outputs), biased = self._weights.shape(name), self._weights.has_bias(name)
+        values, scales = f"{name}.weight_int8", f"{name}.weight_scale"
+        shapes: dict[str, Any] = {values: ((inputs, outputs), np.dtype(np.int8)), scales: ((outputs,), FLOAT)}
+        if biased:
+            shapes[f"{name}.bias"] = ((outputs,), FLOAT)
+        graph.weights(shapes, lambda: self._arrays(name))
         zero = graph.constant("zero_point", np.array(0, np.int8))
         x_scale = graph.constant(f"{name}.input_scale", np.array(scale, np.float32))
         quantised = graph.node("QuantizeLinear", x, x_scale, zero, at=name)
         restored = graph.node("DequantizeLinear", quantised, x_scale, zero, at=name)
-        zeros = graph.constant(f"{name}.weight_zero_point", np.zeros(len(weight.scales), np.int8))
-        w = graph.node(
-            "DequantizeLinear",
-            graph.constant(f"{name}.weight_int8", weight.values),
-            graph.constant(f"{name}.weight_scale", weight.scales),
-            zeros,
-            at=f"{name}.weight",
-            axis=1,
-        )
+        zeros = graph.constant(f"{name}.weight_zero_point", np.zeros(outputs, np.int8))
+        w = graph.node("DequantizeLinear", values, scales, zeros, at=f"{name}.weight", axis=1)
         y = graph.node("MatMul", restored, w, at=name)
-        return y if bias is None else graph.node("Add", y, graph.constant(f"{name}.bias", bias), at=name)
+        return graph.node("Add", y, f"{name}.bias", at=name) if biased else y
+
+    def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        weight, bias = quantise_layer(self._weights, name)
+        arrays: dict[str, NDArray[Any]] = {f"{name}.weight_int8": weight.values, f"{name}.weight_scale": weight.scales}
+        return arrays if bias is None else {**arrays, f"{name}.bias": bias}
+
+
+class ReportedLinears:
+    """Writes as another writer does, and tells how much of `total` weights is written."""
+
+    def __init__(self, inner: LinearWriter, weights: Weights, total: int, progress: Callable[[float], None]) -> None:
+        self._inner, self._weights, self._total, self._progress = inner, weights, total, progress
+        self._done = 0
+
+    def write(self, graph: GraphWriter, x: str, name: str) -> str:
+        """Append the layer."""
+        value = self._inner.write(graph, x, name)
+        self._done += math.prod(self._weights.shape(name))
+        self._progress(self._done / self._total)
+        return value

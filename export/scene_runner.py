@@ -23,6 +23,7 @@ from onboard_vla.core.bundle_manifest import (
     SpecialTokens,
 )
 from onboard_vla.core.errors import BundleError
+from onboard_vla.export.graph_session import Arrays, GraphSession, Session
 from onboard_vla.export.observation import Observations
 from onboard_vla.export.scenes import Scene
 from onboard_vla.kernels.reference_images import normalisation_table, patches_of_pair
@@ -30,7 +31,6 @@ from onboard_vla.runtime.positions import RotaryTable, VideoGrid, prompt_positio
 from onboard_vla.runtime.prompt import AnswerIds
 
 Floats = NDArray[np.float32]
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,24 +59,6 @@ class ActionLogits:
     inside: NDArray[np.bool_]
 
 
-class GraphSession:
-    """One graph in ONNX Runtime; outputs come as a table by name."""
-
-    def __init__(self, graph: Path | bytes, threads: int = 1) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3  # errors only
-        source = graph if isinstance(graph, bytes) else str(graph)
-        self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        self._outputs = [output.name for output in self._session.get_outputs()]
-
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
-        """All outputs."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
-
-
 @dataclass(frozen=True, eq=False)
 class _Prompt:
     embeddings: Floats
@@ -86,48 +68,90 @@ class _Prompt:
 
 
 class SceneRunner:
-    """Holds sessions and the embedding table; `observations`, if given, take in what observed graphs report."""
+    """Holds sessions and the embedding table; `observations`, if given, take in what observed graphs report.
+
+    Several scenes are run together, step by step, for sessions that are slow to open (see `pieces`).
+    """
 
     def __init__(
         self,
         sizes: Sizes,
-        vision: Mapping[str, Path | bytes],
-        language: Path | bytes,
+        vision: Mapping[str, Session],
+        language: Session,
         embedding: NDArray[Any],
         observations: Observations | None = None,
-        threads: int = 1,
     ) -> None:
         self._sizes, self._embedding, self._observations = sizes, embedding, observations
-        self._vision = {name: GraphSession(graph, threads) for name, graph in vision.items()}
-        self._language = GraphSession(language, threads)
-        self._seen: tuple[Scene, _Prompt] | None = None
+        self._vision, self._language = vision, language
+        self._seen: tuple[Sequence[Scene], list[_Prompt]] | None = None
         self._table = normalisation_table(sizes.model.vision.image_mean, sizes.model.vision.image_std)
+
+    @classmethod
+    def of_files(
+        cls, sizes: Sizes, vision: Mapping[str, Path], language: Path, embedding: NDArray[Any], threads: int = 1
+    ) -> SceneRunner:
+        """A runner of graphs on disk."""
+        sessions = {name: GraphSession(graph, threads) for name, graph in vision.items()}
+        return cls(sizes, sessions, GraphSession(language, threads), embedding)
 
     def teacher_forced(self, scene: Scene, tokens: Sequence[int]) -> ActionLogits:
         """Logits at every action when the actions before it are `tokens`; one pass over prompt and fast answer."""
-        prompt, answer = self._see(scene), self._sizes.answer
-        first_id = self._sizes.actions.first_id
-        forced = [*answer.fast_prefix, *(first_id + token for token in tokens[:-1])]
-        start, first = len(prompt.ids), len(prompt.ids) + len(answer.fast_prefix) - 1
-        rows = [start + answer.fork_index - 1, *range(first, first + len(tokens))]
-        logits = _Pass(self, prompt).run(forced, rows)
-        return self._result(prompt, logits[0], logits[1:], tokens)
+        return self.teacher_forced_many([scene], [tokens])[0]
+
+    def teacher_forced_many(self, scenes: Sequence[Scene], tokens: Sequence[Sequence[int]]) -> list[ActionLogits]:
+        """As `teacher_forced`, for each scene along its own tokens."""
+        answer, first_id = self._sizes.answer, self._sizes.actions.first_id
+        passes = [_Pass(self, prompt) for prompt in self._see(scenes)]
+        forced, rows = [], []
+        for run, along in zip(passes, tokens, strict=True):
+            start, first = len(run.prompt.ids), len(run.prompt.ids) + len(answer.fast_prefix) - 1
+            forced.append([*answer.fast_prefix, *(first_id + token for token in along[:-1])])
+            rows.append([start + answer.fork_index - 1, *range(first, first + len(along))])
+        logits = self._push(passes, forced, rows)
+        return [
+            self._result(run.prompt, found[0], found[1:], along)
+            for run, found, along in zip(passes, logits, tokens, strict=True)
+        ]
 
     def greedy(self, scene: Scene) -> ActionLogits:
         """Decode greedily among the action tokens after the fast prefix, with the repetition penalty."""
-        prompt, answer, actions = self._see(scene), self._sizes.answer, self._sizes.actions
-        start = len(prompt.ids)
-        decode = _Pass(self, prompt)
-        fork, row = decode.run(answer.fast_prefix, [start + answer.fork_index - 1, start + len(answer.fast_prefix) - 1])
-        seen = [*prompt.ids.tolist(), *answer.fast_prefix]
-        rows, tokens = [row], []
+        return self.greedy_many([scene])[0]
+
+    def greedy_many(self, scenes: Sequence[Scene]) -> list[ActionLogits]:
+        """As `greedy`, for each scene; all of them take each step together."""
+        answer, actions = self._sizes.answer, self._sizes.actions
+        passes = [_Pass(self, prompt) for prompt in self._see(scenes)]
+        rows = [
+            [len(run.prompt.ids) + answer.fork_index - 1, len(run.prompt.ids) + len(answer.fast_prefix) - 1]
+            for run in passes
+        ]
+        first = self._push(passes, [answer.fast_prefix] * len(passes), rows)
+        steps = [[found[1]] for found in first]
+        tokens: list[list[int]] = [[] for _ in passes]
         for _ in range(actions.per_answer):
-            scores = _penalised(rows[-1], seen, self._sizes.generation.repetition_penalty)
-            tokens.append(int(np.argmax(scores[actions.first_id : actions.first_id + actions.count])))
-            if len(tokens) < actions.per_answer:
-                seen.append(actions.first_id + tokens[-1])
-                rows.append(decode.run([seen[-1]], [0])[0])
-        return self._result(prompt, fork, np.array(rows), tokens)
+            for run, found, chosen in zip(passes, steps, tokens, strict=True):
+                seen = [*run.prompt.ids.tolist(), *answer.fast_prefix, *(actions.first_id + token for token in chosen)]
+                scores = _penalised(found[-1], seen, self._sizes.generation.repetition_penalty)
+                chosen.append(int(np.argmax(scores[actions.first_id : actions.first_id + actions.count])))
+            if len(tokens[0]) < actions.per_answer:
+                latest = [[actions.first_id + chosen[-1]] for chosen in tokens]
+                for found, logits in zip(steps, self._push(passes, latest, [[0]] * len(passes)), strict=True):
+                    found.append(logits[0])
+        return [
+            self._result(run.prompt, start[0], np.array(found), chosen)
+            for run, start, found, chosen in zip(passes, first, steps, tokens, strict=True)
+        ]
+
+    def _push(
+        self, passes: Sequence[_Pass], ids: Sequence[Sequence[int]], rows: Sequence[Sequence[int]]
+    ) -> list[Floats]:
+        """Append ids to every sequence; raw logits (R, vocabulary) of the wanted rows."""
+        feeds = [run.feed(new, wanted) for run, new, wanted in zip(passes, ids, rows, strict=True)]
+        found = []
+        for run, outputs in zip(passes, self._language.run_many(feeds), strict=True):
+            self._observe(outputs)
+            found.append(run.take(outputs))
+        return found
 
     def _result(self, prompt: _Prompt, fork: Floats, rows: Floats, tokens: Sequence[int]) -> ActionLogits:
         actions, answer = self._sizes.actions, self._sizes.answer
@@ -145,15 +169,26 @@ class SceneRunner:
             inside=np.array(inside),
         )
 
-    def _see(self, scene: Scene) -> _Prompt:
-        """Embeddings and positions of a scene's prompt, visual tokens filled in; the latest scene is remembered."""
-        if self._seen is None or self._seen[0] is not scene:
-            self._seen = scene, self._encode_prompt(scene)
-        return self._seen[1]
+    def _see(self, scenes: Sequence[Scene]) -> list[_Prompt]:
+        """Embeddings and positions of each prompt, visual tokens filled in; the latest scenes are remembered."""
+        seen = self._seen
+        if seen is None or len(seen[0]) != len(scenes) or not _same(seen[0], scenes):
+            seen = scenes, self._encode_prompts(scenes)
+            self._seen = seen
+        return seen[1]
 
-    def _encode_prompt(self, scene: Scene) -> _Prompt:
+    def _encode_prompts(self, scenes: Sequence[Scene]) -> list[_Prompt]:
+        visual: list[list[Floats]] = [[] for _ in scenes]
+        for camera in self._sizes.cameras:
+            feeds = [{"patches": self._patches(scene.images[camera.role])} for scene in scenes]
+            for tokens, outputs in zip(visual, self._vision[camera.vision_graph].run_many(feeds), strict=True):
+                self._observe(outputs)
+                embeddings: Floats = outputs["embeddings"]
+                tokens.append(embeddings.reshape(-1, embeddings.shape[-1]))
+        return [self._prompt(scene, tokens) for scene, tokens in zip(scenes, visual, strict=True)]
+
+    def _prompt(self, scene: Scene, visual: Sequence[Floats]) -> _Prompt:
         sizes, vision = self._sizes, self._sizes.model.vision
-        visual = [self._encode(camera, scene.images[camera.role]) for camera in sizes.cameras]
         embeddings = self._embedding[scene.prompt_ids].astype(np.float32)
         places = np.flatnonzero(scene.prompt_ids == sizes.tokens.video_pad)
         count = sum(len(tokens) for tokens in visual)
@@ -172,17 +207,14 @@ class SceneRunner:
             for camera in self._sizes.cameras
         ]
 
-    def _encode(self, camera: CameraInput, images: NDArray[np.uint8]) -> Floats:
-        """Visual tokens (pairs * tokens, D) of one camera."""
+    def _patches(self, images: NDArray[np.uint8]) -> Floats:
+        """Patches (pairs, N, width) of one camera's pictures."""
         vision = self._sizes.model.vision
         pairs = [
             patches_of_pair(older, newer, self._table, vision.patch_size, vision.merge_size)
             for older, newer in zip(images[::2], images[1::2], strict=True)
         ]
-        outputs = self._vision[camera.vision_graph].run({"patches": np.stack(pairs)})
-        self._observe(outputs)
-        embeddings: Floats = outputs["embeddings"]
-        return embeddings.reshape(-1, embeddings.shape[-1])
+        return np.stack(pairs)
 
     def _observe(self, outputs: Arrays) -> None:
         if self._observations is not None:
@@ -194,17 +226,17 @@ class _Pass:
 
     def __init__(self, runner: SceneRunner, prompt: _Prompt) -> None:
         text, sizes = runner._sizes.model.text, runner._sizes
-        self._runner, self._prompt, self._length = runner, prompt, 0
+        self._embedding, self.prompt, self._length = runner._embedding, prompt, 0
         limit = max(int(prompt.positions.max()) + 1, prompt.next_position)
         limit += len(sizes.answer.fast_prefix) + sizes.actions.per_answer
         self._rotary = RotaryTable(text.head_dim, text.rope_theta, text.mrope_section, limit)
         names = [f"past_{kind}_{i}" for i in range(text.layers) for kind in ("key", "value")]
         self._cache: Arrays = {name: np.zeros((0, text.kv_heads, text.head_dim), np.float32) for name in names}
 
-    def run(self, ids: Sequence[int], rows: Sequence[int]) -> Floats:
-        """Append `ids` (the first time after the prompt) and return raw logits (R, vocabulary) of `rows`."""
-        runner, prompt = self._runner, self._prompt
-        embeds = runner._embedding[list(ids)].astype(np.float32)
+    def feed(self, ids: Sequence[int], rows: Sequence[int]) -> Arrays:
+        """Inputs that append `ids` (the first time after the prompt) and ask for the logits of `rows`."""
+        prompt = self.prompt
+        embeds = self._embedding[list(ids)].astype(np.float32)
         positions = text_positions(prompt.next_position + max(0, self._length - len(prompt.ids)), len(ids))
         if self._length == 0:
             embeds = np.concatenate([prompt.embeddings, embeds])
@@ -213,12 +245,14 @@ class _Pass:
         cos, sin = self._rotary.look_up(positions)
         bias = np.triu(np.full((new, past + new), MASKED_BIAS, np.float32), past + 1)
         feed: Arrays = {"embeds": embeds, "cos": cos, "sin": sin, "bias": bias, "rows": np.array(rows, np.int64)}
-        outputs = runner._language.run({**feed, **self._cache})
-        runner._observe(outputs)
+        return {**feed, **self._cache}
+
+    def take(self, outputs: Arrays) -> Floats:
+        """Take in what the graph made of the feed; the raw logits."""
         self._cache = {
             name: np.concatenate([old, outputs[name.replace("past_", "new_")]]) for name, old in self._cache.items()
         }
-        self._length += new
+        self._length = len(next(iter(self._cache.values())))
         logits: Floats = outputs["logits"]
         return logits
 
@@ -240,3 +274,7 @@ def _penalised(logits: Floats, seen: Sequence[int], penalty: float) -> Floats:
     ids = np.unique(seen)
     scores[ids] = np.where(scores[ids] < 0, scores[ids] * np.float32(penalty), scores[ids] / np.float32(penalty))
     return scores
+
+
+def _same(seen: Sequence[Scene], scenes: Sequence[Scene]) -> bool:
+    return all(a is b for a, b in zip(seen, scenes, strict=True))

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import ModelDimensions
 from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, load_ranges
 from onboard_vla.export.assets import Assets, read_assets
 from onboard_vla.export.checkpoint import Checkpoint
+from onboard_vla.export.external_data import SUFFIX, ExternalData
 from onboard_vla.export.golden import GoldenScene
+from onboard_vla.export.graph import save_model
+from onboard_vla.export.graph_session import GraphSession
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.language_graph import language_graph
-from onboard_vla.export.linear_layers import FloatLinears, LinearWriter
-from onboard_vla.export.quantisation import observe
+from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, ReportedLinears
+from onboard_vla.export.observation import Observations, ObservedLinears
+from onboard_vla.export.pieces import PieceSession
+from onboard_vla.export.quantisation import observe, observe_together
 from onboard_vla.export.scene_runner import SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene, load_scenes, random_scenes
 from onboard_vla.export.vision_graph import vision_graph
 from onboard_vla.export.vision_grid import VisionGrid, vision_grid
-from onboard_vla.export.weights import CheckpointWeights, Weights, language_linears, vision_linears
+from onboard_vla.export.weights import CheckpointWeights, PaddedHead, Weights, language_linears, vision_linears
 
 Share = Callable[[float], None]
+WriteGraph = Callable[[range | None, ExternalData | None], onnx.ModelProto]
+
+LARGE_WEIGHTS = 1 << 28
+"""Weights of a graph from which on it is written beside a file of them: 1 GiB in float32; a message holds 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,7 @@ class Source:
         sizes = Sizes(model, assets.cameras, assets.tokens, assets.actions, assets.generation, assets.answer)
         shapes = sorted({(camera.grid_h, camera.grid_w) for camera in assets.cameras})
         grids = tuple(vision_grid(height, width, model.vision) for height, width in shapes)
-        return cls(checkpoint, assets, model, sizes, grids, CheckpointWeights(checkpoint))
+        return cls(checkpoint, assets, model, sizes, grids, PaddedHead(CheckpointWeights(checkpoint)))
 
     def layers(self) -> dict[str, frozenset[str]]:
         """Graph file name to the names of its linear layers."""
@@ -90,17 +103,51 @@ class Source:
             return f"random, seed {source.seed}", scenes
         return path.name, load_scenes(path, self.assets)
 
-    def write_graphs(self, folder: Path, weights: Weights, linears: LinearWriter, progress: Share) -> dict[str, int]:
-        """Write all graphs into `folder`; returns their sizes in bytes."""
+    @property
+    def large(self) -> bool:
+        """Whether a graph has so many weights that it is written beside a file of them and never run as a whole."""
+        return max(self.weight_counts().values()) > LARGE_WEIGHTS
+
+    def weight_counts(self) -> dict[str, int]:
+        """Weights of the linear layers of each graph."""
+        return {
+            graph: sum(math.prod(self.weights.shape(name)) for name in names) for graph, names in self.layers().items()
+        }
+
+    def write_graphs(
+        self, folder: Path, weights: Weights, linears: LinearWriter, progress: Share, journals: Path | None = None
+    ) -> dict[str, int]:
+        """Write all graphs into `folder`; returns their sizes in bytes, with those of the files beside them.
+
+        `journals`: a folder that remembers what was written, so that a killed export goes on (large ones alone).
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        for done, grid in enumerate(self.grids, start=1):
-            model = vision_graph(self.model, grid, weights, linears)
-            (folder / grid.name).write_bytes(model.SerializeToString(deterministic=True))
-            progress(done / (len(self.grids) + 1))
-        model = language_graph(self.model.text, weights, linears)
-        (folder / LANGUAGE_FILE).write_bytes(model.SerializeToString(deterministic=True))
-        progress(1.0)
-        return {name: (folder / name).stat().st_size for name in self.layers()}
+        linears = ReportedLinears(linears, self.weights, sum(self.weight_counts().values()), progress)
+        sizes = {}
+        for name, write in self.graph_writers(weights, linears).items():
+            files = [folder / name]
+            if self.large:
+                journal = None if journals is None else journals / f"{name}.journal"
+                with ExternalData(folder / f"{name}{SUFFIX}", journal) as external:
+                    save_model(write(None, external), folder / name)
+                files.append(folder / f"{name}{SUFFIX}")
+            else:
+                save_model(write(None, None), folder / name)
+            sizes[name] = sum(file.stat().st_size for file in files)
+        return sizes
+
+    def graph_writers(self, weights: Weights, linears: LinearWriter) -> dict[str, WriteGraph]:
+        """Graph file name to what writes it, as a whole or one piece of it."""
+
+        def vision(grid: VisionGrid) -> WriteGraph:
+            return lambda piece, external: vision_graph(
+                self.model, grid, weights, linears, external=external, piece=piece
+            )
+
+        def language(piece: range | None, external: ExternalData | None) -> onnx.ModelProto:
+            return language_graph(self.model.text, weights, linears, external=external, piece=piece)
+
+        return {**{grid.name: vision(grid) for grid in self.grids}, LANGUAGE_FILE: language}
 
     def write_float_graphs(self, folder: Path, progress: Share) -> dict[str, int]:
         """Write all graphs in float32; returns their sizes in bytes."""
@@ -109,7 +156,25 @@ class Source:
     def runner(self, folder: Path) -> SceneRunner:
         """Runs scenes on the graphs in `folder`."""
         vision = {grid.name: folder / grid.name for grid in self.grids}
-        return SceneRunner(self.sizes, vision, folder / LANGUAGE_FILE, self.checkpoint.embedding)
+        return SceneRunner.of_files(self.sizes, vision, folder / LANGUAGE_FILE, self.checkpoint.embedding)
+
+    def runner_in_pieces(
+        self,
+        weights: Weights,
+        linears: LinearWriter,
+        scratch: Path,
+        embedding: NDArray[Any],
+        observations: Observations | None = None,
+        progress: Share = lambda _: None,
+    ) -> SceneRunner:
+        """Runs scenes on graphs that are written one piece at a time into `scratch`; run many scenes together."""
+        steps = {grid.name: self.model.vision.depth + 1 for grid in self.grids}
+        steps[LANGUAGE_FILE] = self.model.text.layers + 1
+        sessions = {
+            name: PieceSession(write, steps[name], scratch, progress if name == LANGUAGE_FILE else _ignore)
+            for name, write in self.graph_writers(weights, linears).items()
+        }
+        return SceneRunner(self.sizes, sessions, sessions[LANGUAGE_FILE], embedding, observations)
 
     def references(self, folder: Path, scenes: Sequence[Scene], progress: Share) -> list[GoldenScene]:
         """Scenes with what the float32 graphs in `folder` make of them."""
@@ -119,20 +184,42 @@ class Source:
             progress(done / len(scenes))
         return items
 
+    def own_ranges(self) -> ActivationRanges | None:
+        """The activation ranges that lie beside the weights; None where there are none.
+
+        Raises:
+            CheckpointError: they do not fit this checkpoint.
+        """
+        if not (self.assets.folder / RANGES_FILE).is_file():
+            return None
+        names = frozenset[str]().union(*self.layers().values())
+        return load_ranges(self.assets.folder, {name: self.weights.shape(name)[0] for name in names})
+
     def ranges(self, given: Path | None, progress: Share) -> ActivationRanges:
         """Activation ranges: over the scenes in `given`, else the checkpoint's own, else its scenes or random ones.
 
         Raises:
             CheckpointError: a file of ranges or scenes does not fit this checkpoint.
         """
-        if given is None and (self.assets.folder / RANGES_FILE).is_file():
-            names = frozenset[str]().union(*self.layers().values())
-            inputs = {name: self.weights.shape(name)[0] for name in names}
+        if given is None and (own := self.own_ranges()) is not None:
             progress(1.0)
-            return load_ranges(self.assets.folder, inputs)
+            return own
         origin, scenes = self.scenes(given, CALIBRATION)
         return ActivationRanges(self.observe(scenes, progress), len(scenes), origin)
 
     def observe(self, scenes: Sequence[Scene], progress: Share) -> Mapping[str, NDArray[np.float32]]:
         """Largest magnitudes at the inputs of all linear layers over calibration scenes."""
-        return observe(self.sizes, self.grids, self.weights, self.checkpoint.embedding, scenes, progress)
+        observations = Observations()
+        if self.large:
+            with tempfile.TemporaryDirectory() as scratch:
+                linears, table = ObservedLinears(self.weights), self.checkpoint.embedding
+                runner = self.runner_in_pieces(self.weights, linears, Path(scratch), table, observations, progress)
+                return observe_together(runner, observations, scenes)
+        writers = self.graph_writers(self.weights, ObservedLinears(self.weights))
+        sessions = {name: GraphSession(write(None, None).SerializeToString()) for name, write in writers.items()}
+        runner = SceneRunner(self.sizes, sessions, sessions[LANGUAGE_FILE], self.checkpoint.embedding, observations)
+        return observe(runner, observations, scenes, progress)
+
+
+def _ignore(_: float) -> None:
+    """Progress that nobody watches."""

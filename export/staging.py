@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 from onboard_vla.core.bundle_manifest import (
     MANIFEST_NAME,
@@ -25,33 +26,51 @@ from onboard_vla.export.manifest_schema import validate
 class Staging:
     """Context of one bundle in the making.
 
-    `folder` takes the bundle's files, `scratch` anything else; both vanish unless `commit` is reached. The manifest is
-    written last, so a folder left behind by a crash is never taken for a bundle.
+    `folder` takes the bundle's files, `scratch` anything else. They lie in `.{name}.partial` beside the bundle's place;
+    the manifest is written last, so what a crash leaves behind is never taken for a bundle. With a `recipe`, a later
+    attempt by the same recipe finds what a killed one left (`resumed`); errors and attempts by another recipe clear it.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, recipe: str | None = None) -> None:
         """Check that `out` is free or an older bundle.
+
+        Args:
+            out: where the bundle is to be.
+            recipe: all that shapes the bundle; None if nothing is to be taken over from earlier attempts.
 
         Raises:
             BundleError: something that is no bundle is in the way.
         """
-        self._out = out
+        self._out, self._recipe = out, recipe
+        self.resumed = False
         if out.exists() and not (out / MANIFEST_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
             raise BundleError(f"{out} exists and is no bundle: choose another folder or remove it")
 
     def __enter__(self) -> Staging:
         parent = self._out.absolute().parent
         parent.mkdir(parents=True, exist_ok=True)
-        self._root = Path(tempfile.mkdtemp(prefix=f".{self._out.name}.", suffix=".partial", dir=parent))
+        self._root = parent / f".{self._out.name}.partial"
+        self._lock = (parent / f".{self._out.name}.lock").open("w")
+        if not _locked(self._lock):
+            self._lock.close()
+            raise BundleError(f"{self._out} is being written by another export: wait for it or choose another")
         self.folder, self.scratch = self._root / "bundle", self._root / "scratch"
-        self.folder.mkdir()
-        self.scratch.mkdir()
+        note = self._root / "recipe"
+        self.resumed = self._recipe is not None and note.is_file() and note.read_text() == self._recipe
+        if not self.resumed:
+            shutil.rmtree(self._root, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            self.scratch.mkdir()
+            note.write_text(self._recipe or "")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self._root, ignore_errors=True)
+        if not (self._recipe is not None and kind is KeyboardInterrupt):
+            shutil.rmtree(self._root, ignore_errors=True)
+        Path(self._lock.name).unlink(missing_ok=True)
+        self._lock.close()
 
     def describe(self, manifest: BundleManifest) -> None:
         """Write the manifest with the hashes of all files that are in `folder`."""
@@ -78,6 +97,15 @@ class Staging:
                 os.rename(replaced, self._out)
             raise
         _sync(self._out.absolute().parent)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file that its holder removes in the end: a lock on a removed one is none."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(file.fileno()).st_ino == os.stat(file.name).st_ino
+    except OSError:
+        return False
 
 
 def _sync(path: Path) -> None:

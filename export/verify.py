@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.golden import GoldenScene, load_golden
-from onboard_vla.export.scene_runner import SceneRunner, Sizes
+from onboard_vla.export.scene_runner import ActionLogits, SceneRunner, Sizes
 from onboard_vla.kernels.reference_actions import action_statistics
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.prompt import Tokenizer, answer_ids
@@ -75,7 +75,7 @@ def verify_bundle(path: Path, *, threads: int = 1, progress: Callable[[float], N
     answer = answer_ids(bundle.template, Tokenizer(path / manifest.tokenizer), manifest.actions)
     sizes = Sizes(manifest.model, manifest.cameras, manifest.tokens, manifest.actions, manifest.generation, answer)
     vision = {camera.vision_graph: path / camera.vision_graph for camera in manifest.cameras}
-    runner = SceneRunner(sizes, vision, path / manifest.language_graph, bundle.embeddings, threads=threads)
+    runner = SceneRunner.of_files(sizes, vision, path / manifest.language_graph, bundle.embeddings, threads)
     golden = [load_golden(path / name) for name in manifest.golden]
     return compare(runner, golden, bundle.codebook, progress or (lambda _: None))
 
@@ -83,12 +83,24 @@ def verify_bundle(path: Path, *, threads: int = 1, progress: Callable[[float], N
 def compare(
     runner: SceneRunner, golden: Sequence[GoldenScene], codebook: Codebook, progress: Callable[[float], None]
 ) -> Figures:
-    """Run all scenes and put the differences from their references in figures."""
-    ends = np.ascontiguousarray(codebook.deltas[:, :2])
+    """Run all scenes one after the other and put the differences from their references in figures."""
     measured = []
     for done, item in enumerate(golden, start=1):
-        measured.append(_measure(runner, item, codebook, ends))
+        forced = runner.teacher_forced(item.scene, item.reference.tokens.tolist())
+        measured.append(_measure(item, forced, runner.greedy(item.scene), codebook))
         progress(done / len(golden))
+    return _figures(measured)
+
+
+def compare_together(runner: SceneRunner, golden: Sequence[GoldenScene], codebook: Codebook) -> Figures:
+    """As `compare`, all scenes at once: for graphs that are run in pieces."""
+    scenes = [item.scene for item in golden]
+    forced = runner.teacher_forced_many(scenes, [item.reference.tokens.tolist() for item in golden])
+    decoded = runner.greedy_many(scenes)
+    return _figures([_measure(*parts, codebook) for parts in zip(golden, forced, decoded, strict=True)])
+
+
+def _figures(measured: Sequence[_Measured]) -> Figures:
     steps = {name: np.concatenate([getattr(m, name) for m in measured]) for name in _Measured.STEPS}
     scenes = {name: np.array([getattr(m, name) for m in measured]) for name in _Measured.SCENES}
     return Figures(
@@ -145,9 +157,9 @@ class _Measured:
     fork_loss: float
 
 
-def _measure(runner: SceneRunner, golden: GoldenScene, codebook: Codebook, ends: NDArray[np.float64]) -> _Measured:
-    reference = golden.reference
-    found = runner.teacher_forced(golden.scene, reference.tokens.tolist())
+def _measure(golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, codebook: Codebook) -> _Measured:
+    """One scene: `found` along the reference's tokens, `decoded` along its own."""
+    reference, ends = golden.reference, np.ascontiguousarray(codebook.deltas[:, :2])
     best = np.sort(reference.actions, axis=1)
     chosen = np.take_along_axis(reference.actions, found.actions.argmax(axis=1)[:, None], axis=1)[:, 0]
     spread, spread_found = (_spread(logits, reference.tokens, ends) for logits in (reference.actions, found.actions))
@@ -164,7 +176,7 @@ def _measure(runner: SceneRunner, golden: GoldenScene, codebook: Codebook, ends:
         motion_shift_m=np.linalg.norm((_softmax(found.actions) - _softmax(reference.actions)) @ ends, axis=1),
         fork_same=(fork > 0) == (fork_found > 0),
         fork_shift=abs(fork_found - fork),
-        ade_m=_displacement(codebook, runner.greedy(golden.scene).tokens, reference.tokens),
+        ade_m=_displacement(codebook, decoded.tokens, reference.tokens),
         fork_loss=0.0 if (fork > 0) == (fork_found > 0) else abs(fork),
     )
 

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from onboard_vla.core.bundle_manifest import MASKED_BIAS, ModelDimensions
+from onboard_vla.export.external_data import ExternalData
 from onboard_vla.export.graph import GraphWriter
 from onboard_vla.export.linear_layers import LinearWriter
 from onboard_vla.export.vision_grid import VisionGrid
@@ -20,25 +21,39 @@ from onboard_vla.export.weights import Weights
 
 NORM_EPSILON = 1e-6
 """Fixed in Qwen2.5-VL's vision encoder, not part of its configuration."""
-ITEMS = "items"
+ITEMS, HIDDEN, HIDDEN_BEFORE = "items", "hidden", "hidden_before"
 
 
-def vision_graph(model: ModelDimensions, grid: VisionGrid, weights: Weights, linears: LinearWriter) -> onnx.ModelProto:
-    """Write the graph; `weights` gives the norms, `linears` writes the linear layers."""
+def vision_graph(
+    model: ModelDimensions,
+    grid: VisionGrid,
+    weights: Weights,
+    linears: LinearWriter,
+    *,
+    external: ExternalData | None = None,
+    piece: range | None = None,
+) -> onnx.ModelProto:
+    """Write the graph; `weights` gives the norms, `linears` writes the linear layers, into `external` if given.
+
+    `piece`: only these of the encoder's `depth + 1` steps, the last of which is the merger. Between pieces
+    flows `hidden` (B, N, width), in window order.
+    """
     vision = model.vision
-    graph = GraphWriter(grid.name.removesuffix(".onnx"), linears)
-    width_in = vision.channels * vision.temporal_patch_size * vision.patch_size**2
-    patches = graph.input("patches", (ITEMS, grid.patches, width_in))
-    x = graph.linear(patches, "visual.patch_embed")
-    x = graph.node("Gather", x, graph.constant("window_order", grid.order), at="visual.patch_embed", axis=1)
+    piece = piece or range(vision.depth + 1)
+    graph = GraphWriter(grid.name.removesuffix(".onnx"), linears, external)
+    x = _patches(graph, model, grid) if piece.start == 0 else graph.input(HIDDEN_BEFORE, _hidden(model, grid))
+    blocks = [step for step in piece if step < vision.depth]
     attention = _Attention(graph, model, grid)
-    for i in range(vision.depth):
+    for i in blocks:
         at = f"visual.blocks.{i}"
         normed = graph.rms_norm(x, weights.vector(f"{at}.norm1"), NORM_EPSILON, f"{at}.norm1")
         windowed = i not in vision.full_attention_blocks
         x = graph.node("Add", x, attention.write(normed, f"{at}.attn", windowed), at=at)
         normed = graph.rms_norm(x, weights.vector(f"{at}.norm2"), NORM_EPSILON, f"{at}.norm2")
         x = graph.node("Add", x, graph.gated_mlp(normed, f"{at}.mlp"), at=at)
+    if vision.depth not in piece:
+        graph.output(x, HIDDEN, _hidden(model, grid))
+        return graph.model()
     at, unit = "visual.merger", vision.merge_size**2
     x = graph.rms_norm(x, weights.vector(f"{at}.ln_q"), NORM_EPSILON, f"{at}.ln_q")
     x = graph.node("Reshape", x, graph.shape(0, grid.patches // unit, vision.hidden_size * unit), at=at)
@@ -46,6 +61,18 @@ def vision_graph(model: ModelDimensions, grid: VisionGrid, weights: Weights, lin
     x = graph.node("Gather", x, graph.constant("row_major_order", grid.restore), at=at, axis=1)
     graph.output(x, "embeddings", (ITEMS, grid.patches // unit, model.text.hidden_size))
     return graph.model()
+
+
+def _hidden(model: ModelDimensions, grid: VisionGrid) -> tuple[str, int, int]:
+    return ITEMS, grid.patches, model.vision.hidden_size
+
+
+def _patches(graph: GraphWriter, model: ModelDimensions, grid: VisionGrid) -> str:
+    vision = model.vision
+    width_in = vision.channels * vision.temporal_patch_size * vision.patch_size**2
+    patches = graph.input("patches", (ITEMS, grid.patches, width_in))
+    x = graph.linear(patches, "visual.patch_embed")
+    return graph.node("Gather", x, graph.constant("window_order", grid.order), at="visual.patch_embed", axis=1)
 
 
 class _Attention:

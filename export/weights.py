@@ -18,6 +18,8 @@ from onboard_vla.export.checkpoint import Checkpoint
 Floats = NDArray[np.float32]
 QKV = ("q", "k", "v")
 PATCH_EMBED = "visual.patch_embed"
+HEAD_MULTIPLE = 64
+"""Outputs of the head: a multiple of what the tiles of INT8 and half-precision matrix units divide."""
 PART_ELEMENTS = 1 << 24
 """Weights of a layer that are in memory at once: 64 MiB in float32."""
 
@@ -103,6 +105,39 @@ def parts(weights: Weights, name: str) -> Iterator[tuple[slice, Linear]]:
     for start in range(0, outputs, step):
         piece = slice(start, min(start + step, outputs))
         yield piece, weights.linear(name, piece)
+
+
+class PaddedHead:
+    """Weights whose head has zero columns up to a multiple of HEAD_MULTIPLE; the language graph cuts them off again.
+
+    Tensor cores want such sizes, and vocabularies that a training grew are odd (AutoVLA: 153,713).
+    """
+
+    def __init__(self, base: Weights) -> None:
+        self._base = base
+
+    def linear(self, name: str, outputs: slice | None = None) -> Linear:
+        """Weight and bias of a linear layer, or of some of its outputs."""
+        if name != "head":
+            return self._base.linear(name, outputs)
+        inputs, real = self._base.shape(name)
+        wanted = outputs or slice(0, self.shape(name)[1])
+        layer = self._base.linear(name, slice(min(wanted.start, real), min(wanted.stop, real)))
+        zeros = np.zeros((inputs, wanted.stop - wanted.start - layer.weight.shape[1]), np.float32)
+        return Linear(np.concatenate([layer.weight, zeros], axis=1), None) if zeros.size else layer
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Inputs and outputs of a linear layer, the head's with its padding."""
+        inputs, outputs = self._base.shape(name)
+        return inputs, -(-outputs // HEAD_MULTIPLE) * HEAD_MULTIPLE if name == "head" else outputs
+
+    def has_bias(self, name: str) -> bool:
+        """Whether a linear layer has a bias."""
+        return self._base.has_bias(name)
+
+    def vector(self, name: str) -> Floats:
+        """The gain of a normalisation layer."""
+        return self._base.vector(name)
 
 
 def vision_linears(depth: int) -> Iterator[str]:

@@ -1,0 +1,174 @@
+"""The steps of an export whose graphs are larger than memory: everything layer by layer, and resumable.
+
+Peak memory is a few layers; nothing runs a graph as a whole. What is finished lies in the staging folder: tables, the
+constants that a journal names, and calibrated ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.export.activation_ranges import ActivationRanges
+from onboard_vla.export.external_data import SUFFIX, ExternalData
+from onboard_vla.export.fusion_check import check_fusion
+from onboard_vla.export.golden import GoldenScene
+from onboard_vla.export.graph import save_model
+from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
+from onboard_vla.export.linear_layers import FloatLinears
+from onboard_vla.export.observation import Observations, ObservedLinears
+from onboard_vla.export.quantisation import Quantised, int8_provenance, observe_together, quantise
+from onboard_vla.export.scene_runner import SceneRunner
+from onboard_vla.export.scenes import Scene
+from onboard_vla.export.source import CALIBRATION, Share, Source
+from onboard_vla.export.staging import Staging
+
+EMBEDDINGS_FILE = "embeddings.npy"
+OBSERVED_FILE = "observed.npz"
+
+
+class LargeExport:
+    """One large bundle in the making."""
+
+    def __init__(
+        self, source: Source, staging: Staging, fallbacks: frozenset[str], progress: Callable[[str, float], None]
+    ) -> None:
+        self._source, self._staging, self._fallbacks, self._progress = source, staging, fallbacks, progress
+
+    def references(self, scenes: Sequence[Scene]) -> list[GoldenScene]:
+        """Scenes with what the float32 model makes of them: one pass over all layers per action token."""
+        if not scenes:
+            return []
+        source = self._source
+        runner = source.runner_in_pieces(
+            source.weights,
+            FloatLinears(source.weights),
+            self._staging.scratch,
+            self._embedding(),
+            progress=self._stage("float32 references"),
+        )
+        found = runner.greedy_many(scenes)
+        return [GoldenScene(scene, logits) for scene, logits in zip(scenes, found, strict=True)]
+
+    def write_float(self) -> dict[str, int]:
+        """Write the graphs in float32; returns their sizes."""
+        weights = self._source.weights
+        return self._source.write_graphs(
+            self._staging.folder, weights, FloatLinears(weights), self._stage("fp32 graphs"), self._staging.scratch
+        )
+
+    def write_int8(self, calibration_scenes: Path | None) -> tuple[dict[str, int], dict[str, Any]]:
+        """Write the INT8 graphs and prove that their layers run in integers; returns sizes and provenance."""
+        source = self._source
+        ranges = self._ranges(calibration_scenes)
+        self._progress("smooth", 0.0)
+        quantised = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks)
+        checked = self._check_fusion(quantised)
+        sizes = source.write_graphs(
+            self._staging.folder,
+            quantised.weights,
+            quantised.linears,
+            self._stage("INT8 graphs"),
+            self._staging.scratch,
+        )
+        return sizes, {
+            **int8_provenance(ranges, self._fallbacks, sum(len(names) for names in source.layers().values())),
+            "integer_layers_checked": checked,
+        }
+
+    def runner(self, precision: str, progress: Share) -> SceneRunner:
+        """Runs scenes on the graphs that were written: INT8 as a whole, float32 layer by layer."""
+        source = self._source
+        if precision == "int8":
+            vision = {grid.name: self._staging.folder / grid.name for grid in source.grids}
+            language = self._staging.folder / LANGUAGE_FILE
+            return SceneRunner.of_files(source.sizes, vision, language, self._embedding())
+        linears, scratch = FloatLinears(source.weights), self._staging.scratch
+        return source.runner_in_pieces(source.weights, linears, scratch, self._embedding(), progress=progress)
+
+    def _embedding(self) -> NDArray[Any]:
+        table: NDArray[Any] = np.load(self._staging.folder / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
+        return table
+
+    def _stage(self, name: str) -> Share:
+        return lambda share: self._progress(name, share)
+
+    def _ranges(self, given: Path | None) -> ActivationRanges:
+        """Ranges beside the weights, or observed on scenes; the latter survive a kill."""
+        own = self._source.own_ranges() if given is None else None
+        if own is not None:
+            return own
+        origin, scenes = self._source.scenes(given, CALIBRATION)
+        path = self._staging.scratch / OBSERVED_FILE
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as archive:
+                return ActivationRanges({name: archive[name] for name in archive.files}, len(scenes), origin)
+        source, observations = self._source, Observations()
+        runner = source.runner_in_pieces(
+            source.weights,
+            ObservedLinears(source.weights),
+            self._staging.scratch,
+            self._embedding(),
+            observations,
+            self._stage("calibrate"),
+        )
+        largest = dict(observe_together(runner, observations, scenes))
+        part = path.with_suffix(".part.npz")
+        np.savez(part, **largest)  # type: ignore[arg-type]
+        part.rename(path)
+        return ActivationRanges(largest, len(scenes), origin)
+
+    def _check_fusion(self, quantised: Quantised) -> int:
+        """Hold one layer of every kind against what ONNX Runtime makes of it; returns how many linears were checked.
+
+        Fusion goes by structure, and layers of a kind have the same; no whole graph has to be opened.
+        """
+        source, checked, path = self._source, 0, self._staging.scratch / "checked.onnx"
+        writers = source.graph_writers(quantised.weights, quantised.linears)
+        for done, (graph, names) in enumerate(source.layers().items(), start=1):
+            for step in _first_of_each(self._kinds(graph)):
+                expected = {name for name in names if self._step_of(name) == step} - self._fallbacks
+                data = path.with_name(path.name + SUFFIX)
+                with ExternalData(data) as external:
+                    save_model(writers[graph](range(step, step + 1), external), path)
+                check_fusion(path, expected, f"{graph}, step {step}")
+                checked += len(expected)
+                path.unlink()
+                data.unlink()
+            self._progress("check integer arithmetic", done / len(writers))
+        return checked
+
+    def _kinds(self, graph: str) -> list[Hashable]:
+        """What tells one step of a graph from another: its place, its attention, its float32 layers."""
+        model = self._source.model
+        language = graph == LANGUAGE_FILE
+        steps = model.text.layers if language else model.vision.depth
+        kept: dict[int, set[str]] = {}
+        for name in self._fallbacks & self._source.layers()[graph]:
+            kept.setdefault(self._step_of(name), set()).add(name.rsplit(".", 1)[-1])
+        full = range(0) if language else model.vision.full_attention_blocks
+        return [
+            (step == 0, step == steps - 1, step == steps, step in full, frozenset(kept.get(step, ())))
+            for step in range(steps + 1)
+        ]
+
+    def _step_of(self, name: str) -> int:
+        """The step of its graph in which a linear layer is computed."""
+        parts = name.split(".")
+        if "layers" in parts or "blocks" in parts:
+            return int(parts[2])
+        if name == "head":
+            return self._source.model.text.layers
+        return self._source.model.vision.depth if name.startswith("visual.merger") else 0
+
+
+def _first_of_each(kinds: Iterable[Hashable]) -> list[int]:
+    """The first step of every kind."""
+    seen: dict[Hashable, int] = {}
+    for step, kind in enumerate(kinds):
+        seen.setdefault(kind, step)
+    return sorted(seen.values())

@@ -1,0 +1,184 @@
+"""Models larger than memory: the same bundle layer by layer, resumed after a kill, never taken for finished before."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.bundle_manifest import load_manifest
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export import bundle_writer, external_data, large_export, linear_layers, source
+from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.export.source import GOLDEN, Source
+from onboard_vla.export.staging import Staging
+from onboard_vla.export.verify import verify_bundle
+
+GRAPH_FILES = ("language.onnx", "language.onnx.data")
+
+
+def ignore(_):
+    pass
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Takes every checkpoint for one that is larger than memory."""
+    monkeypatch.setattr(source, "LARGE_WEIGHTS", 0)
+
+
+@pytest.fixture(scope="module")
+def whole(reference_checkpoint, tmp_path_factory):
+    """INT8 in every layer, written the ordinary way."""
+    return export_bundle(reference_checkpoint, tmp_path_factory.mktemp("whole") / "bundle", fallbacks=("head",))
+
+
+@pytest.fixture
+def written(large, reference_checkpoint, tmp_path):
+    return export_bundle(reference_checkpoint, tmp_path / "bundle", fallbacks=("head",))
+
+
+def figures(parity):
+    return {name: value for name, value in parity.items() if isinstance(value, float) and "bytes" not in name}
+
+
+def test_layer_by_layer_gives_the_figures_of_the_whole(written, whole):
+    found, expected = load_manifest(written), load_manifest(whole)
+    assert found.precision == expected.precision
+    assert figures(found.parity).keys() == figures(expected.parity).keys()
+    for name, value in figures(expected.parity).items():
+        assert figures(found.parity)[name] == pytest.approx(value, rel=0.02, abs=2e-3), name
+    assert found.calibration["integer_layers"] == expected.calibration["integer_layers"] + 1, "the head counts"
+
+
+def test_the_written_graphs_run_as_a_whole(written, whole):
+    assert (written / "language.onnx").stat().st_size < 100_000, "weights are beside the graph"
+    found, expected = verify_bundle(written).as_table(), verify_bundle(whole).as_table()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+    assert sorted(written.parent.iterdir()) == [written], "no remains"
+
+
+def test_float32_layer_by_layer_is_the_float32_model(large, reference_checkpoint, tmp_path):
+    parity = load_manifest(export_bundle(reference_checkpoint, tmp_path / "bundle", precision="fp32")).parity
+    assert parity["token_agreement"] == 1
+    assert parity["logit_difference_max"] < 1e-3
+
+
+def test_ranges_observed_in_pieces_are_those_of_the_whole(reference_checkpoint, monkeypatch):
+    opened = Source.open(reference_checkpoint)
+    scenes = opened.scenes(None, GOLDEN)[1][:2]
+    expected = opened.observe(scenes, ignore)
+    monkeypatch.setattr(source, "LARGE_WEIGHTS", 0)
+    found = opened.observe(scenes, ignore)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from onboard_vla.export import bundle_writer, source
+source.LARGE_WEIGHTS = 0
+def kill(stage, share):
+    if stage == "INT8 graphs" and share > 0.6:
+        os.kill(os.getpid(), signal.SIGKILL)
+bundle_writer.export_bundle(Path(sys.argv[1]), Path(sys.argv[2]), fallbacks=("head",), progress=kill)
+"""
+
+
+def test_a_killed_export_goes_on_where_it_was(written, large, reference_checkpoint, tmp_path, monkeypatch):
+    out = tmp_path / "killed"
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(reference_checkpoint), str(out)], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert not out.exists(), "half a bundle is none"
+    left = tmp_path / ".killed.partial" / "bundle"
+    with pytest.raises(BundleError, match="is no bundle"):
+        load_manifest(left)
+    damaged = bytearray((left / "language.onnx.data").read_bytes())
+    damaged[-1] ^= 1
+    (left / "language.onnx.data").write_bytes(damaged)
+    computed = []
+    original = linear_layers.quantise_layer
+    monkeypatch.setattr(linear_layers, "quantise_layer", lambda w, n: computed.append(n) or original(w, n))
+    monkeypatch.setattr(large_export.LargeExport, "_check_fusion", lambda *_: 0)
+    export_bundle(reference_checkpoint, out, fallbacks=("head",))
+    layers = sum(len(names) for names in Source.open(reference_checkpoint).layers().values())
+    assert 0 < len(computed) < layers / 2, "what the kill left is taken over, but for the damaged end"
+    for name in GRAPH_FILES:
+        assert (out / name).read_bytes() == (written / name).read_bytes(), name
+    verify_bundle(out)
+    assert not left.exists()
+
+
+def test_another_recipe_starts_anew(large, reference_checkpoint, tmp_path):
+    def interrupt(stage, share):
+        if stage == "INT8 graphs" and share > 0.6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(reference_checkpoint, tmp_path / "b", fallbacks=("head",), progress=interrupt)
+    left = tmp_path / ".b.partial"
+    assert left.is_dir()
+    with Staging(tmp_path / "b", recipe="another") as staging:
+        assert not staging.resumed
+        assert list(staging.folder.iterdir()) == []
+    assert not left.exists()
+
+
+def test_two_exports_to_one_place_are_refused(tmp_path):
+    with Staging(tmp_path / "b"), pytest.raises(BundleError, match="being written by another export"):
+        Staging(tmp_path / "b").__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_without_room_is_refused_before_work(reference_checkpoint, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(bundle_writer.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(BundleError, match=r"0\.0 GiB free, the bundle takes about 0\.0 GiB"):
+        export_bundle(reference_checkpoint, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_large", [True, False])
+def test_a_disk_that_fills_up_leaves_nothing(reference_checkpoint, tmp_path, monkeypatch, is_large):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if is_large:
+        monkeypatch.setattr(source, "LARGE_WEIGHTS", 0)
+        monkeypatch.setattr(external_data.ExternalData, "_append", full)
+    else:
+        monkeypatch.setattr(bundle_writer, "save_golden", full)
+    with pytest.raises(BundleError, match="the disk is full"):
+        export_bundle(reference_checkpoint, tmp_path / "bundle", precision="fp32")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_cut_in_a_line_loses_that_line_alone(tmp_path):
+    data, journal = tmp_path / "graph.data", tmp_path / "journal"
+    arrays = {name: np.arange(size, dtype=np.float32) for name, size in (("a", 3), ("b", 5000))}
+
+    def write():
+        made = []
+        with external_data.ExternalData(data, journal) as file:
+            for name, array in arrays.items():
+                shapes = {name: (array.shape, array.dtype)}
+                file.tensors(shapes, lambda name=name: made.append(name) or {name: arrays[name]})
+        return made
+
+    assert write() == ["a", "b"]
+    content = data.read_bytes()
+    assert write() == []
+    lines = journal.read_text().splitlines()
+    assert json.loads(lines[1])["offset"] == external_data.ALIGNMENT
+    journal.write_text(lines[0] + "\n" + lines[1][:20])
+    assert write() == ["b"]
+    assert data.read_bytes() == content
