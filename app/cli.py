@@ -18,6 +18,7 @@ from onboard_vla.app import (
     faults_commands,
     measure_commands,
     ros_commands,
+    verify_commands,
 )
 from onboard_vla.app.recording import commands as recording_commands
 from onboard_vla.core.errors import OnboardVlaError
@@ -165,6 +166,7 @@ def main() -> None:
 
 
 export_commands.register(app)
+verify_commands.register(app)
 demo_commands.register(app)
 config_commands.register(app)
 faults_commands.register(app)

@@ -139,7 +139,7 @@ def _prepared(bundle: Bundle, folder: Path, origin: str, digest: str | None, pro
     """Measure parity on this machine, now, and make the provisional thresholds in `folder`."""
     from onboard_vla.calibration.provisional import thresholds_of
     from onboard_vla.export.parity_limits import require_parity
-    from onboard_vla.export.verify import verify_bundle
+    from onboard_vla.export.verification import verify_bundle
 
     manifest = bundle.manifest
     figures = verify_bundle(bundle.path, progress=lambda share: progress("measure parity on this machine", share))

@@ -9,6 +9,7 @@ A file of scenes (`golden_scenes.npz`, `calibration_scenes.npz` of a checkpoint 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.bundle_manifest import CameraInput
+from onboard_vla.core.bundle_manifest import ActionTokens, CameraInput, FrameSelection, SpecialTokens
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.core.prompt import Value
 from onboard_vla.export.assets import PROMPT_FILE, Assets
 from onboard_vla.export.checkpoint_config import read_json
+from onboard_vla.runtime.positions import VideoGrid
 
 IMAGES = "images_"
 PADDING = -1
@@ -39,7 +41,18 @@ class Scene:
     expert_tokens: NDArray[np.int64] | None
 
 
-def load_scenes(path: Path, assets: Assets) -> list[Scene]:
+@dataclass(frozen=True, eq=False)
+class SceneShapes:
+    """What scenes must fit; an opened checkpoint's `Assets` say the same. `grids`: merged visual tokens by camera."""
+
+    cameras: tuple[CameraInput, ...]
+    frames: FrameSelection
+    tokens: SpecialTokens
+    actions: ActionTokens
+    grids: Mapping[str, VideoGrid]
+
+
+def load_scenes(path: Path, assets: Assets | SceneShapes) -> list[Scene]:
     """Read a file of scenes.
 
     Raises:
@@ -63,7 +76,7 @@ def load_scenes(path: Path, assets: Assets) -> list[Scene]:
     return [_scene(path, arrays, i, assets) for i in range(count)]
 
 
-def _scene(path: Path, arrays: dict[str, NDArray[Any]], index: int, assets: Assets) -> Scene:
+def _scene(path: Path, arrays: dict[str, NDArray[Any]], index: int, assets: Assets | SceneShapes) -> Scene:
     ids = arrays["prompt_ids"][index]
     ids = ids[ids != PADDING].astype(np.int64)
     found, expected = int((ids == assets.tokens.video_pad).sum()), sum(grid.tokens for grid in assets.grids.values())

@@ -5,18 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.codebook import Codebook
-from onboard_vla.core.errors import BundleError
-from onboard_vla.export.golden import GoldenScene, load_golden
-from onboard_vla.export.scene_runner import ActionLogits, SceneRunner, Sizes
+from onboard_vla.export.golden import GoldenScene
+from onboard_vla.export.scene_runner import ActionLogits, SceneRunner
 from onboard_vla.kernels.reference_actions import action_statistics
-from onboard_vla.runtime.bundle import Bundle
-from onboard_vla.runtime.prompt import Tokenizer, answer_ids
 
 Floats = NDArray[np.float32]
 
@@ -30,7 +26,8 @@ class Figures:
     best two logits (agreement means little where that is small). `spread_m` is the root-mean-square distance of the
     action distribution from its mean in the reference, `spread_shift_m` its mean change.
     Over `scenes` scenes: share with the same fork decision, largest change of the fork's logit difference, and the
-    average displacement between both greedy trajectories: mean, 95th percentile (an order statistic) and worst.
+    average displacement between both greedy trajectories: median, mean, 95th and 99th percentile (order statistics) and
+    worst. `fork_changes` is the share of scenes with another fork decision.
     Two figures are blind to near ties, where either choice is as good: `preference_loss_max`, by how many nats the
     reference prefers its own action to the bundle's (0 where they agree), worst step; `fork_loss_max`, the same for the
     fork, worst scene. `motion_shift_mean_m`: distance between the expected end points of one token's motion under both
@@ -48,9 +45,12 @@ class Figures:
     spread_m: float
     spread_shift_m: float
     fork_agreement: float
+    fork_changes: float
     fork_shift_max: float
+    ade_median_m: float
     ade_mean_m: float
     ade_p95_m: float
+    ade_p99_m: float
     ade_max_m: float
     outside_share: float
     preference_loss_max: float
@@ -62,34 +62,21 @@ class Figures:
         return dataclasses.asdict(self)
 
 
-def verify_bundle(path: Path, *, threads: int = 1, progress: Callable[[float], None] | None = None) -> Figures:
-    """Open a bundle (all hashes are checked) and run its graphs on its golden scenes.
-
-    Raises:
-        BundleError: the bundle is damaged or has no golden scenes.
-    """
-    bundle = Bundle.open(path)
-    manifest = bundle.manifest
-    if not manifest.golden:
-        raise BundleError(f"{path} holds no golden scenes: export it again")
-    answer = answer_ids(bundle.template, Tokenizer(path / manifest.tokenizer), manifest.actions)
-    sizes = Sizes(manifest.model, manifest.cameras, manifest.tokens, manifest.actions, manifest.generation, answer)
-    vision = {camera.vision_graph: path / camera.vision_graph for camera in manifest.cameras}
-    runner = SceneRunner.of_files(sizes, vision, path / manifest.language_graph, bundle.embeddings, threads)
-    golden = [load_golden(path / name) for name in manifest.golden]
-    return compare(runner, golden, bundle.codebook, progress or (lambda _: None))
-
-
 def compare(
     runner: SceneRunner, golden: Sequence[GoldenScene], codebook: Codebook, progress: Callable[[float], None]
 ) -> Figures:
     """Run all scenes one after the other and put the differences from their references in figures."""
     measured = []
     for done, item in enumerate(golden, start=1):
-        forced = runner.teacher_forced(item.scene, item.reference.tokens.tolist())
-        measured.append(_measure(item, forced, runner.greedy(item.scene), codebook))
+        measured.append(measure_scene(runner, item, codebook))
         progress(done / len(golden))
-    return _figures(measured)
+    return figures_of(measured)
+
+
+def measure_scene(runner: SceneRunner, item: GoldenScene, codebook: Codebook) -> Measured:
+    """Run one scene, along the reference's tokens and along its own, and compare."""
+    forced = runner.teacher_forced(item.scene, item.reference.tokens.tolist())
+    return _measure(item, forced, runner.greedy(item.scene), codebook)
 
 
 def compare_together(runner: SceneRunner, golden: Sequence[GoldenScene], codebook: Codebook) -> Figures:
@@ -97,12 +84,13 @@ def compare_together(runner: SceneRunner, golden: Sequence[GoldenScene], codeboo
     scenes = [item.scene for item in golden]
     forced = runner.teacher_forced_many(scenes, [item.reference.tokens.tolist() for item in golden])
     decoded = runner.greedy_many(scenes)
-    return _figures([_measure(*parts, codebook) for parts in zip(golden, forced, decoded, strict=True)])
+    return figures_of([_measure(*parts, codebook) for parts in zip(golden, forced, decoded, strict=True)])
 
 
-def _figures(measured: Sequence[_Measured]) -> Figures:
-    steps = {name: np.concatenate([getattr(m, name) for m in measured]) for name in _Measured.STEPS}
-    scenes = {name: np.array([getattr(m, name) for m in measured]) for name in _Measured.SCENES}
+def figures_of(measured: Sequence[Measured]) -> Figures:
+    """Figures over all scenes."""
+    steps = {name: np.concatenate([getattr(m, name) for m in measured]) for name in Measured.STEPS}
+    scenes = {name: np.array([getattr(m, name) for m in measured]) for name in Measured.SCENES}
     return Figures(
         scenes=len(measured),
         steps=len(steps["cosine"]),
@@ -114,9 +102,12 @@ def _figures(measured: Sequence[_Measured]) -> Figures:
         spread_m=float(steps["spread_m"].mean()),
         spread_shift_m=float(steps["spread_shift_m"].mean()),
         fork_agreement=float(scenes["fork_same"].mean()),
+        fork_changes=float(1 - scenes["fork_same"].mean()),
         fork_shift_max=float(scenes["fork_shift"].max()),
+        ade_median_m=float(np.median(scenes["ade_m"])),
         ade_mean_m=float(scenes["ade_m"].mean()),
         ade_p95_m=float(np.quantile(scenes["ade_m"], 0.95, method="inverted_cdf")),
+        ade_p99_m=float(np.quantile(scenes["ade_m"], 0.99, method="inverted_cdf")),
         ade_max_m=float(scenes["ade_m"].max()),
         outside_share=float(steps["outside"].mean()),
         preference_loss_max=float(steps["preference_loss"].max()),
@@ -126,8 +117,8 @@ def _figures(measured: Sequence[_Measured]) -> Figures:
 
 
 @dataclass(frozen=True, eq=False)
-class _Measured:
-    """One scene: arrays (T,) over its steps, and single values."""
+class Measured:
+    """One scene: arrays (T,) over its steps, single values, and both greedy trajectories (T, 2) in metres."""
 
     STEPS = (
         "cosine",
@@ -155,16 +146,21 @@ class _Measured:
     fork_shift: float
     ade_m: float
     fork_loss: float
+    found_xy: NDArray[np.float64]
+    reference_xy: NDArray[np.float64]
 
 
-def _measure(golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, codebook: Codebook) -> _Measured:
+def _measure(golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, codebook: Codebook) -> Measured:
     """One scene: `found` along the reference's tokens, `decoded` along its own."""
     reference, ends = golden.reference, np.ascontiguousarray(codebook.deltas[:, :2])
     best = np.sort(reference.actions, axis=1)
     chosen = np.take_along_axis(reference.actions, found.actions.argmax(axis=1)[:, None], axis=1)[:, 0]
     spread, spread_found = (_spread(logits, reference.tokens, ends) for logits in (reference.actions, found.actions))
+    found_xy, reference_xy = (
+        codebook.decode(t)[0][:, :2].astype(np.float64) for t in (decoded.tokens, reference.tokens)
+    )
     fork, fork_found = float(reference.fork[0] - reference.fork[1]), float(found.fork[0] - found.fork[1])
-    return _Measured(
+    return Measured(
         cosine=_cosines(found.actions, reference.actions),
         same=found.actions.argmax(axis=1) == reference.actions.argmax(axis=1),
         difference=np.abs(found.actions - reference.actions).max(axis=1),
@@ -176,8 +172,10 @@ def _measure(golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, co
         motion_shift_m=np.linalg.norm((_softmax(found.actions) - _softmax(reference.actions)) @ ends, axis=1),
         fork_same=(fork > 0) == (fork_found > 0),
         fork_shift=abs(fork_found - fork),
-        ade_m=_displacement(codebook, decoded.tokens, reference.tokens),
+        ade_m=float(np.linalg.norm(found_xy - reference_xy, axis=1).mean()),
         fork_loss=0.0 if (fork > 0) == (fork_found > 0) else abs(fork),
+        found_xy=found_xy,
+        reference_xy=reference_xy,
     )
 
 
@@ -198,9 +196,3 @@ def _softmax(logits: Floats) -> NDArray[np.float64]:
 def _spread(logits: Floats, tokens: NDArray[np.int64], ends: NDArray[np.float64]) -> NDArray[np.float64]:
     steps = [action_statistics(row, 0, ends, token) for row, token in zip(logits, tokens.tolist(), strict=True)]
     return np.array([step.spread_m for step in steps], np.float32).astype(np.float64)
-
-
-def _displacement(codebook: Codebook, found: NDArray[np.int64], reference: NDArray[np.int64]) -> float:
-    """Average displacement error in metres between two token sequences' trajectories."""
-    a, b = (codebook.decode(tokens)[0][:, :2].astype(np.float64) for tokens in (found, reference))
-    return float(np.linalg.norm(a - b, axis=1).mean())

@@ -16,7 +16,7 @@ from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, given_bundle, prep
 from onboard_vla.app.lockstep_parts import planner_with_model
 from onboard_vla.core.bundle_manifest import load_manifest, to_json, with_core_hash
 from onboard_vla.core.errors import BundleError, EnvironmentLacksError
-from onboard_vla.export import verify
+from onboard_vla.export import verification as verify
 from onboard_vla.export.bundle_writer import export_bundle
 
 

@@ -25,7 +25,7 @@ from onboard_vla.export.manifest_schema import manifest_schema, validate
 from onboard_vla.export.parity_limits import require_parity
 from onboard_vla.export.scenes import load_scenes, random_scenes
 from onboard_vla.export.staging import Staging
-from onboard_vla.export.verify import verify_bundle
+from onboard_vla.export.verification import verify_bundle
 from onboard_vla.runtime.bundle import Bundle
 
 LONG_SCENES = 3

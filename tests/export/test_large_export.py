@@ -18,7 +18,7 @@ from onboard_vla.export import bundle_writer, external_data, large_export, linea
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.source import GOLDEN, Source
 from onboard_vla.export.staging import Staging
-from onboard_vla.export.verify import verify_bundle
+from onboard_vla.export.verification import verify_bundle
 
 GRAPH_FILES = ("language.onnx", "language.onnx.data")
 

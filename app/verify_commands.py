@@ -1,0 +1,112 @@
+"""`onboard-vla verify` and `inspect`: what a bundle is, and how far it is from the model that it was made from."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+JSON_FORMAT = 1
+"""Version of the documents that `--json` prints."""
+EXIT_MISSED = 1
+BYTES_PER_MIB = 1024 * 1024
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program's command line."""
+    app.command("verify", epilog="Example: `onboard-vla verify out/int8 --reference out/fp32 --scenes scenes.npz`")(
+        verify
+    )
+    app.command("inspect", epilog="Example: `onboard-vla inspect out/bundle`")(inspect)
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    reference: Annotated[
+        Path | None, typer.Option(help="Bundle to compare with on --scenes: the same checkpoint in fp32.")
+    ] = None,
+    scenes: Annotated[
+        Path | None, typer.Option(help="Many scenes (.npz); without it the golden scenes in the bundle.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with the worst scenes drawn.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
+) -> None:
+    """Run a bundle on scenes and hold it against float32: fork, actions, plan in metres, uncertainty.
+
+    Exit 1 if a limit is missed. Scenes: `python -m onboard_vla.app.scene_collection`.
+    """
+    from rich.console import Console
+
+    verification = importlib.import_module("onboard_vla.export.verification")
+    console = Console(stderr=True)
+    with console.status("verify") as status:
+        result = verification.verify(
+            bundle,
+            reference=reference,
+            scenes=scenes,
+            report=html,
+            progress=lambda share: status.update(f"verify {share:4.0%}"),
+        )
+    if as_json:
+        typer.echo(json.dumps({"format": JSON_FORMAT, **result.document()}, indent=2))
+    else:
+        _print(result.document())
+    raise typer.Exit(EXIT_MISSED if result.missed else 0)
+
+
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
+) -> None:
+    """Say what a bundle is: model, cameras, tokens, precision, provenance, files. Every hash is checked."""
+    from onboard_vla.core.bundle_manifest import load_manifest, to_json, verify_files
+
+    manifest = load_manifest(bundle)
+    verify_files(bundle, manifest)
+    if as_json:
+        typer.echo(to_json(manifest), nl=False)
+        return
+    text, vision, actions = manifest.model.text, manifest.model.vision, manifest.actions
+    calibration = manifest.calibration
+    frames = f"{manifest.frames.per_camera} frames {manifest.frames.spacing_s} s apart"
+    rows: dict[str, Any] = {
+        "core": manifest.core_hash,
+        "format": manifest.format_version,
+        "made by": manifest.producer,
+        "precision": ", ".join(f"{part} {kind}" for part, kind in manifest.precision.items()),
+        "language model": f"{text.layers} layers of {text.hidden_size}, {text.heads} heads ({text.kv_heads} for keys)",
+        "vision encoder": f"{vision.depth} blocks of {vision.hidden_size}",
+        "vocabulary": f"{text.vocabulary_size}, actions {actions.first_id} to {actions.first_id + actions.count - 1}",
+        "plan": f"{actions.per_answer} actions of {actions.step_s} s",
+        "cameras": f"{', '.join(f'{c.role} {c.width}x{c.height}' for c in manifest.cameras)}; {frames}",
+        "repetition penalty": manifest.generation.repetition_penalty,
+        "calibrated on": f"{calibration.get('scenes', 0)} scenes, {calibration.get('scenes_from', '-')}",
+        "kept in float32": ", ".join(calibration.get("fallback_kinds", ())) or "nothing",
+        "golden scenes": len(manifest.golden),
+    }
+    rows |= {name: f"{record.bytes / BYTES_PER_MIB:.2f} MiB" for name, record in manifest.files.items()}
+    _table(f"{bundle}: whole, every hash agrees", rows)
+
+
+def _print(document: dict[str, Any]) -> None:
+    limits = document["limits"]
+    rows = {
+        name.replace("_", " "): f"{value:.4g}" + (f" (at most {limits[name]:.3g})" if name in limits else "")
+        for name, value in document["figures"].items()
+    }
+    _table(f"{document['bundle']} against {document['against']}", rows)
+    for line in document["missed"]:
+        typer.echo(f"missed: {line}")
+
+
+def _table(title: str, rows: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    Console().print(table)

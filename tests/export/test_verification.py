@@ -1,0 +1,113 @@
+"""`onboard-vla verify` and `inspect`: many scenes against another bundle, limits, the worst scenes drawn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onboard_vla.app import cli
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export import verification
+from onboard_vla.export.parity_limits import PLAN_LIMITS, misses
+from onboard_vla.export.verification import verify
+
+
+@pytest.fixture
+def scenes(reference_checkpoint):
+    return reference_checkpoint / "golden_scenes.npz"
+
+
+def run(capsys, *words):
+    status = cli.run([str(word) for word in words])
+    return status, capsys.readouterr()
+
+
+def test_scenes_of_a_file_give_the_figures_of_the_same_golden_scenes(int8_bundle, fp32_bundle, scenes):
+    golden = verify(int8_bundle)
+    found = verify(int8_bundle, reference=fp32_bundle, scenes=scenes)
+    assert found.limits == PLAN_LIMITS
+    assert found.figures.scenes == golden.figures.scenes == 10
+    for name, value in golden.figures.as_table().items():
+        assert found.figures.as_table()[name] == pytest.approx(value, rel=1e-4, abs=1e-4), name
+
+
+def test_a_bundle_against_itself_misses_nothing(fp32_bundle, scenes):
+    result = verify(fp32_bundle, reference=fp32_bundle, scenes=scenes)
+    assert result.missed == ()
+    assert (result.figures.fork_changes, result.figures.ade_p99_m, result.figures.token_agreement) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [({"fork_changes": 0.011}, "fork_changes"), ({"ade_median_m": 0.051}, "ade_median_m")]
+)
+def test_each_limit_over_many_scenes_bites(fp32_bundle, change, word):
+    figures = verify(fp32_bundle).figures
+    assert misses(figures, limits=PLAN_LIMITS) == []
+    missed = misses(replace(figures, **change), limits=PLAN_LIMITS)
+    assert len(missed) == 1
+    assert missed[0].startswith(f"{word} is")
+
+
+def test_the_command_prints_one_document_and_draws_the_worst_scenes(int8_bundle, tmp_path, capsys):
+    status, output = run(capsys, "verify", int8_bundle, "--json", "--html", tmp_path / "report.html")
+    document = json.loads(output.out)
+    assert status == 0
+    assert document["missed"] == []
+    assert document["figures"]["ade_p99_m"] >= document["figures"]["ade_median_m"]
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<svg") == 8
+    assert page.count("data:image/png") == 8
+    assert "preference loss max" in page
+
+
+def test_a_missed_limit_is_named_and_is_the_exit_status(int8_bundle, capsys, monkeypatch):
+    tight = tuple(replace(limit, bound=-1.0) for limit in verification.PARITY_LIMITS)
+    monkeypatch.setattr(verification, "PARITY_LIMITS", tight)
+    status, output = run(capsys, "verify", int8_bundle)
+    assert status == 1
+    assert "missed: preference_loss_max is" in output.out
+
+
+def test_bundles_of_two_checkpoints_are_not_compared(int8_bundle, fp32_bundle, scenes, monkeypatch):
+    opened = verification.Bundle.open(fp32_bundle)
+    other = replace(opened, manifest=replace(opened.manifest, frames=replace(opened.manifest.frames, spacing_s=0.4)))
+    original = verification.Bundle.open
+    monkeypatch.setattr(verification.Bundle, "open", lambda path: other if path == fp32_bundle else original(path))
+    with pytest.raises(BundleError, match="not of one checkpoint: their frames differ"):
+        verify(int8_bundle, reference=fp32_bundle, scenes=scenes)
+
+
+def test_scenes_without_a_reference_are_refused(int8_bundle, scenes):
+    with pytest.raises(BundleError, match="belong together"):
+        verify(int8_bundle, scenes=scenes)
+
+
+def test_inspect_says_what_a_bundle_is_and_notices_damage(fp32_bundle, tmp_path, capsys):
+    status, output = run(capsys, "inspect", fp32_bundle)
+    assert status == 0
+    for word in ("4 layers of 192", "every hash agrees", "10 actions of 0.5 s", "front 168x112"):
+        assert word in " ".join(output.out.split())
+    status, output = run(capsys, "inspect", fp32_bundle, "--json")
+    manifest = json.loads(output.out)
+    assert manifest["precision"]["language"] == "fp32"
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in fp32_bundle.rglob("*"):
+        if file.is_file():
+            (copy / file.relative_to(fp32_bundle)).parent.mkdir(exist_ok=True)
+            (copy / file.relative_to(fp32_bundle)).write_bytes(file.read_bytes())
+    np.save(copy / "embeddings.npy", np.zeros(3))
+    status, output = run(capsys, "inspect", copy)
+    assert status == 1
+    assert "embeddings.npy has sha256" in output.err
+
+
+def test_a_newer_format_is_refused_with_both_versions(fp32_bundle, tmp_path, capsys):
+    content = json.loads((fp32_bundle / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(content | {"format_version": 99}))
+    status, output = run(capsys, "inspect", tmp_path)
+    assert status == 1
+    assert "format_version is 99, this build reads" in output.err
