@@ -14,6 +14,7 @@ from onboard_vla import __version__
 from onboard_vla.app import (
     config_commands,
     demo_commands,
+    engine_commands,
     export_commands,
     faults_commands,
     measure_commands,
@@ -40,6 +41,7 @@ EXTRAS = {
     "world": ("numba", "matplotlib", "psutil"),
     "train": ("torch", "transformers"),
     "bags": ("rosbags",),
+    "rtx": ("tensorrt_rtx",),
     "ros": ("rclpy",),
 }
 """Packages that commands import and that an extra brings; any other is one that every installation needs."""
@@ -167,6 +169,7 @@ def main() -> None:
 
 export_commands.register(app)
 verify_commands.register(app)
+engine_commands.register(app)
 demo_commands.register(app)
 config_commands.register(app)
 faults_commands.register(app)
