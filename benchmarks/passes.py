@@ -2,8 +2,8 @@
 
 Protocol: drives of the world at 10 Hz, a plan for every picture, INT8 and fp32. At each instant all planners plan on
 the same frame set, fast and, every fifth instant, slow. Passes are those of the language model (prefill included),
-counted by the engine. Driving is judged by the plan itself: a turn changes the heading by more than 0.2 rad in 5 s,
-braking takes more than 2 m/s off the speed, the rest is straight.
+counted by the engine. Driving is judged by the plan itself: braking takes more than 2 m/s off the speed in 5 s; of the
+rest, a turn changes the heading by more than 0.2 rad.
 
 Equality is held against two decoders. One token a pass with two rows a pass, as the runtime does it: everything must
 be equal to the bit. One token a pass with one row a pass, as most runtimes do it: another kernel computes it, with
@@ -67,9 +67,9 @@ def instants(cameras: tuple[str, ...], profile: str, seed: int, count: int) -> I
 def kind_of(plan: Plan) -> str:
     """What sort of driving a plan is."""
     speed = np.hypot(*np.diff(plan.poses[:, :2], axis=0, prepend=np.zeros((1, 2), np.float32)).T) / plan.step_s
-    if abs(float(np.unwrap(plan.poses[:, 2])[-1])) > TURN_RAD:
-        return "turn"
-    return "braking" if speed[0] - speed[-1] > BRAKING_MPS else "straight"
+    if speed[0] - speed[-1] > BRAKING_MPS:
+        return "braking"
+    return "turn" if abs(float(np.unwrap(plan.poses[:, 2])[-1])) > TURN_RAD else "straight"
 
 
 @dataclass

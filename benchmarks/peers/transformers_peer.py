@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,23 @@ class TransformersPeer:
         self._model = load(checkpoint, dtype=torch.bfloat16).eval()
         self.description = f"transformers {transformers.__version__}, torch {torch.__version__}, eager, bf16"
 
-    def answer(
+    def timed(
+        self, pictures: dict[str, list[NDArray[np.uint8]]], ids: Sequence[int], forced: Sequence[int]
+    ) -> tuple[float, float]:
+        """Wall and CPU time in ms; see `plan_latency.Peer.timed`."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        found = self._answer(pictures, ids, forced)
+        times = (time.perf_counter() - wall) * 1e3, (time.process_time() - cpu) * 1e3
+        if found != tuple(forced):
+            raise SystemExit(f"transformers said {found}, expected {forced}")
+        return times
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def _answer(
         self, pictures: dict[str, list[NDArray[np.uint8]]], ids: Sequence[int], forced: Sequence[int]
     ) -> tuple[int, ...]:
-        """Generate after `ids`, made to say `forced`: each token is chosen from that step's logits, as ever."""
         from transformers import LogitsProcessor
 
         torch, start = self._torch, len(ids)
