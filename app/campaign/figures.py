@@ -12,7 +12,7 @@ from onboard_vla.app.campaign.fallback_scores import ScoreRow
 from onboard_vla.app.campaign.fault_case import DANGEROUS, REACH, FaultCase
 from onboard_vla.app.campaign.golden import GoldenFigures
 from onboard_vla.app.campaign.jobs import CONTROL, Result
-from onboard_vla.app.campaign.outcome import CRASH, FALSE_ALARM, GOOD, HANG, LATE, SILENT_UNSAFE, UNSAFE
+from onboard_vla.app.campaign.outcome import CRASH, FALSE_ALARM, GOOD, HANDLED, HANG, LATE, SILENT_UNSAFE, UNSAFE
 from onboard_vla.app.campaign.pairs import pair_case, pairs
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.recovery import GOOD_RECOVERIES, NO_EFFECT, RecoveryResult
@@ -159,7 +159,7 @@ def verdict_of(
         alarms = row.outcomes.get(FALSE_ALARM, 0)
         if alarms > FALSE_ALARM_SHARE * row.injections:
             reasons.append(f"{row.case.key}: {alarms} of {row.injections} false alarms, limit {FALSE_ALARM_SHARE:.0%}")
-        if row.case.asks == REACH and row.detection is None and row.without_effect < row.injections:
+        if row.case.asks == REACH and row.detection is None and row.outcomes.get(HANDLED):
             reasons.append(f"{row.case.key}: no output named the cause ({', '.join(row.case.names)})")
     for danger in danger_rows(results):
         if not danger.shown:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON, StartKey, drive_on, kept_start
-from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, NUISANCE, REACH, STAY, FaultCase
+from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, NUISANCE, STAY, FaultCase
 from onboard_vla.app.campaign.outcome import first_harm, judge, rear_end_hits
-from onboard_vla.app.campaign.pairs import JOIN, decisive, pair_case, pairs
+from onboard_vla.app.campaign.pairs import JOIN, asked_of, pair_case, pairs
 from onboard_vla.app.campaign.situation import SPEEDS_MPS
 from onboard_vla.app.campaign.table import BY_KEY, CASES
 from onboard_vla.app.campaign.tamper import Tamper
@@ -140,7 +140,9 @@ def run_job(job: Job) -> Result:
     case, parts = injected(job)
     start = kept_start(StartKey(job.speed_mps, job.start + 1, job.monitor))
     stream, injections = drive_on(start, [part.tamper for part in parts], job.seed)
-    counting = decisive(*parts) if len(parts) == 2 and case.asks == REACH else (True,) * len(parts)
+    asked, counting = case, (True,) * len(parts)
+    if len(parts) == 2:
+        asked, counting = asked_of(*parts, shown=tuple(i.first_effect_ns is not None for i in injections))  # type: ignore[arg-type]
     effects = [i.first_effect_ns for i, counts in zip(injections, counting, strict=True) if counts]
     effect = min((at for at in effects if at is not None), default=None)
     onset = injections[0].memory.onset_ns
@@ -148,7 +150,7 @@ def run_job(job: Job) -> Result:
     spoiled = frozenset(plan for i in injections for plan in i.bad_plans)
     if case.fault == CONTROL:
         effect = since
-    verdict = judge(case, stream, effect, spoiled)
+    verdict = judge(asked, stream, effect, spoiled)
     changes: list[tuple[float, int]] = []
     for item in stream.published:
         if item.received_ns >= since - 1000 * MILLISECOND_NS and (not changes or changes[-1][1] != item.mode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 from onboard_vla.app.campaign.fault_case import ADVISORY, REACH, REFUSE, FaultCase
@@ -42,6 +43,19 @@ def pair_case(first: FaultCase, second: FaultCase) -> FaultCase:
         names=first.names + second.names,
         provider="the ladder: the highest request counts",
     )
+
+
+def asked_of(first: FaultCase, second: FaultCase, shown: tuple[bool, bool]) -> tuple[FaultCase, tuple[bool, bool]]:
+    """What to judge a pair by, and whose first effect the limit counts from.
+
+    `shown`: which of the two had an effect. A fault that the other kept from showing (no plan to spoil, say) asks for
+    nothing: then the other is judged alone.
+    """
+    if shown[0] != shown[1]:
+        alone = first if shown[0] else second
+        return dataclasses.replace(alone, limit_ms=alone.limit_ms + TICK_MS), shown
+    case = pair_case(first, second)
+    return case, decisive(first, second) if case.asks == REACH else (True, True)
 
 
 def decisive(first: FaultCase, second: FaultCase) -> tuple[bool, bool]:

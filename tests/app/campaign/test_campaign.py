@@ -17,7 +17,7 @@ from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, REACH
 from onboard_vla.app.campaign.figures import FAIL, INCONCLUSIVE, PASS, danger_rows, verdict_of
 from onboard_vla.app.campaign.golden import GoldenDrive, figures_of
 from onboard_vla.app.campaign.jobs import Result, all_jobs, pair_jobs, quick_jobs
-from onboard_vla.app.campaign.pairs import decisive, pair_case, pairs
+from onboard_vla.app.campaign.pairs import asked_of, decisive, pair_case, pairs
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.runner import ResultStore, run_jobs
 from onboard_vla.app.campaign.soak import SoakDrive, parse_duration, soak_figures
@@ -91,6 +91,11 @@ def test_pair_asks_what_its_worse_half_asks_and_counts_from_that_half():
     pair = pair_case(front, ego)
     assert (pair.asks, int(pair.mode), pair.limit_ms) == (REACH, 3, ego.limit_ms + 20.0)
     assert decisive(front, ego) == (False, True)
+    assert asked_of(front, ego, (True, True)) == (pair, (False, True))
+    alone, counting = asked_of(front, ego, (True, False))
+    assert (alone.mode, alone.limit_ms, alone.names, counting) == (
+        front.mode, front.limit_ms + 20.0, front.names, (True, False),
+    )  # fmt: skip
 
 
 def test_verdict_fails_on_harm_lateness_and_danger_that_is_not_shown():
