@@ -3,8 +3,6 @@
     python benchmarks/ros_faults.py [--injections 5] [--faults killed,stopped] [--json FILE]
     .venv-jazzy/bin/python benchmarks/ros_faults.py     # the same nodes on the other distribution
 
-On Jazzy the model does not come to drive so far (docs/limitations.md).
-
 Protocol: supervisor, camera guard and a stand-in planner are processes of the distribution that runs this file; this
 process is the vehicle's end (six raw 448x252 cameras at 10 Hz, odometry at 50 Hz). Each injection gets a fresh graph in
 which the model drives. Measured from just before the signal to the arrival of the first trajectory in FALLBACK or

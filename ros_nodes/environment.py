@@ -6,6 +6,7 @@ import ctypes
 import fcntl
 import os
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from onboard_vla.core.errors import EnvironmentLacksError
 PROFILE_FILE = Path(__file__).with_name("onboard_vla_bringup") / "dds" / "vehicle.xml"
 """Fast DDS profile that does not lose camera frames and finds its peers in 0.2 s."""
 PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+FAST_DDS_2 = ("humble", "iron", "jazzy")
+FIRST_RCLPY_WITH_FAST_DDS_3 = 9
+"""Kilted's."""
 MALLOC_THRESHOLD_BYTES = 1 << 30
 """Below this, freed picture buffers stay with the process: saves a million page faults per 6 s of 1600x900 pictures."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -47,8 +51,8 @@ def node_environment() -> dict[str, str]:
     """Variables to be laid over a node's environment; a profile and a log folder that the user chose stand."""
     logs = Path(tempfile.gettempdir()) / f"onboard-vla-ros-log-{os.getuid()}"
     chosen = next((os.environ[name] for name in PROFILE_VARIABLES if os.environ.get(name)), str(PROFILE_FILE))
-    # Fast DDS of Humble knows the second name only, and later ones warn of it.
-    profile = PROFILE_VARIABLES[os.environ.get("ROS_DISTRO") == "humble"]
+    # Fast DDS 2 knows the second name only, and ignores the first without a word; Fast DDS 3 warns of the second.
+    profile = PROFILE_VARIABLES[_has_fast_dds_2()]
     return {
         profile: chosen,
         "ROS_LOG_DIR": os.environ.get("ROS_LOG_DIR", str(logs)),
@@ -108,3 +112,14 @@ def unused_domain_id() -> int:
     raise EnvironmentLacksError(
         f"all domain ids from {FIRST_DOMAIN} to {LAST_DOMAIN} are in use by runs on this machine"
     )
+
+
+def _has_fast_dds_2() -> bool:
+    """Whether the distribution is Jazzy or older: the sourced one, or that of the wheels."""
+    distribution = os.environ.get("ROS_DISTRO")
+    if distribution:
+        return distribution in FAST_DDS_2
+    try:
+        return int(version("ros-rclpy").partition(".")[0]) < FIRST_RCLPY_WITH_FAST_DDS_3
+    except PackageNotFoundError:
+        return False

@@ -106,3 +106,17 @@ def test_a_killed_node_leaves_memory_that_is_freed() -> None:
 
     assert segments
     assert not any(segment.exists() for segment in segments)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "name"),
+    [("humble", "FASTRTPS"), ("jazzy", "FASTRTPS"), ("kilted", "FASTDDS"), ("rolling", "FASTDDS")],
+)
+def test_the_profile_is_given_under_the_name_that_the_distributions_fast_dds_reads(monkeypatch, distribution, name):
+    from onboard_vla.ros_nodes.environment import PROFILE_VARIABLES, ros_environment
+
+    for variable in PROFILE_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+
+    assert [v for v in PROFILE_VARIABLES if v in ros_environment(7)] == [f"{name}_DEFAULT_PROFILES_FILE"]
