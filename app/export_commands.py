@@ -107,8 +107,21 @@ def _document(path: Path, seconds: float) -> dict[str, Any]:
         "parity": manifest.parity,
         "seconds": round(seconds, 2),
         "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_rss_mib": round(usage.ru_maxrss / 1024, 1),
+        "peak_rss_mib": _peak_rss_mib(),
     }
+
+
+def _peak_rss_mib() -> float | None:
+    """Largest resident memory of this process so far; None where /proc does not tell.
+
+    Not `ru_maxrss`: that begins with the peak of the process that started this one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
+    return None if kib is None else round(int(kib) / 1024, 1)
 
 
 def _bundle_table(path: Path) -> Table:

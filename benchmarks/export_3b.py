@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -125,16 +124,16 @@ def measure(checkpoint: Path, out: Path, calibrate: int) -> dict[str, Any]:
     """Export in a child process; time, memory and sizes."""
     load, started = os.getloadavg(), time.monotonic()
     command = [sys.executable, "-m", "onboard_vla.app.cli", "export", str(checkpoint), "--out", str(out)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
-    seconds, usage = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    ended = subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE)  # noqa: S603
+    seconds, document = time.monotonic() - started, json.loads(ended.stdout)
     manifest = load_manifest(out)
-    peak = usage.ru_maxrss / 1024**2
+    peak = document["peak_rss_mib"] / 1024
     aim = AIMS["peak_rss_gib_calibrated" if calibrate else "peak_rss_gib"]
     weights = sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
     graphs = manifest.parity["graph_bytes"]
     return {
         "seconds": round(seconds, 1),
-        "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
+        "processor_seconds": document["processor_seconds"],
         "peak_rss_gib": round(peak, 2),
         "calibration_scenes": calibrate,
         "checkpoint_bytes": weights,
