@@ -1,13 +1,15 @@
 """Six 1600 x 900 JPEG cameras at 10 Hz into the running planner node, and the supervisor node's cycle.
 
-    python benchmarks/ros_cameras.py [--seconds 30] [--json FILE] [--only planner|guard|supervisor]
+    python benchmarks/ros_cameras.py [--seconds 30] [--json FILE] [--only planner|guard|supervisor] [--compare]
 
 Protocol: pictures are drawn by the world's renderer with sensor noise (sigma 2), JPEG quality 90; all six are sent at
 once, ten times a second, over DDS with the shipped profile, by this process; beside them an ego state at 50 Hz and a
 route. The node is the shipped one with the reference bundle (INT8), one inference thread; a stopwatch runs round its
 callbacks (benchmarks/ros_stopwatch.py). "Beside inference" is the process's processor time less that of `Planner.plan`,
-plus the decoding therein. The supervisor gets what a full graph sends it (50 objects) from this process; a cycle is the
-processor time of its executor's thread from tick to tick: deserialisation, callbacks, tick, publication.
+plus the decoding therein. The planner is judged with `cameras.share_decoding`; without it five plans a second use every
+picture of a 10 Hz camera. `--compare` measures that, too, and planner and supervisor on rclpy's executor. The
+supervisor gets what a full graph sends it (50 objects) from this process; a cycle is the processor time of its
+executor's thread from tick to tick: deserialisation, callbacks, tick, publication.
 
 Exit status: 0 all limits kept, 1 not, 2 inconclusive: other load on this machine (see LOAD_LIMIT).
 """
@@ -52,6 +54,8 @@ LOAD_LIMIT = 2.5
 """One-minute load average above which a missed limit says nothing: sender and node alone make about one."""
 STOPWATCH = Path(__file__).with_name("ros_stopwatch.py")
 PARTS = ("planner", "guard", "supervisor")
+RCLPY = ("--rclpy",)
+"""Word of the stopwatch: on rclpy's executor."""
 
 
 def main() -> int:
@@ -60,6 +64,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--compare", action="store_true")
     arguments = parser.parse_args()
     out = Path("out") / "ros_cameras"
     out.mkdir(parents=True, exist_ok=True)
@@ -76,14 +81,24 @@ def main() -> int:
     wanted = [arguments.only] if arguments.only else list(PARTS)
     prepared = prepare_bundle(REFERENCE_CHECKPOINT, Path("out") / "bundles", lambda *_: None, say)
     pictures = [] if wanted == ["supervisor"] else compressed_pictures()
+    seconds, compressed = arguments.seconds, {"cameras.transport": "compressed"}
     if "planner" in wanted:
-        values = {"bundle": prepared.path, "cameras.transport": "compressed"}
-        report["planner"] = planner_figures(*measure(PLANNER, values, pictures, arguments.seconds, out))
+        shares = {"bundle": prepared.path, **compressed, "cameras.share_decoding": True}
+        report["planner"] = planner_figures(*measure(PLANNER, shares, pictures, seconds, out))
+        if arguments.compare:
+            every = shares | {"cameras.share_decoding": False}
+            compared = {
+                "every plan decodes": planner_figures(*measure(PLANNER, every, pictures, seconds, out)),
+                "and rclpy's executor": planner_figures(*measure(PLANNER, every, pictures, seconds, out, RCLPY)),
+            }
+            report["planner"]["compared"] = compared
     if "guard" in wanted:
-        values = {"cameras.transport": "compressed"}
-        report["guard"] = guard_figures(*measure(CAMERA_GUARD, values, pictures, arguments.seconds, out))
+        report["guard"] = guard_figures(*measure(CAMERA_GUARD, compressed, pictures, seconds, out))
     if "supervisor" in wanted:
-        report["supervisor"] = supervisor_figures(*measure_supervisor(prepared, arguments.seconds, out))
+        report["supervisor"] = supervisor_figures(*measure_supervisor(prepared, seconds, out))
+        if arguments.compare:
+            rclpys = supervisor_figures(*measure_supervisor(prepared, seconds, out, RCLPY))
+            report["supervisor"]["compared"] = {"rclpy's executor": rclpys}
     report["protocol"]["load_average_after"] = round(os.getloadavg()[0], 2)
     say(json.dumps(report, indent=2))
     if arguments.json:
@@ -116,12 +131,14 @@ def compressed_pictures() -> list[list[CompressedFrame]]:
     return moments
 
 
-def start(process: str, values: dict[str, object], out: Path) -> tuple[subprocess.Popen[bytes], Path]:
+def start(
+    process: str, values: dict[str, object], out: Path, words: tuple[str, ...]
+) -> tuple[subprocess.Popen[bytes], Path]:
     """The node with its stopwatch."""
     result = out / f"{process}.json"
     result.unlink(missing_ok=True)
-    words = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
-    command = [sys.executable, str(STOPWATCH), str(result), process, "--ros-args", *words]
+    parameters = [word for name, value in values.items() for word in ("-p", f"{name}:={value}")]
+    command = [sys.executable, str(STOPWATCH), str(result), process, *words, "--ros-args", *parameters]
     environment = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
     with (out / f"{process}.log").open("wb") as log:
         # Our own interpreter and file.
@@ -132,17 +149,24 @@ def start(process: str, values: dict[str, object], out: Path) -> tuple[subproces
 def finish(node: subprocess.Popen[bytes], result: Path) -> dict[str, Any]:
     """End the node and read what its stopwatch wrote."""
     node.send_signal(signal.SIGINT)
-    node.wait(30)
+    status = node.wait(30)
+    if not result.exists():
+        raise SystemExit(f"the node ended with status {status} before its stopwatch wrote: see {result.parent}/*.log")
     document: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return document
 
 
 def measure(
-    process: str, values: dict[str, object], pictures: list[list[CompressedFrame]], seconds: float, out: Path
+    process: str,
+    values: dict[str, object],
+    pictures: list[list[CompressedFrame]],
+    seconds: float,
+    out: Path,
+    words: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Send pictures to one node; what its stopwatch saw, and what was sent while it counted."""
     with RosVehicleLink(pictures="compressed") as link:
-        node, result = start(process, values, out)
+        node, result = start(process, values, out, words)
         try:
             link.wait_ready(READY_LIMIT_S, (process,))
             link.publish(Route("r", np.array([[0.0, 0.0], [1e5, 0.0]]), np.full(2, 10.0), ()))
@@ -204,12 +228,9 @@ def planner_figures(seen: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any
         "processor share, all": round(process_s / span_s, 4),
         "processor share, beside inference": round(beside, 4),
         "processor share, decoding therein": round(decode_s / span_s, 4),
-        "processor share by thread": {
-            name: round((spent - first[5].get(name, 0.0)) / span_s, 4)
-            for name, spent in sorted(last[5].items(), key=lambda item: -item[1])
-            if spent - first[5].get(name, 0.0) > 0.001 * span_s
-        },
+        "processor share by thread": by_thread(first, last),
         "decoding, ms a plan": round(decode_s / max(plans, 1) * 1e3, 2),
+        "pictures decoded a second": round((last[6] - first[6]) / span_s, 2),
     }
     figures["limits"] = {
         "all frames": common["received"] == common["sent"],
@@ -218,6 +239,14 @@ def planner_figures(seen: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any
         "plans were made": plans > 0,
     }
     return figures
+
+
+def by_thread(first: list[Any], last: list[Any]) -> dict[str, float]:
+    """Processor shares between two samples, the largest first, above 0.1 % of a core."""
+    span_s = (last[0] - first[0]) / 1e9
+    shares = {name: (spent - first[5].get(name, 0.0)) / span_s for name, spent in last[5].items()}
+    ordered = sorted(shares.items(), key=lambda item: -item[1])
+    return {name: round(share, 4) for name, share in ordered if share > 0.001}
 
 
 def guard_figures(seen: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
@@ -248,13 +277,15 @@ def window(seen: dict[str, Any], sent: dict[str, Any]) -> tuple[list[Any], list[
     return inside[0], inside[-1]
 
 
-def measure_supervisor(prepared: PreparedBundle, seconds: float, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def measure_supervisor(
+    prepared: PreparedBundle, seconds: float, out: Path, words: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Send the supervisor what a whole graph would."""
     import ros_graph_feed  # beside this file
 
     values = {"profile": "simulation", "bundle": prepared.path, "thresholds": prepared.thresholds}
     with RosVehicleLink() as link:
-        node, result = start(SUPERVISOR, values, out)
+        node, result = start(SUPERVISOR, values, out, words)
         try:
             feed = ros_graph_feed.GraphFeed(link, prepared.core_hash)
             link.wait_ready(READY_LIMIT_S, (SUPERVISOR,))
@@ -272,8 +303,12 @@ def supervisor_figures(seen: dict[str, Any], sent: dict[str, Any]) -> dict[str, 
     cycles = quantiles([row[1] for row in rows])
     gaps = quantiles([(b[0] - a[0]) / 1e6 for a, b in itertools.pairwise(rows)])
     callbacks = [row for row in seen["callbacks"] if sent["begin_ns"] <= row[0] <= sent["end_ns"]]
+    first, last = window(seen, sent)
     return {
         "cycle with deserialisation, processor ms": cycles,
+        "of which the tick, processor ms": quantiles([row[2] for row in rows]),
+        "processor share, all": round((last[1] - first[1]) / ((last[0] - first[0]) / 1e9), 4),
+        "processor share by thread": by_thread(first, last),
         "tick to tick ms": gaps,
         "messages a second": round(len(callbacks) / ((sent["end_ns"] - sent["begin_ns"]) / 1e9), 1),
         "modes published": sent["modes"],

@@ -1,9 +1,9 @@
 """A node as it is shipped, with a stopwatch round its callbacks, inference and ticks; for benchmarks/ros_cameras.py.
 
-    python benchmarks/ros_stopwatch.py OUT.json vla_planner|camera_guard|safety_supervisor --ros-args ...
+    python benchmarks/ros_stopwatch.py OUT.json vla_planner|camera_guard|safety_supervisor [--rclpy] --ros-args ...
 
-Every half second, and when the node ends, OUT.json holds all samples so far. Times are of this process: monotonic for
-"when", processor time of the calling thread for "how long".
+`--rclpy`: on rclpy's executor, to compare. When the node ends, OUT.json holds all samples. Times are of this process:
+monotonic for "when", processor time of the calling thread for "how long".
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rclpy.executors import SingleThreadedExecutor
 
 from onboard_vla.core.process import Role
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
+from onboard_vla.ros_nodes import executor
 from onboard_vla.ros_nodes.node_main import run_node
 from onboard_vla.ros_nodes.ports import Subscriptions
 from onboard_vla.runtime.jpeg import decode_frame
@@ -39,12 +41,14 @@ class Stopwatch:
         self._out = out
         self.callbacks: list[tuple[int, float, str, int, int]] = []
         """When (monotonic ns), how long (ms), topic, the picture's stamp or 0, and its age on arrival (ns)."""
-        self.ticks: list[tuple[int, float]] = []
-        """When, and processor time of the executor's thread since the tick before (ms)."""
-        self.samples: list[tuple[int, float, float, float, int, dict[str, float]]] = []
-        """When; processor time (s) of the process, of inference, of decoding therein; plans so far; time by thread."""
+        self.ticks: list[tuple[int, float, float]] = []
+        """When, and processor time of the executor's thread (ms): since the tick before, and in this tick with its
+        publication."""
+        self.samples: list[tuple[int, float, float, float, int, dict[str, float], int]] = []
+        """When; processor time (s) of the process, of inference, of decoding therein; plans so far; time by thread;
+        pictures decoded so far."""
         self.inference_s = self.decode_s = 0.0
-        self.plans = 0
+        self.plans = self.decoded = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="stopwatch", daemon=True)
 
@@ -72,14 +76,16 @@ class Stopwatch:
             begin = time.thread_time()
             result = plan(planner, *arguments, **options)
             self.inference_s += time.thread_time() - begin
-            self.decode_s, self.plans = planner.vision.decode_s, self.plans + 1
+            self.decode_s, self.decoded = planner.vision.decode_s, planner.vision.decoded
+            self.plans += 1
             return result
 
         def ticked(host: SupervisorHost) -> None:
             nonlocal last_tick_s
+            begin_s = time.thread_time()
             tick(host)
             now_s = time.thread_time()
-            self.ticks.append((time.monotonic_ns(), (now_s - last_tick_s) * 1e3))
+            self.ticks.append((time.monotonic_ns(), (now_s - last_tick_s) * 1e3, (now_s - begin_s) * 1e3))
             last_tick_s = now_s
 
         Subscriptions._callback = callback  # type: ignore[method-assign]
@@ -99,7 +105,7 @@ class Stopwatch:
 
     def _write(self) -> None:
         spent = time.process_time(), self.inference_s, self.decode_s
-        self.samples.append((time.monotonic_ns(), *spent, self.plans, seconds_by_thread()))
+        self.samples.append((time.monotonic_ns(), *spent, self.plans, seconds_by_thread(), self.decoded))
         document = {"callbacks": self.callbacks.copy(), "ticks": self.ticks.copy(), "samples": self.samples}
         if self._ended.is_set():
             self._out.write_text(json.dumps(document), encoding="utf-8")
@@ -130,6 +136,9 @@ def main() -> int:
     }
     watch = Stopwatch(Path(out))
     watch.attach()
+    if arguments[0] == "--rclpy":
+        arguments.pop(0)
+        executor.SteadyExecutor = SingleThreadedExecutor  # type: ignore[misc, assignment]
     status = run_node(roles[process], arguments, lifecycle=process == PLANNER)
     watch.end()
     return status

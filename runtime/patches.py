@@ -1,6 +1,7 @@
 """Frame pairs to patches with the kernels: tables made once per camera and picture size, nothing kept per call.
 
-Compressed pictures are decoded here, each time: who has the pair's embeddings never comes here.
+Compressed pictures are decoded here: who has the pair's embeddings never comes here. The newer picture of a pair is
+kept decoded until no later pair can have it as its older one.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,13 @@ LEAST_SHRINK = 2.0
 level in the mean, as much as compression itself makes them differ (`benchmarks/jpeg.py`)."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    picture: EncodedPicture
+    factor: int
+    pixels: NDArray[np.uint8]
+
+
 class PatchMaker:
     """Makes patches of frame pairs.
 
@@ -36,7 +45,7 @@ class PatchMaker:
         threads: pairs that are worked on at once.
         form: what runs the kernel; the fastest that this installation has, if not given.
 
-    `decode_s`: processor time spent on decoding so far.
+    `decode_s`: processor time spent on decoding so far; `decoded`: how many pictures.
     """
 
     def __init__(
@@ -49,7 +58,8 @@ class PatchMaker:
         self._cameras, self._table = cameras, table
         self.form = form or kernel_form()
         self._kernels: dict[tuple[str, int], PatchKernel] = {}
-        self.decode_s = 0.0
+        self._kept: dict[tuple[str, int], dict[int, _Decoded]] = {}
+        self.decode_s, self.decoded = 0.0, 0
         self._pool = ThreadPoolExecutor(threads, "patches") if threads > 1 else None
 
     def write(self, pairs: Sequence[FramePair], out: NDArray[np.float32]) -> None:
@@ -60,23 +70,40 @@ class PatchMaker:
         """
         kernels = [self._kernel(pair) for pair in pairs]
 
-        def one(index: int) -> float:
-            older, newer, decode_s = self._decoded(pairs[index])
-            kernels[index].run([(older, newer)], out[index])
-            return decode_s
+        def one(index: int) -> tuple[float, int]:
+            begin = time.thread_time()
+            pixels, decoded = self._pixels(pairs[index])
+            decode_s = time.thread_time() - begin
+            kernels[index].run([pixels], out[index])
+            return decode_s, decoded
 
         # The list takes the results: a picture that is refused is refused here.
         spent = list(self._pool.map(one, range(len(pairs))) if self._pool else map(one, range(len(pairs))))
-        self.decode_s += sum(spent)
+        self.decode_s += sum(decode_s for decode_s, _ in spent)
+        self.decoded += sum(decoded for _, decoded in spent)
 
-    def _decoded(self, pair: FramePair) -> tuple[NDArray[np.uint8], NDArray[np.uint8], float]:
-        """Older and newer picture, and the seconds that decoding took."""
-        begin, factor = time.thread_time(), self._factor(pair)
-        try:
-            older, newer = (p.pixels(factor) if isinstance(p, EncodedPicture) else p for p in pair.images)
-        except FrameError as error:
-            raise FrameError(f"{pair.camera}: {error}") from None
-        return older, newer, time.thread_time() - begin
+    def _pixels(self, pair: FramePair) -> tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], int]:
+        """Older and newer picture, and how many had to be decoded."""
+        factor, decoded, found = self._factor(pair), 0, []
+        # By camera and slot, so that two threads never share one.
+        kept = self._kept.setdefault((pair.camera, pair.slot), {})
+        for stamp_ns, picture in zip(pair.stamps_ns, pair.images, strict=True):
+            if not isinstance(picture, EncodedPicture):
+                found.append(picture)
+                continue
+            known = kept.get(stamp_ns)
+            if known is None or known.picture is not picture or known.factor != factor:
+                try:
+                    known = _Decoded(picture, factor, picture.pixels(factor))
+                except FrameError as error:
+                    raise FrameError(f"{pair.camera}: {error}") from None
+                kept[stamp_ns] = known
+                decoded += 1
+            found.append(known.pixels)
+        older_ns, newer_ns = pair.stamps_ns
+        for stamp_ns in [known_ns for known_ns in kept if not older_ns < known_ns <= newer_ns]:
+            del kept[stamp_ns]
+        return (found[0], found[1]), decoded
 
     def _factor(self, pair: FramePair) -> int:
         """By how much both pictures are decoded smaller."""

@@ -21,6 +21,7 @@ from onboard_vla.core.errors import EngineError, FrameError, GeometryError, Onbo
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.road import Route
+from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_check import calibration_mismatch
 from onboard_vla.runtime.ingest import CameraIngest
 
@@ -53,7 +54,8 @@ class PlanMaker(Protocol):
 class PlannerBody:
     """Newest-wins store of inputs around a planner.
 
-    `cameras`: what the bundle expects of each camera; camera models that arrive are held against it.
+    `cameras`: what the bundle expects of each camera; camera models that arrive are held against it. `pacing`: which
+    complete frame sets are planned on; the newest at any time, if not given.
     """
 
     def __init__(
@@ -63,8 +65,9 @@ class PlannerBody:
         *,
         process_name: str = PROCESS_NAME,
         cameras: Mapping[str, CameraInput] | None = None,
+        pacing: AnchorPacing | None = None,
     ) -> None:
-        self._planner = planner
+        self._planner, self._pacing = planner, pacing
         self._ingest = ingest
         self._cameras = dict(cameras or {})
         self._process_name = process_name
@@ -157,6 +160,8 @@ class PlannerBody:
             return None
         if self._ego is None or self._route is None:
             self._detail = "no ego state yet" if self._ego is None else "no route yet"
+            return None
+        if self._pacing is not None and not self._pacing.takes(frames):
             return None
         return frames, self._ego, self._route
 

@@ -20,6 +20,7 @@ from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.realtime import request_realtime_thread
 from onboard_vla.core.road import Route
 from onboard_vla.core.wire import Message
+from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, parse_offsets, rig_timing
 
 HEARTBEAT_PERIOD_S = 0.05
@@ -40,6 +41,12 @@ PLANNER_OPTIONS = (
     Option("threads", int, 1, "inference threads", 1, 64),
     Option(
         "plan_period_s", float, 0.2, "shortest time between the starts of two plans", 0.0, 5.0, "s", changeable=True
+    ),
+    Option(
+        "cameras.share_decoding",
+        bool,
+        False,
+        "plan where compressed pictures serve two plans: half the decoding, but plans wait up to 0.12 s for it",
     ),
     Option("silent_after_s", float, SILENT_AFTER_S, "heartbeats stop in a pass that lasts longer", 0.5, 60.0, "s"),
     Option("stuck_after_s", float, STUCK_AFTER_S, "the process ends, to be started again, beyond it", 1.0, 120.0, "s"),
@@ -73,7 +80,7 @@ class PlannerHost:
     """Runs a planner body: `receive` and heartbeats on the transport's thread, plans on a worker thread.
 
     `realtime_priority` is for the transport's thread alone, so that a busy machine does not make a live planner look
-    dead; inference stays ordinary work.
+    dead; inference stays ordinary work. `pacing`: the body's, which has to know a changed period.
     """
 
     def __init__(
@@ -83,8 +90,9 @@ class PlannerHost:
         stuck_after_s: float = STUCK_AFTER_S,
         realtime_priority: int = 0,
         silent_after_s: float = SILENT_AFTER_S,
+        pacing: AnchorPacing | None = None,
     ) -> None:
-        self._body, self._priority = body, realtime_priority
+        self._body, self._priority, self._pacing = body, realtime_priority, pacing
         self._period_s = plan_period_s
         self._silent_ns, self._stuck_ns = nanoseconds(silent_after_s), nanoseconds(stuck_after_s)
         self._paused = self._warm = False
@@ -130,6 +138,8 @@ class PlannerHost:
     def change(self, values: Mapping[str, OptionValue]) -> str | None:
         """Take another plan period; it holds after the next plan."""
         self._period_s = float(values.get("plan_period_s", self._period_s))
+        if self._pacing is not None:
+            self._pacing.period_s = self._period_s
         return None
 
     def failure(self) -> str | None:
@@ -197,17 +207,21 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     offsets_s = parse_offsets(str(options["cameras.offsets_s"]), bundle.cameras)
     timing = rig_timing(bundle.cameras, offsets_s, float(options["cameras.tolerance_s"]))
     ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, timing=timing)
+    period_s = float(options["plan_period_s"])
+    pacing = AnchorPacing(frames.spacing_s, period_s) if options["cameras.share_decoding"] else None
     body = PlannerBody(
         Planner(bundle, threads=int(options["threads"])),
         ingest,
+        pacing=pacing,
         cameras={camera.role: camera for camera in bundle.manifest.cameras},
     )
     return PlannerHost(
         body,
-        float(options["plan_period_s"]),
+        period_s,
         stuck_after_s,
         int(options["realtime_priority"]),
         silent_after_s,
+        pacing,
     )
 
 

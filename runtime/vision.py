@@ -67,6 +67,11 @@ class VisionEncoder:
         """Processor time spent on decoding compressed pictures so far."""
         return self._maker.decode_s
 
+    @property
+    def decoded(self) -> int:
+        """How many compressed pictures were decoded so far."""
+        return self._maker.decoded
+
     def pairs(self, frames: FrameSet) -> list[FramePair]:
         """All frame pairs in prompt order: camera by camera, older pair first."""
         return [

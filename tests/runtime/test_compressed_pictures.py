@@ -92,6 +92,45 @@ def test_decoding_smaller_moves_pixels_less_than_the_compression_did():
     assert np.abs(found - whole).max() < 4 * GREY_LEVEL
 
 
+def test_a_picture_that_was_a_newer_one_is_not_decoded_again_as_an_older_one():
+    maker, decoded = PatchMaker(CAMERAS, TABLE), Counter()
+    small = {stamp: encode_jpeg(photograph(stamp, 448, 252)).tobytes() for stamp in range(8)}
+
+    def counted(stamp):
+        def decode(data, factor):
+            decoded[stamp] += 1
+            return decode_jpeg(data, factor)
+
+        return EncodedPicture(small[stamp], 252, 448, decode)
+
+    pictures = {stamp: counted(stamp) for stamp in small}
+    for older, newer in [(0, 3), (1, 4), (3, 6), (4, 7)]:
+        out = np.empty((1, 16, ROW), np.float32)
+        pair = FramePair("back", 0, (older, newer), (pictures[older], pictures[newer]))
+        maker.write([pair], out)
+        alone = np.empty((1, 16, ROW), np.float32)
+        files = [EncodedPicture(small[stamp], 252, 448, decode_jpeg) for stamp in (older, newer)]
+        PatchMaker(CAMERAS, TABLE).write([FramePair("back", 0, (older, newer), tuple(files))], alone)
+        np.testing.assert_array_equal(out, alone)
+    assert set(decoded.values()) == {1}
+    assert maker.decoded == len(decoded) == 6
+
+    # Another file under a stamp that is known is another picture.
+    other = EncodedPicture(small[5], 252, 448, decode_jpeg)
+    maker.write([FramePair("back", 0, (6, 7), (other, pictures[7]))], out)
+    PatchMaker(CAMERAS, TABLE).write([FramePair("back", 0, (6, 7), (other, pictures[7]))], alone)
+    np.testing.assert_array_equal(out, alone)
+
+
+def test_only_pictures_that_a_later_pair_may_hold_stay_decoded():
+    maker, data = PatchMaker(CAMERAS, TABLE), encode_jpeg(photograph(1, 448, 252)).tobytes()
+    out = np.empty((1, 16, ROW), np.float32)
+    for stamp in (*range(5, 40), *range(5, 20)):  # the data clock is set back once
+        pair = tuple(EncodedPicture(data, 252, 448, decode_jpeg) for _ in range(2))
+        maker.write([FramePair("back", 0, (stamp - 5, stamp), pair)], out)
+        assert len(maker._kept["back", 0]) <= 5
+
+
 def test_a_damaged_picture_is_refused_with_its_cameras_name():
     whole = encode_jpeg(photograph(5)).tobytes()
     broken = EncodedPicture(whole[: len(whole) // 2] + whole[-2:], 900, 1600, decode_jpeg)

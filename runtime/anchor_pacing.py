@@ -1,0 +1,45 @@
+"""When to plan, so that the pictures of a plan serve a later one, too.
+
+A plan's newest pair is the anchor's pictures and those of one frame spacing before. Where those were an anchor's
+themselves they are decoded already, and half of a plan's decoding falls away: with six cameras at 10 Hz, a spacing of
+0.5 s and a plan period of 0.2 s, plans at 0, 0.2, 0.5, 0.7 s decode 24 pictures a second; at 0, 0.2, 0.4, 0.6 s they
+decode 60, for no anchor's predecessor was ever one.
+"""
+
+from __future__ import annotations
+
+from onboard_vla.core.cameras import EncodedPicture, FrameSet
+from onboard_vla.core.clock import nanoseconds
+
+PATIENCE_NS = nanoseconds(0.12)
+"""Longest wait for an anchor that shares its pictures: one period of a 10 Hz camera, and its jitter."""
+JITTER_NS = nanoseconds(0.02)
+"""How exactly an anchor comes one spacing after another."""
+
+
+class AnchorPacing:
+    """Chooses among anchors; uncompressed pictures leave nothing to share, and are taken as they come.
+
+    `period_s`: shortest time between the starts of two plans, which somebody else keeps; may be changed.
+    """
+
+    def __init__(self, spacing_s: float, period_s: float) -> None:
+        self._spacing_ns = nanoseconds(spacing_s)
+        self.period_s = period_s
+        self._anchors: list[int] = []
+
+    def takes(self, frames: FrameSet) -> bool:
+        """Whether to plan on these frames now; if so, they count as planned on."""
+        anchor_ns = frames.stamp_ns
+        if self._anchors and anchor_ns < self._anchors[-1]:
+            self._anchors.clear()  # the data clock was set back
+        compressed = any(isinstance(pictures[-1], EncodedPicture) for pictures in frames.images.values())
+        # How much later than this anchor one would come that shares.
+        until_ns = [anchor + self._spacing_ns - anchor_ns for anchor in self._anchors]
+        longest_ns = min(PATIENCE_NS, nanoseconds(self.period_s) - JITTER_NS)
+        shares = any(abs(wait_ns) <= JITTER_NS for wait_ns in until_ns)
+        if compressed and not shares and any(JITTER_NS < wait_ns <= longest_ns for wait_ns in until_ns):
+            return False
+        self._anchors = [anchor for anchor in self._anchors if anchor_ns - anchor < self._spacing_ns - JITTER_NS]
+        self._anchors.append(anchor_ns)
+        return True
