@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rclpy.serialization import deserialize_message, serialize_message
-
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.process_graph import TOPICS, Topic
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.bag import BagReader, BagWriter, Recorded
 from onboard_vla.ros_nodes.codec import Codec, codec_for
 from onboard_vla.ros_nodes.ports import message_class
+from onboard_vla.ros_nodes.reading import read, written
 from onboard_vla.ros_nodes.topics import RAW, Form, RosTopic, form_sent, rows_of
 
 
@@ -63,9 +62,10 @@ class MessageRecorder:
         seen: Message | None = None
         packed = self._codecs[topic.name].pack(message)
         for row in rows_of(topic, form_sent(topic, self._pictures)):
-            name, data = recorded_name(row), serialize_message(packed[row.part])
+            name, data = recorded_name(row), written(packed[row.part])
             self._writer.write(name, data, time_ns)
-            seen = self._readers[topic.name].unpack(row.part, deserialize_message(data, self._kinds[name])) or seen
+            received = read(row.type, self._kinds[name], data)
+            seen = self._readers[topic.name].unpack(row.part, received) or seen
         return seen
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class MessageReader:
         if codec is None:
             return None
         try:
-            message = codec.unpack(row.part, deserialize_message(recorded.data, self._kinds[recorded.topic]))
+            message = codec.unpack(row.part, read(row.type, self._kinds[recorded.topic], recorded.data))
         except WireError:
             self.refused[recorded.topic] = self.refused.get(recorded.topic, 0) + 1
             return None
@@ -131,8 +131,10 @@ def as_recorded(topic: Topic, message: Message) -> Message:
     assert sender is not None  # every topic has the form that is ours
     assert receiver is not None
     seen: Message | None = None
-    for part, packed in sender.pack(message).items():
-        seen = receiver.unpack(part, deserialize_message(serialize_message(packed), type(packed))) or seen
+    packed = sender.pack(message)
+    for row in rows_of(topic):
+        received = read(row.type, message_class(row.type), written(packed[row.part]))
+        seen = receiver.unpack(row.part, received) or seen
     if seen is None:
         raise WireError(f"topic {topic.name}: a {type(message).__name__} does not come back whole")
     return seen

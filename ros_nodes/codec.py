@@ -19,13 +19,13 @@ class Codec(Protocol):
     """Conversion of one core topic. `unpack` may keep parts until a message is complete: one codec per subscription."""
 
     def pack(self, message: Any) -> dict[str, Any]:  # noqa: ANN401 - the topic's kind
-        """ROS messages by part.
+        """ROS messages by part, or their serialised bytes.
 
         Raises:
             WireError: a value does not fit into the ROS message.
         """
 
-    def unpack(self, part: str, received: Any) -> Message | None:  # noqa: ANN401 - the part's ROS type
+    def unpack(self, part: str, received: Any) -> Message | None:  # noqa: ANN401 - what `reading.read` makes
         """The core message, once this part completes it.
 
         Raises:

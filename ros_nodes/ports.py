@@ -18,6 +18,7 @@ from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.codec import Codec, codec_for
 from onboard_vla.ros_nodes.link_events import LinkEvents, subscription_event_callbacks
+from onboard_vla.ros_nodes.reading import READERS, read
 from onboard_vla.ros_nodes.topics import ONLOOKERS, RAW, Form, RosTopic, form_sent, rows_of, topics_towards, views_of
 from onboard_vla.ros_nodes.views import ViewPublisher
 
@@ -142,21 +143,25 @@ class Subscriptions:
         self._subscriptions = []
 
     def _subscribe(self, node: Node, process: str, row: RosTopic, codec: Codec) -> Any:  # noqa: ANN401 - rclpy's
-        kind, name, callback = message_class(row.type), row.node_name(process), self._callback(row, codec)
+        kind, name, raw = message_class(row.type), row.node_name(process), row.type in READERS
+        callback = self._callback(row, codec, kind)
         if process in ONLOOKERS or row.deadlines is None:
             # Best effort and volatile takes whatever is offered: a watch for what does not fit would never speak, and
             # rclpy pays for it each time that it waits.
             watched = row.reliable or row.latched
             events = subscription_event_callbacks(use_default_callbacks=watched)
-            return node.create_subscription(kind, name, callback, quality(row), event_callbacks=events)
+            return node.create_subscription(kind, name, callback, quality(row), event_callbacks=events, raw=raw)
         link = LinkEvents(row.port, row.sender)
         self.links.append(link)
-        return node.create_subscription(kind, name, callback, quality(row, asks=True), event_callbacks=link.callbacks())
+        asked, events = quality(row, asks=True), link.callbacks()
+        return node.create_subscription(kind, name, callback, asked, event_callbacks=events, raw=raw)
 
-    def _callback(self, row: RosTopic, codec: Codec) -> Callable[[Any], None]:
-        def on_received(received: Any) -> None:  # noqa: ANN401 - the row's ROS type
+    def _callback(self, row: RosTopic, codec: Codec, kind: type) -> Callable[[Any], None]:
+        raw = row.type in READERS
+
+        def on_received(received: Any) -> None:  # noqa: ANN401 - the row's ROS type, or its bytes
             try:
-                message = codec.unpack(row.part, received)
+                message = codec.unpack(row.part, read(row.type, kind, received) if raw else received)
             except WireError as error:
                 self._refusals.add(row.shared_name, error)
                 return

@@ -16,8 +16,8 @@ NORM_TOLERANCE = 1e-3
 """Largest deviation of a quaternion's norm from 1: single precision and rounding by others, not garbage."""
 
 
-def to_time(stamp_ns: int) -> Time:
-    """A stamp, exactly.
+def split_stamp(stamp_ns: int) -> tuple[int, int]:
+    """A stamp's seconds and nanoseconds, exactly.
 
     Raises:
         WireError: before 1970 or after 2038.
@@ -25,6 +25,12 @@ def to_time(stamp_ns: int) -> Time:
     sec, nanosec = divmod(stamp_ns, NANOSECONDS)
     if not 0 <= sec <= LAST_SECOND:
         raise WireError(f"stamp {stamp_ns} ns does not fit into a ROS time")
+    return sec, nanosec
+
+
+def to_time(stamp_ns: int) -> Time:
+    """A stamp as a message; raises as `split_stamp`."""
+    sec, nanosec = split_stamp(stamp_ns)
     return Time(sec=sec, nanosec=nanosec)
 
 
@@ -39,21 +45,21 @@ def from_time(time: Time) -> int:
     return int(time.sec) * NANOSECONDS + int(time.nanosec)
 
 
-def to_duration(duration_s: float) -> Duration:
-    """A duration, rounded to the nanosecond.
+def split_duration(duration_s: float) -> tuple[int, int]:
+    """A duration's seconds and nanoseconds, rounded to the latter.
 
     Raises:
         WireError: not finite or beyond 68 years.
     """
     if not abs(duration_s) < LAST_SECOND:
         raise WireError(f"duration {duration_s} s does not fit into a ROS duration")
-    sec, nanosec = divmod(nanoseconds(duration_s), NANOSECONDS)
+    return divmod(nanoseconds(duration_s), NANOSECONDS)
+
+
+def to_duration(duration_s: float) -> Duration:
+    """A duration as a message; raises as `split_duration`."""
+    sec, nanosec = split_duration(duration_s)
     return Duration(sec=sec, nanosec=nanosec)
-
-
-def from_duration(duration: Duration) -> float:
-    """A duration in seconds."""
-    return float(duration.sec) + float(duration.nanosec) / NANOSECONDS
 
 
 def to_quaternion(heading_rad: float) -> Quaternion:

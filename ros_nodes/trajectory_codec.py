@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from geometry_msgs.msg import PoseStamped, Transform, Twist
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 from numpy.typing import NDArray
-from std_msgs.msg import Header
-from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+from std_msgs.msg import Header as HeaderMessage
 
+from onboard_vla.core.clock import NANOSECONDS
 from onboard_vla.core.errors import WireError
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.verdict import Reason
+from onboard_vla.ros_nodes.cdr import Header, Quaternion, Stamp
 from onboard_vla.ros_nodes.frames import ODOMETRY_FRAME, VEHICLE_FRAME
-from onboard_vla.ros_nodes.stamps import from_duration, from_quaternion, from_time, to_duration, to_quaternion, to_time
+from onboard_vla.ros_nodes.stamps import (
+    from_quaternion,
+    from_time,
+    split_duration,
+    split_stamp,
+    to_quaternion,
+    to_time,
+)
+from onboard_vla.ros_nodes.trajectory_cdr import POINT, PointRows, write_trajectory
 
 TRAJECTORY, STATE, PATH = "trajectory", "state", "path"
 LEVELS = {
@@ -71,7 +81,7 @@ class TrajectoryCodec:
         """Points and state."""
         return {TRAJECTORY: to_trajectory(message), STATE: to_status(message)}
 
-    def unpack(self, part: str, received: MultiDOFJointTrajectory | DiagnosticStatus) -> SafeTrajectory | None:
+    def unpack(self, part: str, received: PointRows | DiagnosticStatus) -> SafeTrajectory | None:
         """The safe trajectory, once both halves are here.
 
         Raises:
@@ -93,31 +103,28 @@ class TrajectoryCodec:
         return SafeTrajectory(points=points, **state)
 
 
-def to_trajectory(message: SafeTrajectory) -> MultiDOFJointTrajectory:
-    """Points in the odometry frame: transform, twist (forward speed) and acceleration (longitudinal) of base_link."""
-    trajectory = MultiDOFJointTrajectory(joint_names=[VEHICLE_FRAME])
-    trajectory.header = Header(stamp=to_time(message.stamp_ns), frame_id=ODOMETRY_FRAME)
-    points = []
-    for time_s, x, y, heading, speed, acceleration in message.points.tolist():
-        transform, velocity, change = Transform(), Twist(), Twist()
-        transform.translation.x, transform.translation.y = x, y
-        transform.rotation = to_quaternion(heading)
-        velocity.linear.x, change.linear.x = speed, acceleration
-        points.append(
-            MultiDOFJointTrajectoryPoint(
-                transforms=[transform],
-                velocities=[velocity],
-                accelerations=[change],
-                time_from_start=to_duration(time_s),
-            )
-        )
-    trajectory.points = points
-    return trajectory
+def to_trajectory(message: SafeTrajectory) -> bytes:
+    """Points in the odometry frame: transform, twist (forward speed) and acceleration (longitudinal) of base_link.
+
+    Raises:
+        WireError: a stamp or a time does not fit.
+    """
+    rows = np.zeros(len(message.points), POINT)
+    rows["translation"][:, :2] = message.points[:, 1:3]
+    # Not NumPy's functions: they may differ in the last bit from one processor to the next.
+    halves = [heading / 2 for heading in message.points[:, 3].tolist()]
+    rows["rotation"][:, 2] = [math.sin(half) for half in halves]
+    rows["rotation"][:, 3] = [math.cos(half) for half in halves]
+    rows["velocity"][:, 0], rows["change"][:, 0] = message.points[:, 4], message.points[:, 5]
+    times = [split_duration(time_s) for time_s in message.points[:, 0].tolist()]
+    rows["sec"], rows["nanosec"] = [sec for sec, _ in times], [nanosec for _, nanosec in times]
+    header = Header(Stamp(*split_stamp(message.stamp_ns)), ODOMETRY_FRAME)
+    return write_trajectory(header, VEHICLE_FRAME, rows)
 
 
 def to_path(message: SafeTrajectory) -> Path:
     """The same points for a viewer."""
-    header = Header(stamp=to_time(message.stamp_ns), frame_id=ODOMETRY_FRAME)
+    header = HeaderMessage(stamp=to_time(message.stamp_ns), frame_id=ODOMETRY_FRAME)
     path = Path(header=header)
     for _, x, y, heading, _, _ in message.points.tolist():
         pose = PoseStamped(header=header)
@@ -159,22 +166,15 @@ def _row(reason: Reason) -> tuple[str, float, float, str]:
     return reason.code, float(reason.measured), float(reason.limit), reason.detail
 
 
-def _points(trajectory: MultiDOFJointTrajectory) -> NDArray[np.float64]:
+def _points(trajectory: PointRows) -> NDArray[np.float64]:
     if trajectory.header.frame_id != ODOMETRY_FRAME:
         raise WireError(f"trajectory: expected frame {ODOMETRY_FRAME!r}, found {trajectory.header.frame_id!r}")
-    points = np.zeros((len(trajectory.points), 6), np.float64)
-    for row, point in zip(points, trajectory.points, strict=True):
-        if not len(point.transforms) == len(point.velocities) == len(point.accelerations) == 1:
-            raise WireError("trajectory: expected one transform, velocity and acceleration per point")
-        transform, velocity, change = point.transforms[0], point.velocities[0], point.accelerations[0]
-        row[:] = (
-            from_duration(point.time_from_start),
-            transform.translation.x,
-            transform.translation.y,
-            from_quaternion(transform.rotation),
-            velocity.linear.x,
-            change.linear.x,
-        )
+    rows = trajectory.points
+    points = np.zeros((len(rows), 6), np.float64)
+    points[:, 0] = rows["sec"] + rows["nanosec"] / NANOSECONDS
+    points[:, 1:3] = rows["translation"][:, :2]
+    points[:, 3] = [from_quaternion(Quaternion(*rotation)) for rotation in rows["rotation"].tolist()]
+    points[:, 4], points[:, 5] = rows["velocity"][:, 0], rows["change"][:, 0]
     if len(points) and np.isfinite(points[:, 3]).all():
         # Quaternions have lost full turns; a path turns less than half a one between two points.
         points[:, 3] = np.unwrap(points[:, 3])

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
-from rclpy.serialization import deserialize_message, serialize_message
 
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.ego import EgoState, WheelSpeed
@@ -25,7 +24,9 @@ from onboard_vla.core.wire import encode
 from onboard_vla.ros_nodes.codec import codec_for
 from onboard_vla.ros_nodes.ego_codec import ACCELERATION, JOIN_LIMIT_NS, ODOMETRY
 from onboard_vla.ros_nodes.ports import message_class
+from onboard_vla.ros_nodes.reading import read, written
 from onboard_vla.ros_nodes.topics import rows_of
+from onboard_vla.ros_nodes.trajectory_cdr import read_trajectory
 from onboard_vla.ros_nodes.trajectory_codec import to_path
 
 pytestmark = pytest.mark.ros
@@ -44,9 +45,9 @@ def through_dds(name: str, message, order=None):
     """Pack, serialise, deserialise, unpack; the last thing that the receiver's codec returns."""
     packed = codec_for(topic(name)).pack(message)
     receiver, result = codec_for(topic(name)), None
-    kinds = {row.part: message_class(row.type) for row in rows_of(topic(name))}
+    kinds = {row.part: row.type for row in rows_of(topic(name))}
     for part in order or packed:
-        received = deserialize_message(serialize_message(packed[part]), kinds[part])
+        received = read(kinds[part], message_class(kinds[part]), written(packed[part]))
         result = receiver.unpack(part, received)
     return result
 
@@ -187,9 +188,9 @@ def test_halves_of_different_trajectories_are_never_joined() -> None:
     codec = codec_for(topic("safe_trajectory"))
     first, second = safe_trajectory(np.zeros((2, 6))), safe_trajectory(np.ones((2, 6)), stamp_ns=STAMP + 1)
 
-    assert codec.unpack("trajectory", codec.pack(first)["trajectory"]) is None
+    assert codec.unpack("trajectory", read_trajectory(codec.pack(first)["trajectory"])) is None
     assert codec.unpack("state", codec.pack(second)["state"]) is None
-    assert_same(codec.unpack("trajectory", codec.pack(second)["trajectory"]), second)
+    assert_same(codec.unpack("trajectory", read_trajectory(codec.pack(second)["trajectory"])), second)
     assert_same(codec.unpack("state", codec.pack(first)["state"]), first)
 
 
