@@ -23,6 +23,7 @@ from onboard_vla.ros_nodes.topics import RAW, default_remaps
 
 if TYPE_CHECKING:
     from onboard_vla.ros_nodes.diagnostics import Source
+    from onboard_vla.ros_nodes.executor import SteadyExecutor
     from onboard_vla.ros_nodes.hosting import Hosting
     from onboard_vla.ros_nodes.parameters import Parameters
 
@@ -56,11 +57,15 @@ def run_node(role: Role, arguments: Sequence[str] | None = None, *, lifecycle: b
     except Exception as error:
         # rclpy raises errors of its C layer, whose classes differ between distributions.
         return _refuse(role, error)
+    from onboard_vla.ros_nodes.executor import SteadyExecutor
+
     status = 0
     hosting: Hosting | None = None
+    # It lives until rclpy's thread for signals has ended, which wakes it.
+    executor = SteadyExecutor()
     try:
         hosting = _lifecycle_node(role) if lifecycle else _plain_node(role)
-        _spin(role, hosting)
+        _spin(role, hosting, executor)
     except OnboardVlaError as error:
         status = _refuse(role, error)
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -76,6 +81,7 @@ def run_node(role: Role, arguments: Sequence[str] | None = None, *, lifecycle: b
     faulthandler.cancel_dump_traceback_later()
     stopped = hosting.close() if hosting is not None else True
     rclpy.try_shutdown()
+    executor.shutdown()
     sys.stderr.flush()
     if not stopped:
         # A thread is stuck inside a library; only this ends the process now.
@@ -151,9 +157,7 @@ def _diagnose(hosting: Hosting, sources: Sequence[Source]) -> None:
     Diagnostics(hosting.node, hosting.steady, HARDWARE_ID, every)
 
 
-def _spin(role: Role, hosting: Hosting) -> None:
-    from onboard_vla.ros_nodes.executor import SteadyExecutor
-
+def _spin(role: Role, hosting: Hosting, executor: SteadyExecutor) -> None:
     def look_for_failure() -> None:
         failure = hosting.failure()
         if failure is not None:
@@ -163,7 +167,6 @@ def _spin(role: Role, hosting: Hosting) -> None:
     log_event(role.name, "started", transport="ros", pid=os.getpid(), domain=os.environ.get("ROS_DOMAIN_ID", "0"))
     # After that line, so that a log ends with why a node could not be configured.
     hosting.begin()
-    executor = SteadyExecutor()
     executor.add_node(hosting.node)
     executor.spin()
 
