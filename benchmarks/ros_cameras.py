@@ -37,6 +37,7 @@ from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
+from onboard_vla.core.realtime import request_realtime_thread
 from onboard_vla.core.road import Route
 from onboard_vla.ros_nodes.vehicle_link import RosVehicleLink
 from onboard_vla.runtime.jpeg import encode_frame
@@ -50,8 +51,11 @@ SIZE, NOISE_SIGMA, MOMENTS = (1600, 900), 2.0, 6
 SPEED_MPS, TICK_S, CAMERA_TICKS = 8.0, 0.02, 5
 WARM_UP_S, READY_LIMIT_S = 4.0, 120.0
 CALLBACK_P99_MS, BESIDE_SHARE, CYCLE_P99_MS = 5.0, 0.15, 10.0
+DRIVEN_SHARE = 0.9
+"""Of the supervisor's cycles that must be of the kind that drives; the others are cheaper."""
 LOAD_LIMIT = 2.5
 """One-minute load average above which a missed limit says nothing: sender and node alone make about one."""
+SENDER_PRIORITY = 5
 STOPWATCH = Path(__file__).with_name("ros_stopwatch.py")
 PARTS = ("planner", "guard", "supervisor")
 RCLPY = ("--rclpy",)
@@ -203,6 +207,8 @@ def await_ready(link: RosVehicleLink, process: str) -> None:
 
 def run_schedule(tick: Callable[[int, bool], None], seconds: float) -> tuple[int, int]:
     """Ticks at 50 Hz, open loop: warm-up, then the counted stretch; its beginning and end, monotonic."""
+    # Where it is permitted: a sender that is late would be measured as a vehicle that is.
+    request_realtime_thread("benchmark", SENDER_PRIORITY)
     origin_ns, begin_ns = time.monotonic_ns(), 0
     first, last = round(WARM_UP_S / TICK_S), round((WARM_UP_S + seconds) / TICK_S)
     for number in range(last):
@@ -289,9 +295,10 @@ def measure_supervisor(
         try:
             feed = ros_graph_feed.GraphFeed(link, prepared.core_hash)
             link.wait_ready(READY_LIMIT_S, (SUPERVISOR,))
-            begin_ns, end_ns = run_schedule(lambda number, counted: feed.tick(number), seconds)
-            modes = feed.modes()
-            return finish(node, result), {"begin_ns": begin_ns, "end_ns": end_ns, "modes": modes}
+            feed.begin()
+            begin_ns, end_ns = run_schedule(feed.tick, seconds)
+            sent = {"begin_ns": begin_ns, "end_ns": end_ns, "modes": feed.modes(), "reasons": feed.reasons()}
+            return finish(node, result), sent
         finally:
             if node.poll() is None:
                 node.kill()
@@ -304,6 +311,7 @@ def supervisor_figures(seen: dict[str, Any], sent: dict[str, Any]) -> dict[str, 
     gaps = quantiles([(b[0] - a[0]) / 1e6 for a, b in itertools.pairwise(rows)])
     callbacks = [row for row in seen["callbacks"] if sent["begin_ns"] <= row[0] <= sent["end_ns"]]
     first, last = window(seen, sent)
+    driven = sum(count for mode, count in sent["modes"].items() if mode.endswith("engaged, by model"))
     return {
         "cycle with deserialisation, processor ms": cycles,
         "of which the tick, processor ms": quantiles([row[2] for row in rows]),
@@ -312,7 +320,11 @@ def supervisor_figures(seen: dict[str, Any], sent: dict[str, Any]) -> dict[str, 
         "tick to tick ms": gaps,
         "messages a second": round(len(callbacks) / ((sent["end_ns"] - sent["begin_ns"]) / 1e9), 1),
         "modes published": sent["modes"],
-        "limits": {f"cycle p99 <= {CYCLE_P99_MS:g} ms": cycles["p99"] <= CYCLE_P99_MS},
+        "reasons given": sent["reasons"],
+        "limits": {
+            f"cycle p99 <= {CYCLE_P99_MS:g} ms": cycles["p99"] <= CYCLE_P99_MS,
+            f"the model drives in {DRIVEN_SHARE:.0%} of them": driven >= DRIVEN_SHARE * sum(sent["modes"].values()),
+        },
     }
 
 
