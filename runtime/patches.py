@@ -44,6 +44,7 @@ class PatchMaker:
         table: (3, 256) float32 normalised value of each pixel value.
         threads: pairs that are worked on at once.
         form: what runs the kernel; the fastest that this installation has, if not given.
+        reduced: whether compressed pictures may be decoded smaller, see `decode_factor`.
 
     `decode_s`: processor time spent on decoding so far; `decoded`: how many pictures.
     """
@@ -54,8 +55,10 @@ class PatchMaker:
         table: NDArray[np.float32],
         threads: int = 1,
         form: KernelForm | None = None,
+        *,
+        reduced: bool = True,
     ) -> None:
-        self._cameras, self._table = cameras, table
+        self._cameras, self._table, self._reduced = cameras, table, reduced
         self.form = form or kernel_form()
         self._kernels: dict[tuple[str, int], PatchKernel] = {}
         self._kept: dict[tuple[str, int], dict[int, _Decoded]] = {}
@@ -107,7 +110,7 @@ class PatchMaker:
 
     def _factor(self, pair: FramePair) -> int:
         """By how much both pictures are decoded smaller."""
-        if not all(isinstance(picture, EncodedPicture) for picture in pair.images):
+        if not self._reduced or not all(isinstance(picture, EncodedPicture) for picture in pair.images):
             return 1
         camera = self._cameras[pair.camera]
         height, width = pair.images[0].shape[:2]

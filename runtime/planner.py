@@ -65,14 +65,22 @@ class Planner:
         prefix_cache: bool = True,
         load: Callable[[Path], Engine] | None = None,
         kernels: KernelForm | None = None,
+        reduced_decoding: bool = True,
     ) -> None:
         if depth not in DEPTHS:
             raise ValueError(f"depth {depth!r}: expected one of {', '.join(DEPTHS)}")
         manifest = bundle.manifest
         load = load or (lambda path: OnnxEngine(path, threads))
         self.bundle, self.depth, self.kernels = bundle, depth, kernels or kernel_form()
-        form = self.kernels
-        self.vision = VisionEncoder(manifest, bundle.path, load, cache=vision_cache, threads=threads, kernels=form)
+        self.vision = VisionEncoder(
+            manifest,
+            bundle.path,
+            load,
+            cache=vision_cache,
+            threads=threads,
+            kernels=self.kernels,
+            reduced_decoding=reduced_decoding,
+        )
         tokenizer = Tokenizer(bundle.path / manifest.tokenizer)
         vision = manifest.model.vision
         scale = vision.tokens_per_second, vision.second_per_grid

@@ -36,11 +36,20 @@ PAUSED = "inactive"
 STOP_LIMIT_S = 2.0
 """How long a stopping process waits for a running inference."""
 
+REDUCED = "reduced"
+
 PLANNER_OPTIONS = (
     Option("bundle", str, None, "path of the bundle folder"),
     Option("threads", int, 1, "inference threads", 1, 64),
     Option(
         "plan_period_s", float, 0.2, "shortest time between the starts of two plans", 0.0, 5.0, "s", changeable=True
+    ),
+    Option(
+        "cameras.decode",
+        str,
+        REDUCED,
+        "compressed pictures: at a part of their size where the model's input is at most half of that, or always whole",
+        choices=(REDUCED, "whole"),
     ),
     Option(
         "cameras.share_decoding",
@@ -210,7 +219,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     period_s = float(options["plan_period_s"])
     pacing = AnchorPacing(frames.spacing_s, period_s) if options["cameras.share_decoding"] else None
     body = PlannerBody(
-        Planner(bundle, threads=int(options["threads"])),
+        Planner(bundle, threads=int(options["threads"]), reduced_decoding=options["cameras.decode"] == REDUCED),
         ingest,
         pacing=pacing,
         cameras={camera.role: camera for camera in bundle.manifest.cameras},

@@ -40,8 +40,9 @@ class VisionEncoder:
         cache: bool,
         threads: int = 1,
         kernels: KernelForm | None = None,
+        reduced_decoding: bool = True,
     ) -> None:
-        """`load` makes an engine from a graph file; graphs of equal size are loaded once. `kernels`: see PatchMaker."""
+        """`load` makes an engine from a graph file; graphs of equal size are loaded once. The rest: see PatchMaker."""
         self._vision, self._hidden = manifest.model.vision, manifest.model.text.hidden_size
         for name, expected in (("temporal_patch_size", PAIR), ("patch_size", PATCH), ("merge_size", MERGE)):
             if getattr(self._vision, name) != expected:
@@ -51,7 +52,7 @@ class VisionEncoder:
         graphs = sorted({camera.vision_graph for camera in manifest.cameras})
         self._engines = {graph: load(path / graph) for graph in graphs}
         table = normalisation_table(self._vision.image_mean, self._vision.image_std)
-        self._maker = PatchMaker(self._cameras, table, threads, kernels)
+        self._maker = PatchMaker(self._cameras, table, threads, kernels, reduced=reduced_decoding)
         frames = manifest.frames
         ageing_s = frames.spacing_s * (frames.per_camera - PAIR)
         self.cache = VisionCache(nanoseconds(ageing_s + CACHE_SLACK_S)) if cache else None

@@ -92,6 +92,15 @@ def test_decoding_smaller_moves_pixels_less_than_the_compression_did():
     assert np.abs(found - whole).max() < 4 * GREY_LEVEL
 
 
+def test_whole_decoding_gives_the_references_patches_where_reduced_would_not():
+    pictures = tuple(encoded(photograph(seed)) for seed in (3, 4))
+    out = np.empty((1, 16, ROW), np.float32)
+    PatchMaker(CAMERAS, TABLE, reduced=False).write([FramePair("back", 0, (0, 1), pictures)], out)
+    small = [crop_and_resize(picture.pixels(), WHOLE, 56, 56) for picture in pictures]
+    np.testing.assert_array_equal(out[0], patches_of_pair(*small, TABLE))
+    assert not np.array_equal(patches(FramePair("back", 0, (0, 1), pictures)), out[0])
+
+
 def test_a_picture_that_was_a_newer_one_is_not_decoded_again_as_an_older_one():
     maker, decoded = PatchMaker(CAMERAS, TABLE), Counter()
     small = {stamp: encode_jpeg(photograph(stamp, 448, 252)).tobytes() for stamp in range(8)}
