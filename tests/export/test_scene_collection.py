@@ -1,0 +1,31 @@
+"""Scenes collected from drives fit the bundle that they were collected for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onboard_vla.app.scene_collection import main
+from onboard_vla.export.scenes import SceneShapes, load_scenes
+from onboard_vla.runtime.bundle import Bundle
+
+pytest.importorskip("numba")
+
+
+def test_a_short_drive_gives_scenes_that_the_bundle_takes(fp32_bundle, tmp_path, capsys):
+    out = tmp_path / "scenes.npz"
+    assert main([str(out), "--bundle", str(fp32_bundle), "--worlds", "1", "--seconds", "2.5"]) == 0
+    assert "2 scenes of 1 drives" in capsys.readouterr().out
+    bundle = Bundle.open(fp32_bundle)
+    manifest = bundle.manifest
+    shapes = SceneShapes(manifest.cameras, manifest.frames, manifest.tokens, manifest.actions, bundle.grids())
+    scenes = load_scenes(out, shapes)
+    assert len(scenes) == 2
+    for camera in bundle.cameras:
+        first, second = (scene.images[camera] for scene in scenes)
+        np.testing.assert_array_equal(first[1:], second[:-1], err_msg="half a second later, the history has moved on")
+
+
+def test_a_folder_that_is_no_bundle_is_one_line(tmp_path, capsys):
+    assert main([str(tmp_path / "scenes.npz"), "--bundle", str(tmp_path)]) == 1
+    assert "is no bundle" in capsys.readouterr().err
