@@ -1,7 +1,8 @@
 """Kernels on a GPU behind the host library's interface, for comparing bits; the runtime's form is `gpu_form.py`.
 
 Memory is allocated anew with a guard band on each side, filled with 0xFF, and every band is read again after the
-launch: a write beside an array is an error even where no sanitizer runs.
+launch: a write beside an array is an error even where no sanitizer runs. Where one runs there are no bands and nothing
+is filled, for it would take a band for the array's own memory, and the filling for the kernel's results.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +35,15 @@ class Staged:
 
 
 class DeviceForm:
-    """Runs kernels on a device; results are read back, guard bands are checked."""
+    """Runs kernels on a device; results are read back, guard bands are checked.
 
-    def __init__(self, gpu: GpuKernels) -> None:
-        self._gpu, self._device = gpu, gpu.device
+    Args:
+        gpu: the kernels.
+        guarded: whether arrays have guard bands and are filled.
+    """
+
+    def __init__(self, gpu: GpuKernels, *, guarded: bool = True) -> None:
+        self._gpu, self._device, self._band = gpu, gpu.device, GUARD_BYTES if guarded else 0
         self.name = f"GPU {self._device.name}"
         self.stream = self._device.new_stream()
 
@@ -58,6 +65,9 @@ class DeviceForm:
         part, _kept = part_of(arguments, begin, end)
         self.run("patches", part, part.blocks)
 
+    def keep(self, array: NDArray[Any]) -> None:
+        """Nothing to do: everything is copied on every call, to be compared and guarded."""
+
     @contextmanager
     def staged(self, kernel: str, arguments: Arguments, blocks: int) -> Iterator[Staged]:
         """Copy everything to the device; on leaving, read results back, check guard bands, free."""
@@ -74,18 +84,19 @@ class DeviceForm:
                 self._device.free(address)
 
     def _place(self, size: int, content: NDArray[np.uint8] | None, held: Staged) -> int:
-        address = self._device.allocate(size + 2 * GUARD_BYTES)
+        address = self._device.allocate(size + 2 * self._band)
         held.memory.append((address, size))
         held.bytes_moved += size
-        whole = np.full(size + 2 * GUARD_BYTES, FILL, np.uint8)
-        if content is not None:
-            whole[GUARD_BYTES : GUARD_BYTES + size] = content
-        self._device.to_device(address, whole, self.stream)
-        self._device.synchronise(self.stream)
-        return address + GUARD_BYTES
+        if self._band or content is not None:
+            whole = np.full(size + 2 * self._band, FILL, np.uint8)
+            if content is not None:
+                whole[self._band : self._band + size] = content
+            self._device.to_device(address, whole, self.stream)
+            self._device.synchronise(self.stream)
+        return address + self._band
 
     def _check_guards(self, kernel: str, held: Staged) -> None:
-        for address, size in held.memory:
+        for address, size in held.memory if self._band else ():
             for band in (address, address + GUARD_BYTES + size):
                 found = np.empty(GUARD_BYTES, np.uint8)
                 self._device.to_host(found, band, self.stream)

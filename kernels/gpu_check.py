@@ -36,6 +36,8 @@ DIFFERS, NO_GPU = 1, 3
 """Exit statuses."""
 TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 SANITIZED_SHAPES = 2
+UNDER_A_TOOL = ("--no-sanitizer", "--unguarded")
+"""What the program is told that runs under a tool."""
 
 
 def compare(kernel: str, host: KernelForm, device: KernelForm, shapes: int) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def times(timings: Timings) -> dict[str, Any]:
 
 def examine(device: Device, gpu: GpuKernels, host: KernelForm, options: argparse.Namespace) -> dict[str, Any]:
     """What the report says of comparisons and times."""
-    form = DeviceForm(gpu)
+    form = DeviceForm(gpu, guarded=not options.unguarded)
     report: dict[str, Any] = {
         "device": device.name,
         "capability": ".".join(map(str, device.capability)),
@@ -108,6 +110,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--shapes", type=int, default=SHAPES, help="random calls of each kernel")
     parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="of each timing; 0: none are made")
     parser.add_argument("--no-sanitizer", action="store_true")
+    parser.add_argument("--unguarded", action="store_true", help="arrays as the sanitizer wants them: no guard bands")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(given)
     try:
@@ -123,7 +126,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if not options.no_sanitizer:
         # The program again, short: the same arguments, few shapes, no timings.
         short = [*(sys.argv[1:] if given is None else given), "--shapes", str(SANITIZED_SHAPES), "--repetitions", "0"]
-        report["sanitizer"] = sanitize([sys.executable, "-m", __spec__.name, *_without_json(short), "--no-sanitizer"])
+        report["sanitizer"] = sanitize([sys.executable, "-m", __spec__.name, *_without_json(short), *UNDER_A_TOOL])
     show(report)
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=2) + "\n")

@@ -1,16 +1,19 @@
 """The kernels on a GPU for arrays in this process's memory, and whether this machine's GPU may be used at all.
 
 **No GPU has run this yet**: it was seen with a driver library that has none. That is why a GPU is used only after it
-has given the host library's bits on random calls of every kernel. Everything is copied both ways on every call, also
-constant tables; who has results of an engine on the device binds them with `launch.GpuKernels` instead.
+has given the host library's bits on random calls of every kernel. Constant tables that were named to `keep` are copied
+once, everything else on every call; who has results of an engine on the device binds them with `launch.GpuKernels`
+instead.
 """
 
 from __future__ import annotations
 
 import atexit
 import importlib.util
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +38,7 @@ class GpuForm:
     """Runs whole launches on a device; may be called from any thread.
 
     All of the driver's calls come from one thread of its own, because a context belongs to a thread. Device memory is
-    one block that grows to what the largest call needs and is kept.
+    one block that grows to what the largest call needs and is kept, and a copy of each constant array.
 
     Args:
         open_device: opens the device; called on that thread.
@@ -48,6 +51,8 @@ class GpuForm:
     def __init__(self, open_device: Callable[[], Device], binary: FatBinary) -> None:
         self._thread = OneThread("gpu kernels")
         self._address = self._size = self._used = 0
+        self._constants: dict[int, tuple[int, int]] = {}  # address here -> bytes, address on the device
+        self._unused: list[int] = []  # on the device, of constants that are garbage
         try:
             self._thread.call(lambda: self._open(open_device, binary))
         except BaseException:
@@ -68,6 +73,18 @@ class GpuForm:
             raise ValueError("a GPU runs whole launches in its own order")
         self._thread.call(lambda: self._run(kernel, arguments, blocks))
 
+    def keep(self, array: NDArray[Any]) -> None:
+        """Copy a constant to the device; it becomes read-only, and its copy is given back after it is garbage.
+
+        Raises:
+            EngineError: the driver refused something.
+            ValueError: the array's elements do not follow each other.
+        """
+        if not (array.flags.c_contiguous or array.flags.f_contiguous):
+            raise ValueError(f"constant of strides {array.strides}: expected a contiguous array")
+        array.flags.writeable = False
+        self._thread.call(lambda: self._keep(array))
+
     def patches_by_rows(self, arguments: PatchArguments, begin: int, end: int) -> None:
         """Kernel 0, the block program, for jobs `begin` to `end`."""
         part, _kept = part_of(arguments, begin, end)
@@ -78,8 +95,10 @@ class GpuForm:
         atexit.unregister(self.close)
         if self._thread.ended:
             return
-        self._thread.call(self._close)
-        self._thread.end()
+        try:
+            self._thread.call(self._close)
+        finally:
+            self._thread.end()
 
     def _open(self, open_device: Callable[[], Device], binary: FatBinary) -> None:
         self._device = open_device()
@@ -90,11 +109,45 @@ class GpuForm:
             self._device.close()
             raise
 
+    def _keep(self, array: NDArray[Any]) -> None:
+        here = array.ctypes.data
+        if here in self._constants:
+            return
+        there = self._device.allocate(array.nbytes)
+        self._device.to_device(there, array_at(here, np.uint8, array.nbytes), self._stream)
+        self._device.synchronise(self._stream)
+        self._constants[here] = array.nbytes, there
+        weakref.finalize(array, self._forget, here).atexit = False
+
+    def _forget(self, here: int) -> None:
+        """Called from any thread, before the array's memory can become another's."""
+        self._unused.append(self._constants.pop(here)[1])
+
+    def _kept(self, size: int, content: NDArray[np.uint8] | None) -> int | None:
+        """The device's copy of what begins here, if it is a constant of this size."""
+        known = None if content is None else self._constants.get(content.ctypes.data)
+        return known[1] if known is not None and known[0] == size else None
+
+    def _needed(self, arguments: Arguments) -> int:
+        total = 0
+
+        def count(size: int, content: NDArray[np.uint8] | None) -> int:
+            nonlocal total
+            total += 0 if self._kept(size, content) is not None else _rounded(size)
+            return 0
+
+        staged(arguments, count)
+        return total
+
     def _run(self, kernel: str, arguments: Arguments, blocks: int) -> None:
-        self._reserve(_needed(arguments))
+        while self._unused:
+            self._device.free(self._unused.pop())
+        self._reserve(self._needed(arguments))
         sources: list[NDArray[np.uint8]] = []
 
         def place(size: int, content: NDArray[np.uint8] | None) -> int:
+            if (kept := self._kept(size, content)) is not None:
+                return kept
             address = self._address + self._used
             self._used += _rounded(size)
             if content is not None:
@@ -122,10 +175,15 @@ class GpuForm:
         self._size = size
 
     def _close(self) -> None:
-        if self._address:
-            self._device.free(self._address)
-            self._address = 0
-        self._device.close()
+        held = [*self._unused, *(there for _, there in self._constants.values())]
+        held += [self._address] if self._address else []
+        self._unused.clear()
+        self._address = 0
+        try:
+            for address in held:
+                self._device.free(address)
+        finally:
+            self._device.close()
 
 
 def open_device() -> Device:
@@ -160,24 +218,13 @@ def proven_gpu(
     for kernel in KERNELS:
         found = compare(kernel, host, form, TRIED_SHAPES)
         if found["equal"] != TRIED_SHAPES:
-            form.close()
+            with suppress(EngineError):  # after a fault on the device nothing there can be given back one by one
+                form.close()
             raise EnvironmentLacksError(
                 f"GPU kernels: {kernel} on {form.name} differs from the host library ({found['first_difference']}); "
                 "run python -m onboard_vla.kernels.gpu_check"
             )
     return form
-
-
-def _needed(arguments: Arguments) -> int:
-    total = 0
-
-    def count(size: int, _: object) -> int:
-        nonlocal total
-        total += _rounded(size)
-        return 0
-
-    staged(arguments, count)
-    return total
 
 
 def _rounded(size: int) -> int:

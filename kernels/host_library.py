@@ -6,6 +6,9 @@ import ctypes
 import platform
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.kernels.layouts import ABI_VERSION, KERNELS, LAYOUTS, Arguments, PatchArguments
@@ -43,6 +46,9 @@ class HostLibrary:
         if not isinstance(arguments, KERNELS[kernel]):
             raise TypeError(f"{kernel} takes {KERNELS[kernel].__name__}, found {type(arguments).__name__}")
         getattr(self._library, f"ovk_{kernel}")(ctypes.byref(arguments), first, blocks, int(reverse))
+
+    def keep(self, array: NDArray[Any]) -> None:
+        """Nothing to do: the array lies where the kernels read."""
 
     def patches_by_rows(self, arguments: PatchArguments, begin: int, end: int) -> None:
         """Kernel 0 for jobs `begin` to `end`, arranged for speed; to the bit what `run("patches", ...)` writes."""

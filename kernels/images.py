@@ -95,6 +95,12 @@ class PatchKernel:
         for job, layout in zip(self._jobs, self.layouts, strict=True):
             self._describe(job, layout, first)
             first += layout.patches
+        for constant in (
+            self._table,
+            *self._maps,
+            *(a for axis in self._axes for a in (axis.bounds, axis.coefficients)),
+        ):
+            form.keep(constant)
         self.arguments = PatchArguments(
             jobs=ctypes.addressof(self._jobs),
             table=self._table.ctypes.data,

@@ -108,14 +108,17 @@ class DriverDevice:
 
     def close(self) -> None:
         """See `launch.Device`."""
-        self._enter()
-        for stream in self._streams:
-            self._call("cuStreamDestroy_v2", c_void_p(stream))
-        for module in self._modules:
-            self._call("cuModuleUnload", c_void_p(module))
-        self._streams, self._modules = [], []
-        self._call("cuCtxSetCurrent", None)
-        self._call("cuDevicePrimaryCtxRelease_v2", c_int(self._device))
+        try:
+            self._enter()
+            for stream in self._streams:
+                self._call("cuStreamDestroy_v2", c_void_p(stream))
+            for module in self._modules:
+                self._call("cuModuleUnload", c_void_p(module))
+        finally:
+            # Also after a fault on the device, when everything but this fails.
+            self._streams, self._modules = [], []
+            self._call("cuCtxSetCurrent", None)
+            self._call("cuDevicePrimaryCtxRelease_v2", c_int(self._device))
 
     def _enter(self) -> None:
         """The context belongs to a thread, and other code of the process may have set its own."""

@@ -46,37 +46,37 @@ class PycudaDevice:
 
     def load(self, image: bytes) -> dict[str, Any]:
         """See `launch.Device`."""
-        module = self._cuda.module_from_buffer(image)
+        module = self._checked(self._cuda.module_from_buffer, image)
         self._modules.append(module)
         functions = {}
         for kernel, arguments in KERNELS.items():
-            functions[kernel] = module.get_function(f"ovk_{kernel}")
+            functions[kernel] = self._checked(module.get_function, f"ovk_{kernel}")
             functions[kernel].prepare([f"{ctypes.sizeof(arguments)}s"])
         return functions
 
     def new_stream(self) -> int:
         """See `launch.Device`."""
-        stream = self._cuda.Stream(NON_BLOCKING)
+        stream = self._checked(self._cuda.Stream, NON_BLOCKING)
         self._streams[stream.handle] = stream
         return int(stream.handle)
 
     def allocate(self, size: int) -> int:
         """See `launch.Device`."""
-        memory = self._cuda.mem_alloc(size)
+        memory = self._checked(self._cuda.mem_alloc, size)
         self._memory[int(memory)] = memory
         return int(memory)
 
     def free(self, address: int) -> None:
         """See `launch.Device`."""
-        self._memory.pop(address).free()
+        self._checked(self._memory.pop(address).free)
 
     def to_device(self, address: int, array: NDArray[Any], stream: int) -> None:
         """See `launch.Device`."""
-        self._cuda.memcpy_htod_async(address, array, self._streams[stream])
+        self._checked(self._cuda.memcpy_htod_async, address, array, self._streams[stream])
 
     def to_host(self, array: NDArray[Any], address: int, stream: int) -> None:
         """See `launch.Device`."""
-        self._cuda.memcpy_dtoh_async(array, address, self._streams[stream])
+        self._checked(self._cuda.memcpy_dtoh_async, array, address, self._streams[stream])
         self.synchronise(stream)
 
     def launch(self, function: Any, blocks: int, threads: int, arguments: bytes, stream: int) -> None:  # noqa: ANN401
@@ -93,8 +93,8 @@ class PycudaDevice:
         self._context.pop()
         self._context.detach()
 
-    def _checked(self, call: Any, *arguments: Any) -> None:  # noqa: ANN401  whatever pycuda takes
+    def _checked(self, call: Any, *arguments: Any) -> Any:  # noqa: ANN401  whatever pycuda takes and gives
         try:
-            call(*arguments)
+            return call(*arguments)
         except self._cuda.Error as error:
             raise EngineError(f"pycuda: {error}") from error

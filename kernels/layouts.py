@@ -6,6 +6,7 @@ import ctypes
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 TOP = 8
 """Ranks of the top list (`kTop`)."""
@@ -143,6 +144,10 @@ class KernelForm(Protocol):
 
     def run(self, kernel: str, arguments: Arguments, blocks: int, *, first: int = 0, reverse: bool = False) -> None:
         """Run blocks `first` to `blocks`; `reverse`: in reverse order of blocks and threads, to the same bits."""
+        ...
+
+    def keep(self, array: NDArray[Any]) -> None:
+        """A constant that calls will point at from its first byte on: a device has it until the array is garbage."""
         ...
 
     def patches_by_rows(self, arguments: PatchArguments, begin: int, end: int) -> None:

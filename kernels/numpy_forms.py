@@ -6,7 +6,10 @@ Where the host library rounds in float32, these forms compute in float64 and rou
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from onboard_vla.kernels.layouts import (
     KERNELS,
@@ -51,6 +54,9 @@ class NumpyForms:
             _dispersion(arguments)
         elif isinstance(arguments, FootprintArguments):
             _footprint(arguments)
+
+    def keep(self, array: NDArray[Any]) -> None:
+        """Nothing to do: the array lies where the kernels read."""
 
     def patches_by_rows(self, arguments: PatchArguments, begin: int, end: int) -> None:
         """Kernel 0 for jobs `begin` to `end`."""

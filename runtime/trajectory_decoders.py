@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.errors import BundleError
 from onboard_vla.core.plan import FAST
-from onboard_vla.kernels.reference_trajectory import compose_tokens
+from onboard_vla.kernels.actions import codebook_table, compose
+from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.runtime.answer_sequence import AnswerSequence, PromptInput
 from onboard_vla.runtime.decoding import GreedyDecoder
 from onboard_vla.runtime.language_model import LanguageModel
@@ -49,17 +50,22 @@ class TrajectoryDecoder(Protocol):
 
 
 class TokenTrajectory:
-    """Action tokens of the fast answer, through the codebook."""
+    """Action tokens of the fast answer, through the codebook, composed as a plan's are."""
 
-    def __init__(self, decoder: GreedyDecoder, model: LanguageModel, fine_deltas: NDArray[np.float64]) -> None:
-        """`fine_deltas`: see `Codebook.fine_deltas`."""
-        self._decoder, self._model, self._fine_deltas = decoder, model, fine_deltas
+    def __init__(
+        self, decoder: GreedyDecoder, model: LanguageModel, fine_deltas: NDArray[np.float64], kernels: KernelForm
+    ) -> None:
+        """`fine_deltas`: see `Codebook.fine_deltas`. `kernels`: what composes."""
+        self._decoder, self._model, self._kernels = decoder, model, kernels
+        self._codebook = codebook_table(fine_deltas)
+        kernels.keep(self._codebook)
 
     def trajectory(self, prompt: PromptInput) -> Trajectory:
         """See `TrajectoryDecoder.trajectory`."""
         before = self._model.prefills + self._model.decodes
-        poses, _ = compose_tokens(self._decoder.decode(prompt, FAST).tokens, self._fine_deltas)
-        return Trajectory(poses, self._model.prefills + self._model.decodes - before)
+        tokens = np.array([self._decoder.decode(prompt, FAST).tokens], np.int32)
+        poses = compose(self._kernels, tokens, self._codebook).poses[0]
+        return Trajectory(poses.astype(np.float64), self._model.prefills + self._model.decodes - before)
 
 
 class ContinuousTrajectory:

@@ -23,12 +23,12 @@ typedef struct { Work* work; int count, live, captured; } Stream;  // captured: 
 typedef struct { Work* work; int count; } Graph;
 static struct { char* at; size_t size; } memory[MANY];
 static Stream streams[MANY];
-static int initialised, retained, modules, launches, graphs, events;
+static int initialised, retained, modules, launches, graphs, events, fault;  // fault: what every call fails with
 static _Thread_local void* current;
 static int context_object, module_object, function_objects[KERNELS];
 static void* host;
 
-static int entered(void) { return !initialised ? NOT_INITIALISED : (current && retained > 0) ? OK : INVALID_CONTEXT; }
+static int entered(void) { return fault ? fault : !initialised ? NOT_INITIALISED : (current && retained > 0) ? OK : INVALID_CONTEXT; }
 #define ENTER do { int status = entered(); if (status) return status; } while (0)
 
 static int live(const void* at, size_t size) {
@@ -63,7 +63,20 @@ int cuDeviceComputeCapability(int* major, int* minor, int device) {
   return cuDeviceGetAttribute(minor, 76, device);
 }
 int cuDevicePrimaryCtxRetain(void** context, int device) { (void)device; ++retained; *context = &context_object; return OK; }
-int cuDevicePrimaryCtxRelease_v2(int device) { (void)device; return --retained < 0 ? INVALID_CONTEXT : OK; }
+int cuDevicePrimaryCtxRelease_v2(int device) {
+  (void)device;
+  if (--retained < 0) return INVALID_CONTEXT;
+  if (!retained && fault) {  // whatever the broken context held goes with it
+    for (int i = 0; i < MANY; ++i) {
+      free(memory[i].at);
+      memory[i].at = NULL;
+      if (streams[i].live) free(streams[i].work);
+      streams[i].live = 0;
+    }
+    fault = modules = 0;
+  }
+  return OK;
+}
 int cuCtxSetCurrent(void* context) { current = context; return !context || context == &context_object ? OK : INVALID_CONTEXT; }
 
 int cuCtxGetCurrent(void** context) { *context = current; return OK; }
@@ -200,6 +213,7 @@ int cuStreamSynchronize(void* stream) {
       memcpy(work->to, work->from, work->size);
     } else {
       void (*run)(void*, int32_t, int32_t, int32_t) = (void (*)(void*, int32_t, int32_t, int32_t))dlsym(host, names[work->kernel]);
+      if (getenv("FAKE_CUDA_FAULT")) return fault = ILLEGAL_ADDRESS;
       run(work->arguments, 0, (int32_t)work->blocks, 0);
       ++launches;
     }

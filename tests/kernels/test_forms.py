@@ -50,8 +50,8 @@ def test_asking_for_a_library_that_was_not_built_is_an_error(not_built):
 
 
 def test_a_form_that_does_not_exist_is_an_error(built, monkeypatch):
-    monkeypatch.setenv(VARIABLE, "gpu")
-    with pytest.raises(ConfigurationError, match="'gpu'"):
+    monkeypatch.setenv(VARIABLE, "tpu")
+    with pytest.raises(ConfigurationError, match="'tpu'"):
         kernel_form()
 
 

@@ -11,6 +11,7 @@ from onboard_vla.kernels import gpu_check
 from onboard_vla.kernels.gpu_cases import CASES, TIMED
 from onboard_vla.kernels.gpu_check import DIFFERS, NO_GPU, compare, main
 from onboard_vla.kernels.gpu_timing import Timings
+from onboard_vla.kernels.launch_driver import DriverDevice
 from onboard_vla.kernels.layouts import KERNELS
 from onboard_vla.kernels.numpy_forms import NumpyForms
 
@@ -34,6 +35,33 @@ def test_equal_kernels_pass_and_the_report_says_on_what(options, tmp_path, capsy
     assert (report["device"], report["capability"], report["driver_cuda"]) == ("fake GPU 0", "9.0", "13.0")
     assert {kernel: found["equal"] for kernel, found in report["kernels"].items()} == dict.fromkeys(KERNELS, SHAPES)
     assert capsys.readouterr().out.count("3 of 3 shapes equal to the bit") == len(KERNELS)
+
+
+def test_under_a_tool_arrays_have_no_bands_and_results_are_not_filled(options, fake, monkeypatch):
+    """Memcheck would take a band for the array's own memory, initcheck the filling for the kernel's result."""
+    given, filled = [], []
+    allocate, copy = DriverDevice.allocate, DriverDevice.to_device
+
+    def allocating(device, size):
+        given.append((allocate(device, size), size))
+        return given[-1][0]
+
+    def copying(device, address, array, stream):
+        filled.append((address, array.nbytes))
+        copy(device, address, array, stream)
+
+    monkeypatch.setattr(DriverDevice, "allocate", allocating)
+    monkeypatch.setattr(DriverDevice, "to_device", copying)
+
+    assert main([*options, "--unguarded", "--shapes", "1"]) == 0
+
+    whole = len(given)
+    assert set(filled) <= set(given)
+    results = {"patches": 1, "action_statistics": 1, "compose": 3, "dispersion": 6, "footprint": 2}
+    assert whole - len(filled) == 2 * sum(results.values())
+    given.clear(), filled.clear()
+    assert main([*options, "--shapes", "1"]) == 0
+    assert len(given) == len(filled) == whole
 
 
 def test_without_a_gpu_there_is_one_line_and_status_3(capsys):

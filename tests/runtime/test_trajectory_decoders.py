@@ -9,7 +9,9 @@ import pytest
 
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import BundleError
+from onboard_vla.core.plan import FAST
 from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.kernels.reference_trajectory import compose_tokens
 from onboard_vla.runtime.answer_sequence import PromptInput
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.planner import Planner
@@ -91,7 +93,7 @@ def test_both_decoders_follow_the_speed_and_the_continuous_one_needs_one_pass(pl
     bundle, model = planner.bundle, planner.language
     answer = answer_ids(bundle.template, planner._tokenizer, bundle.manifest.actions)
     head = ContinuousHead(WORLD / "continuous_head.npz", bundle.embeddings)
-    tokens = TokenTrajectory(planner.decoder, model, bundle.codebook.fine_deltas)
+    tokens = TokenTrajectory(planner.decoder, model, bundle.codebook.fine_deltas, planner.kernels)
     continuous = ContinuousTrajectory(head, model, bundle.embeddings, answer)
     for speed in (4.0, 14.0):
         prompt = grey_prompt(planner, speed)
@@ -99,6 +101,9 @@ def test_both_decoders_follow_the_speed_and_the_continuous_one_needs_one_pass(pl
         first, one = tokens.trajectory(prompt), continuous.trajectory(prompt)
         again, same = tokens.trajectory(prompt), continuous.trajectory(prompt)
         np.testing.assert_array_equal(first.poses, again.poses)
+        answer_tokens = planner.decoder.decode(prompt, FAST).tokens
+        wanted, _ = compose_tokens(answer_tokens, bundle.codebook.fine_deltas)
+        np.testing.assert_allclose(first.poses, wanted, atol=2e-5)  # float32's, as in the kernels' tests
         np.testing.assert_array_equal(one.poses, same.poses)
         assert (one.passes, same.passes) == (1, 1)
         assert 1 <= again.passes <= first.passes <= 10
