@@ -116,7 +116,7 @@ class Planner:
         self._codebook = codebook_table(bundle.codebook.fine_deltas)
         self._ends = np.asfortranarray(bundle.codebook.deltas[:, :2], np.float32)
         for table in (self._codebook, self._ends):
-            form.keep(table)
+            self.kernels.keep(table)
 
     def plan(
         self,
