@@ -12,7 +12,7 @@ namespace ovk {
 #define OVK_FROM_LANE(Type, ...)
 #endif
 
-// The larger value; of equal ones the smaller index. NaN never enters: callers flag it before.
+// The larger value; of equal ones the smaller index. NaN as `b` is never taken; callers begin with a number as `a` and flag NaN.
 template <typename L>
 struct BestOf {
   using Scalar = BestOf<Lanes<1>>;

@@ -27,6 +27,8 @@ LOG_SUM_EXP_ERROR, ENTROPY_ERROR, SPREAD_ERROR_M = 2e-5, 2e-5, 2e-5
 """Absolute errors of float32 against float64 over these cases; logits reach 60."""
 POSITION_ERROR_M, HEADING_ERROR_RAD = 2e-5, 5e-7
 """Of 5 s composed in float32 against float64."""
+LENGTH_ERROR = 1.8e-7
+"""Of a direction, after any number of tokens: three of float32's last bits."""
 
 
 def ends(rng):
@@ -86,6 +88,8 @@ def test_a_bad_logit_anywhere_is_flagged_and_gives_no_action(form, bad, place):
     result = action_statistics(form, logits, 20, np.zeros((ACTIONS, 2), np.float32))
 
     assert list(result["flags"]) == [0, NOT_FINITE, 0]
+    reverse = action_statistics(form, logits, 20, np.zeros((ACTIONS, 2), np.float32), reverse=True)
+    assert reverse.tobytes() == result.tobytes()
     assert result[1]["best"] == result[1]["choice"] == -1
     assert np.isnan(result[1]["spread_m"])
     assert set(result[1]["top"]) == {-1}
@@ -174,6 +178,7 @@ def test_trajectories_equal_the_reference(form, steps, count):
         turned = np.angle(np.exp(1j * (fine[:, 2] - wanted_fine[:, 2])))
         assert np.abs(turned).max() <= HEADING_ERROR_RAD * scale
         np.testing.assert_allclose(fine[:, 3], np.cos(wanted_fine[:, 2]), atol=1e-6 * scale)
+        np.testing.assert_allclose(np.hypot(*fine[:, 3:].T.astype(np.float64)), 1.0, atol=LENGTH_ERROR)
         assert (np.abs(fine[:, 2]) <= np.float32(np.pi)).all()
     reverse = compose(form, tokens, codebook_table(steps), reverse=True)
     assert reverse.fine.tobytes() == result.fine.tobytes()
