@@ -20,6 +20,8 @@ from onboard_vla.kernels.layouts import BLOCK_THREADS, KERNELS, Arguments
 
 Function = Any
 """A kernel's handle, of the back end's own type."""
+TEGRA = frozenset({(5, 3), (6, 2), (7, 2), (8, 7), (10, 1), (11, 0)})
+"""Compute capabilities of Jetson and DRIVE."""
 
 
 class Device(Protocol):
@@ -110,14 +112,15 @@ class FatBinary:
     def check(self, device: Device) -> None:
         """Refuse a device that would have to compile the code itself: that takes seconds, at a time nobody chose.
 
-        Machine code runs on its own major compute capability from its minor on, and on drivers of its CUDA major
-        (CUDA C++ Programming Guide, "Binary Compatibility"; CUDA Compatibility, "Minor Version Compatibility").
+        Machine code runs on its own major compute capability from its minor on, to and from Tegra on its own alone, and
+        on drivers of its CUDA major (CUDA C++ Programming Guide, "Binary Compatibility"; CUDA Compatibility, "Minor
+        Version Compatibility").
 
         Raises:
             EnvironmentLacksError: no machine code fits the device and its driver.
         """
         major, minor = device.capability
-        if not any(major == built_major and minor >= built_minor for built_major, built_minor in self.architectures):
+        if not any(_runs(built, device.capability) for built in self.architectures):
             built = ", ".join(f"sm_{a}{b}" for a, b in self.architectures)
             raise EnvironmentLacksError(
                 f"GPU kernels: {self.path} has code for {built}, {device.name} is sm_{major}{minor}"
@@ -162,6 +165,12 @@ class KernelLaunch:
     def launch(self, stream: int) -> None:
         """Put it on a stream."""
         self.device.launch(self.function, self.blocks, self.threads, self.arguments, stream)
+
+
+def _runs(built: tuple[int, int], device: tuple[int, int]) -> bool:
+    """Whether machine code for one compute capability runs on another."""
+    newer = built[0] == device[0] and built[1] < device[1]
+    return built == device or (newer and not TEGRA & {built, device})
 
 
 def _version(text: str) -> tuple[int, int]:

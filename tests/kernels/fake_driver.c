@@ -121,7 +121,7 @@ int cuMemAlloc_v2(uint64_t* address, size_t size) {
   ENTER;
   for (int i = 0; i < MANY; ++i)
     if (!memory[i].at) {
-      memory[i].at = malloc(size);
+      if (!(memory[i].at = malloc(size))) return OUT_OF_MEMORY;
       memory[i].size = size;
       memset(memory[i].at, 0xff, size);
       *address = (uint64_t)(uintptr_t)memory[i].at;
@@ -276,6 +276,7 @@ int cuGetErrorName(int status, const char** text) {
   *text = status == INVALID_VALUE ? "CUDA_ERROR_INVALID_VALUE" : status == INVALID_CONTEXT ? "CUDA_ERROR_INVALID_CONTEXT"
         : status == ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS" : status == INVALID_IMAGE ? "CUDA_ERROR_INVALID_IMAGE"
         : status == INVALID_HANDLE ? "CUDA_ERROR_INVALID_HANDLE" : status == INVALID_DEVICE ? "CUDA_ERROR_INVALID_DEVICE"
+        : status == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY"
         : "CUDA_ERROR_OTHER";
   return OK;
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -109,6 +111,11 @@ def test_a_driver_that_is_given_too_few_bytes_refuses(device, gpu):
         device.launch(launch.function, 1, launch.threads, launch.arguments[:-8], device.new_stream())
 
 
+def test_memory_that_there_is_not_is_an_error_of_the_engine(device):
+    with pytest.raises(EngineError, match="OUT_OF_MEMORY"):
+        device.allocate(1 << 60)
+
+
 def test_a_copy_of_a_part_of_an_array_is_refused(device):
     with pytest.raises(ValueError, match="contiguous"):
         device.to_device(0, np.zeros((4, 4))[:, ::2], device.new_stream())
@@ -119,7 +126,7 @@ def test_a_copy_of_a_part_of_an_array_is_refused(device):
     [
         ("90", "13000", None),
         ("87", "13020", None),
-        ("89", "13000", None),
+        ("89", "13000", "sm_89"),
         ("86", "13000", "sm_86"),
         ("100", "13000", "sm_100"),
         ("87", "12060", "CUDA 12.6"),
@@ -137,6 +144,21 @@ def test_code_is_chosen_by_compute_capability_and_never_compiled_by_the_driver(
         with pytest.raises(EnvironmentLacksError, match=says):
             GpuKernels(device, binary)
     device.close()
+
+
+@pytest.mark.parametrize(
+    ("capability", "fits"),
+    [((8, 0), True), ((8, 6), True), ((8, 7), False), ((8, 9), True), ((9, 0), False), ((7, 5), False)],
+)
+def test_code_for_a_desktop_gpu_runs_on_newer_minors_and_not_on_tegra(binary, capability, fits):
+    """CUDA C++ Programming Guide, "Binary Compatibility": not between desktop and Tegra."""
+    code = FatBinary(binary.path, (13, 0), ((8, 0),))
+    device = SimpleNamespace(name="GPU", capability=capability, driver_cuda=(13, 0))
+    if fits:
+        code.check(device)
+    else:
+        with pytest.raises(EnvironmentLacksError, match="has code for sm_80"):
+            code.check(device)
 
 
 def test_a_file_that_is_no_fat_binary_is_an_error(device, binary):

@@ -38,6 +38,32 @@ def whole_driver(fake_driver, tmp_path) -> Path:
 
 
 @pytest.mark.slow
+def test_what_pycuda_refuses_is_an_error_of_the_engine(whole_driver, library):
+    program = """
+import atexit
+from onboard_vla.core.errors import EngineError
+from onboard_vla.kernels.launch_pycuda import PycudaDevice
+device = PycudaDevice()
+atexit.register(device.close)
+for refused in (lambda: device.allocate(1 << 60), lambda: device.load(b"not GPU code")):
+    try:
+        refused()
+    except EngineError as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "LD_PRELOAD": str(whole_driver), "FAKE_CUDA_HOST_LIBRARY": str(library.path)},
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["cuMemAlloc", "cuModuleLoadDataEx"]
+
+
+@pytest.mark.slow
 def test_pycuda_gives_the_hosts_bits(whole_driver, library, binary):
     def digest(*arguments: str, **environment: str) -> str:
         command = [sys.executable, str(EXERCISE), *arguments]
