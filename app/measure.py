@@ -109,6 +109,7 @@ def document(
         "seeds": list(request.seeds),
         "precision": request.precision,
         "samples": samples,
+        "with photographs": request.photos is not None,
     }
     return {
         "format": MEASURE_FORMAT,

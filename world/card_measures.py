@@ -92,6 +92,8 @@ def _measure(result: dict[str, Any], what: str, figures: list[dict[str, Any]]) -
     command += f" --seconds {run['seconds']:g} --profile {run['profile']} --precision {run['precision']}"
     if "blind" in result["provenance"]["bundle"]:
         command += " --blind BLIND_CHECKPOINT"
+    if run.get("with photographs") and what == "pictures":
+        command += " --photos FOLDER"
     rows = [_row(f["name"], f["estimate"], f["aim"]) for f in figures]
     return _section(f"{what}: {run['profile']}, {run['precision']}", worlds, command, rows, result)
 

@@ -59,6 +59,10 @@ def test_a_measure_stands_in_the_card_with_bounds_and_the_command_that_makes_it(
     )
     assert f"commit 0123abc: `{command}`" in text
     assert "--blind BLIND_CHECKPOINT`" in render_card(with_results(card, measured(blind={})))
+    photographed = measured()
+    photographed["measures"] = {"pictures": photographed["measures"]["sight"]}
+    photographed["provenance"]["run"]["with photographs"] = True
+    assert "--photos FOLDER`" in render_card(with_results(card, photographed))
 
 
 def test_an_evaluation_stands_in_the_card(card):
