@@ -4,7 +4,8 @@
     onboard-vla evaluate --worlds 64 --seconds 20 --json out/evaluation.json
     python -m onboard_vla.world.card_measures world/reference_checkpoint out/depth.json out/evaluation.json
 
-A measure that is in the card already is replaced by the new one of the same kind.
+A measure that is in the card already is replaced by the new one of the same kind. `--control FILE`: an evaluation of
+the blind control (`evaluate --checkpoint BLIND_CHECKPOINT --sees nothing`), which stands under its own name.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
 from onboard_vla.world.card_text import render_card
 
 MEASURE_FORMAT, EVALUATION_FORMAT = 1, 2
+CONTROL, NO_PICTURES = " the blind control", "all pictures grey"
 CLOSED_LOOP = {
     "progress": "progress of the expert's",
     "pdms": "PDMS",
@@ -51,12 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the results, write card.json and card.md; exit status 0 when done."""
     parser = argparse.ArgumentParser(prog="python -m onboard_vla.world.card_measures", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder with card.json")
-    parser.add_argument("results", type=Path, nargs="+", help="JSON of `measure` or `evaluate`")
+    parser.add_argument("results", type=Path, nargs="*", help="JSON of `measure` or `evaluate`")
+    parser.add_argument("--control", type=Path, action="append", default=[], help="JSON of the control's `evaluate`")
     options = parser.parse_args(arguments)
     try:
         card = _read(options.checkpoint / "card.json")
         for path in options.results:
             card = with_results(card, _read(path))
+        for path in options.control:
+            card = with_results(card, _read(path), CONTROL)
         (options.checkpoint / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
         (options.checkpoint / "card.md").write_text(render_card(card), encoding="utf-8")
     except OnboardVlaError as error:
@@ -65,16 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def with_results(card: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    """The card with one file's sections.
+def with_results(card: dict[str, Any], result: dict[str, Any], who: str = "") -> dict[str, Any]:
+    """The card with one file's sections. `who`: `CONTROL` where not the checkpoint itself was evaluated.
 
     Raises:
-        ConfigurationError: neither a measure nor an evaluation, of another format, or without the model.
+        ConfigurationError: neither a measure nor an evaluation, of another format, or without the model; or a control
+            that saw pictures.
     """
+    if who and any(NO_PICTURES not in summary["name"] for summary in result.get("summaries", [{"name": ""}])):
+        raise ConfigurationError(f"--control: expected an evaluation with {NO_PICTURES} (--sees nothing)")
     if "measures" in result and result.get("format") == MEASURE_FORMAT:
         sections = [_measure(result, what, figures) for what, figures in result["measures"].items()]
     elif "summaries" in result and result.get("format") == EVALUATION_FORMAT:
-        sections = [_evaluation(result, summary) for summary in result["summaries"]]
+        sections = [_evaluation(result, summary, who) for summary in result["summaries"]]
     else:
         raise ConfigurationError(
             f"expected a file of `onboard-vla measure` (format {MEASURE_FORMAT}) or `evaluate` (format "
@@ -98,13 +106,14 @@ def _measure(result: dict[str, Any], what: str, figures: list[dict[str, Any]]) -
     return _section(f"{what}: {run['profile']}, {run['precision']}", worlds, command, rows, result)
 
 
-def _evaluation(result: dict[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
+def _evaluation(result: dict[str, Any], summary: dict[str, Any], who: str) -> dict[str, Any]:
     run = result["provenance"]["run"]
     if run["planner"] != "model":
         raise ConfigurationError(f"evaluation: planner is {run['planner']!r}, the card is of the model")
     command = f"onboard-vla evaluate --worlds {len(run['seeds'])} --first-seed {run['seeds'][0]}"
     command += f" --seconds {run['seconds']:g} --profile {run['profile']}"
     command += f" --latency-ms {run['declared plan latency ms']:g}; variant: {summary['name']}"
+    command += "; checkpoint: BLIND_CHECKPOINT" if who else ""
     rows = [
         (words, f"{share['count']} of {share['n']} [{share['low']:.3f}, {share['high']:.3f}]", share["n"], "")
         for key, words in SHARES.items()
@@ -116,7 +125,7 @@ def _evaluation(result: dict[str, Any], summary: dict[str, Any]) -> dict[str, An
         figures = summary["open_loop"]["figures"]
         found += [_row(words, figures.get(key), "") for key, words in OPEN_LOOP.items()]
     worlds = f"{summary['n']} worlds of {run['profile']}, {run['seconds']:g} s each"
-    return _section(f"evaluate: {run['profile']}, {summary['name']}", worlds, command, [*rows, *found], result)
+    return _section(f"evaluate{who}: {run['profile']}, {summary['name']}", worlds, command, [*rows, *found], result)
 
 
 def _section(

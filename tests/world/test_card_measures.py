@@ -107,6 +107,17 @@ def test_command_writes_both_files_and_names_what_it_cannot_read(tmp_path, capsy
     assert "none.json" in capsys.readouterr().err
 
 
+def test_a_control_stands_under_its_own_name_and_must_not_have_seen(card):
+    grey = evaluated()
+    grey["summaries"][0]["name"] = "modelled sensors, unaided, all pictures grey"
+    text = render_card(with_results(with_results(card, grey), grey, card_measures.CONTROL))
+    assert "## Measured: evaluate: quiet_road, modelled sensors, unaided, all pictures grey" in text
+    assert "## Measured: evaluate the blind control: quiet_road, modelled sensors, unaided, all pictures grey" in text
+    assert text.count("checkpoint: BLIND_CHECKPOINT") == 1
+    with pytest.raises(ConfigurationError, match="expected an evaluation with all pictures grey"):
+        with_results(card, evaluated(), card_measures.CONTROL)
+
+
 def test_the_learning_curve_is_kept_over_interruptions_and_shown_with_its_price(tmp_path, card):
     place = Workplace(tmp_path)
     figures = {key: 1.25 for _, key in CURVE}
