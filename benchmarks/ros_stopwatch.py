@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rclpy.executors import SingleThreadedExecutor
 
 from onboard_vla.core.process import Role
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
@@ -138,7 +137,7 @@ def main() -> int:
     watch.attach()
     if arguments[0] == "--rclpy":
         arguments.pop(0)
-        executor.SteadyExecutor = SingleThreadedExecutor  # type: ignore[misc, assignment]
+        os.environ[executor.CHOICE] = executor.OWN
     status = run_node(roles[process], arguments, lifecycle=process == PLANNER)
     watch.end()
     return status

@@ -6,6 +6,7 @@ wakes itself once more after it. Here one wait set is filled again and again, an
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -18,9 +19,45 @@ from rclpy.node import Node
 from rclpy.waitable import NumberOfEntities
 
 from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.refusals import log_event
 
 LOOK_NS = nanoseconds(0.05)
 """How often services, clients and events of links are looked at: waiting for them would cost every message."""
+
+CHOICE = "ONBOARD_VLA_EXECUTOR"
+STEADY, OWN = "steady", "rclpy"
+"""Values of the environment variable: the one here, or rclpy's own, which takes more processor time."""
+BUILDS_ON = {
+    "executor": ("_guard", "_sigint_gc", "_tasks", "_is_shutdown", "_context"),
+    "WaitSet": ("clear_entities", "add_timer", "add_subscription", "add_guard_condition", "get_ready_entities", "wait"),
+    "Timer": ("is_timer_ready", "call_timer"),
+    "Subscription": ("take_message",),
+}
+"""What of rclpy's inside `SteadyExecutor` uses; tried with Jazzy and Kilted."""
+
+
+def make_executor(**options: Any) -> SingleThreadedExecutor:  # noqa: ANN401 - the context, as rclpy has it
+    """The one here, or rclpy's own: where it is asked for, or where this rclpy lacks what the first builds on.
+
+    Raises:
+        ConfigurationError: the environment variable has another value.
+    """
+    choice = os.environ.get(CHOICE, STEADY)
+    if choice not in (STEADY, OWN):
+        raise ConfigurationError(f"{CHOICE}={choice}: expected {STEADY} or {OWN}")
+    executor = SteadyExecutor(**options) if choice == STEADY else SingleThreadedExecutor(**options)
+    if choice == STEADY and (missing := lacking(executor)):
+        executor.shutdown()
+        log_event("executor", "rclpys_own_is_used", lacks=", ".join(missing))
+        return SingleThreadedExecutor(**options)
+    return executor
+
+
+def lacking(executor: object) -> list[str]:
+    """What this rclpy has not of `BUILDS_ON`."""
+    owners = {name: executor if name == "executor" else getattr(rclpy_implementation, name, None) for name in BUILDS_ON}
+    return [f"{name}.{part}" for name, parts in BUILDS_ON.items() for part in parts if not hasattr(owners[name], part)]
 
 
 class SteadyExecutor(SingleThreadedExecutor):

@@ -22,8 +22,9 @@ from onboard_vla.ros_nodes.node_options import AUTOSTART, BOTH, DEAF_AFTER, OUTP
 from onboard_vla.ros_nodes.topics import RAW, default_remaps
 
 if TYPE_CHECKING:
+    from rclpy.executors import SingleThreadedExecutor
+
     from onboard_vla.ros_nodes.diagnostics import Source
-    from onboard_vla.ros_nodes.executor import SteadyExecutor
     from onboard_vla.ros_nodes.hosting import Hosting
     from onboard_vla.ros_nodes.parameters import Parameters
 
@@ -57,12 +58,16 @@ def run_node(role: Role, arguments: Sequence[str] | None = None, *, lifecycle: b
     except Exception as error:
         # rclpy raises errors of its C layer, whose classes differ between distributions.
         return _refuse(role, error)
-    from onboard_vla.ros_nodes.executor import SteadyExecutor
+    from onboard_vla.ros_nodes.executor import make_executor
 
     status = 0
     hosting: Hosting | None = None
     # It lives until rclpy's thread for signals has ended, which wakes it.
-    executor = SteadyExecutor()
+    try:
+        executor = make_executor()
+    except OnboardVlaError as error:
+        rclpy.try_shutdown()
+        return _refuse(role, error)
     try:
         hosting = _lifecycle_node(role) if lifecycle else _plain_node(role)
         _spin(role, hosting, executor)
@@ -157,7 +162,7 @@ def _diagnose(hosting: Hosting, sources: Sequence[Source]) -> None:
     Diagnostics(hosting.node, hosting.steady, HARDWARE_ID, every)
 
 
-def _spin(role: Role, hosting: Hosting, executor: SteadyExecutor) -> None:
+def _spin(role: Role, hosting: Hosting, executor: SingleThreadedExecutor) -> None:
     def look_for_failure() -> None:
         failure = hosting.failure()
         if failure is not None:

@@ -47,7 +47,7 @@ class RosVehicleLink:
         from rclpy.context import Context
         from rclpy.signals import SignalHandlerOptions
 
-        from onboard_vla.ros_nodes.executor import SteadyExecutor
+        from onboard_vla.ros_nodes.executor import make_executor
         from onboard_vla.ros_nodes.ports import Publishers, Subscriptions
 
         self.refusals, self._pictures = Refusals(VEHICLE), pictures
@@ -62,7 +62,7 @@ class RosVehicleLink:
         self._node = rclpy.create_node("onboard_vla_vehicle", context=self._context, use_global_arguments=False)
         self._publishers = Publishers(self._node, VEHICLE, pictures)
         self._subscriptions = Subscriptions(self._node, VEHICLE, self._take, self.refusals)
-        self._executor = SteadyExecutor(context=self._context)
+        self._executor = make_executor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="ros-vehicle-link", daemon=True)
         self._thread.start()

@@ -153,3 +153,49 @@ def test_it_waits_no_longer_than_asked(served) -> None:
     for _ in range(5):
         executor.spin_once(timeout_sec=0.0)
     assert time.monotonic() - begin < 5 * 0.05
+
+
+@pytest.mark.parametrize("choice", ["steady", "rclpy"])
+def test_the_environment_chooses_the_executor(choice: str, monkeypatch, domain_id: int) -> None:
+    from rclpy.executors import SingleThreadedExecutor
+
+    from onboard_vla.ros_nodes.executor import SteadyExecutor
+
+    monkeypatch.setenv("ONBOARD_VLA_EXECUTOR", choice)
+    assert made(domain_id) is (SteadyExecutor if choice == "steady" else SingleThreadedExecutor)
+
+
+def test_where_rclpy_is_another_its_own_executor_serves_and_says_what_was_missing(
+    monkeypatch, domain_id: int, capsys
+) -> None:
+    from rclpy.executors import SingleThreadedExecutor
+
+    from onboard_vla.ros_nodes import executor
+
+    monkeypatch.setitem(executor.BUILDS_ON, "Timer", ("is_timer_ready", "call_timer_of_tomorrow"))
+    assert made(domain_id) is SingleThreadedExecutor
+    assert "Timer.call_timer_of_tomorrow" in capsys.readouterr().err
+
+
+def test_an_unknown_choice_of_executor_is_refused(monkeypatch) -> None:
+    from onboard_vla.core.errors import ConfigurationError
+    from onboard_vla.ros_nodes.executor import make_executor
+
+    monkeypatch.setenv("ONBOARD_VLA_EXECUTOR", "fast")
+    with pytest.raises(ConfigurationError, match="ONBOARD_VLA_EXECUTOR=fast: expected steady or rclpy"):
+        make_executor()
+
+
+def made(domain_id: int) -> type:
+    """Class of the executor that a node would get."""
+    import rclpy
+    from rclpy.context import Context
+
+    from onboard_vla.ros_nodes.executor import make_executor
+
+    context = Context()
+    rclpy.init(args=[], context=context, domain_id=domain_id)
+    executor = make_executor(context=context)
+    executor.shutdown()
+    context.try_shutdown()
+    return type(executor)
