@@ -33,10 +33,10 @@ def build(tmp_path_factory) -> Callable[..., Path]:
     if COMPILER is None:
         pytest.skip("no C++ compiler: the NumPy forms are what runs here, and what the other tests run")
 
-    def compile_with(name: str, *flags: str) -> Path:
+    def compile_with(name: str, *flags: str, sources: Path = SOURCES) -> Path:
         out = tmp_path_factory.mktemp(name) / "library.so"
         done = subprocess.run(
-            [COMPILER, *ALWAYS, *flags, "-o", str(out), str(SOURCES / "host_library.cpp")],
+            [COMPILER, *ALWAYS, *flags, "-o", str(out), str(sources / "host_library.cpp")],
             capture_output=True,
             text=True,
             check=False,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import COMPILER, MARCH
+from .conftest import COMPILER, MARCH, SOURCES
 
 EXERCISE = Path(__file__).with_name("exercise.py")
 X86 = platform.machine() == "x86_64"
@@ -88,6 +90,19 @@ def test_a_missing_barrier_shows_as_another_digest_in_reverse_order(build):
     planted = build("planted", "-O3", MARCH, "-DOVK_PLANT_MISSING_BARRIER")
 
     assert digest(exercise(planted)) != digest(exercise(planted, "--reverse"))
+
+
+@pytest.mark.parametrize("kernel", ["patches.h", "dispersion.h"])
+def test_a_barrier_taken_out_of_a_kernel_shows_as_another_digest_in_reverse_order(build, tmp_path, kernel):
+    sources = tmp_path / "sources"
+    shutil.copytree(SOURCES, sources)
+    between = re.compile(r"\n *\}\);\n *block\.phase\(\[&\]\(int thread\) \{")
+    merged, taken_out = between.subn("\n", (sources / kernel).read_text(), count=1)
+    assert taken_out == 1
+    (sources / kernel).write_text(merged)
+    library = build("one_phase", "-O1", MARCH, sources=sources)
+
+    assert digest(exercise(library)) != digest(exercise(library, "--reverse"))
 
 
 def test_a_write_beyond_an_array_is_caught_by_the_sanitizer(build):
