@@ -87,11 +87,12 @@ def apply_ros_environment(domain_id: int | None = None) -> int:
     return domain_id
 
 
-_claims: list[int] = []
+_claims: dict[int, int] = {}
+"""By domain id, the file whose lock says that this process has it."""
 
 
 def unused_domain_id() -> int:
-    """A domain id that no other caller on this machine holds; held until this process ends.
+    """A domain id that no other caller on this machine holds; held until it is given back or this process ends.
 
     Raises:
         EnvironmentLacksError: all are taken.
@@ -107,11 +108,18 @@ def unused_domain_id() -> int:
         except BlockingIOError:
             os.close(claim)
             continue
-        _claims.append(claim)
+        _claims[domain_id] = claim
         return domain_id
     raise EnvironmentLacksError(
         f"all domain ids from {FIRST_DOMAIN} to {LAST_DOMAIN} are in use by runs on this machine"
     )
+
+
+def give_back_domain_id(domain_id: int) -> None:
+    """Another caller may have it; nothing happens with one that this process did not claim."""
+    claim = _claims.pop(domain_id, None)
+    if claim is not None:
+        os.close(claim)
 
 
 def _has_fast_dds_2() -> bool:

@@ -13,7 +13,7 @@ from onboard_vla.core.process_graph import VEHICLE
 from onboard_vla.core.readiness import heard_from, not_ready, topics_towards
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
-from onboard_vla.ros_nodes.environment import apply_ros_environment, require_rclpy
+from onboard_vla.ros_nodes.environment import apply_ros_environment, give_back_domain_id, require_rclpy
 from onboard_vla.ros_nodes.shared_memory import free_stale_segments
 from onboard_vla.ros_nodes.topics import RAW, form_sent, rows_of
 
@@ -122,6 +122,7 @@ class RosVehicleLink:
             self._executor.shutdown()
             self._node.destroy_node()
             self._context.try_shutdown()
+            give_back_domain_id(self.domain_id)
 
     def __enter__(self) -> RosVehicleLink:
         return self

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,17 @@ pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
 @pytest.fixture
-def directory(transport, tmp_path_factory, monkeypatch) -> Path:
+def directory(transport, tmp_path_factory, monkeypatch) -> Iterator[Path]:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     if transport == "ros":
-        from onboard_vla.ros_nodes.environment import ros_environment, unused_domain_id
+        from onboard_vla.ros_nodes.environment import give_back_domain_id, ros_environment, unused_domain_id
 
-        for name, value in ros_environment(unused_domain_id()).items():
+        domain_id = unused_domain_id()
+        for name, value in ros_environment(domain_id).items():
             monkeypatch.setenv(name, value)
-    return tmp_path_factory.mktemp("e")
+    yield tmp_path_factory.mktemp("e")
+    if transport == "ros":
+        give_back_domain_id(domain_id)
 
 
 def command(transport: str, directory: Path, name: str, *options: tuple[str, object]) -> list[str]:
@@ -75,12 +79,14 @@ def test_a_bundle_that_is_not_there_ends_a_process_and_leaves_a_lifecycle_node_u
 ) -> None:
     words = command(transport, directory, PLANNER, ("bundle", "/no/such/bundle"), ("threads", 1))
     planner = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    if transport == "ros":
+        assert '"event": "started"' in planner.stderr.readline()
     said = planner.stderr.readline()
 
     assert "/no/such/bundle" in said
     if transport == "ros":
+        # The log ends with why it could not be configured.
         assert '"event": "not_configured"' in said
-        assert '"event": "started"' in planner.stderr.readline()
         planner.terminate()
     planner.communicate(timeout=LIMIT_S)
     assert planner.returncode == (EXIT_CONFIGURATION if transport == "zmq" else 0)

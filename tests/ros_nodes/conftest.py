@@ -21,15 +21,16 @@ ROOM = "onboard_vla.ros_nodes."
 
 
 @pytest.fixture
-def domain_id(monkeypatch: pytest.MonkeyPatch) -> int:
+def domain_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A domain of this test's own, with the shipped Fast DDS profile."""
     pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
-    from onboard_vla.ros_nodes.environment import ros_environment, unused_domain_id
+    from onboard_vla.ros_nodes.environment import give_back_domain_id, ros_environment, unused_domain_id
 
     number = unused_domain_id()
     for name, value in ros_environment(number).items():
         monkeypatch.setenv(name, value)
-    return number
+    yield number
+    give_back_domain_id(number)
 
 
 @pytest.fixture

@@ -14,7 +14,10 @@ import pytest
 from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.ros_nodes import environment
 from onboard_vla.ros_nodes.environment import (
+    FIRST_DOMAIN,
+    LAST_DOMAIN,
     PROFILE_FILE,
+    give_back_domain_id,
     require_rclpy,
     ros_environment,
     unused_domain_id,
@@ -57,8 +60,16 @@ def test_domain_ids_differ_between_processes() -> None:
     ours = {unused_domain_id() for _ in range(5)}
 
     other.communicate("\n", timeout=10)
+    for number in ours:
+        give_back_domain_id(number)
     assert theirs not in ours
     assert len(ours) == 5
+
+
+def test_a_long_run_does_not_use_up_the_domain_ids() -> None:
+    for _ in range(3 * (LAST_DOMAIN - FIRST_DOMAIN)):
+        give_back_domain_id(unused_domain_id())
+    give_back_domain_id(FIRST_DOMAIN)
 
 
 def test_missing_rclpy_is_one_line_that_says_what_to_do(monkeypatch) -> None:
