@@ -163,12 +163,15 @@ def _diagnose(hosting: Hosting, sources: Sequence[Source]) -> None:
 
 
 def _spin(role: Role, hosting: Hosting, executor: SingleThreadedExecutor) -> None:
+    from onboard_vla.ros_nodes.replies import Replies
+
     def look_for_failure() -> None:
         failure = hosting.failure()
         if failure is not None:
             raise _HostFailedError(failure)
 
     hosting.node.create_timer(FAILURE_POLL_S, look_for_failure, clock=hosting.steady)
+    Replies(hosting.node)
     log_event(role.name, "started", transport="ros", pid=os.getpid(), domain=os.environ.get("ROS_DOMAIN_ID", "0"))
     # After that line, so that a log ends with why a node could not be configured.
     hosting.begin()

@@ -53,7 +53,7 @@ def start(domain_id: int, distribution: str, tmp_path) -> Iterator:
     yield begin
     for node in nodes:
         node.close()
-        print(f"{node.log}:\n{node.said()}")  # pytest shows it where the test fails
+        sys.stdout.write(f"{node.log}:\n{node.said()}\n")  # pytest shows it where the test fails
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""Answers to service calls, kept until those who can call are known to listen.
+
+The two ways of a service are discovered one by one. rmw_fastrtps takes a request as soon as its way stands, then waits
+for the other inside `send_response`, for 100 ms and with Python's lock held, and drops the answer if that does not
+stand then (`rmw_response.cpp`; ros2/rmw_fastrtps#556). What discovery has to repeat takes 100 ms at least, and a second
+if a datagram was lost (Fast DDS, `EDPSimple.cpp`).
+The caller then waits for ever, and a supervisor was silent meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.node import Node
+
+from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.refusals import log_event
+
+LOOK_S = 0.02
+"""How often answers that wait are looked at."""
+KEPT_NS = nanoseconds(5.0)
+"""How long an answer waits; then it goes out, and whoever does not listen by then is not waited for again."""
+PARTICIPANT = 12
+"""Bytes of an endpoint's identifier that are its participant's (RTPS 2.5, 9.3.1: GuidPrefix_t)."""
+
+
+class Replies:
+    """Stands between the services that a node has and the middleware."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._waiting: deque[tuple[int, str, Callable[[], None]]] = deque()
+        self._deaf: set[bytes] = set()
+        for service in node.services:
+            own: Any = service
+            own.send_response = partial(self._reply, service.service_name, service.send_response)
+        self._timer = node.create_timer(LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer.cancel()
+
+    def _reply(self, service: str, send: Callable[[Any, Any], None], response: Any, header: Any) -> None:  # noqa: ANN401
+        if not self._not_listening(service):
+            send(response, header)
+            return
+        self._waiting.append((time.monotonic_ns() + KEPT_NS, service, partial(send, response, header)))
+        self._timer.reset()
+
+    def _look(self) -> None:
+        for _ in range(len(self._waiting)):
+            until_ns, service, send = self._waiting.popleft()
+            missing = self._not_listening(service)
+            if missing and time.monotonic_ns() < until_ns:
+                self._waiting.append((until_ns, service, send))
+                continue
+            if missing:
+                self._deaf |= missing
+                log_event(self._node.get_name(), "callers_do_not_listen", service=service, participants=len(missing))
+            send()
+        if not self._waiting:
+            self._timer.cancel()
+
+    def _not_listening(self, service: str) -> set[bytes]:
+        """Participants that can ask, with fewer readers of answers known than writers of requests.
+
+        Who a request is from, rclpy does not tell. The names are those of ROS on DDS
+        (design.ros2.org/articles/topic_and_service_names.html); where they are others, nobody is found.
+        """
+        asking = self._node.get_publishers_info_by_topic(f"rq{service}Request", no_mangle=True)
+        listening = self._node.get_subscriptions_info_by_topic(f"rr{service}Reply", no_mangle=True)
+        return set(_participants(asking) - _participants(listening)) - self._deaf
+
+
+def _participants(endpoints: Iterable[Any]) -> Counter[bytes]:
+    return Counter(bytes(endpoint.endpoint_gid[:PARTICIPANT]) for endpoint in endpoints)
