@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-JSON_FORMAT = 1
-"""Version of the documents that `--json` prints."""
+JSON_FORMAT = 2
+"""Version of the document that `verify --json` prints."""
 EXIT_MISSED = 1
 BYTES_PER_MIB = 1024 * 1024
 
@@ -28,6 +28,10 @@ def verify(
     reference: Annotated[
         Path | None, typer.Option(help="Bundle to compare with on --scenes: the same checkpoint in fp32.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Compare stage by stage with transformers running this folder, which the bundle is of."),
+    ] = None,
     scenes: Annotated[
         Path | None, typer.Option(help="Many scenes (.npz); without it the golden scenes in the bundle.")
     ] = None,
@@ -36,6 +40,7 @@ def verify(
 ) -> None:
     """Run a bundle on scenes and hold it against float32: fork, actions, plan in metres, uncertainty.
 
+    With --checkpoint transformers is the reference (extra `parity`), and every stage has its cosine and largest error.
     Exit 1 if a limit is missed. Scenes: `python -m onboard_vla.app.scene_collection`.
     """
     from rich.console import Console
@@ -46,6 +51,7 @@ def verify(
         result = verification.verify(
             bundle,
             reference=reference,
+            checkpoint=checkpoint,
             scenes=scenes,
             report=html,
             progress=lambda share: status.update(f"verify {share:4.0%}"),
@@ -92,14 +98,39 @@ def inspect(
 
 
 def _print(document: dict[str, Any]) -> None:
-    limits = document["limits"]
+    limits, aims = document["limits"], document["aims"]
     rows = {
-        name.replace("_", " "): f"{value:.4g}" + (f" (at most {limits[name]:.3g})" if name in limits else "")
+        name.replace("_", " "): f"{value:.4g}"
+        + (f" (at most {limits[name]:.3g})" if name in limits else "")
+        + (f" (aim {aims[name]:.3g})" if name in aims else "")
         for name, value in document["figures"].items()
     }
     _table(f"{document['bundle']} against {document['against']}", rows)
+    if document["stages"]:
+        _stages(document["stages"])
     for line in document["missed"]:
         typer.echo(f"missed: {line}")
+    for line in document["aims_missed"]:
+        typer.echo(f"aim missed: {line}")
+
+
+def _stages(stages: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="stage by stage against transformers, along the same tokens", title_justify="left")
+    for column in ("stage", "vectors", "cosine", "least", "largest error", "root mean square"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage in stages:
+        cosines = f"{stage['cosine_mean']:.6f}", f"{stage['cosine_min']:.6f}"
+        table.add_row(
+            stage["stage"],
+            str(stage["vectors"]),
+            *cosines,
+            f"{stage['error_max']:.3g}",
+            f"{stage['reference_rms']:.3g}",
+        )
+    Console().print(table)
 
 
 def _table(title: str, rows: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,23 @@ from onboard_vla.core.bundle_manifest import (
     Generation,
     ModelDimensions,
     SpecialTokens,
+    VisionDimensions,
 )
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.graph_session import Arrays, GraphSession, Session
-from onboard_vla.export.observation import Observations
 from onboard_vla.export.scenes import Scene
 from onboard_vla.kernels.reference_images import normalisation_table, patches_of_pair
 from onboard_vla.runtime.positions import RotaryTable, VideoGrid, prompt_positions, text_positions
 from onboard_vla.runtime.prompt import AnswerIds
 
 Floats = NDArray[np.float32]
+
+
+class Observer(Protocol):
+    """Takes in all outputs of every run."""
+
+    def add(self, outputs: Arrays) -> None:
+        """One run's outputs by name."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class SceneRunner:
         vision: Mapping[str, Session],
         language: Session,
         embedding: NDArray[Any],
-        observations: Observations | None = None,
+        observations: Observer | None = None,
     ) -> None:
         self._sizes, self._embedding, self._observations = sizes, embedding, observations
         self._vision, self._language = vision, language
@@ -88,11 +95,17 @@ class SceneRunner:
 
     @classmethod
     def of_files(
-        cls, sizes: Sizes, vision: Mapping[str, Path], language: Path, embedding: NDArray[Any], threads: int = 1
+        cls,
+        sizes: Sizes,
+        vision: Mapping[str, Path],
+        language: Path,
+        embedding: NDArray[Any],
+        threads: int = 1,
+        observations: Observer | None = None,
     ) -> SceneRunner:
         """A runner of graphs on disk."""
         sessions = {name: GraphSession(graph, threads) for name, graph in vision.items()}
-        return cls(sizes, sessions, GraphSession(language, threads), embedding)
+        return cls(sizes, sessions, GraphSession(language, threads), embedding, observations)
 
     def teacher_forced(self, scene: Scene, tokens: Sequence[int]) -> ActionLogits:
         """Logits at every action when the actions before it are `tokens`; one pass over prompt and fast answer."""
@@ -109,7 +122,7 @@ class SceneRunner:
             rows.append([start + answer.fork_index - 1, *range(first, first + len(along))])
         logits = self._push(passes, forced, rows)
         return [
-            self._result(run.prompt, found[0], found[1:], along)
+            action_logits(self._sizes, run.prompt.ids, found[0], found[1:], along)
             for run, found, along in zip(passes, logits, tokens, strict=True)
         ]
 
@@ -117,8 +130,12 @@ class SceneRunner:
         """Decode greedily among the action tokens after the fast prefix, with the repetition penalty."""
         return self.greedy_many([scene])[0]
 
-    def greedy_many(self, scenes: Sequence[Scene]) -> list[ActionLogits]:
-        """As `greedy`, for each scene; all of them take each step together."""
+    def stepwise(self, scene: Scene, tokens: Sequence[int]) -> ActionLogits:
+        """As `teacher_forced`, one token a pass, as a decoder runs."""
+        return self.greedy_many([scene], [tokens])[0]
+
+    def greedy_many(self, scenes: Sequence[Scene], forced: Sequence[Sequence[int]] | None = None) -> list[ActionLogits]:
+        """As `greedy`, for each scene; all of them take each step together. `forced`: tokens to take instead."""
         answer, actions = self._sizes.answer, self._sizes.actions
         passes = [_Pass(self, prompt) for prompt in self._see(scenes)]
         rows = [
@@ -128,17 +145,20 @@ class SceneRunner:
         first = self._push(passes, [answer.fast_prefix] * len(passes), rows)
         steps = [[found[1]] for found in first]
         tokens: list[list[int]] = [[] for _ in passes]
-        for _ in range(actions.per_answer):
-            for run, found, chosen in zip(passes, steps, tokens, strict=True):
+        for step in range(actions.per_answer):
+            for index, (run, found, chosen) in enumerate(zip(passes, steps, tokens, strict=True)):
+                if forced is not None:
+                    chosen.append(forced[index][step])
+                    continue
                 seen = [*run.prompt.ids.tolist(), *answer.fast_prefix, *(actions.first_id + token for token in chosen)]
-                scores = _penalised(found[-1], seen, self._sizes.generation.repetition_penalty)
+                scores = penalised(found[-1], seen, self._sizes.generation.repetition_penalty)
                 chosen.append(int(np.argmax(scores[actions.first_id : actions.first_id + actions.count])))
             if len(tokens[0]) < actions.per_answer:
                 latest = [[actions.first_id + chosen[-1]] for chosen in tokens]
                 for found, logits in zip(steps, self._push(passes, latest, [[0]] * len(passes)), strict=True):
                     found.append(logits[0])
         return [
-            self._result(run.prompt, start[0], np.array(found), chosen)
+            action_logits(self._sizes, run.prompt.ids, start[0], np.array(found), chosen)
             for run, start, found, chosen in zip(passes, first, steps, tokens, strict=True)
         ]
 
@@ -152,22 +172,6 @@ class SceneRunner:
             self._observe(outputs)
             found.append(run.take(outputs))
         return found
-
-    def _result(self, prompt: _Prompt, fork: Floats, rows: Floats, tokens: Sequence[int]) -> ActionLogits:
-        actions, answer = self._sizes.actions, self._sizes.answer
-        span = slice(actions.first_id, actions.first_id + actions.count)
-        seen = [*prompt.ids.tolist(), *answer.fast_prefix]
-        inside = []
-        for step, row in enumerate(rows):
-            given = [*seen, *(actions.first_id + token for token in tokens[:step])]
-            best = int(np.argmax(_penalised(row, given, self._sizes.generation.repetition_penalty)))
-            inside.append(span.start <= best < span.stop)
-        return ActionLogits(
-            fork=fork[[answer.fast_fork, answer.slow_fork]],
-            actions=np.ascontiguousarray(rows[:, span]),
-            tokens=np.array(tokens, np.int64),
-            inside=np.array(inside),
-        )
 
     def _see(self, scenes: Sequence[Scene]) -> list[_Prompt]:
         """Embeddings and positions of each prompt, visual tokens filled in; the latest scenes are remembered."""
@@ -209,12 +213,7 @@ class SceneRunner:
 
     def _patches(self, images: NDArray[np.uint8]) -> Floats:
         """Patches (pairs, N, width) of one camera's pictures."""
-        vision = self._sizes.model.vision
-        pairs = [
-            patches_of_pair(older, newer, self._table, vision.patch_size, vision.merge_size)
-            for older, newer in zip(images[::2], images[1::2], strict=True)
-        ]
-        return np.stack(pairs)
+        return patches_of(self._sizes.model.vision, images, self._table)
 
     def _observe(self, outputs: Arrays) -> None:
         if self._observations is not None:
@@ -257,6 +256,34 @@ class _Pass:
         return logits
 
 
+def action_logits(
+    sizes: Sizes, prompt_ids: NDArray[np.int64], fork: Floats, rows: Floats, tokens: Sequence[int]
+) -> ActionLogits:
+    """What the logits (V,) at the fork and (T, V) at the actions say, along `tokens`."""
+    actions, answer, penalty = sizes.actions, sizes.answer, sizes.generation.repetition_penalty
+    span = slice(actions.first_id, actions.first_id + actions.count)
+    seen = [*prompt_ids.tolist(), *answer.fast_prefix]
+    inside = []
+    for step, row in enumerate(rows):
+        given = [*seen, *(actions.first_id + token for token in tokens[:step])]
+        inside.append(span.start <= int(np.argmax(penalised(row, given, penalty))) < span.stop)
+    return ActionLogits(
+        fork=fork[[answer.fast_fork, answer.slow_fork]],
+        actions=np.ascontiguousarray(rows[:, span]),
+        tokens=np.array(tokens, np.int64),
+        inside=np.array(inside),
+    )
+
+
+def patches_of(vision: VisionDimensions, images: NDArray[np.uint8], table: Floats) -> Floats:
+    """Patches (pairs, N, width) of one camera's pictures (frames, H, W, 3); `table`: `normalisation_table`."""
+    pairs = [
+        patches_of_pair(older, newer, table, vision.patch_size, vision.merge_size)
+        for older, newer in zip(images[::2], images[1::2], strict=True)
+    ]
+    return np.stack(pairs)
+
+
 def _runs(visual: NDArray[np.bool_], grids: Sequence[VideoGrid]) -> list[int | VideoGrid]:
     """A prompt as text runs and videos, camera by camera."""
     runs: list[int | VideoGrid] = []
@@ -268,7 +295,7 @@ def _runs(visual: NDArray[np.bool_], grids: Sequence[VideoGrid]) -> list[int | V
     return [*runs, len(visual) - at]
 
 
-def _penalised(logits: Floats, seen: Sequence[int], penalty: float) -> Floats:
+def penalised(logits: Floats, seen: Sequence[int], penalty: float) -> Floats:
     """Logits (V,) with transformers' repetition penalty on the ids seen so far."""
     scores: Floats = logits.copy()
     ids = np.unique(seen)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from onboard_vla.core.errors import BundleError
+from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.golden import GoldenScene, load_golden
-from onboard_vla.export.parity_limits import PARITY_LIMITS, PLAN_LIMITS, ParityLimit, misses
-from onboard_vla.export.scene_runner import SceneRunner, Sizes
-from onboard_vla.export.scenes import SceneShapes, load_scenes
-from onboard_vla.export.verify import Figures, Measured, compare, figures_of, measure_scene
-from onboard_vla.export.verify_report import worst, write_report
+from onboard_vla.export.parity_limits import AIMS, PARITY_LIMITS, PLAN_LIMITS, ParityLimit, misses, tightened
+from onboard_vla.export.scene_runner import Observer, SceneRunner, Sizes
+from onboard_vla.export.scenes import Scene, SceneShapes, load_scenes
+from onboard_vla.export.stage_parity import Recorder, StageComparison, StageFigures, as_rows
+from onboard_vla.export.transformers_oracle import TransformersOracle
+from onboard_vla.export.verify import Figures, compare, figures_of, measure_scene
+from onboard_vla.export.verify_report import Worst, write_report
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.prompt import Tokenizer, answer_ids
 
@@ -32,6 +37,7 @@ class Verification:
     figures: Figures
     limits: tuple[ParityLimit, ...]
     missed: tuple[str, ...]
+    stages: tuple[StageFigures, ...]
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -43,6 +49,9 @@ class Verification:
             "figures": self.figures.as_table(),
             "limits": {limit.figure: limit.bound for limit in self.limits},
             "missed": list(self.missed),
+            "aims": {aim.figure: aim.bound for aim in AIMS},
+            "aims_missed": misses(self.figures, limits=AIMS),
+            "stages": as_rows(self.stages),
         }
 
 
@@ -50,6 +59,7 @@ def verify(
     path: Path,
     *,
     reference: Path | None = None,
+    checkpoint: Path | None = None,
     scenes: Path | None = None,
     report: Path | None = None,
     progress: Callable[[float], None] = lambda _: None,
@@ -57,32 +67,51 @@ def verify(
     """Run a bundle and compare.
 
     Without `scenes`: on its golden scenes, held against `PARITY_LIMITS`. With them: against the bundle `reference`,
-    held against `PLAN_LIMITS`; other figures are reported.
+    held against `PLAN_LIMITS`; other figures are reported. With `checkpoint`, transformers runs that folder as the
+    reference, on either, and every stage is compared. Bounds in the bundle's manifest count where they are tighter.
 
     Raises:
         BundleError: a bundle is damaged, has no golden scenes, or the two are not of one checkpoint.
-        CheckpointError: the scenes do not fit.
+        CheckpointError: the scenes do not fit, or transformers cannot run the checkpoint.
+        EnvironmentLacksError: there is no transformers.
     """
-    if (reference is None) != (scenes is None):
-        raise BundleError("--scenes and --reference belong together: many scenes have no stored references")
+    if scenes is None and reference is not None:
+        raise BundleError("--reference needs --scenes: golden scenes have their references in the bundle")
+    if scenes is not None and (reference is None) == (checkpoint is None):
+        raise BundleError("--scenes needs --reference or --checkpoint: many scenes have no stored references")
     bundle = Bundle.open(path)
-    limits = PARITY_LIMITS if scenes is None else PLAN_LIMITS
-    if scenes is None:
-        golden = _golden(bundle)
-        against = f"float32 references in {len(golden)} golden scenes"
+    limits = tightened(PARITY_LIMITS if scenes is None else PLAN_LIMITS, bundle.manifest.parity.get("limits", {}))
+    where = f"{len(bundle.manifest.golden)} golden scenes" if scenes is None else f"scenes of {scenes.name}"
+    recorder = Recorder()
+    runner = runner_of(bundle, observations=recorder if checkpoint is not None else None)
+    items: Iterable[GoldenScene]
+    stages = StageComparison(runner, recorder)
+    if checkpoint is not None:
+        oracle = _oracle(bundle, checkpoint)
+        plain = [item.scene for item in _golden(bundle)] if scenes is None else load_scenes(scenes, _shapes(bundle))
+        items, count = _by_transformers(oracle, plain, runner, stages), len(plain)
+        against = f"{oracle.name} on {where}"
+    elif scenes is None:
+        items = _golden(bundle)
+        count, against = len(items), f"float32 references in {where}"
     else:
-        golden = _referenced(bundle, Bundle.open(reference or path), scenes, lambda share: progress(share / 2))
-        against = f"{reference} on {len(golden)} scenes of {scenes.name}"
-    runner, measured = runner_of(bundle), []
-    half = 0.0 if scenes is None else 0.5
-    for done, item in enumerate(golden, start=1):
+        compared = Bundle.open(reference or path)
+        plain = load_scenes(scenes, _shapes(bundle))
+        items, count = _by_bundle(bundle, compared, plain), len(plain)
+        against = f"{reference} on {count} {where}"
+    measured, worst = [], Worst(bundle.codebook)
+    for done, item in enumerate(items, start=1):
         measured.append(measure_scene(runner, item, bundle.codebook))
-        progress(half + (1 - half) * done / len(golden))
+        recorder.take()
+        worst.offer(done - 1, measured[-1], item.scene)
+        progress(done / count)
     figures = figures_of(measured)
+    found = stages.figures()
     if report is not None:
-        _report(report, f"{path} against {against}", figures, limits, measured, golden)
+        bounds = {limit.figure: limit.bound for limit in limits}
+        write_report(report, f"{path} against {against}", figures.as_table(), bounds, measured, worst, found)
     missed = tuple(misses(figures, limits=limits))
-    return Verification(path, against, bundle.precision, bundle.core_hash, figures, limits, missed)
+    return Verification(path, against, bundle.precision, bundle.core_hash, figures, limits, missed, found)
 
 
 def verify_bundle(path: Path, *, threads: int = 1, progress: Callable[[float], None] | None = None) -> Figures:
@@ -95,13 +124,20 @@ def verify_bundle(path: Path, *, threads: int = 1, progress: Callable[[float], N
     return compare(runner_of(bundle, threads), _golden(bundle), bundle.codebook, progress or (lambda _: None))
 
 
-def runner_of(bundle: Bundle, threads: int = 1) -> SceneRunner:
+def sizes_of(bundle: Bundle) -> Sizes:
+    """What a runner must know of a bundle's model."""
+    manifest = bundle.manifest
+    answer = answer_ids(bundle.template, Tokenizer(bundle.path / manifest.tokenizer), manifest.actions)
+    return Sizes(manifest.model, manifest.cameras, manifest.tokens, manifest.actions, manifest.generation, answer)
+
+
+def runner_of(bundle: Bundle, threads: int = 1, observations: Observer | None = None) -> SceneRunner:
     """Runs scenes on a bundle's graphs."""
     manifest, path = bundle.manifest, bundle.path
-    answer = answer_ids(bundle.template, Tokenizer(path / manifest.tokenizer), manifest.actions)
-    sizes = Sizes(manifest.model, manifest.cameras, manifest.tokens, manifest.actions, manifest.generation, answer)
     vision = {camera.vision_graph: path / camera.vision_graph for camera in manifest.cameras}
-    return SceneRunner.of_files(sizes, vision, path / manifest.language_graph, bundle.embeddings, threads)
+    return SceneRunner.of_files(
+        sizes_of(bundle), vision, path / manifest.language_graph, bundle.embeddings, threads, observations
+    )
 
 
 def _golden(bundle: Bundle) -> list[GoldenScene]:
@@ -110,29 +146,39 @@ def _golden(bundle: Bundle) -> list[GoldenScene]:
     return [load_golden(bundle.path / name) for name in bundle.manifest.golden]
 
 
-def _referenced(bundle: Bundle, reference: Bundle, path: Path, progress: Callable[[float], None]) -> list[GoldenScene]:
-    """Scenes of a file with what the reference bundle makes of them."""
+def _shapes(bundle: Bundle) -> SceneShapes:
+    manifest = bundle.manifest
+    return SceneShapes(manifest.cameras, manifest.frames, manifest.tokens, manifest.actions, bundle.grids())
+
+
+def _by_bundle(bundle: Bundle, reference: Bundle, scenes: Sequence[Scene]) -> Iterator[GoldenScene]:
+    """Scenes with what the reference bundle makes of them."""
     for name in SAME:
         found, expected = getattr(bundle.manifest, name), getattr(reference.manifest, name)
         if found != expected:
             raise BundleError(f"{bundle.path} and {reference.path} are not of one checkpoint: their {name} differ")
-    manifest, runner, items = reference.manifest, runner_of(reference), []
-    shapes = SceneShapes(manifest.cameras, manifest.frames, manifest.tokens, manifest.actions, reference.grids())
-    scenes = load_scenes(path, shapes)
-    for done, scene in enumerate(scenes, start=1):
-        items.append(GoldenScene(scene, runner.greedy(scene)))
-        progress(done / len(scenes))
-    return items
+    runner = runner_of(reference)
+    for scene in scenes:
+        yield GoldenScene(scene, runner.greedy(scene))
 
 
-def _report(
-    path: Path,
-    title: str,
-    figures: Figures,
-    limits: Sequence[ParityLimit],
-    measured: Sequence[Measured],
-    golden: Sequence[GoldenScene],
-) -> None:
-    pictures = {i: next(iter(golden[i].scene.images.values()))[-1] for i in worst(measured)}
-    bounds = {limit.figure: limit.bound for limit in limits}
-    write_report(path, title, figures.as_table(), bounds, measured, pictures)
+def _by_transformers(
+    oracle: TransformersOracle, scenes: Sequence[Scene], runner: SceneRunner, stages: StageComparison
+) -> Iterator[GoldenScene]:
+    """Scenes with what transformers makes of them; every stage is compared on the way."""
+    for scene in scenes:
+        expected = oracle.greedy(scene, runner.greedy(scene).tokens.tolist())
+        stages.add(scene, expected)
+        yield GoldenScene(scene, expected.logits)
+
+
+def _oracle(bundle: Bundle, folder: Path) -> TransformersOracle:
+    """The checkpoint in transformers, if it is the one that the bundle was made from."""
+    checkpoint = Checkpoint(folder)
+    text, vision = bundle.manifest.model.text, bundle.manifest.model.vision
+    pixels = replace(checkpoint.model.vision, image_mean=vision.image_mean, image_std=vision.image_std)
+    if (checkpoint.model.text, pixels) != (text, vision):
+        raise BundleError(f"{bundle.path} was not made from {folder}: their dimensions differ")
+    if not np.array_equal(checkpoint.embedding, bundle.embeddings):
+        raise BundleError(f"{bundle.path} was not made from {folder}: their embeddings differ")
+    return TransformersOracle(folder, sizes_of(bundle))

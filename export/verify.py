@@ -33,6 +33,12 @@ class Figures:
     fork, worst scene. `motion_shift_mean_m`: distance between the expected end points of one token's motion under both
     action distributions, mean over the steps.
     `outside_share`: share of reference steps at which a token that is no action had the largest logit.
+    Where plans part: `parted_share` of the scenes have another token somewhere. The reference's margin between its best
+    two actions at the first such step says whether that was a near tie: median and largest over those scenes, and
+    `ade_p99_margin` for the plan at the 99th percentile (0 where none parted).
+    Shift of what the supervisor reads, 99th percentile over the scenes of the change's magnitude:
+    `spread_shift_p99_m` of the worst step's spread, `likelihood_shift_p99_nats` of the plan's mean log-likelihood,
+    `slow_probability_shift_p99` of the fork; all along the reference's tokens.
     """
 
     scenes: int
@@ -56,6 +62,13 @@ class Figures:
     preference_loss_max: float
     fork_loss_max: float
     motion_shift_mean_m: float
+    parted_share: float
+    parted_margin_median: float
+    parted_margin_max: float
+    ade_p99_margin: float
+    spread_shift_p99_m: float
+    likelihood_shift_p99_nats: float
+    slow_probability_shift_p99: float
 
     def as_table(self) -> dict[str, float | int]:
         """Names and values, for JSON and reports."""
@@ -91,6 +104,8 @@ def figures_of(measured: Sequence[Measured]) -> Figures:
     """Figures over all scenes."""
     steps = {name: np.concatenate([getattr(m, name) for m in measured]) for name in Measured.STEPS}
     scenes = {name: np.array([getattr(m, name) for m in measured]) for name in Measured.SCENES}
+    margins = scenes["parted_margin"][scenes["parted"]] if scenes["parted"].any() else np.zeros(1)
+    ade_p99_m = _quantile(scenes["ade_m"], 0.99)
     return Figures(
         scenes=len(measured),
         steps=len(steps["cosine"]),
@@ -106,14 +121,26 @@ def figures_of(measured: Sequence[Measured]) -> Figures:
         fork_shift_max=float(scenes["fork_shift"].max()),
         ade_median_m=float(np.median(scenes["ade_m"])),
         ade_mean_m=float(scenes["ade_m"].mean()),
-        ade_p95_m=float(np.quantile(scenes["ade_m"], 0.95, method="inverted_cdf")),
-        ade_p99_m=float(np.quantile(scenes["ade_m"], 0.99, method="inverted_cdf")),
+        ade_p95_m=_quantile(scenes["ade_m"], 0.95),
+        ade_p99_m=ade_p99_m,
         ade_max_m=float(scenes["ade_m"].max()),
         outside_share=float(steps["outside"].mean()),
         preference_loss_max=float(steps["preference_loss"].max()),
         fork_loss_max=float(scenes["fork_loss"].max()),
         motion_shift_mean_m=float(steps["motion_shift_m"].mean()),
+        parted_share=float(scenes["parted"].mean()),
+        parted_margin_median=float(np.median(margins)),
+        parted_margin_max=float(margins.max()),
+        ade_p99_margin=float(scenes["parted_margin"][scenes["ade_m"] == ade_p99_m].max()) if ade_p99_m > 0 else 0.0,
+        spread_shift_p99_m=_quantile(scenes["worst_spread_shift_m"], 0.99),
+        likelihood_shift_p99_nats=_quantile(scenes["likelihood_shift"], 0.99),
+        slow_probability_shift_p99=_quantile(scenes["slow_shift"], 0.99),
     )
+
+
+def _quantile(values: NDArray[np.float64], share: float) -> float:
+    """An order statistic: a value that was measured; NaN if any is."""
+    return float(np.quantile(values, share, method="inverted_cdf")) if np.isfinite(values).all() else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +158,17 @@ class Measured:
         "preference_loss",
         "motion_shift_m",
     )
-    SCENES = ("fork_same", "fork_shift", "ade_m", "fork_loss")
+    SCENES = (
+        "fork_same",
+        "fork_shift",
+        "ade_m",
+        "fork_loss",
+        "parted",
+        "parted_margin",
+        "worst_spread_shift_m",
+        "likelihood_shift",
+        "slow_shift",
+    )
 
     cosine: NDArray[np.float64]
     same: NDArray[np.bool_]
@@ -146,6 +183,11 @@ class Measured:
     fork_shift: float
     ade_m: float
     fork_loss: float
+    parted: bool
+    parted_margin: float
+    worst_spread_shift_m: float
+    likelihood_shift: float
+    slow_shift: float
     found_xy: NDArray[np.float64]
     reference_xy: NDArray[np.float64]
 
@@ -160,11 +202,14 @@ def _measure(golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, co
         codebook.decode(t)[0][:, :2].astype(np.float64) for t in (decoded.tokens, reference.tokens)
     )
     fork, fork_found = float(reference.fork[0] - reference.fork[1]), float(found.fork[0] - found.fork[1])
+    margin = best[:, -1] - best[:, -2]
+    apart = decoded.tokens != reference.tokens
+    likelihood = [_likelihood(logits, reference.tokens) for logits in (reference.actions, found.actions)]
     return Measured(
         cosine=_cosines(found.actions, reference.actions),
         same=found.actions.argmax(axis=1) == reference.actions.argmax(axis=1),
         difference=np.abs(found.actions - reference.actions).max(axis=1),
-        margin=best[:, -1] - best[:, -2],
+        margin=margin,
         spread_m=spread,
         spread_shift_m=spread_found - spread,
         outside=~reference.inside,
@@ -174,6 +219,11 @@ def _measure(golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, co
         fork_shift=abs(fork_found - fork),
         ade_m=float(np.linalg.norm(found_xy - reference_xy, axis=1).mean()),
         fork_loss=0.0 if (fork > 0) == (fork_found > 0) else abs(fork),
+        parted=bool(apart.any()),
+        parted_margin=float(margin[apart.argmax()]) if apart.any() else 0.0,
+        worst_spread_shift_m=abs(float(spread_found.max() - spread.max())),
+        likelihood_shift=abs(likelihood[1] - likelihood[0]),
+        slow_shift=abs(_slow_probability(fork_found) - _slow_probability(fork)),
         found_xy=found_xy,
         reference_xy=reference_xy,
     )
@@ -186,6 +236,17 @@ def _cosines(found: Floats, reference: Floats) -> NDArray[np.float64]:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines: NDArray[np.float64] = np.einsum("tk,tk->t", a, b) / np.maximum(norms, np.finfo(np.float64).tiny)
     return cosines
+
+
+def _likelihood(logits: Floats, tokens: NDArray[np.int64]) -> float:
+    """Mean log-probability of the tokens (T,) among the actions, nats."""
+    rows = _softmax(logits)[np.arange(len(tokens)), tokens]
+    return float(np.log(np.maximum(rows, np.finfo(np.float64).tiny)).mean())
+
+
+def _slow_probability(fork: float) -> float:
+    """Probability of slow thinking; `fork`: logit of fast minus logit of slow."""
+    return float(0.5 * (1.0 - np.tanh(fork / 2.0)))
 
 
 def _softmax(logits: Floats) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A verification as one HTML file: figures beside their limits, and the scenes whose plans moved furthest, drawn."""
+"""A verification as one HTML file: figures beside their limits, stages, and the scenes whose plans moved furthest."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import base64
 import html
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.codebook import Codebook
+from onboard_vla.export.scenes import Scene
+from onboard_vla.export.stage_parity import StageFigures
 from onboard_vla.export.verify import Measured
 
 DRAWN = 8
@@ -25,10 +29,35 @@ STYLE = (
 )
 
 
-def worst(measured: Sequence[Measured], count: int = DRAWN) -> list[int]:
-    """Indices of the scenes with the largest plan difference, largest first."""
-    order = sorted(range(len(measured)), key=lambda i: -measured[i].ade_m)
-    return order[:count]
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """`picture`: (H, W, 3) uint8, what the first camera saw last; `expert_xy`: (T, 2) metres, None if not known."""
+
+    picture: NDArray[np.uint8]
+    expert_xy: NDArray[np.float64] | None
+
+
+class Worst:
+    """Keeps what is drawn of the scenes with the largest plan difference, however many there are."""
+
+    def __init__(self, codebook: Codebook, count: int = DRAWN) -> None:
+        self._codebook, self._count = codebook, count
+        self._ade_m: dict[int, float] = {}
+        self.kept: dict[int, Drawn] = {}
+
+    def offer(self, index: int, measured: Measured, scene: Scene) -> None:
+        """Scene number `index` was measured."""
+        self._ade_m[index] = measured.ade_m
+        expert = None
+        if scene.expert_tokens is not None:
+            expert = self._codebook.decode(scene.expert_tokens)[0][:, :2].astype(np.float64)
+        self.kept[index] = Drawn(next(iter(scene.images.values()))[-1].copy(), expert)
+        if len(self.kept) > self._count:
+            del self.kept[max(self.kept, key=lambda i: (-self._ade_m[i], i))]
+
+    def order(self) -> list[int]:
+        """Scenes to draw, the largest difference first."""
+        return sorted(self.kept, key=lambda i: (-self._ade_m[i], i))
 
 
 def write_report(
@@ -37,18 +66,31 @@ def write_report(
     figures: Mapping[str, Any],
     limits: Mapping[str, float],
     measured: Sequence[Measured],
-    pictures: Mapping[int, NDArray[np.uint8]],
+    worst: Worst,
+    stages: Sequence[StageFigures] = (),
 ) -> None:
-    """Write the file. `pictures[i]`: (H, W, 3) uint8, what the first camera saw last in scene i."""
+    """Write the file."""
     rows = "".join(_row(name, value, limits.get(name)) for name, value in figures.items())
-    scenes = "".join(_scene(i, measured[i], pictures[i]) for i in worst(measured))
+    scenes = "".join(_scene(i, measured[i], worst.kept[i]) for i in worst.order())
     path.write_text(
         f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
-        f"<h1>{html.escape(title)}</h1><table><tr><th>figure<th>value<th>at most</tr>{rows}</table>"
-        f"<h2>Plans that moved furthest</h2><p>Grey: reference. Red: this bundle. Ego frame, forward is up; "
-        f"a dot every planning step.</p>{scenes}\n",
+        f"<h1>{html.escape(title)}</h1><table><tr><th>figure<th>value<th>at most</tr>{rows}</table>{_stages(stages)}"
+        f"<h2>Plans that moved furthest</h2><p>Grey: reference. Red: this bundle. Green: the expert. Ego frame, "
+        f"forward is up; a dot every planning step.</p>{scenes}\n",
         encoding="utf-8",
     )
+
+
+def _stages(stages: Sequence[StageFigures]) -> str:
+    if not stages:
+        return ""
+    rows = "".join(
+        f"<tr><td>{html.escape(s.stage)}<td>{s.vectors}<td>{s.cosine_mean:.6f}<td>{s.cosine_min:.6f}"
+        f"<td>{s.error_max:.3g}<td>{s.reference_rms:.3g}</tr>"
+        for s in stages
+    )
+    head = "<tr><th>stage<th>vectors<th>cosine, mean<th>cosine, least<th>largest error<th>root mean square</tr>"
+    return f"<h2>Stage by stage against transformers, along the same tokens</h2><table>{head}{rows}</table>"
 
 
 def _row(name: str, value: object, limit: float | None) -> str:
@@ -58,10 +100,11 @@ def _row(name: str, value: object, limit: float | None) -> str:
     return f"<tr{' class=bad' if missed else ''}><td>{html.escape(name.replace('_', ' '))}<td>{text}<td>{bound}</tr>"
 
 
-def _scene(index: int, scene: Measured, picture: NDArray[np.uint8]) -> str:
+def _scene(index: int, scene: Measured, drawn: Drawn) -> str:
     fork = "same fork" if scene.fork_same else "other fork"
-    words = f"scene {index}: {scene.ade_m:.2f} m apart on average, {fork}, smallest margin {scene.margin.min():.2f}"
-    return f"<figure>{_image(picture)}{_plans(scene)}<figcaption>{words}</figcaption></figure>"
+    parted = f"parted at a margin of {scene.parted_margin:.2f} nats" if scene.parted else "same tokens"
+    words = f"scene {index}: {scene.ade_m:.2f} m apart on average, {parted}, {fork}"
+    return f"<figure>{_image(drawn.picture)}{_plans(scene, drawn)}<figcaption>{words}</figcaption></figure>"
 
 
 def _image(picture: NDArray[np.uint8]) -> str:
@@ -73,13 +116,14 @@ def _image(picture: NDArray[np.uint8]) -> str:
     return f'<img alt="what the first camera saw" height=160 src="data:image/png;base64,{content}">'
 
 
-def _plans(scene: Measured) -> str:
-    both = np.concatenate([scene.reference_xy, scene.found_xy, np.zeros((1, 2))])
+def _plans(scene: Measured, drawn: Drawn) -> str:
+    plans = [(scene.reference_xy, "#888"), (scene.found_xy, "#c00")]
+    if drawn.expert_xy is not None:
+        plans.insert(0, (drawn.expert_xy, "#2a2"))
+    both = np.concatenate([*(points for points, _ in plans), np.zeros((1, 2))])
     low, high = both.min(axis=0), both.max(axis=0)
     width, height = (high[1] - low[1]) * SCALE + 2 * MARGIN, (high[0] - low[0]) * SCALE + 2 * MARGIN
-    lines = [
-        _line(points, low, high, colour) for points, colour in ((scene.reference_xy, "#888"), (scene.found_xy, "#c00"))
-    ]
+    lines = [_line(points, low, high, colour) for points, colour in plans]
     return f'<svg width="{max(width, 60):.0f}" height="{height:.0f}">{"".join(lines)}</svg>'
 
 

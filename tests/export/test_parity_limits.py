@@ -15,7 +15,7 @@ from onboard_vla.export import linear_layers
 from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.golden import GoldenScene
-from onboard_vla.export.parity_limits import PARITY_LIMITS, misses, require_parity
+from onboard_vla.export.parity_limits import PARITY_LIMITS, misses, require_parity, tightened
 from onboard_vla.export.scene_runner import ActionLogits
 from onboard_vla.export.verify import Figures, compare
 
@@ -76,6 +76,37 @@ def test_logits_that_are_no_numbers_miss_the_limits(codebook):
     reference = logits([[3, 2, 0]], [1, 0])
     found = dataclasses.replace(reference, actions=np.full((1, 3), np.nan, np.float32))
     assert misses(figures_of(reference, found, codebook))
+
+
+def test_the_margin_where_plans_part_is_the_references_at_the_first_other_token(codebook):
+    reference = logits([[3, 2, 0], [0, 4, 3.7], [9, 0, 5]], [1, 0])
+    found = logits([[3, 2, 0], [0, 3, 3.7], [9, 0, 10]], [1, 0])
+    figures = figures_of(reference, found, codebook)
+    assert figures.parted_share == 1
+    assert figures.parted_margin_median == figures.parted_margin_max == pytest.approx(0.3)
+    assert figures.ade_p99_margin == pytest.approx(0.3)
+    same = figures_of(reference, reference, codebook)
+    assert (same.parted_share, same.parted_margin_max, same.ade_p99_margin) == (0, 0, 0)
+
+
+def test_shifts_of_doubt_are_those_of_what_the_supervisor_reads(codebook):
+    reference = logits([[9, 0, 0], [2, 2, 2]], [0, 0])
+    found = dataclasses.replace(reference, actions=reference.actions[::-1].copy(), fork=np.array([0, 2], np.float32))
+    figures = figures_of(reference, found, codebook)
+    assert figures.spread_shift_p99_m == pytest.approx(0, abs=1e-6), "the worst step is as wide as before"
+    assert figures.slow_probability_shift_p99 == pytest.approx(1 / (1 + math.exp(-2)) - 0.5)
+    wider = dataclasses.replace(reference, actions=np.array([[9, 0, 0], [9, 0, 0]], np.float32))
+    figures = figures_of(reference, wider, codebook)
+    assert figures.spread_shift_p99_m > 0.01
+    assert figures.likelihood_shift_p99_nats == pytest.approx(math.log(3) / 2, abs=1e-3)
+
+
+def test_a_bundle_may_tighten_limits_and_not_loosen_them():
+    bounds = {"ade_mean_m": 0.02, "ade_p95_m": 99.0, "unknown": 0.0}
+    found = {limit.figure: limit.bound for limit in tightened(PARITY_LIMITS, bounds)}
+    assert found == {limit.figure: limit.bound for limit in PARITY_LIMITS} | {"ade_mean_m": 0.02}
+    with pytest.raises(BundleError, match="ade_mean_m must be a number, found 'low'"):
+        tightened(PARITY_LIMITS, {"ade_mean_m": "low"})
 
 
 @pytest.mark.parametrize("limit", PARITY_LIMITS, ids=lambda limit: limit.figure)

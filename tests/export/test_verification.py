@@ -56,11 +56,16 @@ def test_the_command_prints_one_document_and_draws_the_worst_scenes(int8_bundle,
     document = json.loads(output.out)
     assert status == 0
     assert document["missed"] == []
+    assert document["aims"] == {"ade_p99_m": 0.25}
+    assert bool(document["aims_missed"]) == (document["figures"]["ade_p99_m"] > 0.25)
     assert document["figures"]["ade_p99_m"] >= document["figures"]["ade_median_m"]
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 8
     assert page.count("data:image/png") == 8
     assert "preference loss max" in page
+    assert page.count("<polyline") == 3 * 8, "reference, bundle, expert"
+    parted = document["figures"]["parted_share"] * document["figures"]["scenes"]
+    assert page.count("parted at a margin of") == round(parted), "those that parted are the worst"
 
 
 def test_a_missed_limit_is_named_and_is_the_exit_status(int8_bundle, capsys, monkeypatch):
@@ -81,8 +86,18 @@ def test_bundles_of_two_checkpoints_are_not_compared(int8_bundle, fp32_bundle, s
 
 
 def test_scenes_without_a_reference_are_refused(int8_bundle, scenes):
-    with pytest.raises(BundleError, match="belong together"):
+    with pytest.raises(BundleError, match="--scenes needs --reference or --checkpoint"):
         verify(int8_bundle, scenes=scenes)
+
+
+def test_a_bound_in_the_bundle_counts_where_it_is_tighter(int8_bundle, monkeypatch):
+    opened = verification.Bundle.open(int8_bundle)
+    parity = opened.manifest.parity | {"limits": {"ade_mean_m": 0.0, "ade_p95_m": 50.0}}
+    tight = replace(opened, manifest=replace(opened.manifest, parity=parity))
+    monkeypatch.setattr(verification.Bundle, "open", lambda _: tight)
+    result = verify(int8_bundle)
+    assert [line.split()[0] for line in result.missed] == ["ade_mean_m"]
+    assert {limit.figure: limit.bound for limit in result.limits}["ade_p95_m"] == 0.76
 
 
 def test_inspect_says_what_a_bundle_is_and_notices_damage(fp32_bundle, tmp_path, capsys):
