@@ -9,6 +9,7 @@ a run depends on its seed alone.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,9 +24,10 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
-from onboard_vla.core.process_graph import CAMERA_GUARD
+from onboard_vla.core.process_graph import CAMERA_GUARD, PlannerInput
 from onboard_vla.core.road import Route
 from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.vehicle_link import VehicleLink
 from onboard_vla.core.wire import Message
 from onboard_vla.runtime.jpeg import decode_frame
@@ -48,7 +50,7 @@ INDICATOR_STEPS = round(PERIOD_S * SECOND_NS) // STEP_NS
 class PlannerBodyLike(Protocol):
     """What lock-step needs of a planner's body (runtime.planner_body.PlannerBody)."""
 
-    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
+    def receive(self, message: PlannerInput, now: Now) -> None:
         """Keep the newest of each kind."""
 
     def plan_once(self, now: Now) -> Plan | PlanRejection | None:
@@ -119,9 +121,13 @@ class LockstepProcesses:
         self._run_planner(now)
         if self._steps % HEARTBEAT_STEPS == 0:
             self._beat(now)
-        self._outbox.append((self._supervisor.tick(now), now))
+        trajectory = self._supervisor.tick(now)
+        self._outbox.append((trajectory, now))
         if self._indicators is not None and self._steps % INDICATOR_STEPS == 0:
             found = self._indicators(now)
+            time_to_brake_s = math.nan if found is None else found.time_to_brake_s
+            if self._planner is not None:
+                self._planner.body.receive(Supervision(now.stamp_ns, trajectory.mode, time_to_brake_s), now)
             if found is not None:
                 self._outbox.append((found, now))
         self._steps += 1

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.app.closed_loop import Scene
-from onboard_vla.core.cameras import CAMERAS, CameraFrame, CameraModel, CompressedFrame
+from onboard_vla.core.cameras import CAMERAS, CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, PlanRejection, Uncertainty
-from onboard_vla.core.process_graph import PLANNER
-from onboard_vla.core.road import Route
+from onboard_vla.core.process_graph import PLANNER, PlannerInput
 
 STEP_S, STEPS, FINE_PER_STEP = 0.5, 10, 5
 """Horizon of 5 s in the reference checkpoint's steps and the codebook's sub-steps."""
@@ -41,7 +40,7 @@ class GeometricBody:
         self._count = 0
         self._beats = 0
 
-    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
+    def receive(self, message: PlannerInput, now: Now) -> None:
         """Keep the newest stamps and ego state."""
         if isinstance(message, (CameraFrame, CompressedFrame)):
             self._newest[message.camera] = message.stamp_ns

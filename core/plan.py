@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onboard_vla.core.scene_record import NO_REASONING, SceneRecord
 
 FAST, SLOW = "fast", "slow"
 
@@ -57,6 +60,8 @@ class Plan:
     the same motion at the codebook's sub-steps. `oldest_frame_stamp_ns`: oldest of the newest pictures used.
     `stage_ms`: wall time per stage. `slow_probability`: the fork's probability of choosing slow thinking.
     `camera_skew_ms`: how much later than wanted each camera's newest picture was taken; empty where nobody measured it.
+    `scene`: what `text` says, typed. `shed`: what the planner left out to save time or power, in the order in which it
+    went; empty in ordinary operation.
     """
 
     plan_id: int
@@ -74,6 +79,8 @@ class Plan:
     stage_ms: dict[str, float]
     bundle_hash: str
     camera_skew_ms: dict[str, float] = field(default_factory=dict)
+    scene: SceneRecord = field(default_factory=partial(SceneRecord.unread, NO_REASONING))
+    shed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,12 @@ from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
 from onboard_vla.core.settings import SettingsReply, SettingsRequest
+from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.core.wire import Message
 
+PlannerInput = CameraFrame | CompressedFrame | CameraModel | EgoState | Route | Supervision
+"""What the planner process takes."""
 OF_A_CAMERA = (CameraFrame, CompressedFrame, CameraModel)
 """Kinds that have a topic for each camera."""
 VEHICLE = "vehicle"
@@ -81,6 +84,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("verdict", Verdict, CAMERA_GUARD, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 24, 60.0),
     Topic("safe_trajectory", SafeTrajectory, SUPERVISOR, (VEHICLE,), Delivery.QUEUE, 10, 50.0),
     Topic("indicators", SafetyIndicators, SUPERVISOR, (VEHICLE,), Delivery.QUEUE, 5, 10.0),
+    Topic("supervision", Supervision, SUPERVISOR, (PLANNER,), Delivery.NEWEST, 1, 10.0),
     Topic("settings_reply", SettingsReply, SUPERVISOR, (VEHICLE,), Delivery.QUEUE, 4, 0.0),
 )
 

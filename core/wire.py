@@ -28,9 +28,10 @@ from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
 from onboard_vla.core.settings import SettingsReply, SettingsRequest
+from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.verdict import Verdict
 
-WIRE_VERSION = 5
+WIRE_VERSION = 6
 MAGIC = b"OBV1"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Upper bound of one message; six raw 1920x1280 pictures would still pass one by one."""
@@ -56,6 +57,7 @@ Message = (
     | SafetyIndicators
     | SettingsRequest
     | SettingsReply
+    | Supervision
 )
 MESSAGE_TYPES: dict[str, type] = {cls.__name__: cls for cls in typing.get_args(Message)}
 

@@ -167,8 +167,12 @@ class PlannerChecks:
         if isinstance(result, PlanRejection):
             message = f"rejected: {result.code}: {result.detail}: look at the planner's inputs and bundle"
             return Check("plan", Level.WARN, message, (("plan_id", str(result.plan_id)),))
-        stages = tuple((f"{stage}_ms", f"{ms:.1f}") for stage, ms in result.stage_ms.items())
-        return Check("plan", Level.OK, f"plan {result.plan_id}, {result.depth}", stages)
+        values = tuple((f"{stage}_ms", f"{ms:.1f}") for stage, ms in result.stage_ms.items())
+        message = f"plan {result.plan_id}, {result.depth}"
+        if not result.shed:
+            return Check("plan", Level.OK, message, values)
+        shed = ", ".join(result.shed)
+        return Check("plan", Level.WARN, f"{message}, without {shed}: give the planner more time or power", values)
 
 
 def _worker_check(beat: Heartbeat | None, beat_ns: int) -> Check:

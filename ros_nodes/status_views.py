@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 
@@ -58,6 +59,8 @@ def to_decision(message: Plan | PlanRejection) -> DiagnosticStatus:
             "depth": message.depth,
             "slow_probability": message.slow_probability,
             "text": message.text,
+            "scene": dataclasses.asdict(message.scene),
+            "shed": message.shed,
             "negative_log_likelihood": doubt.negative_log_likelihood,
             "greatest_spread_m": float(doubt.spread_m.max()) if len(doubt.spread_m) else None,
             "greatest_outside_mass": float(doubt.outside_mass.max()) if len(doubt.outside_mass) else None,

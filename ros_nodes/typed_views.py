@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from onboard_vla.core.plan import FAST, SLOW, Plan, PlanRejection, Uncertainty
 from onboard_vla.core.safe_trajectory import NO_STAMP, Engagement, Mode, SafeTrajectory, Takeover
+from onboard_vla.core.scene_record import SceneRecord
 from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.ros_nodes.frames import VEHICLE_FRAME
 from onboard_vla.ros_nodes.stamps import to_time
@@ -56,6 +57,8 @@ def to_plan_detail(message: Plan | PlanRejection) -> msg.PlanDetail:
         stage_times_ms=_named(message.stage_ms),
         camera_skew_ms=_named(message.camera_skew_ms),
         bundle_hash=message.bundle_hash,
+        scene=_scene(message.scene),
+        shed=list(message.shed),
     )
 
 
@@ -95,6 +98,18 @@ def to_supervisor_state(message: SafeTrajectory) -> msg.SupervisorState:
         refusals=_reasons(message.refusals),
         shadow_passes=message.shadow_passes,
         config_hash=message.config_hash,
+    )
+
+
+def _scene(of: SceneRecord) -> msg.SceneRecord:
+    objects = [msg.SeenObject(kind=seen.kind, distance_m=seen.distance_m) for seen in of.objects]
+    return msg.SceneRecord(
+        code=of.code,
+        scene=of.scene,
+        objects=objects,
+        intent=of.intent,
+        lateral=of.lateral,
+        longitudinal=of.longitudinal,
     )
 
 

@@ -55,7 +55,7 @@ class Decoded:
 
     `tokens`: N codebook indices. `logits`: (N, V) raw logits that they were chosen from, valid until the next decode.
     `fork_logits`: of the fast and the slow fork token, with the repetition penalty, as decoding compares them.
-    `generated`: all answer ids, forced ones included.
+    `generated`: all answer ids, forced ones included. `complete`: the reasoning ended by itself, not by force.
     """
 
     tokens: tuple[int, ...]
@@ -64,6 +64,7 @@ class Decoded:
     depth: str
     reasoning: str
     generated: tuple[int, ...]
+    complete: bool
 
 
 class GreedyDecoder:
@@ -109,6 +110,7 @@ class GreedyDecoder:
         self._action_decoder = ActionDecoder(
             actions, self._closing, tokenizer.decode, vocabulary, self._memory, check_end=check_end
         )
+        self._fork_logits: tuple[float, float] | None = None
         self._text_rows = np.empty((1 + (TEXT_GUESSES if look_ahead else 0), vocabulary), np.float32)
 
     @property
@@ -130,29 +132,64 @@ class GreedyDecoder:
         """
         if depth == FREE:
             return self._decode_freely(prompt)
+        self._fork_logits = None
         forced = self._answer.slow_prefix if depth == SLOW else self._answer.fast_prefix
         guesses = () if depth == SLOW else self._action_decoder.guesses(forced)
         fork_logits = self._prefill(prompt, forced, guesses)
-        rows = self._action_decoder.rows[1 : 2 + len(guesses)]
-        reasoning = ""
         if depth == MODEL and fork_logits[1] > fork_logits[0]:
-            fork = self._answer.fork_index
-            self._sequence.unsay(fork)
-            rows, guesses, depth = self._force(self._answer.slow_prefix[fork:]), (), SLOW
+            return self._from_the_fork(fork_logits, cancelled, self._max_reasoning)
         if depth == SLOW:
-            reasoning, self._action_decoder.logits[0] = self._reason(Lookahead(self._sequence, rows), cancelled)
-        tokens = self._action_decoder.decode(self._sequence, guesses, cancelled if depth == SLOW else lambda: False)
+            return self._slow(self._action_decoder.rows[1:2], fork_logits, cancelled, self._max_reasoning)
+        tokens = self._action_decoder.decode(self._sequence, guesses)
+        self._fork_logits = fork_logits
+        return self._answered(tokens, fork_logits, FAST)
+
+    def decode_further(self, most_reasoning: int, cancelled: Callable[[], bool] = lambda: False) -> Decoded:
+        """The slow answer to the prompt of the fast one just decoded; the prompt is not read again.
+
+        The tokens are those of `decode(prompt, SLOW)` where the reasoning ends by itself.
+
+        Args:
+            most_reasoning: reasoning tokens after which the answer is closed by force, if the bundle allows as many.
+            cancelled: asked before every token.
+
+        Raises:
+            DecodeError: the answer is not valid.
+            EngineError: an execution failed or the cache is too small.
+            ValueError: the newest answer is no valid fast one.
+        """
+        fork_logits, self._fork_logits = self._fork_logits, None
+        if fork_logits is None:
+            raise ValueError("decode_further: expected a fast answer just before")
+        return self._from_the_fork(fork_logits, cancelled, min(most_reasoning, self._max_reasoning))
+
+    def _from_the_fork(self, fork_logits: tuple[float, float], cancelled: Callable[[], bool], most: int) -> Decoded:
+        """Take the fast answer back to the fork, and answer slowly."""
+        fork = self._answer.fork_index
+        self._sequence.unsay(fork)
+        return self._slow(self._force(self._answer.slow_prefix[fork:]), fork_logits, cancelled, most)
+
+    def _slow(
+        self, rows: NDArray[np.float32], fork_logits: tuple[float, float], cancelled: Callable[[], bool], most: int
+    ) -> Decoded:
+        """Reason, then act; `rows` (1, V): logits after the slow prefix."""
+        text, complete, self._action_decoder.logits[0] = self._reason(Lookahead(self._sequence, rows), cancelled, most)
+        tokens = self._action_decoder.decode(self._sequence, (), cancelled)
+        return self._answered(tokens, fork_logits, SLOW, text, complete=complete)
+
+    def _answered(
+        self,
+        tokens: tuple[int, ...],
+        fork_logits: tuple[float, float],
+        depth: str,
+        reasoning: str = "",
+        *,
+        complete: bool = True,
+    ) -> Decoded:
         generated = tuple(self._sequence.generated)
         if self._memory is not None:
             self._memory.learn(generated[self._answer.fork_index :])
-        return Decoded(
-            tokens=tokens,
-            logits=self.action_logits,
-            fork_logits=fork_logits,
-            depth=SLOW if depth == SLOW else FAST,
-            reasoning=reasoning,
-            generated=generated,
-        )
+        return Decoded(tokens, self.action_logits, fork_logits, depth, reasoning, generated, complete)
 
     def _prefill(self, prompt: PromptInput, forced: Sequence[int], guesses: Sequence[int]) -> tuple[float, float]:
         """Prompt, forced ids and guesses in one pass; gives the fork's logits."""
@@ -171,11 +208,13 @@ class GreedyDecoder:
         self._sequence.say(ids)
         return rows
 
-    def _reason(self, ahead: Lookahead, cancelled: Callable[[], bool]) -> tuple[str, NDArray[np.float32]]:
-        """Free text until it ends with the reasoning suffix, and the logits (V,) after that.
+    def _reason(
+        self, ahead: Lookahead, cancelled: Callable[[], bool], most: int
+    ) -> tuple[str, bool, NDArray[np.float32]]:
+        """Free text until it ends with the reasoning suffix, whether it did, and the logits (V,) after that.
 
         The suffix is sought in the text, because its first token may have merged with the reasoning's last one. The
-        budget's end forces what is missing of the suffix.
+        budget's end, after `most` tokens, forces what is missing of the suffix.
         """
         suffix = self._answer.reasoning_suffix
         ids: list[int] = []
@@ -185,21 +224,21 @@ class GreedyDecoder:
             token = self._sequence.choose(ahead.logits, f"reasoning token {len(ids)}")
             if action_index(token, self._actions) is not None:
                 raise DecodeError(ACTION_OUTSIDE_ANSWER, f"an action token stands at {len(ids)} in the reasoning")
-            if token in self._end_ids or len(ids) >= self._max_reasoning:
+            if token in self._end_ids or len(ids) >= most:
                 self._sequence.keep(len(self._sequence.generated))
                 rows = self._force(self._tokenizer.encode(suffix[_overlap(text, suffix) :]))
-                return text[: len(text) - _overlap(text, suffix)], rows[0]
+                return text[: len(text) - _overlap(text, suffix)], False, rows[0]
             self._sequence.say((token,))
             ids.append(token)
-            ahead.read(token, self._text_rows, lambda _: self._guess_text(len(ids)))
+            ahead.read(token, self._text_rows, lambda _: self._guess_text(most - len(ids)))
         self._sequence.keep(len(self._sequence.generated))
-        return text.removesuffix(suffix), ahead.logits
+        return text.removesuffix(suffix), True, ahead.logits
 
-    def _guess_text(self, done: int) -> tuple[int, ...]:
-        """Ids of text that may follow, from memory; `done`: tokens spent of the budget."""
+    def _guess_text(self, left: int) -> tuple[int, ...]:
+        """Ids of text that may follow, from memory; `left`: tokens left of the budget."""
         guesses: list[int] = []
         said = self._sequence.generated[-LONGEST_CONTEXT:]
-        while self._memory is not None and len(guesses) < min(TEXT_GUESSES, self._max_reasoning - done):
+        while self._memory is not None and len(guesses) < min(TEXT_GUESSES, left):
             token = self._memory.following((*said, *guesses))
             if token is None or action_index(token, self._actions) is not None:
                 break
@@ -234,6 +273,7 @@ class GreedyDecoder:
             depth=FAST if fast else SLOW,
             reasoning="",
             generated=tuple(generated),
+            complete=True,
         )
 
 

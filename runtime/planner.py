@@ -26,6 +26,7 @@ from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder
 from onboard_vla.runtime.engine import Engine, OnnxEngine
 from onboard_vla.runtime.language_model import LanguageModel
 from onboard_vla.runtime.prompt import PromptWriter, TokenisedPrompt, Tokenizer, answer_ids
+from onboard_vla.runtime.scene_text import read_scene
 from onboard_vla.runtime.uncertainty import uncertainty_of
 from onboard_vla.runtime.vision import VisionEncoder
 from onboard_vla.runtime.vision_reference import pool
@@ -168,6 +169,7 @@ class Planner:
             depth=decoded.depth,
             slow_probability=slow_probability(decoded),
             text=decoded.reasoning,
+            scene=read_scene(decoded.reasoning, complete=decoded.complete),
             uncertainty=uncertainty,
             passes=PassCount(vision - vision_before, prefills - prefills_before, decodes - decodes_before),
             stage_ms=clock.finish(),

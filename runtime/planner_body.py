@@ -20,6 +20,7 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import EngineError, FrameError, GeometryError, OnboardVlaError, PromptError
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.process_graph import PlannerInput
 from onboard_vla.core.road import Route
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_check import calibration_mismatch
@@ -91,7 +92,7 @@ class PlannerBody:
             self._ready = True
             self._detail = "waiting for frames"
 
-    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
+    def receive(self, message: PlannerInput, now: Now) -> None:
         """Store a message; a malformed picture is counted and shows in the heartbeat, nothing is raised."""
         with self._lock:
             if isinstance(message, (CameraFrame, CompressedFrame)):

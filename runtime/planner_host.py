@@ -16,9 +16,10 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
-from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.core.process_graph import PLANNER, PlannerInput
 from onboard_vla.core.realtime import request_realtime_thread
 from onboard_vla.core.road import Route
+from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.wire import Message
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, parse_offsets, rig_timing
@@ -75,7 +76,7 @@ PLANNER_OPTIONS = (
 class PlannerBodyLike(Protocol):
     """What the host needs of `planner_body.PlannerBody`."""
 
-    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
+    def receive(self, message: PlannerInput, now: Now) -> None:
         """Store the newest; thread-safe."""
 
     def plan_once(self, now: Now) -> Plan | PlanRejection | None:
@@ -130,7 +131,7 @@ class PlannerHost:
 
     def receive(self, message: Message, now: Now) -> None:
         """Store a message and wake the worker."""
-        if isinstance(message, (EgoState, Route, CameraModel)):
+        if isinstance(message, (EgoState, Route, CameraModel, Supervision)):
             self._body.receive(message, now)
         elif isinstance(message, (CameraFrame, CompressedFrame)) and not self._paused:
             self._body.receive(message, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
 from onboard_vla.core.refusals import LOG, log_event
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
 from onboard_vla.core.settings import SettingsRequest
+from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.verdict import Reason
 from onboard_vla.core.wire import Message
@@ -163,16 +165,18 @@ class SupervisorHost:
         return found
 
     def _indicate(self) -> None:
-        """Publish and keep the indicators; advisory, so a fault of theirs is named once and ends nothing."""
+        """Publish and keep the indicators, and tell the planner; a fault of theirs is named once and ends nothing."""
         if self._publish is None:
             return
+        now = self._clock()
         try:
-            found = self._supervisor.indicators(self._clock())
+            found = self._supervisor.indicators(now)
         except Exception:
             if not self._indicators_failed:
                 log_event(SUPERVISOR, "indicators_failed", error=traceback.format_exc())
             self._indicators_failed = True
-            return
+            found = None
+        self._publish(Supervision(now.stamp_ns, self._mode, math.nan if found is None else found.time_to_brake_s))
         if found is not None:
             self._record.add(found)
             self._publish(found)

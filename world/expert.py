@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core import scene_record as words
 from onboard_vla.core.control import Control
 from onboard_vla.core.geometry import compose, inverse
 from onboard_vla.core.objects import PEDESTRIAN
 from onboard_vla.core.road import AMBER, RED
-from onboard_vla.world import scene as words
 from onboard_vla.world.expert_rollout import command, forecast
-from onboard_vla.world.scene import CriticalObject, SceneDescription
+from onboard_vla.world.scene import CriticalObject, SceneDescription, lateral_action, longitudinal_action
 
 if TYPE_CHECKING:
     from onboard_vla.world.actors import Actor
@@ -199,8 +199,8 @@ class Expert:
             self._name_scene(),
             tuple(critical),
             self._name_intent(critical, future),
-            words.lateral_action(float(fine[-1, 2])),
-            words.longitudinal_action(world.vehicle.speed_mps, float(future[29, 3]), float(future[-1, 3])),
+            lateral_action(float(fine[-1, 2])),
+            longitudinal_action(world.vehicle.speed_mps, float(future[29, 3]), float(future[-1, 3])),
         )
 
     def _name_scene(self) -> str:

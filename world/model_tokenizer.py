@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onboard_vla.world import scene
+from onboard_vla.core import scene_record
 from onboard_vla.world.model_assets import END_OF_TEXT, MESSAGE_END, PROMPT, SPECIAL_TOKENS
 
 if TYPE_CHECKING:
@@ -77,7 +77,13 @@ def _corpus() -> list[str]:
     texts.extend(text for text in PROMPT["answer"].values() if isinstance(text, str) and "{index}" not in text)
     for token in SPECIAL_TOKENS:
         texts = [text.replace(token, "") for text in texts]
-    groups = (scene.SCENES, scene.CRITICAL_KINDS, scene.INTENTS, scene.LATERAL_ACTIONS, scene.LONGITUDINAL_ACTIONS)
+    groups = (
+        scene_record.SCENES,
+        scene_record.CRITICAL_KINDS,
+        scene_record.INTENTS,
+        scene_record.LATERAL_ACTIONS,
+        scene_record.LONGITUDINAL_ACTIONS,
+    )
     spoken = sorted({word for group in groups for phrase in group for word in phrase.split()} | set(REASONING_WORDS))
     words = [form for word in spoken for form in (word, f" {word}")]
     return [text for text in texts if text] + words

@@ -1,58 +1,22 @@
-"""What the expert can say about a scene: a small typed vocabulary that training turns into text."""
+"""What the expert says about a scene, in the words of `core/scene_record.py`, and names for what a motion does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-STRAIGHT, CURVE_LEFT, CURVE_RIGHT = "straight road", "left curve", "right curve"
-JUNCTION_AHEAD, IN_JUNCTION = "junction ahead", "in a junction"
-SCENES = (STRAIGHT, CURVE_LEFT, CURVE_RIGHT, JUNCTION_AHEAD, IN_JUNCTION)
-
-LEAD_VEHICLE, CUT_IN_VEHICLE, CROSSING_PEDESTRIAN, PARKED_VEHICLE, ONCOMING_VEHICLE, RED_SIGNAL = (
-    "lead vehicle",
-    "vehicle cutting in",
-    "crossing pedestrian",
-    "parked vehicle",
-    "oncoming vehicle",
-    "red signal",
+from onboard_vla.core.scene_record import (
+    BEAR_LEFT,
+    BEAR_RIGHT,
+    BRAKE,
+    GO_STRAIGHT,
+    HOLD_SPEED,
+    SLOW_DOWN,
+    SPEED_UP,
+    STAND,
+    STOP,
+    TURN_LEFT,
+    TURN_RIGHT,
 )
-CRITICAL_KINDS = (
-    LEAD_VEHICLE,
-    CUT_IN_VEHICLE,
-    CROSSING_PEDESTRIAN,
-    PARKED_VEHICLE,
-    ONCOMING_VEHICLE,
-    RED_SIGNAL,
-)
-
-CRUISE, FOLLOW, YIELD, STOP_AT_SIGNAL, SLOW_FOR_CURVE, RETURN_TO_LANE = (
-    "cruise",
-    "follow",
-    "yield",
-    "stop at signal",
-    "slow for curve",
-    "return to lane centre",
-)
-INTENTS = (CRUISE, FOLLOW, YIELD, STOP_AT_SIGNAL, SLOW_FOR_CURVE, RETURN_TO_LANE)
-
-GO_STRAIGHT, BEAR_LEFT, BEAR_RIGHT, TURN_LEFT, TURN_RIGHT = (
-    "go straight",
-    "bear left",
-    "bear right",
-    "turn left",
-    "turn right",
-)
-LATERAL_ACTIONS = (GO_STRAIGHT, BEAR_LEFT, BEAR_RIGHT, TURN_LEFT, TURN_RIGHT)
-
-HOLD_SPEED, SPEED_UP, SLOW_DOWN, BRAKE, STOP, STAND = (
-    "hold speed",
-    "speed up",
-    "slow down",
-    "brake",
-    "stop",
-    "stand",
-)
-LONGITUDINAL_ACTIONS = (HOLD_SPEED, SPEED_UP, SLOW_DOWN, BRAKE, STOP, STAND)
 
 TURN_RAD, BEAR_RAD = 0.6, 0.08
 """A motion that ends with a larger change of heading turns, or bears to a side."""

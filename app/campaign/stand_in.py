@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from onboard_vla.app.campaign.pictures import MomentPictures
 from onboard_vla.app.lockstep_planners import GeometricBody, constant_velocity
-from onboard_vla.core.cameras import FRONT, CameraFrame, CameraModel, CompressedFrame
+from onboard_vla.core.cameras import FRONT, CameraFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.road import Route
+from onboard_vla.core.process_graph import PlannerInput
 
 
 class SeeingBody(GeometricBody):
@@ -24,7 +24,7 @@ class SeeingBody(GeometricBody):
         self._pictures = pictures
         self._front: CameraFrame | None = None
 
-    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
+    def receive(self, message: PlannerInput, now: Now) -> None:
         """Keep the newest front picture too."""
         super().receive(message, now)
         if isinstance(message, CameraFrame) and message.camera == FRONT:

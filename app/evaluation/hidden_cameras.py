@@ -8,11 +8,10 @@ from collections.abc import Collection
 import numpy as np
 
 from onboard_vla.app.lockstep import PlannerBodyLike
-from onboard_vla.core.cameras import CameraFrame, CameraModel, CompressedFrame
+from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import Now
-from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
-from onboard_vla.core.road import Route
+from onboard_vla.core.process_graph import PlannerInput
 
 GREY = 128
 """Half of a pixel's range, as in the blind control's training."""
@@ -25,7 +24,7 @@ class HiddenCameras:
         """`seen`: the cameras that are not hidden."""
         self._body, self._seen = body, seen
 
-    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
+    def receive(self, message: PlannerInput, now: Now) -> None:
         """Pass on, with hidden pictures greyed."""
         if isinstance(message, CameraFrame) and message.camera not in self._seen:
             message = dataclasses.replace(message, image=np.full_like(message.image, GREY))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,8 @@ from onboard_vla.app.evaluation.summary import WORST_SHARE, rate
 from onboard_vla.app.measures.collect import Planned, Row
 from onboard_vla.app.measures.conditions import BLACK, BLIND, BLUR, HELD_OUT, NOISE, OWN, PHOTOS, SLOW, SWAPPED
 from onboard_vla.app.measures.probes import probe_all
-from onboard_vla.world.scene import CRITICAL_KINDS, INTENTS, LATERAL_ACTIONS, LONGITUDINAL_ACTIONS, SCENES
+from onboard_vla.core.scene_record import SceneRecord
+from onboard_vla.runtime.scene_text import read_scene
 
 SLOW_HELPS_M = 0.1
 """Slow thinking helps where its plan is nearer to the expert's by more than this."""
@@ -98,8 +98,8 @@ def depth(rows: Sequence[Row]) -> list[Figure]:
 
     fast = _column(both, OWN, _ade)
     spread = _column(both, OWN, _SIGNALS["spread in metres"])
-    parsed = [parse(row.plans[SLOW].text) for row in both]
-    told = [parse(row.reasoning) for row in both]
+    parsed = [read_scene(row.plans[SLOW].text) for row in both]
+    told = [read_scene(row.reasoning) for row in both]
     return [
         Figure("ADE 5 s, fast (m)", _mean(both, OWN, _ade)),
         Figure("ADE 5 s, fast, demanding samples (m)", over(demanding, fast)),
@@ -113,12 +113,10 @@ def depth(rows: Sequence[Row]) -> list[Figure]:
         Figure("AUROC, fork's score for slow helping", auroc_estimate(worlds, fork, gain > SLOW_HELPS_M)),
         Figure("AUROC, fast plan's spread for slow helping", auroc_estimate(worlds, spread, gain > SLOW_HELPS_M)),
         Figure("AUROC, fork's score for demanding", auroc_estimate(worlds, fork, demanding)),
-        Figure("slow texts that parse", rate(worlds, [text is not None for text in parsed])),
+        Figure("slow texts that parse", rate(worlds, [not record.code for record in parsed])),
         *[
-            Figure(f"slow texts with the expert's {part}", rate(worlds, _agrees(parsed, told, index)))
-            for index, part in enumerate(
-                ("scene", "nearest critical object", "intent", "lateral action", "speed action")
-            )
+            Figure(f"slow texts with the expert's {part}", rate(worlds, _agrees(parsed, told, value)))
+            for part, value in _PARTS.items()
         ],
     ]
 
@@ -132,23 +130,6 @@ def probes(rows: Sequence[Row]) -> list[Figure]:
     return found
 
 
-def parse(text: str) -> tuple[str, str, str, str, str] | None:
-    """Scene, nearest critical object (empty if none), intent and both actions of a slow text; None if malformed."""
-    match = _TEXT.fullmatch(text.strip())
-    if match is None:
-        return None
-    scene, kind, intent, lateral, longitudinal = match.groups()
-    return scene, kind or "", intent, lateral, longitudinal
-
-
-def _one_of(words: Sequence[str]) -> str:
-    return "|".join(re.escape(word) for word in words)
-
-
-_TEXT = re.compile(
-    rf"({_one_of(SCENES)})\. (?:({_one_of(CRITICAL_KINDS)}) at \d+ m\. )?"
-    rf"({_one_of(INTENTS)}): ({_one_of(LATERAL_ACTIONS)}), ({_one_of(LONGITUDINAL_ACTIONS)})\."
-)
 _SIGNALS: dict[str, Callable[[Planned], float]] = {
     "spread in metres": lambda p: p.spread_m,
     "negative log-likelihood": lambda p: p.negative_log_likelihood,
@@ -191,8 +172,19 @@ def _told_apart(rows: Sequence[Row], condition: str, signal: Callable[[Planned],
     return auroc_estimate([*worlds, *worlds], scores, outside)
 
 
-def _agrees(parsed: Sequence[tuple[str, ...] | None], told: Sequence[tuple[str, ...] | None], part: int) -> list[bool]:
-    return [a is not None and b is not None and a[part] == b[part] for a, b in zip(parsed, told, strict=True)]
+def _agrees(
+    parsed: Sequence[SceneRecord], told: Sequence[SceneRecord], part: Callable[[SceneRecord], str]
+) -> list[bool]:
+    return [not a.code and not b.code and part(a) == part(b) for a, b in zip(parsed, told, strict=True)]
+
+
+_PARTS: dict[str, Callable[[SceneRecord], str]] = {
+    "scene": lambda record: record.scene,
+    "nearest critical object": lambda record: record.objects[0].kind if record.objects else "",
+    "intent": lambda record: record.intent,
+    "lateral action": lambda record: record.lateral,
+    "speed action": lambda record: record.longitudinal,
+}
 
 
 MEASURES: dict[str, Callable[[Sequence[Row]], list[Figure]]] = {

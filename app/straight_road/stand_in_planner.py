@@ -22,13 +22,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.cameras import FRONT, CameraFrame, CameraModel, CompressedFrame
+from onboard_vla.core.cameras import FRONT, CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, Uncertainty
 from onboard_vla.core.process import Option, OptionValue, Role
-from onboard_vla.core.process_graph import PLANNER
+from onboard_vla.core.process_graph import PLANNER, PlannerInput
 from onboard_vla.core.realtime import REALTIME_OPTION
 from onboard_vla.core.road import Route
 from onboard_vla.runtime.planner_host import SILENT_AFTER_S, STUCK_AFTER_S, PlannerHost
@@ -55,7 +55,7 @@ class StraightBody:
         self._stands = False
         self._last: Plan | None = None
 
-    def receive(self, message: CameraFrame | CompressedFrame | CameraModel | EgoState | Route, now: Now) -> None:
+    def receive(self, message: PlannerInput, now: Now) -> None:
         """Keep the newest."""
         with self._lock:
             if isinstance(message, EgoState):

@@ -27,15 +27,13 @@ from onboard_vla.app.measures.conditions import (
     photographs,
     seen_under,
 )  # fmt: skip
-from onboard_vla.app.measures.figures import CONDITIONS_OF, MEASURES, depth, doubt, parse, pictures, probes, sight
+from onboard_vla.app.measures.figures import CONDITIONS_OF, MEASURES, depth, doubt, pictures, probes, sight
 from onboard_vla.app.measures.probes import held_out
 from onboard_vla.app.measures.samples import samples_of
 from onboard_vla.core.cameras import CAMERAS
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection, Uncertainty
-from onboard_vla.world.dataset_episode import AUXILIARY, reasoning_text
-from onboard_vla.world.expert import Expert
-from onboard_vla.world.world import World
+from onboard_vla.world.dataset_episode import AUXILIARY
 
 from .test_lockstep import PatchPictures
 
@@ -101,21 +99,6 @@ def test_depth_says_where_slow_helps_and_whether_the_fork_knows():
     assert found["slow texts that parse"].value == 0.5
     assert found["slow texts with the expert's intent"].value == 0.5
     assert depth([row(1, {OWN: planned(1.0)})]) == []
-
-
-def test_texts_parse_only_whole_and_in_the_scenes_words():
-    assert parse(TEXT) == ("straight road", "lead vehicle", "follow", "go straight", "slow down")
-    assert parse("left curve. cruise: bear left, hold speed.") == (
-        "left curve",
-        "",
-        "cruise",
-        "bear left",
-        "hold speed",
-    )
-    for text in ("", TEXT[:-1], TEXT + " more", TEXT.replace("follow", "overtake"), TEXT.replace("12", "twelve")):
-        assert parse(text) is None
-    world = World(3, "quiet_road")
-    assert parse(reasoning_text(Expert(world).plan().scene)) is not None
 
 
 def worlds_of(count, each):

@@ -87,6 +87,7 @@ def test_supervisor_gets_no_pictures_and_the_planner_no_objects() -> None:
         *(f"{kind}/{c}" for kind in ("camera", "camera_info") for c in CAMERAS),
         "ego",
         "route",
+        "supervision",
     }
 
 

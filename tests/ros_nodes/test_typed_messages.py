@@ -26,6 +26,7 @@ from onboard_vla.core.safe_trajectory import (
     SafeTrajectory,
     Takeover,
 )
+from onboard_vla.core.scene_record import SceneRecord, SeenObject
 from onboard_vla.core.verdict import Reason, Verdict
 
 from .conftest import PACKAGE
@@ -176,6 +177,7 @@ def test_plan_detail_holds_all_of_a_plan(typed):
     plan = Plan(
         7, STAMP, STAMP - 5, 0.5, poses, fine, (3, 9, 151_700), "slow", 0.75, "the light is red", doubt,
         PassCount(6, 1, 30), {"vision": 12.5, "decode": 40.0}, "a" * 64, {"front": 0.0, "back": 7.5},
+        SceneRecord("", "left curve", (SeenObject("red signal", 12.0),), "yield", "bear left", "stop"), ("depth",),
     )  # fmt: skip
 
     detail = typed.through_dds(typed.views.to_plan_detail(plan))
@@ -198,6 +200,10 @@ def test_plan_detail_holds_all_of_a_plan(typed):
     assert (detail.vision_passes, detail.prefill_passes, detail.decode_passes) == (6, 1, 30)
     assert named(detail.stage_times_ms) == {"vision": 12.5, "decode": 40.0}
     assert named(detail.camera_skew_ms) == {"front": 0.0, "back": 7.5}
+    scene = detail.scene
+    assert (scene.code, scene.scene, scene.intent, scene.lateral) == ("", "left curve", "yield", "bear left")
+    assert (scene.longitudinal, [(o.kind, o.distance_m) for o in scene.objects]) == ("stop", [("red signal", 12.0)])
+    assert list(detail.shed) == ["depth"]
 
 
 def test_plan_detail_says_why_there_is_no_plan(typed):
@@ -247,6 +253,8 @@ def test_supervisor_state_holds_all_but_the_points(typed, mode, engagement):
         ),
         (PlanRejection, "PlanDetail", {"code": "rejection_code", "detail": "rejection_detail"}),
         (Uncertainty, "Uncertainty", {}),
+        (SceneRecord, "SceneRecord", {}),
+        (SeenObject, "SeenObject", {}),
         (Verdict, "CameraVerdict", {}),
         (SafeTrajectory, "SupervisorState", {"points": "stamp"}),
     ],

@@ -20,6 +20,7 @@ from onboard_vla.core.realtime import request_realtime
 from onboard_vla.core.refusals import LogState
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
 from onboard_vla.core.settings import SettingsReply, SettingsRequest
+from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 from onboard_vla.safety.camera_guard_host import CameraGuardHost, camera_guard_role
@@ -144,7 +145,7 @@ def test_supervisor_host_publishes_indicators_ten_times_a_second_and_a_fault_of_
     for _ in range(5):
         host.timers[1].tick()
 
-    assert sent == [CALM, CALM]
+    assert [message for message in sent if isinstance(message, SafetyIndicators)] == [CALM, CALM]
     assert capsys.readouterr().err.count('"indicators_failed"') == 1
 
 
@@ -163,6 +164,21 @@ def test_an_intervention_is_logged_with_the_worst_indicators_of_the_seconds_befo
     assert [(line["mode"], line["headway_s"], line["time_to_brake_s"]) for line in lines] == [
         ("FALLBACK", 0.7, None)
     ] * 2
+
+
+def test_the_planner_is_told_mode_and_time_to_brake_and_what_is_not_known(capsys) -> None:
+    sent = []
+    near = dataclasses.replace(CALM, time_to_brake_s=1.2)
+    modes = (Mode.NOMINAL, Mode.REDUCED, Mode.FALLBACK)
+    host = SupervisorHost(Scripted([dataclasses.replace(TRAJECTORY, mode=mode) for mode in modes], [near, None, CALM]))
+    host.start(sent.append, system_now)
+    for _ in modes:
+        host.timers[0].tick()
+        host.timers[1].tick()
+
+    told = [message for message in sent if isinstance(message, Supervision)]
+    assert [message.mode for message in told] == list(modes)
+    assert [message.time_to_brake_s for message in told] == pytest.approx([1.2, math.nan, math.inf], nan_ok=True)
 
 
 def test_a_request_for_settings_goes_to_the_desk_and_its_reply_out(capsys) -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from onboard_vla.core import scene_record as words
 from onboard_vla.core.clock import Now
 from onboard_vla.core.geometry import compose
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
-from onboard_vla.world import scene as words
 from onboard_vla.world.expert import Expert, expert_progress
 from onboard_vla.world.profiles import PROFILES
 from onboard_vla.world.vehicle import VehicleGate
