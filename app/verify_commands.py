@@ -12,6 +12,7 @@ import typer
 JSON_FORMAT = 2
 """Version of the document that `verify --json` prints."""
 EXIT_MISSED = 1
+SENSITIVE_SHOWN = 10
 BYTES_PER_MIB = 1024 * 1024
 
 
@@ -65,9 +66,13 @@ def verify(
 
 def inspect(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    layers: Annotated[bool, typer.Option("--layers", help="Every layer's sensitivity to INT8, not the worst.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
 ) -> None:
-    """Say what a bundle is: model, cameras, tokens, precision, provenance, files. Every hash is checked."""
+    """Say what a bundle is: model, cameras, tokens, precision, provenance, files, the layers that INT8 moves most.
+
+    Every hash is checked.
+    """
     from onboard_vla.core.bundle_manifest import load_manifest, to_json, verify_files
 
     manifest = load_manifest(bundle)
@@ -90,11 +95,43 @@ def inspect(
         "cameras": f"{', '.join(f'{c.role} {c.width}x{c.height}' for c in manifest.cameras)}; {frames}",
         "repetition penalty": manifest.generation.repetition_penalty,
         "calibrated on": f"{calibration.get('scenes', 0)} scenes, {calibration.get('scenes_from', '-')}",
-        "kept in float32": ", ".join(calibration.get("fallback_kinds", ())) or "nothing",
+        "kept in float32": _kept(manifest.precision, calibration.get("fallbacks", [])),
         "golden scenes": len(manifest.golden),
     }
     rows |= {name: f"{record.bytes / BYTES_PER_MIB:.2f} MiB" for name, record in manifest.files.items()}
     _table(f"{bundle}: whole, every hash agrees", rows)
+    if calibration.get("sensitivity"):
+        _sensitivity(calibration, None if layers else SENSITIVE_SHOWN)
+
+
+def _kept(precision: dict[str, str], fallbacks: list[str]) -> str:
+    if "int8" not in precision.values():
+        return "everything"
+    return ", ".join(fallbacks) or "nothing"
+
+
+def _sensitivity(calibration: dict[str, Any], shown: int | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    rows, kept = calibration["sensitivity"], calibration["fallbacks"]
+    title = f"INT8 in one layer alone, the most sensitive of {len(rows)} first" + (
+        "" if shown is None else f" ({min(shown, len(rows))} shown; --layers for all)"
+    )
+    table = Table(title=title, title_justify="left")
+    table.add_column("layer")
+    for column in ("runs in", "of the weights", "motion shift", "cosine", "preference lost"):
+        table.add_column(column, justify="right")
+    for row in rows[:shown]:
+        table.add_row(
+            row["layer"],
+            "fp32" if row["layer"] in kept else "int8",
+            f"{row['weight_share']:.2%}",
+            f"{row['motion_shift_mean_m'] * 1e3:.3f} mm",
+            f"{row['cosine_mean']:.6f}",
+            f"{row['preference_loss_max']:.3f} nats",
+        )
+    Console().print(table)
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from onboard_vla.export.prompt_fingerprint import check_variant
 from onboard_vla.export.quantisation import int8_provenance, quantise
 from onboard_vla.export.references import take_references
 from onboard_vla.export.scenes import Scene
-from onboard_vla.export.sensitivity import Trial, choose_fallbacks
+from onboard_vla.export.sensitivity import Trial, choose_fallbacks, sensitivity_rows
 from onboard_vla.export.source import GOLDEN, Share, Source
 from onboard_vla.export.staging import Staging
 from onboard_vla.export.verify import Figures, compare, compare_together
@@ -212,8 +212,8 @@ class _Export:
     def _choose(self, trial: Trial) -> dict[str, Any]:
         """Set the fallback layers by measured sensitivity; returns what was measured, for the manifest."""
         choice = choose_fallbacks(self._source, trial, self._stage("measure sensitivity"))
-        self._fallbacks = choice.fallbacks
-        return {"fallback_kinds": list(choice.kinds), "sensitivity": choice.table}
+        self._fallbacks = frozenset(choice.fallbacks)
+        return sensitivity_rows(choice)
 
     def _write_int8(self, folder: Path, ranges: ActivationRanges) -> tuple[dict[str, int], dict[str, Any]]:
         """Write the INT8 graphs and prove that they run in integers; returns sizes and provenance."""

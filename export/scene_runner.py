@@ -107,6 +107,16 @@ class SceneRunner:
         sessions = {name: GraphSession(graph, threads) for name, graph in vision.items()}
         return cls(sizes, sessions, GraphSession(language, threads), embedding, observations)
 
+    def with_language(self, language: Session) -> SceneRunner:
+        """The same with another language graph; what it saw of the latest scenes is kept."""
+        other = SceneRunner(self._sizes, self._vision, language, self._embedding, self._observations)
+        other._seen = self._seen
+        return other
+
+    def with_vision(self, vision: Mapping[str, Session]) -> SceneRunner:
+        """The same with other vision graphs."""
+        return SceneRunner(self._sizes, vision, self._language, self._embedding, self._observations)
+
     def teacher_forced(self, scene: Scene, tokens: Sequence[int]) -> ActionLogits:
         """Logits at every action when the actions before it are `tokens`; one pass over prompt and fast answer."""
         return self.teacher_forced_many([scene], [tokens])[0]

@@ -1,60 +1,76 @@
-"""Which layers INT8 hurts, and which stay in float32: measured on golden scenes, one kind of layer at a time."""
+"""Which layers INT8 hurts, and which stay in float32: each linear layer alone in INT8, measured on golden scenes."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.export.golden import GoldenScene
+from onboard_vla.export.graph_session import GraphSession
+from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
+from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, QuantisedLinears
 from onboard_vla.export.parity_limits import misses
 from onboard_vla.export.quantisation import quantise
+from onboard_vla.export.scene_runner import SceneRunner
+from onboard_vla.export.scenes import Scene
+from onboard_vla.export.smoothing import SmoothedWeights, smooth
 from onboard_vla.export.source import Share, Source
-from onboard_vla.export.verify import Figures, compare
+from onboard_vla.export.verify import Figures, compare, difference, figures_of
+from onboard_vla.export.weights import Weights
 
-NOTHING = "none"
-"""Key of the figures with every layer in INT8."""
 TARGET_SHARE = 0.5
 """Layers are moved to float32 until every figure is within this share of its limit: scenes that nobody has seen yet
 need the rest."""
 LARGEST_SHARE = 0.25
 """Of all weights of linear layers, at most this share moves to float32; beyond it INT8 no longer pays."""
+RANKING_SCENES = 4
+"""Golden scenes that each layer is measured on alone: enough to rank, for a mean over their steps ignores near ties."""
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """What INT8 in one layer alone does, all others in float32; figures as in `Figures`, along float32's own tokens.
+
+    `weight_share`: the layer's share of all weights of linear layers.
+    """
+
+    weight_share: float
+    motion_shift_mean_m: float
+    cosine_mean: float
+    preference_loss_max: float
 
 
 @dataclass(frozen=True, eq=False)
 class FallbackChoice:
-    """`fallbacks`: layers to keep in float32; `kinds`: their kinds, in the order of choosing.
+    """`fallbacks`: layers to keep in float32, in the order of choosing; `table`: every layer, the most sensitive first.
 
-    `table[kind]`: layers of that kind, their share of all weights, and the figures with that kind alone in float32.
+    `everywhere`: figures with every layer in INT8.
     """
 
-    fallbacks: frozenset[str]
-    kinds: tuple[str, ...]
-    table: dict[str, dict[str, Any]]
+    fallbacks: tuple[str, ...]
+    table: dict[str, LayerSensitivity]
+    everywhere: Figures
 
 
-def layer_kinds(source: Source) -> dict[str, frozenset[str]]:
-    """Layers grouped by what they do, over all depths: `text.layers.mlp.down_proj` stands for every layer's."""
-    kinds: dict[str, set[str]] = {}
-    for name in frozenset[str]().union(*source.layers().values()):
-        kinds.setdefault(re.sub(r"\.\d+(?=\.(attn|self_attn|mlp)\.)", "", name), set()).add(name)
-    return {kind: frozenset(names) for kind, names in sorted(kinds.items())}
+class Measures(Protocol):
+    """Runs variants of a model on golden scenes."""
 
+    def everything_but(self, kept: frozenset[str]) -> Figures:
+        """All figures with the layers `kept` in float32 and all others in INT8."""
 
-def weight_shares(source: Source, kinds: Mapping[str, frozenset[str]]) -> dict[str, float]:
-    """Each kind's share of all weights of linear layers."""
-    sizes = {kind: sum(math.prod(source.weights.shape(name)) for name in names) for kind, names in kinds.items()}
-    return {kind: size / sum(sizes.values()) for kind, size in sizes.items()}
+    def alone(self, layer: str) -> Figures:
+        """Figures along float32's tokens with `layer` in INT8, all others in float32; those of plans mean nothing."""
 
 
 class Trial:
-    """Writes graphs with some layers in float32 into a scratch folder and measures them."""
+    """Writes graphs with some layers in INT8 and measures them."""
 
     def __init__(
         self,
@@ -64,41 +80,89 @@ class Trial:
         scratch: Path,
     ) -> None:
         self._source, self._references, self._largest, self._scratch = source, references, largest, scratch
+        self._ranked = list(references[:RANKING_SCENES])
 
-    def measure(self, kept: frozenset[str]) -> Figures:
-        """Figures with the layers `kept` in float32 and all others in INT8."""
+    def everything_but(self, kept: frozenset[str]) -> Figures:
+        """See `Measures`."""
         source = self._source
         quantised = quantise(source.sizes, source.weights, self._largest, kept)
         source.write_graphs(self._scratch, quantised.weights, quantised.linears, _ignore)
         return compare(source.runner(self._scratch), self._references, source.assets.codebook, _ignore)
 
+    def alone(self, layer: str) -> Figures:
+        """See `Measures`; over `RANKING_SCENES` scenes."""
+        items, codebook = self._ranked, self._source.assets.codebook
+        found = self._runner_with(layer).teacher_forced_many(*self._forced)
+        return figures_of([difference(item, one, one, codebook) for item, one in zip(items, found, strict=True)])
 
-def choose_fallbacks(source: Source, trial: Trial, progress: Share) -> FallbackChoice:
-    """Measure every kind of layer, then move kinds to float32 until the figures are well within their limits.
+    def _runner_with(self, layer: str) -> SceneRunner:
+        """Float32 but for one layer."""
+        layers = self._source.layers()
+        others = frozenset[str]().union(*layers.values()) - {layer}
+        smoothed, ranges = self._smoothed
+        changed = self._sessions(
+            smoothed, QuantisedLinears(smoothed, ranges, others), [name for name in layers if layer in layers[name]]
+        )
+        if LANGUAGE_FILE in changed:
+            return self._float_runner.with_language(changed[LANGUAGE_FILE])
+        return self._float_runner.with_vision(changed)
 
-    The kind that brings the actions' expected motion nearest to the reference comes first: unlike a count of equal
-    tokens, that figure is not decided by near ties. Nothing is moved if INT8 alone is well within the limits.
+    def _sessions(self, weights: Weights, linears: LinearWriter, names: Iterable[str]) -> dict[str, GraphSession]:
+        writers = self._source.graph_writers(weights, linears)
+        return {name: GraphSession(writers[name](None, None).SerializeToString()) for name in names}
+
+    @cached_property
+    def _forced(self) -> tuple[list[Scene], list[list[int]]]:
+        return [item.scene for item in self._ranked], [item.reference.tokens.tolist() for item in self._ranked]
+
+    @cached_property
+    def _smoothed(self) -> tuple[SmoothedWeights, dict[str, float]]:
+        return smooth(self._source.model, self._source.weights, self._largest)
+
+    @cached_property
+    def _float_runner(self) -> SceneRunner:
+        """Runs the ranking scenes in float32; it has seen their pictures."""
+        source = self._source
+        sessions = self._sessions(source.weights, FloatLinears(source.weights), source.layers())
+        runner = SceneRunner(source.sizes, sessions, sessions[LANGUAGE_FILE], source.checkpoint.embedding)
+        runner.teacher_forced_many(*self._forced)
+        return runner
+
+
+def choose_fallbacks(source: Source, trial: Measures, progress: Share) -> FallbackChoice:
+    """Measure every layer alone, then move the most sensitive to float32 until all is well within its limits.
+
+    Sensitive is what moves the actions' expected motion: unlike a count of equal tokens, that figure is not decided by
+    near ties. Nothing is moved if INT8 everywhere is well within the limits.
     """
-    kinds = layer_kinds(source)
-    shares, figures = weight_shares(source, kinds), {}
-    for done, (kind, names) in enumerate({NOTHING: frozenset[str](), **kinds}.items(), start=1):
-        figures[kind] = trial.measure(names)
-        progress(done / (len(kinds) + 1))
-    table = {
-        kind: {"layers": len(names), "weight_share": shares[kind], **figures[kind].as_table()}
-        for kind, names in kinds.items()
-    }
-    table[NOTHING] = {"layers": 0, "weight_share": 0.0, **figures[NOTHING].as_table()}
+    layers = sorted(frozenset[str]().union(*source.layers().values()))
+    weights = {name: math.prod(source.weights.shape(name)) for name in layers}
+    total, table = sum(weights.values()), {}
+    for done, name in enumerate(layers, start=1):
+        found = trial.alone(name)
+        table[name] = LayerSensitivity(
+            weights[name] / total, found.motion_shift_mean_m, found.cosine_mean, found.preference_loss_max
+        )
+        progress(done / (len(layers) + 1))
+    ranked = sorted(layers, key=lambda name: (-table[name].motion_shift_mean_m, name))
+    everywhere = current = trial.everything_but(frozenset())
     chosen: list[str] = []
-    current = figures[NOTHING]
-    for kind in sorted(kinds, key=lambda kind: figures[kind].motion_shift_mean_m):
-        helps = figures[kind].motion_shift_mean_m < figures[NOTHING].motion_shift_mean_m
-        if not helps or not misses(current, TARGET_SHARE):
+    for name in ranked:
+        if not misses(current, TARGET_SHARE):
             break
-        if shares[kind] + sum(shares[other] for other in chosen) <= LARGEST_SHARE:
-            chosen.append(kind)
-            current = trial.measure(frozenset[str]().union(*(kinds[other] for other in chosen)))
-    return FallbackChoice(frozenset[str]().union(*(kinds[kind] for kind in chosen)), tuple(chosen), table)
+        if sum(weights[other] for other in (*chosen, name)) <= LARGEST_SHARE * total:
+            chosen.append(name)
+            current = trial.everything_but(frozenset(chosen))
+    progress(1.0)
+    return FallbackChoice(tuple(chosen), {name: table[name] for name in ranked}, everywhere)
+
+
+def sensitivity_rows(choice: FallbackChoice) -> dict[str, Any]:
+    """For the manifest: every layer, the most sensitive first, and the figures with INT8 everywhere."""
+    return {
+        "sensitivity": [{"layer": name, **vars(found)} for name, found in choice.table.items()],
+        "int8_everywhere": choice.everywhere.as_table(),
+    }
 
 
 def _ignore(_: float) -> None:

@@ -89,7 +89,7 @@ def compare(
 def measure_scene(runner: SceneRunner, item: GoldenScene, codebook: Codebook) -> Measured:
     """Run one scene, along the reference's tokens and along its own, and compare."""
     forced = runner.teacher_forced(item.scene, item.reference.tokens.tolist())
-    return _measure(item, forced, runner.greedy(item.scene), codebook)
+    return difference(item, forced, runner.greedy(item.scene), codebook)
 
 
 def compare_together(runner: SceneRunner, golden: Sequence[GoldenScene], codebook: Codebook) -> Figures:
@@ -97,7 +97,7 @@ def compare_together(runner: SceneRunner, golden: Sequence[GoldenScene], codeboo
     scenes = [item.scene for item in golden]
     forced = runner.teacher_forced_many(scenes, [item.reference.tokens.tolist() for item in golden])
     decoded = runner.greedy_many(scenes)
-    return figures_of([_measure(*parts, codebook) for parts in zip(golden, forced, decoded, strict=True)])
+    return figures_of([difference(*parts, codebook) for parts in zip(golden, forced, decoded, strict=True)])
 
 
 def figures_of(measured: Sequence[Measured]) -> Figures:
@@ -192,7 +192,7 @@ class Measured:
     reference_xy: NDArray[np.float64]
 
 
-def _measure(golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, codebook: Codebook) -> Measured:
+def difference(golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, codebook: Codebook) -> Measured:
     """One scene: `found` along the reference's tokens, `decoded` along its own."""
     reference, ends = golden.reference, np.ascontiguousarray(codebook.deltas[:, :2])
     best = np.sort(reference.actions, axis=1)
