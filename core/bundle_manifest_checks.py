@@ -7,6 +7,7 @@ import re
 from pathlib import PurePosixPath
 
 from onboard_vla.core.bundle_manifest_fields import PRECISIONS, BundleManifest, ModelDimensions
+from onboard_vla.core.cameras import FRONT
 from onboard_vla.core.errors import BundleError
 
 MANIFEST_NAME = "manifest.json"
@@ -69,6 +70,9 @@ def _check_cameras(manifest: BundleManifest) -> None:
     roles = [camera.role for camera in manifest.cameras]
     if not roles or len(set(roles)) != len(roles):
         raise BundleError(f"manifest.cameras: expected distinct roles, at least one, found {roles}")
+    anchor = manifest.cameras[roles.index(FRONT) if FRONT in roles else 0]
+    if not anchor.required:
+        raise BundleError(f"manifest.cameras: {anchor.role} gives plans their time: expected required, found optional")
     for camera in manifest.cameras:
         grid = vision.patch_size * vision.merge_size
         size = (camera.grid_h * vision.patch_size, camera.grid_w * vision.patch_size)

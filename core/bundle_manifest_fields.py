@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PRECISIONS = ("fp32", "fp16", "int8", "float32", "float16")
 
 
@@ -74,7 +74,9 @@ class CameraInput:
 
     `crop`: left, top, right, bottom as fractions of the source image, cut before resizing to `width` x `height` pixels.
     `grid_h`, `grid_w`: patches per column and row. `intrinsics`: row-major 3x3 pinhole matrix in pixels of the
-    cropped and resized image that the checkpoint was trained with, if known.
+    cropped and resized image that the checkpoint was trained with, if known. `required`: false for a camera that the
+    checkpoint was trained to go without; a plan may then be made without its pictures, and the prompt leaves out what
+    it says of that camera.
     """
 
     role: str
@@ -85,6 +87,7 @@ class CameraInput:
     grid_w: int
     vision_graph: str
     intrinsics: tuple[float, ...] | None
+    required: bool
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ The template is a JSON file of the checkpoint and of the bundle (`prompt.json`):
   `values`, a table from value to text) and `actions` (a list of action-token indices). `optional` fields may be left
   out.
 - `segments`: a list of `{"text": ...}`, with `{field}` placeholders and optionally `"when": field`, and of
-  `{"video": camera}`.
+  `{"video": camera}`. Text with `"camera": camera` is said only where that camera's pictures are shown.
 - `answer`: see `AnswerTemplate`.
 - `video_token`: the placeholder that stands once for each merged visual token.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import string
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ class _Actions:
 @dataclass(frozen=True)
 class _Segment:
     text: str | None
-    video: str | None
+    camera: str | None
     when: str | None
     names: tuple[str, ...]
 
@@ -152,9 +152,14 @@ class PromptTemplate:
         if not isinstance(data["segments"], list) or not data["segments"]:
             raise PromptError(f"{where}.segments: expected a list of segments")
         self._segments = [self._segment(entry, f"{where}.segments[{i}]") for i, entry in enumerate(data["segments"])]
-        self.cameras = tuple(segment.video for segment in self._segments if segment.video is not None)
+        self.cameras = tuple(s.camera for s in self._segments if s.text is None and s.camera is not None)
         if len(set(self.cameras)) != len(self.cameras):
             raise PromptError(f"{where}.segments: a camera is shown twice in {self.cameras}")
+        for segment in self._segments:
+            if segment.camera is not None and segment.camera not in self.cameras:
+                raise PromptError(
+                    f"{where}.segments: text of camera {segment.camera!r}: expected one of {', '.join(self.cameras)}"
+                )
 
     @classmethod
     def load(cls, path: Path | str) -> PromptTemplate:
@@ -174,8 +179,28 @@ class PromptTemplate:
         """All fields, in the template's order."""
         return tuple(self._fields)
 
-    def render(self, values: Mapping[str, Value]) -> tuple[TextSegment | VideoSegment, ...]:
+    def check_optional(self, cameras: Collection[str]) -> None:
+        """Hold the template against the cameras that plans may be made without.
+
+        Raises:
+            PromptError: it does not say which text goes with one of them.
+        """
+        marked = {segment.camera for segment in self._segments if segment.text is not None}
+        for camera in cameras:
+            if camera not in marked:
+                raise PromptError(
+                    f"camera {camera!r} is not required: expected the text around its pictures in the prompt with "
+                    f'"camera": "{camera}", so that it goes with them, found none'
+                )
+
+    def render(
+        self, values: Mapping[str, Value], shown: Collection[str] | None = None
+    ) -> tuple[TextSegment | VideoSegment, ...]:
         """The prompt up to where the answer begins; neighbouring text is joined, so each text is tokenised by itself.
+
+        Args:
+            values: by field.
+            shown: the cameras that there are pictures of, all if not given.
 
         Raises:
             PromptError: a field is missing, unknown, or its value does not fit.
@@ -191,10 +216,12 @@ class PromptTemplate:
         for segment in self._segments:
             if segment.when is not None and segment.when not in texts:
                 continue
-            if segment.video is not None:
-                result.append(VideoSegment(segment.video))
+            if segment.camera is not None and shown is not None and segment.camera not in shown:
                 continue
-            text = (segment.text or "").format_map(texts)
+            if segment.text is None:
+                result.append(VideoSegment(str(segment.camera)))
+                continue
+            text = segment.text.format_map(texts)
             if result and isinstance(result[-1], TextSegment):
                 text = result.pop().text + text  # type: ignore[union-attr]
             result.append(TextSegment(text))
@@ -205,8 +232,9 @@ class PromptTemplate:
         if "video" in entry:
             _check_keys(entry, {"video"}, set(), where)
             return _Segment(None, _text(entry["video"], f"{where}.video"), None, ())
-        _check_keys(entry, {"text"}, {"when"}, where)
+        _check_keys(entry, {"text"}, {"when", "camera"}, where)
         text, when = _text(entry["text"], f"{where}.text"), entry.get("when")
+        camera = _text(entry["camera"], f"{where}.camera") if "camera" in entry else None
         names = _placeholders(text, f"{where}.text")
         for name in (*names, *(() if when is None else (when,))):
             if name not in self._fields:
@@ -214,7 +242,7 @@ class PromptTemplate:
         for name in names:
             if name in self._optional and name != when:
                 raise PromptError(f'{where}: optional field {name!r} needs a segment of its own with "when": {name!r}')
-        return _Segment(text, None, when, names)
+        return _Segment(text, camera, when, names)
 
 
 def _placeholders(text: str, where: str) -> tuple[str, ...]:

@@ -84,6 +84,7 @@ def read_assets(folder: Path, model: ModelDimensions) -> Assets:
     if tuple(camera.role for camera in cameras) != template.cameras:
         roles = [camera.role for camera in cameras]
         raise CheckpointError(f"{folder}: {CAMERAS_FILE} lists {roles}, {PROMPT_FILE} shows {list(template.cameras)}")
+    template.check_optional([camera.role for camera in cameras if not camera.required])
     if tokenizer.size > model.text.vocabulary_size:
         raise CheckpointError(
             f"{folder}: {TOKENIZER_FILE} has {tokenizer.size} tokens, the embedding {model.text.vocabulary_size} rows: "
@@ -126,7 +127,9 @@ def _camera(entry: object, where: str, vision: VisionDimensions) -> CameraInput:
         raise CheckpointError(f"{where}: {width}x{height} is no multiple of {block} pixels")
     crop = section.table("crop")
     rows, columns = height // vision.patch_size, width // vision.patch_size
-    intrinsics = entry.get("intrinsics")
+    intrinsics, required = entry.get("intrinsics"), entry.get("required", True)
+    if not isinstance(required, bool):
+        raise CheckpointError(f"{where}: required: expected true or false, found {required!r}")
     return CameraInput(
         role=entry["camera"],
         width=width,
@@ -136,6 +139,7 @@ def _camera(entry: object, where: str, vision: VisionDimensions) -> CameraInput:
         grid_w=columns,
         vision_graph=graph_name(rows, columns),
         intrinsics=None if intrinsics is None else tuple(float(value) for value in intrinsics),
+        required=required,
     )
 
 

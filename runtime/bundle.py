@@ -69,6 +69,11 @@ class Bundle:
         return tuple(camera.role for camera in self.manifest.cameras)
 
     @property
+    def optional_cameras(self) -> tuple[str, ...]:
+        """Roles of the cameras that a plan may be made without."""
+        return tuple(camera.role for camera in self.manifest.cameras if not camera.required)
+
+    @property
     def pairs_per_camera(self) -> int:
         """Frame pairs per camera."""
         return self.manifest.frames.per_camera // self.manifest.model.vision.temporal_patch_size
@@ -119,6 +124,7 @@ class Bundle:
         for field, expected, where, found in expectations:
             if expected != found:
                 raise BundleError(f"{self.path}: {field} is {expected!r} in the manifest, the {where} is {found!r}")
+        self.template.check_optional(self.optional_cameras)
 
 
 def _load_embeddings(path: Path) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from onboard_vla.core.errors import ConfigurationError
@@ -52,7 +52,10 @@ def parse_offsets(text: str, cameras: tuple[str, ...]) -> dict[str, float]:
 
 
 def rig_timing(
-    cameras: tuple[str, ...], offsets_s: Mapping[str, float], tolerance_s: float = DEFAULT_TOLERANCE_S
+    cameras: tuple[str, ...],
+    offsets_s: Mapping[str, float],
+    tolerance_s: float = DEFAULT_TOLERANCE_S,
+    optional: Collection[str] = (),
 ) -> dict[str, CameraTiming]:
-    """Every camera required, with one tolerance: a model that looks through six cameras cannot do without one."""
-    return {camera: CameraTiming(offsets_s.get(camera, 0.0), tolerance_s) for camera in cameras}
+    """One tolerance for all; `optional`: the cameras that the model can do without."""
+    return {camera: CameraTiming(offsets_s.get(camera, 0.0), tolerance_s, camera not in optional) for camera in cameras}

@@ -139,9 +139,10 @@ class CameraIngest:
             ring.clear()
 
     def frame_set(self) -> FrameSet | None:
-        """The newest complete frame set, or none; `missing` then says why.
+        """The newest frame set that is complete, or none; `missing` then says why.
 
-        `left_out` says which cameras that are not required the set is without, and why.
+        One of every camera goes before newer ones, because pictures of the others may be on their way. `left_out` says
+        which cameras that are not required the set is without, and why.
         """
         for ring in self._rings.values():
             self.counts.damaged += ring.drop_damaged()
@@ -151,18 +152,26 @@ class CameraIngest:
             self.missing = MissingFrames("no_front", self.anchor_camera, "no frame of the anchor camera")
             return None
         newest_miss: MissingFrames | None = None
+        partial: tuple[FrameSet, tuple[MissingFrames, ...]] | None = None
         for anchor in reversed(anchors):
             if anchors[-1] - anchor > self._anchor_lag_ns:
                 break
             found = self._complete(anchor)
-            if isinstance(found, FrameSet):
+            if isinstance(found, MissingFrames):
+                newest_miss = newest_miss or found
+            elif not found[1]:
                 self.missing = None
-                return found
-            newest_miss = newest_miss or found
-        self.missing = newest_miss
-        return None
+                return found[0]
+            else:
+                partial = partial or found
+        if partial is None:
+            self.missing = newest_miss
+            return None
+        self.missing, self.left_out = None, partial[1]
+        return partial[0]
 
-    def _complete(self, anchor_ns: int) -> FrameSet | MissingFrames:
+    def _complete(self, anchor_ns: int) -> tuple[FrameSet, tuple[MissingFrames, ...]] | MissingFrames:
+        """The frame set of this anchor and what it is without, or why there is none."""
         frames = FrameSet(anchor_ns, {}, {}, {})
         left_out: list[MissingFrames] = []
         for camera in self.cameras:
@@ -176,8 +185,7 @@ class CameraIngest:
                 return chosen
             else:
                 left_out.append(chosen)
-        self.left_out = tuple(left_out)
-        return frames
+        return frames, tuple(left_out)
 
     def _chosen(self, camera: str, anchor_ns: int) -> list[int] | MissingFrames:
         """Places in the camera's ring of the pictures that belong to this anchor, oldest first."""

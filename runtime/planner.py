@@ -138,10 +138,11 @@ class Planner:
         vision_before, prefills_before, decodes_before = self._counts()
         prefill_s_before = self.language.prefill_s
         try:
+            shown = self._check(frames)
             visual = self._see(frames, clock)
-            vision_ood = self._distances(visual)
+            vision_ood = self._distances(visual, shown)
             clock.lap("vision_ood")
-            prompt = self._prompt_input(self.prompt.write(ego, command), visual)
+            prompt = self._prompt_input(self.prompt.write(ego, command, shown), visual, shown)
             clock.lap("prompt")
             decoded = self.decoder.decode(prompt, depth or self.depth, cancelled)
         except FrameError as error:
@@ -193,7 +194,6 @@ class Planner:
 
     def _see(self, frames: FrameSet, clock: _StageClock) -> list[NDArray[np.float32]]:
         """Visual embeddings (tokens, D) of all pairs in prompt order."""
-        self._check(frames)
         pairs = self.vision.pairs(frames)
         known = self.vision.look_up(pairs, frames.stamp_ns)
         decode_s_before = self.vision.decode_s
@@ -204,17 +204,19 @@ class Planner:
         clock.lap("vision")
         return [known[i] for i in range(len(pairs))]
 
-    def _distances(self, visual: list[NDArray[np.float32]]) -> dict[str, float]:
+    def _distances(self, visual: list[NDArray[np.float32]], shown: tuple[str, ...]) -> dict[str, float]:
         """Of each camera's newest pair from what the model knows; empty without statistics in the bundle."""
         per_camera = self.bundle.pairs_per_camera
         newest = range(per_camera - 1, len(visual), per_camera)
-        self.pooled = {role: pool(visual[i]) for role, i in zip(self.bundle.cameras, newest, strict=True)}
-        return {role: reference.distance(self.pooled[role]) for role, reference in self._references.items()}
+        self.pooled = {role: pool(visual[i]) for role, i in zip(shown, newest, strict=True)}
+        return {role: self._references[role].distance(self.pooled[role]) for role in shown if role in self._references}
 
-    def _prompt_input(self, prompt: TokenisedPrompt, visual: list[NDArray[np.float32]]) -> PromptInput:
+    def _prompt_input(
+        self, prompt: TokenisedPrompt, visual: list[NDArray[np.float32]], shown: tuple[str, ...]
+    ) -> PromptInput:
         embeddings: NDArray[np.float32] = self.bundle.embeddings[prompt.ids].astype(np.float32)
         per_camera = len(visual) // len(prompt.videos)
-        order = {role: i for i, role in enumerate(self.bundle.cameras)}
+        order = {role: i for i, role in enumerate(shown)}
         for camera, where in prompt.videos:
             first = order[camera] * per_camera
             embeddings[where] = np.concatenate(visual[first : first + per_camera])
@@ -224,14 +226,17 @@ class Planner:
         text = min(where.start for _, where in prompt.videos)
         return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position, text)
 
-    def _check(self, frames: FrameSet) -> None:
-        count = self.bundle.manifest.frames.per_camera
-        for role in self.bundle.cameras:
+    def _check(self, frames: FrameSet) -> tuple[str, ...]:
+        """The cameras that the frame set shows, in prompt order."""
+        count, optional = self.bundle.manifest.frames.per_camera, self.bundle.optional_cameras
+        shown = tuple(role for role in self.bundle.cameras if role not in optional or role in frames.images)
+        for role in shown:
             images, stamps = frames.images.get(role, ()), frames.stamps_ns.get(role, ())
             if len(images) != count or len(stamps) != count:
                 raise FrameError(
                     f"{role}: expected {count} pictures with stamps, found {len(images)} and {len(stamps)}"
                 )
+        return shown
 
     def _counts(self) -> tuple[int, int, int]:
         return self.vision.executions, self.language.prefills, self.language.decodes

@@ -133,6 +133,8 @@ class PlannerBody:
         with self._lock:
             self._done += 1
             self._detail = f"plan {plan_id}" if isinstance(result, Plan) else f"plan {plan_id} rejected: {result.code}"
+            if without := [camera for camera in self._cameras if camera not in frames.images]:
+                self._detail += f", without {', '.join(without)}"
         return result
 
     def heartbeat(self, now: Now) -> Heartbeat:

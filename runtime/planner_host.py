@@ -215,7 +215,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     bundle = Bundle.open(Path(str(options["bundle"])))
     frames = bundle.manifest.frames
     offsets_s = parse_offsets(str(options["cameras.offsets_s"]), bundle.cameras)
-    timing = rig_timing(bundle.cameras, offsets_s, float(options["cameras.tolerance_s"]))
+    timing = rig_timing(bundle.cameras, offsets_s, float(options["cameras.tolerance_s"]), bundle.optional_cameras)
     ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, timing=timing)
     period_s = float(options["plan_period_s"])
     pacing = AnchorPacing(frames.spacing_s, period_s) if options["cameras.share_decoding"] else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,8 +113,8 @@ class PromptWriter:
         known = {"speed", "command", "acceleration", "yaw_rate"}
         self._names = [name for name in template.field_names if name in known]
 
-    def write(self, ego: EgoState, command: str) -> TokenisedPrompt:
-        """The prompt for the present state.
+    def write(self, ego: EgoState, command: str, shown: Collection[str] | None = None) -> TokenisedPrompt:
+        """The prompt for the present state; `shown`: the cameras that there are pictures of, all if not given.
 
         Raises:
             PromptError: a value does not fit the template, or the template wants a field that the runtime has not.
@@ -126,14 +126,14 @@ class PromptWriter:
             "acceleration": ego.acceleration_mps2,
             "yaw_rate": ego.yaw_rate_rps,
         }
-        return self.write_fields({name: values[name] for name in self._names})
+        return self.write_fields({name: values[name] for name in self._names}, shown)
 
-    def write_fields(self, values: Mapping[str, Value]) -> TokenisedPrompt:
-        """The prompt for given template fields."""
+    def write_fields(self, values: Mapping[str, Value], shown: Collection[str] | None = None) -> TokenisedPrompt:
+        """The prompt for given template fields; `shown`: see `write`."""
         ids: list[int] = []
         videos: list[tuple[str, slice]] = []
         runs: list[int | VideoGrid] = []
-        for segment in self._template.render(values):
+        for segment in self._template.render(values, shown):
             if isinstance(segment, VideoSegment):
                 grid = self._grids[segment.camera]
                 videos.append((segment.camera, slice(len(ids), len(ids) + grid.tokens)))

@@ -78,6 +78,7 @@ class VisionEncoder:
         return [
             FramePair(role, slot, (stamps[i], stamps[i + 1]), (images[i], images[i + 1]))
             for role in self._cameras
+            if role in frames.images
             for stamps, images in [(frames.stamps_ns[role], frames.images[role])]
             for slot, i in enumerate(range(0, len(images), PAIR))
         ]

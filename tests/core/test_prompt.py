@@ -65,6 +65,25 @@ def test_optional_field_adds_its_segment(template: PromptTemplate) -> None:
     assert segments[-1] == TextSegment("past <a3><a4> 00.0 m/s, go on.")
 
 
+def with_back(**text) -> dict:
+    data = copy.deepcopy(GOOD)
+    data["segments"][2:2] = [{"text": "back: ", **text}, {"video": "back"}, {"text": ". ", **text}]
+    return data
+
+
+def test_a_camera_that_is_not_shown_takes_its_text_along() -> None:
+    values = {"speed": 7.25, "command": "turn left"}
+    told = PromptTemplate(with_back(camera="back"))
+    told.check_optional(["back"])
+    assert told.render(values, ("front",)) == PromptTemplate(GOOD).render(values)
+    assert told.render(values) == told.render(values, ("back", "front")) == PromptTemplate(with_back()).render(values)
+
+
+def test_a_camera_without_text_of_its_own_cannot_be_left_out() -> None:
+    with pytest.raises(PromptError, match="camera 'back' is not required: expected the text around its pictures"):
+        PromptTemplate(with_back()).check_optional(["back"])
+
+
 def test_answers_share_the_prefix_up_to_the_fork(template: PromptTemplate) -> None:
     answer = template.answer
     assert answer.fast_answer((1, 2)) == "It is easy. Do:<a1><a2> end"
@@ -106,6 +125,7 @@ def test_bad_field_values_are_refused(template: PromptTemplate, values: dict, sa
         (changed("segments", 0, {"text": "{"}), "Single"),
         (changed("segments", 0, {"video": "front"}), "shown twice"),
         (changed("segments", 0, {"audio": "front"}), "'text' is missing"),
+        (changed("segments", 0, {"text": "a", "camera": "roof"}), "text of camera 'roof': expected one of front"),
         (changed("fields", "speed", "kind", "colour"), "number, choice or actions"),
         (changed("fields", "speed", "minimum", 50), "minimum <= maximum"),
         (changed("fields", "speed", "format", "?"), "format"),

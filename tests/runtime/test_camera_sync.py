@@ -97,6 +97,28 @@ def test_a_camera_that_may_be_missing_is_left_out_and_comes_back() -> None:
     assert ingest.left_out == ()
 
 
+def test_a_whole_set_goes_before_a_newer_one_without_a_camera_that_may_be_missing() -> None:
+    ingest = rig(optional=("back",))
+    for tick in range(8):
+        for camera in CAMERAS:
+            ingest.add(shot(camera, tick))
+    for camera in ("front", "left"):
+        ingest.add(shot(camera, 8))
+
+    # Back's picture is on its way.
+    assert ingest.frame_set().stamp_ns == 7 * PERIOD_NS
+    for camera in ("front", "left"):
+        ingest.add(shot(camera, 9))
+    # It has not come, and the last whole set has grown too old.
+    assert ingest.frame_set().stamp_ns == 9 * PERIOD_NS
+    assert [miss.camera for miss in ingest.left_out] == ["back"]
+
+
+def test_a_rig_requires_what_its_model_cannot_do_without() -> None:
+    timing = rig_timing(CAMERAS, {}, optional=("back",))
+    assert {camera: when.required for camera, when in timing.items()} == {"front": True, "left": True, "back": False}
+
+
 @pytest.mark.parametrize(
     ("timing", "message"),
     [
