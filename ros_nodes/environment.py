@@ -47,14 +47,20 @@ def require_rclpy() -> None:
     )
 
 
-def node_environment() -> dict[str, str]:
+def profile_variables(*, fast_dds_2: bool) -> tuple[str, ...]:
+    """The names that Fast DDS reads, the one to set first.
+
+    Fast DDS 2 knows the second name only, and ignores the first without a word; Fast DDS 3 warns of the second.
+    """
+    return PROFILE_VARIABLES[1:] if fast_dds_2 else PROFILE_VARIABLES
+
+
+def node_environment(profile: str = "") -> dict[str, str]:
     """Variables to be laid over a node's environment; a profile and a log folder that the user chose stand."""
     logs = Path(tempfile.gettempdir()) / f"onboard-vla-ros-log-{os.getuid()}"
     chosen = next((os.environ[name] for name in PROFILE_VARIABLES if os.environ.get(name)), str(PROFILE_FILE))
-    # Fast DDS 2 knows the second name only, and ignores the first without a word; Fast DDS 3 warns of the second.
-    profile = PROFILE_VARIABLES[_has_fast_dds_2()]
     return {
-        profile: chosen,
+        profile_variables(fast_dds_2=has_fast_dds_2())[0]: profile or chosen,
         "ROS_LOG_DIR": os.environ.get("ROS_LOG_DIR", str(logs)),
         "MALLOC_MMAP_THRESHOLD_": str(MALLOC_THRESHOLD_BYTES),
         "MALLOC_TRIM_THRESHOLD_": str(MALLOC_THRESHOLD_BYTES),
@@ -122,7 +128,7 @@ def give_back_domain_id(domain_id: int) -> None:
         os.close(claim)
 
 
-def _has_fast_dds_2() -> bool:
+def has_fast_dds_2() -> bool:
     """Whether the distribution is Jazzy or older: the sourced one, or that of the wheels."""
     distribution = os.environ.get("ROS_DISTRO")
     if distribution:

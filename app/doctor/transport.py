@@ -7,7 +7,7 @@ import re
 from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.doctor.finding import Finding, absent, fine, poor
 from onboard_vla.app.doctor.machine import Machine
-from onboard_vla.ros_nodes.environment import PROFILE_FILE, PROFILE_VARIABLES
+from onboard_vla.ros_nodes.environment import FAST_DDS_2, PROFILE_FILE, PROFILE_VARIABLES, profile_variables
 from onboard_vla.ros_nodes.shared_memory import SEGMENT_LOCK
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the folder that Fast DDS uses
@@ -99,7 +99,9 @@ def discovery(machine: Machine) -> Finding:
 def dds_profile(machine: Machine) -> Finding:
     """The Fast DDS profile that keeps six cameras from losing pictures; our launchers set it."""
     environment = machine.environment()
-    for variable in PROFILE_VARIABLES:
+    distribution = environment.get("ROS_DISTRO") or ("jazzy" if machine.package_version("ros-jazzy-rclpy") else "")
+    names = profile_variables(fast_dds_2=distribution in FAST_DDS_2)
+    for variable in names:
         if path := environment.get(variable):
             text = machine.read(path)
             if text is None:
@@ -114,7 +116,9 @@ def dds_profile(machine: Machine) -> Finding:
     if not machine.has_module("rclpy"):
         return fine("dds_profile", "none set", "no ROS 2 that would use it")
     consequence = "nodes and camera drivers that are started by hand lose pictures; our launchers set it themselves"
-    return poor("dds_profile", "none set", consequence, f"export {PROFILE_VARIABLES[0]}={PROFILE_FILE}")
+    unread = [f"{name}={environment[name]}" for name in PROFILE_VARIABLES if environment.get(name)]
+    found = f"{unread[0]}, which {distribution}'s Fast DDS does not read" if unread else "none set"
+    return poor("dds_profile", found, consequence, f"export {names[0]}={PROFILE_FILE}")
 
 
 def ros_messages(machine: Machine) -> Finding:

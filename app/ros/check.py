@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,13 @@ from onboard_vla.core.process import OptionValue
 from onboard_vla.core.process_graph import CAMERA_GUARD, SUPERVISOR
 from onboard_vla.ros_nodes.deployment import NodeStart, node_starts
 from onboard_vla.ros_nodes.documents import ROLES
-from onboard_vla.ros_nodes.environment import PROFILE_VARIABLES, node_environment, require_rclpy
+from onboard_vla.ros_nodes.environment import (
+    PROFILE_VARIABLES,
+    has_fast_dds_2,
+    node_environment,
+    profile_variables,
+    require_rclpy,
+)
 
 STYLES = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "red"}
 NOT_STARTED = "the node would refuse to start"
@@ -69,8 +76,8 @@ def _rclpy() -> str:
 
 
 def _dds_profile() -> Finding:
-    variables = node_environment()
-    path = next(variables[name] for name in PROFILE_VARIABLES if name in variables)
+    variables, read = node_environment(), profile_variables(fast_dds_2=has_fast_dds_2())
+    path = variables[read[0]]
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
@@ -79,6 +86,10 @@ def _dds_profile() -> Finding:
     if faults:
         remedy = "leave the variable unset: the shipped profile is taken"
         return poor("dds_profile", f"{path}: {'; '.join(faults)}", "pictures get lost, or peers are found late", remedy)
+    if any(os.environ.get(name) for name in PROFILE_VARIABLES) and not any(os.environ.get(name) for name in read):
+        consequence = f"our nodes get {path} as {read[0]}; camera drivers that are started by hand lose pictures"
+        found = f"set as {PROFILE_VARIABLES[0]}, which this distribution's Fast DDS does not read"
+        return poor("dds_profile", found, consequence, f"export {read[0]}={path}")
     return fine("dds_profile", path)
 
 

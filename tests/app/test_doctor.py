@@ -243,6 +243,14 @@ def test_shared_memory_limit(free, state):
         ({"variables": {"FASTDDS_DEFAULT_PROFILES_FILE": "/nowhere.xml"}}, "dds_profile", State.WARNING),
         ({"variables": {"FASTDDS_DEFAULT_PROFILES_FILE": "/proc/meminfo"}}, "dds_profile", State.WARNING),
         ({"variables": {"FASTRTPS_DEFAULT_PROFILES_FILE": "/vehicle.xml"}}, "dds_profile", State.OK),
+        ({"variables": {**VARIABLES, "ROS_DISTRO": "jazzy"}}, "dds_profile", State.WARNING),
+        ({"variables": {**VARIABLES, "ROS_DISTRO": "kilted"}}, "dds_profile", State.OK),
+        ({"installed": {**INSTALLED, "ros-jazzy-rclpy": "7.1.6"}}, "dds_profile", State.WARNING),
+        (
+            {"variables": {"FASTRTPS_DEFAULT_PROFILES_FILE": "/vehicle.xml", "ROS_DISTRO": "humble"}},
+            "dds_profile",
+            State.OK,
+        ),
         ({"variables": {}}, "dds_profile", State.WARNING),
         ({"variables": {}, "modules": {"onnxruntime"}}, "dds_profile", State.OK),
         ({"variables": {}}, "discovery", State.WARNING),
@@ -260,6 +268,12 @@ def test_shared_memory_limit(free, state):
 )
 def test_the_host(change, name, state):
     assert row(FakeMachine(**change), name).state is state
+
+
+def test_a_profile_under_a_name_that_is_not_read_is_told_the_right_one():
+    finding = row(FakeMachine(variables={**VARIABLES, "ROS_DISTRO": "jazzy"}), "dds_profile")
+    assert finding.found == "FASTDDS_DEFAULT_PROFILES_FILE=/vehicle.xml, which jazzy's Fast DDS does not read"
+    assert finding.remedy == f"export FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE_FILE}"
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from onboard_vla.app.ros.deployment_file import DeploymentFile, read_deployment
 from onboard_vla.app.ros.parameters import node_parameters
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.ros_nodes.deployment import Deployment, NodeStart, node_starts
-from onboard_vla.ros_nodes.environment import PROFILE_FILE
+from onboard_vla.ros_nodes.environment import PROFILE_FILE, PROFILE_VARIABLES
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "ros"
 
@@ -155,6 +155,27 @@ def test_a_sound_deployment_but_for_its_bundle_lacks_only_that(tmp_path):
     text = io.StringIO()
     Console(file=text, width=200).print(check_table(findings, "d"))
     assert "cannot start" in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("distribution", "name", "state"),
+    [
+        ("kilted", "FASTDDS", State.OK),
+        ("jazzy", "FASTRTPS", State.OK),
+        ("jazzy", "FASTDDS", State.WARNING),
+    ],
+)
+def test_a_profile_under_a_name_that_is_not_read_is_found(monkeypatch, distribution, name, state):
+    for variable in PROFILE_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(f"{name}_DEFAULT_PROFILES_FILE", str(PROFILE_FILE))
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    file = DeploymentFile(Deployment("vehicle", "/b", ()), "", None)
+
+    finding = {finding.name: finding for finding in check_deployment(file, 0.0)}["dds_profile"]
+
+    assert finding.state is state
+    assert finding.remedy == ("" if state is State.OK else f"export FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE_FILE}")
 
 
 def test_settings_that_the_supervisor_would_refuse_are_found(tmp_path):

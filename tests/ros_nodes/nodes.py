@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import onboard_vla
+from onboard_vla.ros_nodes.environment import FAST_DDS_2, PROFILE_VARIABLES, profile_variables
 
 LIMIT_S = 20.0
 JAZZY = Path(os.environ.get("JAZZY_VENV", f"{sys.prefix}-jazzy")) / "bin" / "python"
@@ -52,6 +53,9 @@ class NodeProcess:
         left_out = ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH")
         environment = {key: value for key, value in os.environ.items() if key not in left_out}
         environment |= {"PYTHONPATH": str(directory), "OMP_NUM_THREADS": "1"}
+        for name in PROFILE_VARIABLES:
+            if profile := environment.pop(name, ""):
+                environment[profile_variables(fast_dds_2=distribution in FAST_DDS_2)[0]] = profile
         words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
         self.log = directory / f"node-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:

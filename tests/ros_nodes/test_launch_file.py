@@ -146,6 +146,10 @@ def test_a_chosen_profile_and_log_folder_win(description, monkeypatch):
     chosen = variables(started(description, bundle="/b", dds_profile="/mine.xml", log_dir="/logs"))
     assert (chosen["FASTDDS_DEFAULT_PROFILES_FILE"], chosen["ROS_LOG_DIR"]) == ("/mine.xml", "/logs")
 
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    older = variables(started(description, bundle="/b", dds_profile="/mine.xml"))
+    assert older["FASTRTPS_DEFAULT_PROFILES_FILE"] == "/mine.xml"
+
 
 def test_build_only_makes_the_engines_and_ends(description):
     (process,) = started(description, bundle="/b", build_only="true")

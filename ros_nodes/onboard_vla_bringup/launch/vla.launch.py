@@ -72,7 +72,7 @@ def start(context: LaunchContext) -> list[Action]:
     given = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     try:
         from onboard_vla.ros_nodes.deployment import Deployment, node_starts
-        from onboard_vla.ros_nodes.environment import PROFILE_VARIABLES, node_environment
+        from onboard_vla.ros_nodes.environment import node_environment
         from onboard_vla.ros_nodes.shared_memory import free_stale_segments
     except ImportError as error:
         reason = f"{error}: install onboard-vla (pip) into the Python that ros2 runs with"
@@ -92,10 +92,7 @@ def start(context: LaunchContext) -> list[Action]:
     )
     # What it refuses ends the launch with status 1 and its one line.
     starts = node_starts(wanted)
-    variables = node_environment()
-    if given["dds_profile"]:
-        variables = {name: value for name, value in variables.items() if name not in PROFILE_VARIABLES}
-        variables[PROFILE_VARIABLES[0]] = given["dds_profile"]
+    variables = node_environment(given["dds_profile"])
     if given["log_dir"]:
         variables["ROS_LOG_DIR"] = given["log_dir"]
     freed = free_stale_segments()
