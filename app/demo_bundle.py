@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onboard_vla.runtime.bundle import Bundle
 
 ROOMS = Path(__file__).resolve().parent.parent
-REFERENCE_CHECKPOINT = ROOMS / "world" / "reference_checkpoint"
+REFERENCE_CHECKPOINT = ROOMS / "world" / "reference"
 SHAPING_ROOMS = ("core", "export", "kernels", "runtime")
 SHAPING_FILES = (".py", ".json", ".cpp", ".cu", ".cuh", ".h", ".hpp")
 SHAPING_PACKAGES = ("numpy", "onnx", "onnxruntime", "tokenizers")

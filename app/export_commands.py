@@ -29,9 +29,9 @@ class Precision(str, Enum):
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program's command line."""
-    app.command(
-        "export", epilog="Example: `onboard-vla export world/reference_checkpoint --out out/bundle --precision int8`"
-    )(export)
+    app.command("export", epilog="Example: `onboard-vla export world/reference --out out/bundle --precision int8`")(
+        export
+    )
 
 
 def export(

@@ -1,6 +1,6 @@
 """Nominal drives with a checkpoint's bundle in shadow, and what calibration needs of every plan.
 
-python -m onboard_vla.app.nominal_drives world/reference_checkpoint --bundle out/bundle --out work/drives.npz
+python -m onboard_vla.app.nominal_drives world/reference --bundle out/bundle --out work/drives.npz
 
 The world's expert drives, as a person would, in virtual time; beside it the model plans at 5 Hz in the last 2 s of
 every 10 s, which are what drift is judged on. Nominal: no fault is injected, and the world saw nothing wrong; other

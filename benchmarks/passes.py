@@ -35,7 +35,7 @@ from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.planner import Planner
 
-CHECKPOINT = Path(__file__).parents[1] / "world" / "reference_checkpoint"
+CHECKPOINT = Path(__file__).parents[1] / "world" / "reference"
 TURN_RAD, BRAKING_MPS = 0.2, 2.0
 SLOW_EVERY = 5
 KINDS = ("straight", "turn", "braking")

@@ -35,7 +35,7 @@ from onboard_vla.runtime.decoding import FREE
 from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.planner import STAGES, Planner
 
-CHECKPOINT = Path(__file__).parents[1] / "world" / "reference_checkpoint"
+CHECKPOINT = Path(__file__).parents[1] / "world" / "reference"
 CAMERA_PERIOD_S, PLAN_EVERY = 0.1, 2
 STEP_S = 0.02
 WARM_UP_PLANS = 5

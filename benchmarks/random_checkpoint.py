@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-REFERENCE = Path(__file__).parents[1] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[1] / "world" / "reference"
 COPIED = ("prompt.json", "codebook.npz", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
 TEXT = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 10, "num_attention_heads": 8}
 HEAD_SECTION = (8, 12, 12)

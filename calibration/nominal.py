@@ -1,6 +1,6 @@
 """Make a checkpoint's references from nominal drives: vision's statistics, and the signals that drift is judged by.
 
-python -m onboard_vla.calibration.nominal world/reference_checkpoint --drives work/drives.npz
+python -m onboard_vla.calibration.nominal world/reference --drives work/drives.npz
 
 Both files go into the checkpoint's folder; exports in the precision that was driven take them into the bundle's core.
 """

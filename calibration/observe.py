@@ -1,6 +1,6 @@
 """Observe a checkpoint's activations on real scenes and keep their ranges beside it, for INT8 exports.
 
-python -m onboard_vla.calibration.observe world/reference_checkpoint --scenes work/calibration_scenes.npz
+python -m onboard_vla.calibration.observe world/reference --scenes work/calibration_scenes.npz
 """
 
 from __future__ import annotations

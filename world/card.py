@@ -99,7 +99,7 @@ def write_checkpoint(
         "card_seconds": round(time.monotonic() - started, 1),
     }
     (out / "card.json").write_text(json.dumps(_rounded(card), indent=2) + "\n", encoding="utf-8")
-    (out / "card.md").write_text(render_card(_rounded(card)), encoding="utf-8")
+    (out / "CARD.md").write_text(render_card(_rounded(card)), encoding="utf-8")
     for path in out.iterdir():
         path.chmod(0o644)
     size = sum(path.stat().st_size for path in out.iterdir())

@@ -2,7 +2,7 @@
 
     onboard-vla measure depth --worlds 24 --json out/depth.json
     onboard-vla evaluate --worlds 64 --seconds 20 --json out/evaluation.json
-    python -m onboard_vla.world.card_measures world/reference_checkpoint out/depth.json out/evaluation.json
+    python -m onboard_vla.world.card_measures world/reference out/depth.json out/evaluation.json
 
 A measure that is in the card already is replaced by the new one of the same kind. `--control FILE`: an evaluation of
 the blind control (`evaluate --checkpoint BLIND_CHECKPOINT --sees nothing`), which stands under its own name.
@@ -50,7 +50,7 @@ OPEN_LOOP = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the results, write card.json and card.md; exit status 0 when done."""
+    """Read the results, write card.json and CARD.md; exit status 0 when done."""
     parser = argparse.ArgumentParser(prog="python -m onboard_vla.world.card_measures", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder with card.json")
     parser.add_argument("results", type=Path, nargs="*", help="JSON of `measure` or `evaluate`")
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in options.control:
             card = with_results(card, _read(path), CONTROL)
         (options.checkpoint / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        (options.checkpoint / "card.md").write_text(render_card(card), encoding="utf-8")
+        (options.checkpoint / "CARD.md").write_text(render_card(card), encoding="utf-8")
     except OnboardVlaError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1

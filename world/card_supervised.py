@@ -3,7 +3,7 @@
 The card's own drives have no supervisor; those with one come from `onboard-vla evaluate` on the same worlds:
 
     onboard-vla evaluate --first-seed 900000 --episodes 12 --seconds 60 --sensor modelled --json out/supervised.json
-    python -m onboard_vla.world.card_supervised world/reference_checkpoint --evaluation out/supervised.json
+    python -m onboard_vla.world.card_supervised world/reference --evaluation out/supervised.json
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EVALUATION_FORMAT = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the evaluation, hold it against the card, write card.json and card.md; exit status 0 when done."""
+    """Read the evaluation, hold it against the card, write card.json and CARD.md; exit status 0 when done."""
     parser = argparse.ArgumentParser(prog="python -m onboard_vla.world.card_supervised", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint folder with card.json")
     parser.add_argument("--evaluation", type=Path, required=True, help="JSON that `onboard-vla evaluate --json` wrote")
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         card, evaluation = _read(options.checkpoint / "card.json"), _read(options.evaluation)
         card["supervised"] = supervised(card, evaluation)
         (options.checkpoint / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        (options.checkpoint / "card.md").write_text(render_card(card), encoding="utf-8")
+        (options.checkpoint / "CARD.md").write_text(render_card(card), encoding="utf-8")
     except OnboardVlaError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -31,7 +31,7 @@ from onboard_vla.world.train_plan import FULL, Workplace, jobs
 from onboard_vla.world.train_samples import Samples
 from onboard_vla.world.train_stages import measured_rows
 
-CHECKPOINT = Path(__file__).parent / "reference_checkpoint"
+CHECKPOINT = Path(__file__).parent / "reference"
 HEAD_FILE = Path(__file__).parent / "continuous_head.npz"
 INNER = 256
 BATCH, STEPS, RATE, DECAY, DROPOUT = 256, 3000, 2e-3, 0.05, 0.1

@@ -172,7 +172,7 @@ def training(machine: Machine) -> Finding:
 
 def reference_checkpoint(machine: Machine) -> Finding:
     """The small model that the demo drives with."""
-    folder = machine.package_folder() / "world" / "reference_checkpoint"
+    folder = machine.package_folder() / "world" / "reference"
     sizes = {name: machine.file_size(folder / name) for name in REFERENCE_FILES}
     lack = [name for name, size in sizes.items() if not size]
     if lack:

@@ -170,7 +170,7 @@ def test_help_and_errors_load_nothing_heavy():
 
 
 def test_export_writes_a_bundle_and_shows_its_figures(tmp_path, capsys):
-    checkpoint = onboard_vla_folder() / "world" / "reference_checkpoint"
+    checkpoint = onboard_vla_folder() / "world" / "reference"
 
     status = cli.run(["export", str(checkpoint), "--out", str(tmp_path / "bundle")])
 

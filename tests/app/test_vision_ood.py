@@ -16,7 +16,7 @@ from onboard_vla.runtime.planner import Planner
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
 
-REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 WORLDS, EACH = 5, 4
 LIMIT = TABLE["vision_ood"][0]
 

@@ -13,7 +13,7 @@ from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.checkpoint_config import read_dimensions
 from onboard_vla.export.tensor_names import expected_shapes
 
-REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 
 CONFIG = {
     "model_type": "qwen2_5_vl",

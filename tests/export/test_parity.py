@@ -26,7 +26,7 @@ transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.parity
 
 TOLERANCE = 1e-4
-REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 GRIDS = ((8, 12), (4, 4), (6, 6), (10, 14), (2, 18), (8, 8), (2, 2))
 SPEC = importlib.util.spec_from_file_location("tiny_checkpoint", Path(__file__).with_name("tiny_checkpoint.py"))
 tiny_checkpoint = importlib.util.module_from_spec(SPEC)

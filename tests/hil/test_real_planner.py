@@ -14,7 +14,7 @@ pytest.importorskip("onnx", reason="writing a bundle needs onnx (extra `export`)
 
 from onboard_vla.export.bundle_writer import export_bundle
 
-CHECKPOINT = Path(__file__).resolve().parents[2] / "world" / "reference_checkpoint"
+CHECKPOINT = Path(__file__).resolve().parents[2] / "world" / "reference"
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.planner import Planner
 
-REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.planner import Planner
 
-REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 DRIVES = (("quiet_road", 31), ("quiet_road", 32), ("urban", 33), ("quiet_road", 34), ("quiet_road", 35))
 SCENES, PER_DRIVE = 500, 100
 PENALTIES = (1.05, 1.2, 1.5, 0.9)

@@ -16,7 +16,7 @@ from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.positions import text_positions
 
-REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 ANSWER = 12
 """Tokens behind the prompt that are divided in every way."""
 

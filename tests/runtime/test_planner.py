@@ -23,7 +23,7 @@ from onboard_vla.runtime.engine import OnnxEngine
 from onboard_vla.runtime.jpeg import decode_jpeg, encode_jpeg
 from onboard_vla.runtime.planner import STAGES, Planner
 
-REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 SPEC = importlib.util.spec_from_file_location("reference_scene", Path(__file__).with_name("reference_scene.py"))
 scene = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(scene)

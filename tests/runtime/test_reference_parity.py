@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.parity
 
-REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 SPEC = importlib.util.spec_from_file_location("reference_scene", Path(__file__).with_name("reference_scene.py"))
 scene = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(scene)

@@ -77,7 +77,7 @@ def test_a_head_that_does_not_belong_is_refused(tmp_path, embeddings, what):
 
 @pytest.fixture(scope="module")
 def planner(tmp_path_factory):
-    checkpoint = WORLD / "reference_checkpoint"
+    checkpoint = WORLD / "reference"
     return Planner(Bundle.open(export_bundle(checkpoint, tmp_path_factory.mktemp("head") / "b", precision="fp32")))
 
 

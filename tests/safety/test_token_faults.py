@@ -22,7 +22,7 @@ from onboard_vla.safety.plan_guard import PlanGuard
 from .driving_range import CORE_HASH, make_plan, simulation_config, straight_poses
 from .plans import STAMP, history
 
-CODEBOOK = Codebook.load(Path(onboard_vla.world.__file__).parent / "reference_checkpoint" / "codebook.npz")
+CODEBOOK = Codebook.load(Path(onboard_vla.world.__file__).parent / "reference" / "codebook.npz")
 CONFIG = simulation_config()
 SPEEDS = (5.0, 8.3, 13.9, 20.0)
 NEAR_M = 0.3

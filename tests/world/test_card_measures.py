@@ -12,7 +12,7 @@ from onboard_vla.world.card_measures import with_results
 from onboard_vla.world.card_text import CURVE, render_card
 from onboard_vla.world.train_plan import Workplace
 
-FOLDER = Path(model_assets.__file__).parent / "reference_checkpoint"
+FOLDER = Path(model_assets.__file__).parent / "reference"
 VERSIONS = {"commit": "0123abc"}
 
 
@@ -97,12 +97,12 @@ def test_other_files_are_refused(card, result, words):
 
 
 def test_command_writes_both_files_and_names_what_it_cannot_read(tmp_path, capsys):
-    for name in ("card.json", "card.md"):
+    for name in ("card.json", "CARD.md"):
         shutil.copy(FOLDER / name, tmp_path)
     (tmp_path / "m.json").write_text(json.dumps(measured()), encoding="utf-8")
     assert card_measures.main([str(tmp_path), str(tmp_path / "m.json")]) == 0
     card = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
-    assert (tmp_path / "card.md").read_text(encoding="utf-8") == render_card(card)
+    assert (tmp_path / "CARD.md").read_text(encoding="utf-8") == render_card(card)
     assert card_measures.main([str(tmp_path), str(tmp_path / "none.json")]) == 1
     assert "none.json" in capsys.readouterr().err
 

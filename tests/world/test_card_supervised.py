@@ -11,7 +11,7 @@ from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.world import card_supervised, model_assets
 from onboard_vla.world.card_supervised import supervised
 
-FOLDER = Path(model_assets.__file__).parent / "reference_checkpoint"
+FOLDER = Path(model_assets.__file__).parent / "reference"
 SEEDS = [900000, 900001, 900002]
 
 
@@ -86,7 +86,7 @@ def test_command_writes_card_and_page_and_keeps_all_other_figures(card, evaluati
     rest = copy.deepcopy(written)
     del rest["supervised"]
     assert rest == card
-    page = (tmp_path / "card.md").read_text(encoding="utf-8")
+    page = (tmp_path / "CARD.md").read_text(encoding="utf-8")
     assert "| clean share | 0.750 | 0.667 (2 of 3) | 1.000 |" in page
     assert "66.7% of these plans (n = 900)" in page
 
@@ -102,4 +102,4 @@ def test_page_of_the_reference_checkpoint_is_the_one_that_its_figures_give():
     from onboard_vla.world.card_text import render_card
 
     card = json.loads((FOLDER / "card.json").read_text(encoding="utf-8"))
-    assert (FOLDER / "card.md").read_text(encoding="utf-8") == render_card(card)
+    assert (FOLDER / "CARD.md").read_text(encoding="utf-8") == render_card(card)

@@ -184,7 +184,7 @@ def test_smoke_run_writes_a_checkpoint_and_resumes(tmp_path) -> None:
     arguments = ["--smoke", "--work", str(tmp_path / "work"), "--out", str(tmp_path / "out")]
     assert train.main(arguments) == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"model.safetensors", "codebook.npz", "prompt.json", "cameras.json", "card.json", "card.md"} <= names
+    assert {"model.safetensors", "codebook.npz", "prompt.json", "cameras.json", "card.json", "CARD.md"} <= names
     assert "golden_scenes.npz" in names
     assert (tmp_path / "work" / "calibration_scenes.npz").is_file()
     weights = (tmp_path / "out" / "model.safetensors").read_bytes()
