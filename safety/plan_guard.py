@@ -19,6 +19,7 @@ from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.drift import DriftWatch
 from onboard_vla.safety.driving import plan_path
 from onboard_vla.safety.ego_history import Motion
+from onboard_vla.safety.fallback import join_length
 from onboard_vla.safety.guards.authority import Moment, moment_of
 from onboard_vla.safety.guards.collision import check_collision, check_encroachment, check_room
 from onboard_vla.safety.guards.consistency import check_consistency, check_steadiness
@@ -219,7 +220,8 @@ class PlanGuard:
         config = self._config
         if seen is None:
             seen = self._forecast(inputs.objects.confirmed.at(stamp_ns), inputs, motion)
-        recovery = recovery_of(path, placed, motion, stamp_ns, config.recovery, config.stop)
+        join_m = join_length(motion.speed_mps, config.fallback)
+        recovery = recovery_of(path, placed, motion, stamp_ns, config.recovery, config.stop, join_m)
         limits, road, staleness = config.recovery, config.road, config.staleness
         return check_recovery(recovery, path, placed, seen, inputs.lanes, config.vehicle, limits, road, staleness)
 

@@ -74,8 +74,8 @@ class Overlap:
 def first_overlap(poses: Array, seen: Forecast, vehicle: VehicleGeometry, nose_m: float) -> Overlap | None:
     """The first contact of rear-axle `poses` (K, 3), at the forecast's first K times, or None.
 
-    The footprint grows to the sides by the objects' margins and to the front by `nose_m`. Objects that first touch the
-    vehicle's rear half, and faster than it, are not the plan's fault and are left out.
+    The footprint grows to the sides by the objects' margins and to the front by `nose_m`. Objects that first touch it
+    when they are behind the vehicle's own centre, and faster than it, are not the plan's fault and are left out.
     """
     count = len(poses)
     states = seen.objects.states
@@ -102,7 +102,8 @@ def first_overlap(poses: Array, seen: Forecast, vehicle: VehicleGeometry, nose_m
     moved = np.gradient(poses[:, :2], SAMPLE_S, axis=0)
     own_speed = np.einsum("ij,ij->i", moved, heading)[near_t]
     their_speed = np.einsum("ij,ij->i", seen.velocities[near_t, near_o], heading[near_t])
-    from_behind = (ahead < 0.0) & (their_speed > own_speed)
+    # The gaps are to the grown footprint's centre, which lies before the vehicle's.
+    from_behind = (ahead + nose_m / 2 < 0.0) & (their_speed > own_speed)
     # Rows are in order of time: an object's first overlap decides whether it ran into the vehicle.
     first_rows: dict[int, int] = {}
     for row in np.flatnonzero(hit).tolist():

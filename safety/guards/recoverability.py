@@ -2,8 +2,8 @@
 
 Black-Box Simplex (Mehmood et al., arXiv 2102.12981): hold a checked command sequence at every step. A plan is accepted
 only if an emergency stop along it, begun after it was followed for one cycle, ends within the plan's own length,
-touches no predicted object and stays on the drivable area. Such a stop is stored while the plan is driven
-(`last_resort.py`), and it is what runs when everything else dies.
+touches no predicted object from where the vehicle really is, and stays on the drivable area. Such a stop is stored
+while the plan is driven (`last_resort.py`), and it is what runs when everything else dies.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.core.geometry import wrap_angle
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import RecoveryLimits, RoadLimits, StalenessLimits, StopSettings
@@ -34,10 +35,14 @@ ACCELERATION_MAX_MPS2 = 3.0
 
 @dataclass(frozen=True, eq=False)
 class Recovery:
-    """`needed_m`: distance of one cycle and the stop after it. `poses` (K, 3) at 0, SAMPLE_S, ... to standstill."""
+    """`needed_m`: distance of one cycle and the stop after it. `poses` (K, 3) at 0, SAMPLE_S, ... to standstill.
+
+    `driven` (K, 3): the same from the vehicle's own pose; what lies between it and the path decays with the distance.
+    """
 
     needed_m: float
     poses: Array
+    driven: Array
 
 
 def stop_time(motion: Motion, limits: RecoveryLimits, stop: StopSettings) -> float:
@@ -48,11 +53,18 @@ def stop_time(motion: Motion, limits: RecoveryLimits, stop: StopSettings) -> flo
 
 
 def recovery_of(
-    path: JoinedPath, placed: PlacedPlan, motion: Motion, stamp_ns: int, limits: RecoveryLimits, stop: StopSettings
+    path: JoinedPath,
+    placed: PlacedPlan,
+    motion: Motion,
+    stamp_ns: int,
+    limits: RecoveryLimits,
+    stop: StopSettings,
+    join_m: float,
 ) -> Recovery:
     """One cycle along `path` (the plan's, from beside the vehicle), then the L4 stop.
 
-    After the cycle the vehicle is as fast as the plan, or as its own motion makes it, whichever is faster.
+    After the cycle the vehicle is as fast as the plan, or as its own motion makes it, whichever is faster. It is on
+    the path `join_m` from here: a plan may pass that begins as much as the consistency limits allow beside it.
     """
     then_s = seconds(stamp_ns - placed.stamp_ns) + limits.cycle_s
     before = max(motion.speed_mps, 0.0)
@@ -66,7 +78,10 @@ def recovery_of(
     braked, _, _ = brake(speed, pushing, np.concatenate([[0.0], np.maximum(times - limits.cycle_s, 0.0)]))
     following = np.minimum(times, limits.cycle_s)
     distance = before * following + (speed - before) / limits.cycle_s * following**2 / 2 + braked[1:]
-    return Recovery(needed, path.poses(distance))
+    poses = path.poses(distance)
+    beside = motion.pose - poses[0]
+    beside[2] = wrap_angle(beside[2])
+    return Recovery(needed, poses, poses + np.maximum(1.0 - distance / join_m, 0.0)[:, None] * beside)
 
 
 def check_recovery(
@@ -87,7 +102,7 @@ def check_recovery(
         return Reason(
             "RECOVERY_LENGTH", recovery.needed_m, available, "one cycle and a stop, against the plan's length, m"
         )
-    hit = first_overlap(recovery.poses[: len(seen.times_s)], seen, vehicle, 0.0)
+    hit = first_overlap(recovery.driven[: len(seen.times_s)], seen, vehicle, 0.0)
     if hit is not None:
         horizon = float(seen.times_s[min(len(recovery.poses), len(seen.times_s)) - 1])
         return Reason("RECOVERY_COLLISION", hit.time_s, horizon, "a stop after one cycle touches an object after, s")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.safety.config import FallbackSettings, LadderSettings
-from onboard_vla.safety.driving import follow_plan, plan_path
+from onboard_vla.safety.driving import END_DECELERATION_MPS2, follow_plan, plan_path
 from onboard_vla.safety.idm import Lead
 
 from .driving_range import Mover, Range, simulation_config, straight_poses
@@ -71,7 +71,11 @@ def test_leads_make_no_plan_faster_and_no_way_longer(speed, ahead, age_s):
     asked = np.interp(times, plan.times_s, plan.speed_mps)
     # Whoever has been braked comes to the end of the path later, and so may still be as fast as the plan by then.
     assert (with_leads[0] <= np.maximum(without[0], asked) + 1e-6).all()
-    assert (with_leads[1] <= without[1] + 1e-6).all()
+    # The braking before the path's end comes in steps of 0.1 s: who gets there later may begin it half a step later.
+    before = path.known_m - without[1] > speed**2 / (2 * END_DECELERATION_MPS2) + speed * 0.1
+    assert (with_leads[1] <= without[1] + 1e-6)[before].all()
+    assert (with_leads[1] <= without[1] + 0.05 * speed).all()
+    assert (with_leads[1] <= path.known_m + 0.2).all()
     assert (np.diff(with_leads[1]) >= 0.0).all()
 
 

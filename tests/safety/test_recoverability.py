@@ -28,6 +28,7 @@ from .driving_range import CORE_HASH, make_object, make_plan, simulation_config,
 from .plans import STAMP, found, history, placed
 
 VEHICLE, LIMITS, STOP = VehicleGeometry(), RecoveryLimits(), StopSettings()
+JOIN_M = 20.0
 FRONT = VEHICLE.length_m - VEHICLE.rear_overhang_m
 
 
@@ -51,7 +52,7 @@ def judge(plan, motion, *rows, lanes=None, objects_stamp=STAMP):
     seen = forecast(
         objects, motion.pose[:2], motion.speed_mps, stop_time(motion, LIMITS, STOP), None, CollisionLimits()
     )
-    recovery = recovery_of(path, plan, motion, STAMP, LIMITS, STOP)
+    recovery = recovery_of(path, plan, motion, STAMP, LIMITS, STOP, JOIN_M)
     reason = check_recovery(recovery, path, plan, seen, lanes, VEHICLE, LIMITS, RoadLimits(), StalenessLimits())
     return recovery, path, reason
 
@@ -104,6 +105,36 @@ class TestGuard:
         assert (reason.code if reason else None) == code
         behind = [-12.0, 0.0, 0.0, 14.0, 0.0, 4.6, 1.9]
         assert judge(plan, motion, behind)[2] is None
+
+    @pytest.mark.parametrize(("gap", "code"), [(0.01, None), (-0.01, "RECOVERY_COLLISION")])
+    @pytest.mark.parametrize("side", [-1, 1])
+    def test_the_stop_begins_where_the_vehicle_is_and_not_where_the_plan_would_have_it(self, side, gap, code):
+        """0.8 m beside the plan, a box stands beside the bumper; by its own line the plan would pass it."""
+        motion = motion_at(10.0, y_m=0.8 * side)
+        plan = placed(straight_poses(10.0))
+        box = [FRONT - 0.5, side * (0.8 + VEHICLE.width_m / 2 + 0.3 + 0.05 + gap), 0.0, 0.0, 0.0, 1.0, 0.1]
+        assert judge(plan, motion_at(10.0), box)[2] is None
+        recovery, _, reason = judge(plan, motion, box)
+        assert (reason.code if reason else None) == code
+        assert recovery.driven[0].tolist() == motion.pose.tolist()
+        assert recovery.poses[0].tolist() == [0.0, 0.0, 0.0]
+
+    def test_a_vehicle_turned_away_from_the_plan_sweeps_with_its_corners(self):
+        """At walking pace the plan has turned away from a wall that the vehicle still stands against."""
+        plan, turned = placed(straight_poses(0.4), 0.4), motion_at(0.4, heading_rad=0.3)
+        wall = [FRONT - 0.3, 1.5, 0.0, 0.0, 0.0, 1.0, 0.3]
+        assert judge(plan, motion_at(0.4), wall)[2] is None
+        assert judge(plan, turned, wall)[2].code == "RECOVERY_COLLISION"
+        recovery = judge(plan, replace(turned, heading_rad=0.3 + 2 * math.pi))[0]
+        assert recovery.driven[0, 2] == pytest.approx(0.3)
+
+    def test_past_the_join_the_stop_is_the_plans_line(self):
+        recovery = judge(placed(straight_poses(20.0), 20.0), motion_at(20.0, y_m=0.5))[0]
+        past = recovery.poses[:, 0] >= JOIN_M
+        assert past.any()
+        np.testing.assert_array_equal(recovery.driven[past], recovery.poses[past])
+        half = np.interp(JOIN_M / 2, recovery.poses[:, 0], recovery.driven[:, 1])
+        assert half == pytest.approx(0.25)
 
     def test_crossing_traffic_that_the_plan_itself_would_clear_counts_against_the_stop(self):
         plan, motion = placed(straight_poses(20.0), 20.0), motion_at(20.0)
@@ -209,7 +240,7 @@ class TestFigures:
         short = RecoveryLimits(samples=20)
         plan, motion = placed(straight_poses(30.0), 30.0), motion_at(30.0)
         assert stop_time(motion, short, STOP) == pytest.approx(2.0)
-        assert len(recovery_of(plan_path(plan, motion), plan, motion, STAMP, short, STOP).poses) == 21
+        assert len(recovery_of(plan_path(plan, motion), plan, motion, STAMP, short, STOP, JOIN_M).poses) == 21
 
     def test_more_than_the_kinematic_limit_is_not_taken_for_acceleration(self):
         plan = replace(placed(straight_poses(10.0)), acceleration_mps2=np.zeros(11))

@@ -159,6 +159,16 @@ def test_only_who_is_behind_the_middle_and_faster_runs_into_the_vehicle(ahead, s
     assert (None if hit is None else (hit.time_s, hit.row)) == ((0.0, 0) if fault else None)
 
 
+@pytest.mark.parametrize(("ahead", "fault"), [(0.01, True), (-0.01, False)])
+@pytest.mark.parametrize("nose_m", [0.0, 1.0])
+def test_room_in_front_moves_the_middle_of_nobody(ahead, fault, nose_m):
+    t = np.arange(31) * 0.1
+    poses = np.column_stack([10.0 * t, 0 * t, 0 * t])
+    beside = [VEHICLE.centre_offset_m + ahead, 1.5, 0.0, 12.0, 0.0, 4.0, 2.0]
+    seen = forecast(objects_of(beside), poses[0, :2], 10.0, 3.0, None, LIMITS)
+    assert (first_overlap(poses, seen, VEHICLE, nose_m) is not None) is fault
+
+
 EXACT = CollisionLimits(delay_s=0.5)
 """Half a second makes the figures below exact: gaps less 2 m and half the speed, or half the closing speed."""
 
