@@ -8,25 +8,21 @@ Nothing is executed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from onboard_vla.core.bundle_manifest import BundleManifest
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
+from onboard_vla.export.engine_profiles import bundle_profiles
+from onboard_vla.export.tensorrt_build import Shapes, build_plan
 from onboard_vla.export.tensorrt_census import census
 from onboard_vla.export.weights import language_linears, vision_linears
 from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.context_length import context_length
 
 TARGET = "SM86"
-ITEMS = (1, 2, 12)
-"""Camera pairs that the vision encoder sees at once: least, usual, most."""
-PROMPT, CAPACITY = 1024, 2048
-"""Longest prefill and key-value cache that the profiles admit."""
-
-Shape = tuple[int, ...]
-Shapes = Callable[[str, Shape], list[Shape]]
 
 
 @dataclass(frozen=True)
@@ -49,35 +45,9 @@ def check_bundle(path: Path) -> list[Compiled]:
         EngineError: a graph does not compile, a layer that is INT8 in the bundle is not in the plan, or the plan does
             not tell.
     """
-    manifest = Bundle.open(path).manifest
-    graphs: dict[str, list[Shapes]] = {camera.vision_graph: [vision_profile] for camera in manifest.cameras}
-    graphs[manifest.language_graph] = [prefill_profile, decode_profile]
+    bundle = Bundle.open(path)
+    manifest, graphs = bundle.manifest, bundle_profiles(bundle.manifest, context_length(bundle))
     return [_check(path, name, profiles, manifest) for name, profiles in graphs.items()]
-
-
-def vision_profile(_: str, shape: Shape) -> list[Shape]:
-    """Least, usual and largest shape of the vision graph's input."""
-    return [(items, *shape[1:]) for items in ITEMS]
-
-
-def prefill_profile(name: str, shape: Shape) -> list[Shape]:
-    """Shapes of the language graph's inputs when the prompt goes in: nothing in the cache."""
-    return _language(name, shape, ((1, 0), (PROMPT // 2, 0), (PROMPT, 0)), (1, 2, 12))
-
-
-def decode_profile(name: str, shape: Shape) -> list[Shape]:
-    """Shapes when one token follows a filled cache."""
-    return _language(name, shape, ((1, 1), (1, PROMPT // 2), (1, CAPACITY - 1)), (1, 1, 1))
-
-
-def _language(name: str, shape: Shape, lengths: tuple[tuple[int, int], ...], rows: Shape) -> list[Shape]:
-    if name in ("embeds", "cos", "sin"):
-        return [(new, *shape[1:]) for new, _ in lengths]
-    if name == "bias":
-        return [(new, past + new) for new, past in lengths]
-    if name == "rows":
-        return [(count,) for count in rows]
-    return [(past, *shape[1:]) for _, past in lengths]
 
 
 def _check(path: Path, name: str, profiles: Sequence[Shapes], manifest: BundleManifest) -> Compiled:
@@ -106,42 +76,10 @@ def compile_graph(path: Path, profiles: Sequence[Shapes]) -> tuple[bytes, tuple[
         import tensorrt_rtx as trt
     except ImportError:
         raise EnvironmentLacksError("tensorrt-rtx is missing: pip install 'onboard-vla[rtx]'") from None
-    logger, said = _logger(trt)
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(path)):
-        errors = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
-        raise EngineError(f"{path.name}: the compiler does not read it: {errors}")
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(getattr(trt.ComputeCapability, TARGET), 0)
-    for shapes in profiles:
-        profile = builder.create_optimization_profile()
-        for i in range(network.num_inputs):
-            tensor = network.get_input(i)
-            profile.set_shape(tensor.name, *shapes(tensor.name, tuple(tensor.shape)))
-        config.add_optimization_profile(profile)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise EngineError(f"{path.name}: the compiler gives up: {'; '.join(said['error']) or 'it says nothing'}")
-    return bytes(plan), tuple(said["warning"])
 
+    def configure(config: Any) -> None:  # noqa: ANN401  (no stubs)
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(getattr(trt.ComputeCapability, TARGET), 0)
 
-def _logger(trt: Any) -> tuple[Any, Mapping[str, list[str]]]:  # noqa: ANN401  (no stubs)
-    said: dict[str, list[str]] = {"error": [], "warning": []}
-
-    class Logger(trt.ILogger):
-        """Keeps what the compiler says."""
-
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-
-        def log(self, severity: Any, message: str) -> None:  # noqa: ANN401
-            """One line of the compiler."""
-            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
-                said["error"].append(message)
-            elif severity == trt.ILogger.WARNING:
-                said["warning"].append(message)
-
-    return Logger(), said
+    built = build_plan(trt, path, profiles, configure)
+    return built.plan, built.warnings

@@ -88,11 +88,13 @@ def verify(
     stages = StageComparison(runner, recorder)
     if checkpoint is not None:
         oracle = _oracle(bundle, checkpoint)
-        plain = [item.scene for item in _golden(bundle)] if scenes is None else load_scenes(scenes, _shapes(bundle))
+        plain = (
+            [item.scene for item in golden_scenes(bundle)] if scenes is None else load_scenes(scenes, _shapes(bundle))
+        )
         items, count = _by_transformers(oracle, plain, runner, stages), len(plain)
         against = f"{oracle.name} on {where}"
     elif scenes is None:
-        items = _golden(bundle)
+        items = golden_scenes(bundle)
         count, against = len(items), f"float32 references in {where}"
     else:
         compared = Bundle.open(reference or path)
@@ -121,7 +123,7 @@ def verify_bundle(path: Path, *, threads: int = 1, progress: Callable[[float], N
         BundleError: the bundle is damaged or has no golden scenes.
     """
     bundle = Bundle.open(path)
-    return compare(runner_of(bundle, threads), _golden(bundle), bundle.codebook, progress or (lambda _: None))
+    return compare(runner_of(bundle, threads), golden_scenes(bundle), bundle.codebook, progress or (lambda _: None))
 
 
 def sizes_of(bundle: Bundle) -> Sizes:
@@ -140,7 +142,12 @@ def runner_of(bundle: Bundle, threads: int = 1, observations: Observer | None = 
     )
 
 
-def _golden(bundle: Bundle) -> list[GoldenScene]:
+def golden_scenes(bundle: Bundle) -> list[GoldenScene]:
+    """The scenes in a bundle, with their float32 references.
+
+    Raises:
+        BundleError: it holds none.
+    """
     if not bundle.manifest.golden:
         raise BundleError(f"{bundle.path} holds no golden scenes: export it again")
     return [load_golden(bundle.path / name) for name in bundle.manifest.golden]

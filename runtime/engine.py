@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,20 @@ class Engine(Protocol):
 
     def run(self, inputs: Arrays, outputs: Arrays) -> None:
         """Run the graph on `inputs` and write every output into the array given for it; nothing is copied."""
+
+
+@runtime_checkable
+class ResidentEngine(Protocol):
+    """An engine with memory of its own, where arrays of the caller can live from run to run.
+
+    `past_multiple`: lengths that a key-value cache should have for it, so that shapes, and what was captured for them,
+    are met again.
+    """
+
+    past_multiple: int
+
+    def keep(self, array: NDArray[Any]) -> None:
+        """Let an array live there, beginning with zeros; views of it mean that memory. Again: zero it."""
 
 
 class OnnxEngine:

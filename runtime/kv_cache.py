@@ -12,19 +12,21 @@ class KvCache:
     """Per layer one (capacity, kv_heads, head_dim) float32 array of keys and one of values; `length` slots are valid.
 
     A pass reads the slots before `length` and writes the slots after it, both as plain views, so nothing is copied.
+    `block` (2 * layers, capacity, kv_heads, head_dim) holds them all, layer by layer.
     """
 
     def __init__(self, layers: int, capacity: int, kv_heads: int, head_dim: int) -> None:
-        self.keys = [np.zeros((capacity, kv_heads, head_dim), np.float32) for _ in range(layers)]
-        self.values = [np.zeros((capacity, kv_heads, head_dim), np.float32) for _ in range(layers)]
+        self.block = np.zeros((2 * layers, capacity, kv_heads, head_dim), np.float32)
+        self.keys, self.values = list(self.block[::2]), list(self.block[1::2])
         self.capacity = capacity
         self.length = 0
 
-    def past(self) -> dict[str, NDArray[np.float32]]:
-        """Views of the valid slots under the graph's input names."""
+    def past(self, slots: int | None = None) -> dict[str, NDArray[np.float32]]:
+        """Views of the valid slots under the graph's input names; of the first `slots` if given."""
+        count = self.length if slots is None else slots
         views = {}
         for i, (keys, values) in enumerate(zip(self.keys, self.values, strict=True)):
-            views[f"past_key_{i}"], views[f"past_value_{i}"] = keys[: self.length], values[: self.length]
+            views[f"past_key_{i}"], views[f"past_value_{i}"] = keys[:count], values[:count]
         return views
 
     def room(self, count: int) -> dict[str, NDArray[np.float32]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import MASKED_BIAS, TextDimensions
 from onboard_vla.core.errors import EngineError
-from onboard_vla.runtime.engine import Engine
+from onboard_vla.runtime.engine import Engine, ResidentEngine
 from onboard_vla.runtime.kv_cache import KvCache
 from onboard_vla.runtime.positions import RotaryTable
 
@@ -41,13 +41,26 @@ class LanguageModel:
         self._dimensions = dimensions
         self._rotary = RotaryTable(dimensions.head_dim, dimensions.rope_theta, dimensions.mrope_section, capacity)
         self.least_rows = LEAST_ROWS
-        self.known_text = NO_TEXT
+        self._known_text = NO_TEXT
+        self._resident = engine if isinstance(engine, ResidentEngine) else None
+        self._past_multiple = 1 if self._resident is None else self._resident.past_multiple
         # Room for the double of a lone token that comes last.
-        self.cache = KvCache(dimensions.layers, capacity + 1, dimensions.kv_heads, dimensions.head_dim)
+        slots = rounded_up(capacity + 1, self._past_multiple)
+        self.cache = KvCache(dimensions.layers, slots, dimensions.kv_heads, dimensions.head_dim)
+        self._unclean = self._resident is not None
         self._lone_logits = np.empty((LEAST_ROWS, dimensions.vocabulary_size), np.float32)
         self.prefills = 0
         self.decodes = 0
         self.prefill_s = 0.0
+
+    @property
+    def known_text(self) -> NDArray[np.int64]:
+        """See the class; nothing while the cache must begin anew."""
+        return NO_TEXT if self._unclean else self._known_text
+
+    @known_text.setter
+    def known_text(self, ids: NDArray[np.int64]) -> None:
+        self._known_text = ids
 
     @property
     def vocabulary_size(self) -> int:
@@ -101,20 +114,26 @@ class LanguageModel:
         lone = len(rows) == 1
         if lone:
             rows = rows.repeat(self.least_rows)
+        if self._resident is not None and self._unclean and past == 0:
+            self._resident.keep(self.cache.block)
+            self._unclean = False
+        slots = rounded_up(past, self._past_multiple)
         cos, sin = self._rotary.look_up(positions)
         inputs: dict[str, NDArray[Any]] = {
             "embeds": embeddings,
             "cos": cos,
             "sin": sin,
-            "bias": causal_bias(past, len(embeddings)),
+            "bias": causal_bias(past, len(embeddings), slots),
             "rows": rows,
-            **self.cache.past(),
+            **self.cache.past(slots),
         }
         wanted = self._lone_logits[: self.least_rows] if lone else logits
         self._engine.run(inputs, {"logits": wanted, **self.cache.room(len(embeddings))})
         self.cache.advance(count)
         if lone:
             logits[0] = wanted[0]
+        # Masked slots still count where they hold no finite number: 0 * NaN is NaN.
+        self._unclean = self._unclean or (self._resident is not None and not bool(np.isfinite(wanted).all()))
 
     def rollback(self, length: int) -> None:
         """Forget all tokens from cache slot `length` on."""
@@ -122,8 +141,18 @@ class LanguageModel:
         self.known_text = self.known_text[:length]
 
 
-def causal_bias(past: int, count: int) -> NDArray[np.float32]:
-    """(count, past + count) additive bias: each new token sees the cache, the new tokens before it, and itself."""
-    bias = np.zeros((count, past + count), np.float32)
-    bias[:, past:][np.triu_indices(count, 1)] = MASKED_BIAS
+def causal_bias(past: int, count: int, slots: int | None = None) -> NDArray[np.float32]:
+    """(count, slots + count) additive bias: each new token sees the cache, the new tokens before it, and itself.
+
+    Of `slots` of the cache (as many as are filled, if not given) only the first `past` are seen.
+    """
+    slots = past if slots is None else slots
+    bias = np.zeros((count, slots + count), np.float32)
+    bias[:, past:slots] = MASKED_BIAS
+    bias[:, slots:][np.triu_indices(count, 1)] = MASKED_BIAS
     return bias
+
+
+def rounded_up(length: int, multiple: int) -> int:
+    """The next multiple."""
+    return -(-length // multiple) * multiple

@@ -22,17 +22,16 @@ from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.runtime.answer_grammar import NAN_LOGITS, DecodeError
 from onboard_vla.runtime.answer_sequence import PromptInput
 from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.context_length import ContextLength, prompt_writer, standing_ego
 from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder
 from onboard_vla.runtime.engine import Engine, OnnxEngine
 from onboard_vla.runtime.language_model import LanguageModel
-from onboard_vla.runtime.prompt import PromptWriter, TokenisedPrompt, Tokenizer, answer_ids
+from onboard_vla.runtime.prompt import TokenisedPrompt, Tokenizer, answer_ids
 from onboard_vla.runtime.scene_text import read_scene
 from onboard_vla.runtime.uncertainty import uncertainty_of
 from onboard_vla.runtime.vision import VisionEncoder
 from onboard_vla.runtime.vision_reference import pool
 
-PROMPT_SLACK_TOKENS = 64
-"""Room in the KV cache for prompts longer than the one measured at start (other commands, more digits)."""
 STAGES = ("jpeg", "images", "vision", "vision_ood", "prompt", "prefill", "decode", "trajectory")
 """Stages in `Plan.stage_ms`, in order; they add up to "total". Jpeg is decompression, 0 for raw pictures. Decode is
 all of decoding but the passes over given text."""
@@ -83,19 +82,12 @@ class Planner:
             reduced_decoding=reduced_decoding,
         )
         tokenizer = Tokenizer(bundle.path / manifest.tokenizer)
-        vision = manifest.model.vision
-        scale = vision.tokens_per_second, vision.second_per_grid
-        self.prompt = PromptWriter(bundle.template, tokenizer, manifest.tokens, bundle.grids(), scale)
+        self.prompt = prompt_writer(bundle, tokenizer)
         self._tokenizer = tokenizer
         answer = answer_ids(bundle.template, tokenizer, manifest.actions)
         template = bundle.template.answer
         closing = tokenizer.encode(template.answer_suffix)
-        longest = (
-            len(answer.slow_prefix) + template.max_reasoning_tokens + len(tokenizer.encode(answer.reasoning_suffix))
-        )
-        longest = max(longest, len(answer.fast_prefix)) + template.action_count + len(closing)
-        sample = self.prompt.write(_standing_ego(), KEEP_FORWARD)
-        capacity = len(sample.ids) + PROMPT_SLACK_TOKENS + longest
+        capacity = ContextLength.of(bundle, self.prompt, tokenizer).capacity
         self.language = LanguageModel(load(bundle.path / manifest.language_graph), manifest.model.text, capacity)
         self.decoder = GreedyDecoder(
             self.language,
@@ -188,7 +180,7 @@ class Planner:
         }
         frames = FrameSet(stamps[-1], images, dict.fromkeys(images, stamps))
         for _ in range(2):
-            self.plan(frames, _standing_ego(), KEEP_FORWARD, 0)
+            self.plan(frames, standing_ego(), KEEP_FORWARD, 0)
         if self.vision.cache is not None:
             self.vision.cache.clear()
 
@@ -271,7 +263,3 @@ def slow_probability(decoded: Decoded) -> float:
     """Probability of slow thinking among the fork's two tokens: above a half where greedy decoding would think."""
     fast, slow = decoded.fork_logits
     return 1.0 / (1.0 + math.exp(min(fast - slow, 700.0)))
-
-
-def _standing_ego() -> EgoState:
-    return EgoState(0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)

@@ -8,8 +8,10 @@ import pytest
 from onnx import numpy_helper
 
 from onboard_vla.core.errors import EngineError
+from onboard_vla.export.engine_profiles import decode_profile, prefill_profile
 from onboard_vla.export.tensorrt_census import census
-from onboard_vla.export.tensorrt_check import check_bundle, compile_graph, decode_profile, prefill_profile
+from onboard_vla.export.tensorrt_check import check_bundle, compile_graph
+from onboard_vla.runtime.context_length import ContextLength
 
 HEAD = b'tensor={ name="w" dims={ 4 4 } type=int8 } '
 
@@ -40,10 +42,14 @@ def test_a_plan_that_does_not_tell_is_an_error():
         census(program(b"int8"), ["head", "text.x"])
 
 
-def test_profiles_agree_with_themselves():
-    for profile in (prefill_profile, decode_profile):
+def test_profiles_agree_with_themselves_and_admit_what_the_runtime_asks_for():
+    length = ContextLength(text=381, prompt=1221, capacity=1400)
+    for profile in (prefill_profile(length), decode_profile(length)):
         new, past = profile("embeds", (-1, 192)), profile("past_key_0", (-1, 2, 32))
         assert profile("bias", (-1, -1)) == [(n[0], n[0] + p[0]) for n, p in zip(new, past, strict=True)]
+        assert all(p[0] % 64 == 0 for p in past)
+    assert prefill_profile(length)("embeds", (-1, 192)) == [(1, 192), (840, 192), (1400, 192)]
+    assert decode_profile(length)("past_key_0", (-1, 2, 32)) == [(0, 2, 32), (1280, 2, 32), (1408, 2, 32)]
 
 
 @pytest.mark.slow

@@ -228,6 +228,37 @@ int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t size, void* stream) 
   return later(stream, (Work){.kind = 0, .to = (void*)(uintptr_t)to, .from = (void*)(uintptr_t)from, .size = size});
 }
 
+int cuMemsetD8Async(uint64_t to, unsigned char value, size_t size, void* stream) {
+  static char zeros[1 << 16];
+  ENTER;
+  if (value || size > sizeof zeros || !live((void*)(uintptr_t)to, size)) return INVALID_VALUE;
+  return later(stream, (Work){.kind = 0, .to = (void*)(uintptr_t)to, .from = zeros, .size = size});
+}
+// CUDA_MEMCPY2D of cuda.h.
+typedef struct {
+  size_t source_x, source_y;
+  int source_type;
+  const void* source_host;
+  uint64_t source;
+  void* source_array;
+  size_t source_pitch, to_x, to_y;
+  int to_type;
+  void* to_host;
+  uint64_t to;
+  void* to_array;
+  size_t to_pitch, width, rows;
+} Rows;
+int cuMemcpy2DAsync_v2(const Rows* copy, void* stream) {
+  ENTER;
+  if (copy->source_type != 2 || copy->to_type != 2 || copy->source_x || copy->source_y || copy->to_x || copy->to_y ||
+      copy->width > copy->source_pitch || copy->width > copy->to_pitch)
+    return INVALID_VALUE;
+  int status = OK;
+  for (size_t i = 0; i < copy->rows && !status; ++i)
+    status = cuMemcpyDtoDAsync_v2(copy->to + i * copy->to_pitch, copy->source + i * copy->source_pitch, copy->width, stream);
+  return status;
+}
+
 // What a stream is given between begin and end becomes a graph and does not run.
 int cuStreamBeginCapture_v2(void* stream, int mode) {
   ENTER;
@@ -252,7 +283,13 @@ int cuStreamEndCapture(void* stream, void** graph) {
 }
 int cuGraphInstantiateWithFlags(void** ready, void* graph, unsigned long long flags) {
   ENTER;
-  *ready = graph;
+  const Graph* from = graph;
+  Graph* made = malloc(sizeof *made);
+  made->count = from->count;
+  made->work = malloc((made->count + 1) * sizeof(Work));
+  memcpy(made->work, from->work, made->count * sizeof(Work));
+  *ready = made;
+  ++graphs;
   return flags ? INVALID_VALUE : OK;
 }
 int cuGraphLaunch(void* ready, void* stream) {
@@ -262,8 +299,8 @@ int cuGraphLaunch(void* ready, void* stream) {
   for (int i = 0; i < graph->count && !status; ++i) status = later(stream, graph->work[i]);
   return status;
 }
-int cuGraphExecDestroy(void* ready) { ENTER; return ready ? OK : INVALID_VALUE; }
 int cuGraphDestroy(void* graph) { ENTER; free(((Graph*)graph)->work); free(graph); --graphs; return OK; }
+int cuGraphExecDestroy(void* ready) { return ready ? cuGraphDestroy(ready) : INVALID_VALUE; }
 
 // Events keep no time: whatever lies between two of them took 2 ms.
 int cuEventCreate(void** event, unsigned flags) { ENTER; *event = malloc(1); ++events; return flags ? INVALID_VALUE : OK; }

@@ -161,6 +161,29 @@ def test_code_for_a_desktop_gpu_runs_on_newer_minors_and_not_on_tegra(binary, ca
             code.check(device)
 
 
+def test_what_is_captured_runs_when_it_is_launched_and_not_before(device, fake):
+    stream, rows = device.new_stream(), np.arange(12, dtype=np.float32).reshape(3, 4)
+    source, to = device.allocate(rows.nbytes), device.allocate(2 * rows.nbytes)
+    device.zero(to, 2 * rows.nbytes, stream)
+    device.to_device(source, rows, stream)
+    device.synchronise(stream)
+    device.begin_capture(stream)
+    device.copy_rows(to + 16, 32, source, 16, 16, 3, stream)
+    graph = device.end_capture(stream)
+    found = np.empty((3, 8), np.float32)
+    device.to_host(found, to, stream)
+    assert not found.any()
+    for _ in range(2):
+        device.launch_graph(graph, stream)
+        device.to_host(found, to, stream)
+        np.testing.assert_array_equal(found, np.hstack([np.zeros((3, 4)), rows]))
+    assert counts(fake)["graphs"] == 1
+    with pytest.raises(EngineError, match="INVALID_VALUE"):
+        device.copy_rows(to, 8, source, 16, 16, 2, stream)
+    for address in (source, to):
+        device.free(address)
+
+
 def test_a_file_that_is_no_fat_binary_is_an_error(device, binary):
     binary.path.write_bytes(b"not GPU code")
     with pytest.raises(EngineError, match="INVALID_IMAGE"):

@@ -1,0 +1,82 @@
+"""A runtime's engines as sessions of the scene runner, so that engines are judged the way the planner uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.bundle_manifest import TextDimensions
+from onboard_vla.core.errors import EngineError
+from onboard_vla.export.graph_session import Arrays
+from onboard_vla.runtime.engine import Engine, ResidentEngine
+from onboard_vla.runtime.kv_cache import KvCache
+from onboard_vla.runtime.language_model import LEAST_ROWS, causal_bias, rounded_up
+
+Feed = Mapping[str, NDArray[Any]]
+
+
+class VisionSession:
+    """A vision engine; `tokens` (N) embeddings of width `width` come out for every frame pair."""
+
+    def __init__(self, engine: Engine, tokens: int, width: int) -> None:
+        self._engine, self._tokens, self._width = engine, tokens, width
+
+    def run(self, inputs: Feed) -> Arrays:
+        """See `Session`."""
+        found = np.empty((len(inputs["patches"]), self._tokens, self._width), np.float32)
+        self._engine.run({"patches": inputs["patches"]}, {"embeddings": found})
+        return {"embeddings": found}
+
+    def run_many(self, feeds: Sequence[Feed]) -> list[Arrays]:
+        """See `Session`."""
+        return [self.run(feed) for feed in feeds]
+
+
+class LanguageSession:
+    """A language engine with a cache of its own, on the device where the engine can: one sequence after the other.
+
+    The cache that comes in a feed only says how long the sequence is: it must be the one that this session holds.
+    """
+
+    def __init__(self, engine: Engine, text: TextDimensions, capacity: int) -> None:
+        self._engine, self._text = engine, text
+        self._resident = engine if isinstance(engine, ResidentEngine) else None
+        self._multiple = 1 if self._resident is None else self._resident.past_multiple
+        slots = rounded_up(capacity + 1, self._multiple)
+        self._cache = KvCache(text.layers, slots, text.kv_heads, text.head_dim)
+
+    def run(self, inputs: Feed) -> Arrays:
+        """See `Session`; the new keys and values that come out have the right shape and no content.
+
+        Raises:
+            EngineError: the feed goes on with another sequence than the last one.
+        """
+        past, wanted = len(inputs["past_key_0"]), len(inputs["rows"])
+        if past == 0:
+            self._cache.truncate(0)
+            if self._resident is not None:
+                self._resident.keep(self._cache.block)
+        if past != self._cache.length:
+            raise EngineError(f"a sequence of {past} tokens goes on, the engine's cache holds {self._cache.length}")
+        new = len(inputs["embeds"])
+        # As the planner's language model: a lone token, and a lone row, is doubled.
+        token_repeats, row_repeats = (LEAST_ROWS if count == 1 else 1 for count in (new, wanted))
+        slots = rounded_up(past, self._multiple)
+        bias = causal_bias(past, new * token_repeats, slots)
+        feed = {name: inputs[name].repeat(token_repeats, axis=0) for name in ("embeds", "cos", "sin")}
+        logits = np.empty((wanted * row_repeats, self._text.vocabulary_size), np.float32)
+        self._engine.run(
+            {**feed, "bias": bias, "rows": inputs["rows"].repeat(row_repeats), **self._cache.past(slots)},
+            {"logits": logits, **self._cache.room(new * token_repeats)},
+        )
+        self._cache.advance(new)
+        empty = np.zeros((new, self._text.kv_heads, self._text.head_dim), np.float32)
+        names = [f"new_{kind}_{i}" for i in range(self._text.layers) for kind in ("key", "value")]
+        return {"logits": logits[:wanted], **dict.fromkeys(names, empty)}
+
+    def run_many(self, feeds: Sequence[Feed]) -> list[Arrays]:
+        """See `Session`; only one sequence at a time."""
+        return [self.run(feed) for feed in feeds]

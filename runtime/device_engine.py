@@ -1,0 +1,77 @@
+"""What engines on a GPU have in common: arrays are checked, moved, run on, and fetched.
+
+**No GPU has run this yet**: it is tested over memory and streams that only look like a GPU's.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.errors import EngineError
+from onboard_vla.runtime.device_tensors import DeviceMemory, DeviceTensors, Placed
+from onboard_vla.runtime.engine import Arrays
+
+PAST_MULTIPLE = 64
+"""Cache lengths that a graph is run with are multiples of this: few shapes, so that captured graphs are met again."""
+MOST_GRAPHS = 64
+"""Captured graphs an engine keeps; further shapes are enqueued."""
+
+Key = tuple[Placed, ...]
+
+
+class DeviceEngine(ABC):
+    """One graph on one stream of a GPU. `executions` counts finished runs.
+
+    `types`: element type of every input and output, by name.
+    """
+
+    past_multiple = PAST_MULTIPLE
+
+    def __init__(
+        self,
+        name: str,
+        memory: DeviceMemory,
+        stream: int,
+        inputs: Mapping[str, np.dtype[Any]],
+        outputs: Mapping[str, np.dtype[Any]],
+    ) -> None:
+        self.name, self.executions = name, 0
+        self.tensors = DeviceTensors(memory, stream)
+        self._inputs, self._outputs = dict(inputs), dict(outputs)
+
+    def keep(self, array: NDArray[Any]) -> None:
+        """Let an array of the caller live on the device from now on, beginning with zeros."""
+        self.tensors.keep(array)
+
+    def run(self, inputs: Arrays, outputs: Arrays) -> None:
+        """See `engine.Engine.run`.
+
+        Raises:
+            EngineError: names, types, shapes or memory layout do not fit the graph, or the execution failed.
+        """
+        self._check(inputs, self._inputs, "inputs")
+        self._check(outputs, self._outputs, "outputs")
+        fed = self.tensors.feed(inputs)
+        placed = self.tensors.place(outputs)
+        self._execute(fed, placed)
+        self.tensors.fetch(outputs, placed)
+        self.executions += 1
+
+    @abstractmethod
+    def _execute(self, inputs: list[Placed], outputs: list[Placed]) -> None:
+        """Put one execution on the stream."""
+
+    def _check(self, arrays: Arrays, types: Mapping[str, np.dtype[Any]], what: str) -> None:
+        if arrays.keys() != types.keys():
+            raise EngineError(f"{self.name}: expected {what} {sorted(types)}, found {sorted(arrays)}")
+        for name, array in arrays.items():
+            if array.dtype != types[name] or not array.flags.c_contiguous:
+                raise EngineError(
+                    f"{self.name}: {name} must be contiguous {types[name]}, found {array.dtype} with strides "
+                    f"{array.strides}"
+                )

@@ -1,0 +1,129 @@
+"""ONNX Runtime on a GPU: the CUDA provider, bound to device memory, with CUDA graphs where they capture.
+
+**No GPU has run this yet.** Tested over a stand-in for `onnxruntime` that runs on the processor.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from onboard_vla.core.errors import EngineError, EnvironmentLacksError
+from onboard_vla.runtime.device_engine import MOST_GRAPHS, DeviceEngine, Key
+from onboard_vla.runtime.device_tensors import DeviceMemory, Placed
+from onboard_vla.runtime.engine import LOG_ERRORS_ONLY
+
+PROVIDER = "CUDAExecutionProvider"
+NO_GRAPH = -1
+"""Annotation id of runs that are not captured (ONNX Runtime, CUDA execution provider, "Using CUDA Graphs")."""
+TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
+
+
+class StreamMemory(DeviceMemory, Protocol):
+    """A GPU with streams."""
+
+    def new_stream(self) -> int:
+        """Handle of a stream that is not the default one."""
+
+
+class OnnxCudaEngine(DeviceEngine):
+    """ONNX Runtime on a GPU and never, not even in part, on the processor.
+
+    `graphs`: whether runs are captured; `not_captured` says why not, where ONNX Runtime refused.
+    """
+
+    def __init__(self, graph: Path | bytes, device: StreamMemory, *, ordinal: int = 0, graphs: bool = True) -> None:
+        """Build a session on the GPU that `device` is.
+
+        Raises:
+            EnvironmentLacksError: onnxruntime is missing or has no CUDA provider.
+            EngineError: the graph cannot be loaded, or a part of it would run on the processor.
+        """
+        try:
+            onnxruntime = importlib.import_module("onnxruntime")
+        except ImportError:
+            raise EnvironmentLacksError("onnxruntime is missing: pip install 'onboard-vla[gpu]'") from None
+        self._ort, self.not_captured = onnxruntime, ""
+        name = "graph" if isinstance(graph, bytes) else graph.name
+        available = onnxruntime.get_available_providers()
+        if PROVIDER not in available:
+            raise EnvironmentLacksError(
+                f"ONNX Runtime here has the providers {', '.join(available)} and not {PROVIDER}: remove onnxruntime, "
+                "pip install 'onboard-vla[gpu]', or set the engine to cpu"
+            )
+        stream = device.new_stream()
+        source = graph if isinstance(graph, bytes) else str(graph)
+        self._session: Any = None
+        if graphs:
+            try:
+                self._session = self._open(source, stream, ordinal, graphs=True)
+            except Exception as error:  # onnxruntime's exceptions share no base class of their own
+                self.not_captured = str(error)
+        self.graphs = self._session is not None
+        if self._session is None:
+            try:
+                self._session = self._open(source, stream, ordinal, graphs=False)
+            except Exception as error:  # as above
+                raise EngineError(f"{name}: onnxruntime cannot load the graph on the GPU: {error}") from error
+        used = self._session.get_providers()
+        if not used or used[0] != PROVIDER:
+            raise EnvironmentLacksError(
+                f"{name}: asked for {PROVIDER}, ONNX Runtime took {', '.join(used)}: its CUDA or cuDNN libraries do "
+                "not load; its own log says which"
+            )
+        inputs, outputs = ({i.name: _type(name, i) for i in items} for items in self._values())
+        super().__init__(name, device, stream, inputs, outputs)
+        self._ordinal, self._binding = ordinal, self._session.io_binding()
+        self._ids: dict[Key, int] = {}
+        self._met: set[Key] = set()
+
+    def _values(self) -> tuple[Any, Any]:
+        return self._session.get_inputs(), self._session.get_outputs()
+
+    def _open(self, source: bytes | str, stream: int, ordinal: int, *, graphs: bool) -> Any:  # noqa: ANN401
+        options = self._ort.SessionOptions()
+        options.log_severity_level = LOG_ERRORS_ONLY
+        # A node that only the processor has would run there without a word.
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        settings = {
+            "device_id": str(ordinal),
+            "user_compute_stream": str(stream),
+            "enable_cuda_graph": "1" if graphs else "0",
+        }
+        return self._ort.InferenceSession(source, options, providers=[(PROVIDER, settings)])
+
+    def _execute(self, inputs: list[Placed], outputs: list[Placed]) -> None:
+        for item in inputs:
+            kind = self._inputs[item.name].type
+            self._binding.bind_input(item.name, "cuda", self._ordinal, kind, item.shape, item.address)
+        for item in outputs:
+            kind = self._outputs[item.name].type
+            self._binding.bind_output(item.name, "cuda", self._ordinal, kind, item.shape, item.address)
+        options = self._ort.RunOptions()
+        # The stream is ours: what follows on it waits, and nothing else has to.
+        options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        if self.graphs:
+            options.add_run_config_entry("gpu_graph_id", str(self._graph_id((*inputs, *outputs))))
+        try:
+            self._session.run_with_iobinding(self._binding, options)
+        except Exception as error:  # as above
+            raise EngineError(f"{self.name}: execution failed: {error}") from error
+
+    def _graph_id(self, key: Key) -> int:
+        """A number for shapes and addresses that were met before; others are not captured."""
+        if key in self._ids:
+            return self._ids[key]
+        if key not in self._met or len(self._ids) >= MOST_GRAPHS:
+            self._met.add(key)
+            return NO_GRAPH
+        self._ids[key] = len(self._ids) + 1
+        return self._ids[key]
+
+
+def _type(name: str, value: Any) -> np.dtype[Any]:  # noqa: ANN401  (onnxruntime's)
+    if value.type not in TYPES:
+        raise EngineError(f"{name}: {value.name} is of type {value.type}, expected one of {', '.join(TYPES)}")
+    return np.dtype(TYPES[value.type])
