@@ -25,7 +25,7 @@ from onboard_vla.runtime.tensorrt_engine import TensorRtEngine
 from . import fake_onnxruntime, fake_tensorrt
 from .fake_gpu import FakeGpu
 
-REFERENCE = Path(__file__).parents[2] / "world" / "reference_checkpoint"
+REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 SPEC = importlib.util.spec_from_file_location("reference_scene", Path(__file__).with_name("reference_scene.py"))
 scene = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(scene)
