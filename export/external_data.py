@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import numpy as np
 import onnx
@@ -37,6 +37,13 @@ class _Entry:
     offset: int
     length: int
     crc32: int
+
+
+class Constants(Protocol):
+    """Where a graph's large constants go."""
+
+    def tensors(self, shapes: Shapes, make: Callable[[], Mapping[str, Array]]) -> dict[str, TensorProto]:
+        """References to constants; `make` computes them, if that is still to be done."""
 
 
 class ExternalData:

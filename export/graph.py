@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from onboard_vla.export.external_data import ExternalData, Shapes
+from onboard_vla.export.external_data import Constants, Shapes
 from onboard_vla.export.linear_layers import LinearWriter
 
 OPSET = 21
@@ -30,7 +30,7 @@ Extent = int | str | None
 class GraphWriter:
     """Collects nodes and constants of one graph. Methods take and return value names."""
 
-    def __init__(self, name: str, linears: LinearWriter, external: ExternalData | None = None) -> None:
+    def __init__(self, name: str, linears: LinearWriter, external: Constants | None = None) -> None:
         """`external`: where the weights of linear layers go; into the graph itself without it."""
         self._name, self._linears, self._external = name, linears, external
         self._nodes: list[onnx.NodeProto] = []

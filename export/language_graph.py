@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto
 
 from onboard_vla.core.bundle_manifest import TextDimensions
-from onboard_vla.export.external_data import ExternalData
+from onboard_vla.export.external_data import Constants
 from onboard_vla.export.graph import GraphWriter
 from onboard_vla.export.linear_layers import LinearWriter
 from onboard_vla.export.weights import Weights
@@ -30,7 +30,7 @@ def language_graph(
     weights: Weights,
     linears: LinearWriter,
     *,
-    external: ExternalData | None = None,
+    external: Constants | None = None,
     piece: range | None = None,
 ) -> onnx.ModelProto:
     """Write the graph; `weights` gives the norms, `linears` writes the linear layers, into `external` if given.

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from onboard_vla.core.bundle_manifest import MASKED_BIAS, ModelDimensions
-from onboard_vla.export.external_data import ExternalData
+from onboard_vla.export.external_data import Constants
 from onboard_vla.export.graph import GraphWriter
 from onboard_vla.export.linear_layers import LinearWriter
 from onboard_vla.export.vision_grid import VisionGrid
@@ -30,7 +30,7 @@ def vision_graph(
     weights: Weights,
     linears: LinearWriter,
     *,
-    external: ExternalData | None = None,
+    external: Constants | None = None,
     piece: range | None = None,
 ) -> onnx.ModelProto:
     """Write the graph; `weights` gives the norms, `linears` writes the linear layers, into `external` if given.

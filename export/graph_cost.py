@@ -1,0 +1,180 @@
+"""What one run of a graph costs at least: bytes that must move, and operations, counted from the graph itself.
+
+Bytes are the compulsory ones: every constant and every input read once, every output written once, nothing between the
+nodes, as on a machine that keeps all activations close. Operations are those of matrix products, two per multiplication
+and addition; what else a graph computes is counted in elements. Nothing is run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper, shape_inference
+
+from onboard_vla.core.errors import BundleError
+
+PRODUCT = "MatMul"
+UNCOUNTED = frozenset({"Attention", "Conv", "ConvInteger", "Einsum", "Gemm", "MatMulInteger", "QLinearMatMul"})
+"""Products that no graph of ours has: refused, so that none is overlooked."""
+MOVES = frozenset(
+    {"Concat", "DequantizeLinear", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"}
+    | {"Transpose", "Unsqueeze"}
+)
+"""Nodes that only move values, or restore constants."""
+FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})
+LARGE = 4096
+"""Constants with more elements are left out of shape inference; shapes and slices are far smaller."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run. How many bytes a float value has is the device's business: `bytes` takes it."""
+
+    int8_operations: int
+    float_operations: int
+    elements: int
+    float_values: int
+    other_bytes: int
+
+    def bytes(self, per_float: int) -> int:
+        """Bytes moved if each float value has `per_float` of them."""
+        return self.float_values * per_float + self.other_bytes
+
+    @property
+    def operations(self) -> int:
+        """All operations of matrix products."""
+        return self.int8_operations + self.float_operations
+
+    def times(self, runs: int) -> Cost:
+        """Of several runs."""
+        return Cost(*(runs * value for value in self._values()))
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(a + b for a, b in zip(self._values(), other._values(), strict=True)))
+
+    def _values(self) -> tuple[int, ...]:
+        return (self.int8_operations, self.float_operations, self.elements, self.float_values, self.other_bytes)
+
+
+NOTHING = Cost(0, 0, 0, 0, 0)
+
+
+class CountedGraph:
+    """A graph whose runs are counted at given sizes; holds no weights."""
+
+    def __init__(self, model: onnx.ModelProto, name: str) -> None:
+        """`model`: its large constants are emptied here. `name`: for messages."""
+        self._model, self._name = model, name
+        for tensor in model.graph.initializer:
+            if math.prod(tensor.dims) > LARGE:
+                for field in ("raw_data", "float_data", "int32_data", "int64_data"):
+                    tensor.ClearField(field)
+                tensor.data_location = TensorProto.EXTERNAL
+
+    @classmethod
+    def load(cls, path: Path) -> CountedGraph:
+        """Read a graph's file without its external data.
+
+        Raises:
+            BundleError: the file is no ONNX graph.
+        """
+        try:
+            return cls(onnx.load(str(path), load_external_data=False), path.name)
+        except Exception as error:  # protobuf's exceptions share no base class that onnx names
+            raise BundleError(f"{path}: expected an ONNX graph, found {type(error).__name__}: {error}") from error
+
+    def cost(self, extents: Mapping[str, int], part: Callable[[str], bool] = lambda _: True) -> Cost:
+        """Of one run.
+
+        Args:
+            extents: the size of every dimension that the graph leaves open, by name.
+            part: by a node's name, whether it counts; bytes are then those that enter and leave this part.
+
+        Raises:
+            BundleError: a dimension is not given, or a shape or an operator is not known.
+        """
+        model = self._fixed(extents)
+        try:
+            inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        except shape_inference.InferenceError as error:
+            raise BundleError(f"{self._name}: shapes cannot be inferred: {error}") from error
+        return _Counter(inferred.graph, self._name).count([n for n in inferred.graph.node if part(n.name)])
+
+    def _fixed(self, extents: Mapping[str, int]) -> onnx.ModelProto:
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        for value in (*model.graph.input, *model.graph.output):
+            for axis in value.type.tensor_type.shape.dim:
+                if axis.HasField("dim_value"):
+                    continue
+                if axis.dim_param not in extents:
+                    raise BundleError(
+                        f"{self._name}: {value.name} has an open dimension {axis.dim_param!r}, known: {sorted(extents)}"
+                    )
+                axis.dim_value = extents[axis.dim_param]
+        return model
+
+
+class _Counter:
+    def __init__(self, graph: onnx.GraphProto, name: str) -> None:
+        self._name = name
+        self._outputs = {value.name for value in graph.output}
+        self._users: dict[str, set[str]] = {}
+        for node in graph.node:
+            for value in node.input:
+                self._users.setdefault(value, set()).add(node.name)
+        self._makers = {value: node for node in graph.node for value in node.output}
+        self._types: dict[str, tuple[int, tuple[int, ...]]] = {
+            tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer
+        }
+        for info in (*graph.input, *graph.value_info, *graph.output):
+            kind = info.type.tensor_type
+            if all(axis.HasField("dim_value") for axis in kind.shape.dim):
+                self._types[info.name] = kind.elem_type, tuple(axis.dim_value for axis in kind.shape.dim)
+
+    def count(self, nodes: Sequence[onnx.NodeProto]) -> Cost:
+        int8 = floats = elements = 0
+        for node in nodes:
+            if node.op_type in UNCOUNTED:
+                raise BundleError(f"{self._name}: node {node.name} is a {node.op_type}, whose operations are not known")
+            if node.op_type == PRODUCT:
+                operations = 2 * self._elements(node.output[0]) * self._shape(node.input[0])[-1]
+                if all(self._is_restored(value) for value in node.input):
+                    int8 += operations
+                else:
+                    floats += operations
+            elif node.op_type not in MOVES:
+                elements += sum(self._elements(value) for value in node.output)
+        values = other = 0
+        for value in self._crossing(nodes):
+            kind, size = self._types[value][0], self._elements(value)
+            if kind in FLOATS:
+                values += size
+            else:
+                other += size * int(helper.tensor_dtype_to_np_dtype(kind).itemsize)
+        return Cost(int8, floats, elements, values, other)
+
+    def _crossing(self, nodes: Sequence[onnx.NodeProto]) -> Iterator[str]:
+        """Values that enter or leave these nodes, each once."""
+        names = {node.name for node in nodes}
+        made = {value for node in nodes for value in node.output}
+        yield from {value for node in nodes for value in node.input if value} - made
+        for value in made:
+            if value in self._outputs or self._users.get(value, set()) - names:
+                yield value
+
+    def _is_restored(self, value: str) -> bool:
+        maker = self._makers.get(value)
+        return maker is not None and maker.op_type == "DequantizeLinear"
+
+    def _shape(self, value: str) -> tuple[int, ...]:
+        if value not in self._types:
+            raise BundleError(f"{self._name}: the shape of {value} does not follow from the inputs' shapes")
+        return self._types[value][1]
+
+    def _elements(self, value: str) -> int:
+        return math.prod(self._shape(value))

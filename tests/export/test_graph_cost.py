@@ -1,0 +1,147 @@
+"""Costs counted from graphs, held against formulas written down by hand."""
+
+import dataclasses
+
+import pytest
+
+from onboard_vla.core.bundle_manifest import ModelDimensions, TextDimensions, VisionDimensions
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export.graph_cost import CountedGraph
+from onboard_vla.export.product_graph import product_graph
+from onboard_vla.export.weightless import language_of, vision_of
+
+D, LAYERS, HEADS, KV, HEAD, INNER, WORDS = 48, 3, 4, 2, 12, 80, 100
+TEXT = TextDimensions(D, LAYERS, HEADS, KV, HEAD, INNER, WORDS, 1e6, (2, 2, 2), 1e-6)
+VISION = VisionDimensions(
+    32, 4, 2, 40, 3, 14, 2, 2, 112, (3,), "pil_bicubic", 2.0, 1.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+)
+MODEL = ModelDimensions("qwen2_5_vl", TEXT, VISION)
+PADDED = 128
+"""Columns of the head: 100 words, up to a multiple of 64."""
+
+
+def extents(new, past, rows):
+    return {"new_tokens": new, "past_tokens": past, "total_tokens": new + past, "wanted_rows": rows}
+
+
+def language_operations(new, past, rows):
+    """Linear layers and attention; the last layer's queries, MLP and the head of wanted rows alone."""
+    linear = attention = 0
+    for layer in range(LAYERS):
+        wanted = rows if layer == LAYERS - 1 else new
+        linear += 2 * new * D * 2 * KV * HEAD
+        linear += 2 * wanted * (2 * D * HEADS * HEAD + 3 * D * INNER)
+        attention += 2 * 2 * wanted * HEADS * HEAD * (new + past)
+    return linear + 2 * rows * D * PADDED, attention
+
+
+@pytest.mark.parametrize(("new", "past", "rows"), [(1, 20, 1), (17, 0, 2), (9, 5, 9)])
+def test_language_operations_are_those_of_the_formula(new, past, rows):
+    linear, attention = language_operations(new, past, rows)
+
+    floats = language_of(MODEL, int8=False).cost(extents(new, past, rows))
+    int8 = language_of(MODEL, int8=True).cost(extents(new, past, rows))
+
+    assert (floats.int8_operations, floats.float_operations) == (0, linear + attention)
+    assert (int8.int8_operations, int8.float_operations) == (linear, attention)
+
+
+def test_a_decode_step_moves_every_weight_and_the_cache_once():
+    past = 20
+    weights = LAYERS * (2 * D * HEADS * HEAD + 2 * D * KV * HEAD + 3 * D * INNER) + D * PADDED
+    outputs = LAYERS * (HEADS * HEAD + 2 * KV * HEAD + D + 2 * INNER + D) + PADDED
+    biases = LAYERS * (HEADS * HEAD + 2 * KV * HEAD)
+    gains = (2 * LAYERS + 1) * D
+    cache = 2 * LAYERS * KV * HEAD
+    activations = D + 2 * HEAD + past + 1 + cache * (past + 1) + WORDS
+    counted = language_of(MODEL, int8=False).cost(extents(1, past, 1))
+    smaller = language_of(MODEL, int8=True).cost(extents(1, past, 1))
+
+    rest = counted.float_values - weights - biases - gains - activations
+    assert 0 <= rest < 30, "scalars and the rotary signs"
+    assert counted.bytes(4) - counted.other_bytes == 4 * counted.float_values
+    # INT8: a byte a weight, its scale per output, the input's scale, a zero point per output.
+    assert smaller.other_bytes - counted.other_bytes == weights + outputs + 1
+    assert smaller.float_values - counted.float_values == outputs - weights + 7 * LAYERS + 1
+
+
+def test_vision_operations_are_those_of_the_formula():
+    grid_h, grid_w, items = 8, 16, 3
+    patches, wide = grid_h * grid_w, VISION.hidden_size
+    window = (112 // 14) ** 2
+    linear = 2 * items * patches * 1176 * wide
+    linear += 2 * items * patches * VISION.depth * (4 * wide * wide + 3 * wide * VISION.intermediate_size)
+    linear += 2 * items * (patches // 4) * (16 * wide * wide + 4 * wide * D)
+    attention = 2 * 2 * items * patches * wide * (window * (VISION.depth - 1) + patches)
+
+    cost = vision_of(MODEL, grid_h, grid_w, int8=True).cost({"items": items})
+
+    assert (cost.int8_operations, cost.float_operations) == (linear, attention)
+
+
+def test_the_head_is_a_part_of_the_step():
+    graph = language_of(MODEL, int8=False)
+    head = graph.cost(extents(1, 20, 1), lambda name: name.startswith("head"))
+
+    assert head.float_operations == 2 * D * PADDED
+    assert head.float_values == D + D * PADDED + WORDS
+
+
+def test_a_weightless_graph_costs_what_the_written_one_does(trained_graphs):
+    written, model, int8 = trained_graphs
+    counted = CountedGraph(written, "written").cost(extents(5, 7, 2))
+
+    assert language_of(model, int8=int8).cost(extents(5, 7, 2)) == counted
+
+
+@pytest.fixture(params=[False, True])
+def trained_graphs(request):
+    """A language graph written with weights in it, its dimensions and precision."""
+    import numpy as np
+
+    from onboard_vla.export.language_graph import language_graph
+    from onboard_vla.export.linear_layers import FloatLinears, QuantisedLinears
+    from onboard_vla.export.weightless import NoWeights
+    from onboard_vla.export.weights import Linear, PaddedHead, language_linears
+
+    class Random(NoWeights):
+        def linear(self, name, outputs=None):
+            inputs, count = self.shape(name)
+            rows = outputs or slice(0, count)
+            bias = np.zeros(rows.stop - rows.start, np.float32) if self.has_bias(name) else None
+            return Linear(np.ones((inputs, rows.stop - rows.start), np.float32), bias)
+
+    weights = PaddedHead(Random(MODEL))
+    ranges = dict.fromkeys(language_linears(LAYERS), 1.0)
+    linears = QuantisedLinears(weights, ranges) if request.param else FloatLinears(weights)
+    return language_graph(TEXT, weights, linears), MODEL, request.param
+
+
+def test_an_open_dimension_is_refused_by_name():
+    with pytest.raises(BundleError, match="past_tokens"):
+        language_of(MODEL, int8=False).cost({"new_tokens": 1, "total_tokens": 2, "wanted_rows": 1})
+
+
+def test_an_operator_whose_operations_are_not_known_is_refused():
+    model = product_graph(2, 4, 8, int8=False)
+    next(node for node in model.graph.node if node.op_type == "MatMul").op_type = "Einsum"
+
+    with pytest.raises(BundleError, match="Einsum"):
+        CountedGraph(model, "product").cost({})
+
+
+def test_a_file_that_is_no_graph_is_refused(tmp_path):
+    (tmp_path / "language.onnx").write_bytes(b"no graph at all")
+
+    with pytest.raises(BundleError, match=r"language\.onnx"):
+        CountedGraph.load(tmp_path / "language.onnx")
+
+
+def test_more_layers_cost_more_in_proportion():
+    twice = dataclasses.replace(TEXT, layers=2 * LAYERS)
+    once, double = (
+        language_of(dataclasses.replace(MODEL, text=text), int8=True).cost(extents(4, 4, 4)) for text in (TEXT, twice)
+    )
+
+    head = 2 * 4 * D * PADDED
+    assert double.int8_operations - head == 2 * (once.int8_operations - head)
