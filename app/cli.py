@@ -22,6 +22,7 @@ from onboard_vla.app import (
     verify_commands,
 )
 from onboard_vla.app.recording import commands as recording_commands
+from onboard_vla.app.roofline import commands as roofline_commands
 from onboard_vla.core.errors import OnboardVlaError
 
 EXIT_ERROR = 1
@@ -175,6 +176,7 @@ config_commands.register(app)
 faults_commands.register(app)
 recording_commands.register(app)
 measure_commands.register(app)
+roofline_commands.register(app)
 ros_commands.register(app)
 
 

@@ -188,7 +188,8 @@ class GreedyDecoder:
     ) -> Decoded:
         generated = tuple(self._sequence.generated)
         if self._memory is not None:
-            self._memory.learn(generated[self._answer.fork_index :])
+            forced = self._answer.slow_prefix if depth == SLOW else self._answer.fast_prefix
+            self._memory.learn(generated, len(forced))
         return Decoded(tokens, self.action_logits, fork_logits, depth, reasoning, generated, complete)
 
     def _prefill(self, prompt: PromptInput, forced: Sequence[int], guesses: Sequence[int]) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -141,15 +142,18 @@ class LanguageModel:
         self.known_text = self.known_text[:length]
 
 
+@lru_cache(4)
 def causal_bias(past: int, count: int, slots: int | None = None) -> NDArray[np.float32]:
     """(count, slots + count) additive bias: each new token sees the cache, the new tokens before it, and itself.
 
-    Of `slots` of the cache (as many as are filled, if not given) only the first `past` are seen.
+    Of `slots` of the cache (as many as are filled, if not given) only the first `past` are seen. Read-only, and
+    remembered: passes of one plan have the lengths of those of the last.
     """
     slots = past if slots is None else slots
-    bias = np.zeros((count, slots + count), np.float32)
-    bias[:, past:slots] = MASKED_BIAS
-    bias[:, slots:][np.triu_indices(count, 1)] = MASKED_BIAS
+    column, last = np.arange(slots + count), np.arange(slots, slots + count)[:, None]
+    unseen = (column > last) | ((column >= past) & (column < slots))
+    bias: NDArray[np.float32] = np.where(unseen, np.float32(MASKED_BIAS), np.float32(0.0))
+    bias.flags.writeable = False
     return bias
 
 

@@ -33,7 +33,10 @@ class VideoGrid:
 def prompt_positions(
     runs: Sequence[int | VideoGrid], tokens_per_second: float, second_per_grid: float
 ) -> tuple[NDArray[np.int64], int]:
-    """Positions (3, S) of a prompt made of text runs (their lengths) and videos, and the position that follows it."""
+    """Positions (3, S) of a prompt made of text runs (their lengths) and videos, and the position that follows it.
+
+    They are read-only.
+    """
     parts: list[NDArray[np.int64]] = []
     start = 0
     for run in runs:
@@ -45,7 +48,9 @@ def prompt_positions(
         else:
             parts.append(text_positions(start, run))
             start += run
-    return np.concatenate(parts, axis=1) if parts else np.zeros((AXES, 0), np.int64), start
+    positions = np.concatenate(parts, axis=1) if parts else np.zeros((AXES, 0), np.int64)
+    positions.flags.writeable = False
+    return positions, start
 
 
 def text_positions(start: int, length: int) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from onboard_vla.runtime.positions import VideoGrid, prompt_positions
 
 STANDSTILL_NOISE_MPS = 0.3
 """A measured speed this little below zero is a standing vehicle's noise; what is lower is reverse motion."""
+REMEMBERED = 64
+"""Texts and layouts whose ids and positions are remembered: most of a prompt says the same in every plan."""
 
 
 @dataclass(frozen=True, eq=False)
 class TokenisedPrompt:
-    """`ids`: (S,) int64; `positions`: (3, S) int64; `videos`: camera and the slice of its visual tokens, in order.
+    """`ids`: (S,) int64; `positions`: (3, S) int64, read-only; `videos`: camera and the slice of its visual tokens, in order.
 
     `next_position`: rotary position of the first answer token.
     """
@@ -104,8 +107,9 @@ class PromptWriter:
         seconds_scale: tuple[float, float],
     ) -> None:
         """`seconds_scale`: tokens per second and seconds per frame pair, for the temporal rotary positions."""
-        self._template, self._tokenizer, self._tokens = template, tokenizer, tokens
-        self._grids, self._seconds_scale = grids, seconds_scale
+        self._template, self._tokens, self._grids = template, tokens, grids
+        self._encode = lru_cache(REMEMBERED)(tokenizer.encode)
+        self._positions = lru_cache(REMEMBERED)(lambda *runs: prompt_positions(runs, *seconds_scale))
         if missing := set(template.cameras) ^ set(grids):
             raise PromptError(
                 f"prompt shows {template.cameras}, the bundle has {tuple(grids)}: {sorted(missing)} differ"
@@ -140,10 +144,10 @@ class PromptWriter:
                 ids.extend([self._tokens.video_pad] * grid.tokens)
                 runs.append(grid)
             else:
-                text = self._tokenizer.encode(segment.text)
+                text = self._encode(segment.text)
                 ids.extend(text)
                 runs.append(len(text))
-        positions, following = prompt_positions(runs, *self._seconds_scale)
+        positions, following = self._positions(*runs)
         return TokenisedPrompt(np.array(ids, np.int64), positions, tuple(videos), following)
 
 

@@ -26,9 +26,9 @@ class TokenMemory:
     def __len__(self) -> int:
         return len(self._next)
 
-    def learn(self, ids: Sequence[int]) -> None:
-        """Remember what follows each run of up to `LONGEST_CONTEXT` ids."""
-        for end in range(1, len(ids)):
+    def learn(self, ids: Sequence[int], first: int = 1) -> None:
+        """Remember what follows each run of up to `LONGEST_CONTEXT` ids; of the ids before `first`, nobody asks."""
+        for end in range(first, len(ids)):
             for start in range(max(0, end - LONGEST_CONTEXT), end):
                 context = tuple(ids[start:end])
                 self._next[context] = ids[end]
