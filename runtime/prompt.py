@@ -25,9 +25,10 @@ REMEMBERED = 64
 
 @dataclass(frozen=True, eq=False)
 class TokenisedPrompt:
-    """`ids`: (S,) int64; `positions`: (3, S) int64, read-only; `videos`: camera and the slice of its visual tokens, in order.
+    """`ids`: (S,) int64; `positions`: (3, S) int64, read-only.
 
-    `next_position`: rotary position of the first answer token.
+    `videos`: camera and the slice of its visual tokens, in order. `next_position`: rotary position of the first answer
+    token.
     """
 
     ids: NDArray[np.int64]
