@@ -16,7 +16,7 @@ from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.graph_cost import Cost
 from onboard_vla.runtime.bundle import Bundle
 
-CHECKPOINT = next((Path(onboard_vla.__file__).parent / "world").resolve().glob("reference*/config.json")).parent
+CHECKPOINT = (Path(onboard_vla.__file__).parent / "world" / "reference").resolve()
 PICTURE = (448, 252)
 
 
