@@ -74,13 +74,16 @@ def evaluate(
     profile: Annotated[str, typer.Option(help="Road profile.")] = DEFAULT_PROFILE,
     planner: Annotated[str, typer.Option(help="model, constant_velocity or expert.")] = "model",
     unaided: Annotated[bool, typer.Option("--unaided", help="The vehicle follows the plans as they are.")] = False,
-    depth: Annotated[str, typer.Option(help="fast, slow, or model: as its own fork says, plan by plan.")] = "fast",
+    depth: Annotated[
+        str,
+        typer.Option(help="fast, slow, model (by its fork) or adaptive (slow behind fast)."),
+    ] = "fast",
     sees: Annotated[str, typer.Option(help="all, front, or nothing: hidden cameras are one even grey.")] = "all",
     look: Annotated[str, typer.Option(help="day, fog, rain or night: the model was trained by day alone.")] = "day",
     ablation: Annotated[
         list[str] | None,
         typer.Option(
-            help="Compare with: depth, camera (front alone), pictures (grey), precision, sensor, supervisor, "
+            help="Compare with: depth, adaptive, camera (front alone), pictures (grey), precision, sensor, supervisor, "
             "fog, rain, night."
         ),
     ] = None,

@@ -31,6 +31,7 @@ from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.vehicle_link import VehicleLink
 from onboard_vla.core.wire import Message
 from onboard_vla.runtime.jpeg import decode_frame
+from onboard_vla.runtime.planner_host import AnswersTwice
 from onboard_vla.safety.camera_guard import CameraGuard
 from onboard_vla.safety.indicator_record import PERIOD_S
 from onboard_vla.safety.inputs import InputMessage
@@ -40,6 +41,8 @@ PLAN_PERIOD_NS = 200 * MILLISECOND_NS
 """Plans at 5 Hz: the rate at which the planner process aims."""
 DEFAULT_PLAN_LATENCY_NS = 100 * MILLISECOND_NS
 """Declared virtual time from a plan's start to its delivery; near what the INT8 bundle takes on one desktop core."""
+DECLARED_PASS_S = 0.002
+"""Declared virtual time of one pass of a second answer; several times what the INT8 bundle takes on a desktop core."""
 HEARTBEAT_STEPS = 3
 """Steps between heartbeats: 60 ms, the multiple of a step next to the processes' 50 ms."""
 
@@ -83,6 +86,8 @@ class _Running:
     next_start_ns: int
     result: Plan | PlanRejection | None = None
     result_due_ns: int = 0
+    second: Plan | None = None
+    second_due_ns: int = 0
 
 
 class LockstepProcesses:
@@ -182,11 +187,26 @@ class LockstepProcesses:
             self._supervisor.receive(_in_virtual_time(planner.result, self._latency_ns), now)
             self._outbox.append((planner.result, now))
             planner.result = None
+        if planner.second is not None and now.monotonic_ns >= planner.second_due_ns:
+            took_ns = self._latency_ns + _thinking_ns(planner.second)
+            self._supervisor.receive(_in_virtual_time(planner.second, took_ns), now)
+            self._outbox.append((planner.second, now))
+            planner.second = None
         if planner.result is None and now.monotonic_ns >= planner.next_start_ns:
             planner.result = planner.body.plan_once(now)
             if planner.result is not None:
                 planner.result_due_ns = now.monotonic_ns + self._latency_ns
                 planner.next_start_ns = now.monotonic_ns + PLAN_PERIOD_NS
+                self._think_further(planner, planner.result, now)
+
+    def _think_further(self, planner: _Running, first: Plan | PlanRejection, now: Now) -> None:
+        """The slow answer in what the plan's latency leaves of its period, where the body wants one."""
+        if not isinstance(first, Plan) or not isinstance(planner.body, AnswersTwice):
+            return
+        due_ns = planner.next_start_ns - self._latency_ns
+        planner.second = planner.body.second_answer(first, due_ns, lambda: now, lambda: False)
+        if planner.second is not None:
+            planner.second_due_ns = planner.result_due_ns + _thinking_ns(planner.second)
 
     def _beat(self, now: Now) -> None:
         beats = [Heartbeat(CAMERA_GUARD, 0, self._steps, now.stamp_ns, self._guard_work, self._guard_work, True, "")]
@@ -196,6 +216,11 @@ class LockstepProcesses:
         for beat in beats:
             self._supervisor.receive(beat, now)
             self._outbox.append((beat, now))
+
+
+def _thinking_ns(second: Plan) -> int:
+    """Virtual time that a second answer takes behind the first."""
+    return round((second.passes.prefill + second.passes.decode) * DECLARED_PASS_S * SECOND_NS)
 
 
 def _in_virtual_time(result: Plan | PlanRejection, latency_ns: int) -> Plan | PlanRejection:

@@ -6,13 +6,14 @@ import dataclasses
 
 from onboard_vla.app.closed_loop import Scene
 from onboard_vla.app.demo_bundle import PreparedBundle
-from onboard_vla.app.lockstep import BodyFactory
+from onboard_vla.app.lockstep import DECLARED_PASS_S, BodyFactory
 from onboard_vla.app.lockstep_planners import constant_velocity_body, expert_body
 from onboard_vla.app.simulated_vehicle import SIMULATED_VEHICLE
 from onboard_vla.calibration.provisional import provisional_thresholds
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import FAST
 from onboard_vla.core.thresholds import Thresholds
+from onboard_vla.runtime.depth_policy import ADAPTIVE, DepthLimits
 from onboard_vla.safety.camera_guard import CameraGuard
 from onboard_vla.safety.supervisor import Supervisor
 
@@ -49,7 +50,7 @@ def planner_without_model(name: str) -> tuple[BodyFactory, Thresholds]:
 def planner_with_model(prepared: PreparedBundle, depth: str = FAST) -> tuple[BodyFactory, Thresholds]:
     """The bundle's planner and its thresholds; each call of the factory loads the engines again.
 
-    `depth`: see runtime.decoding.
+    `depth`: of every plan, see runtime.decoding; or `adaptive`, see runtime.depth_policy.
 
     Raises:
         BundleError: the bundle is damaged, or the thresholds are for another core or precision.
@@ -58,13 +59,17 @@ def planner_with_model(prepared: PreparedBundle, depth: str = FAST) -> tuple[Bod
     from onboard_vla.runtime.ingest import CameraIngest
     from onboard_vla.runtime.planner import Planner
     from onboard_vla.runtime.planner_body import PlannerBody
+    from onboard_vla.runtime.second_answers import SecondAnswers
 
     bundle = Bundle.open(prepared.path)
     frames = bundle.manifest.frames
 
     def make(scene: Scene) -> PlannerBody:
         ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s)
-        return PlannerBody(Planner(bundle, depth=depth), ingest)
+        if depth != ADAPTIVE:
+            return PlannerBody(Planner(bundle, depth=depth), ingest)
+        planner = Planner(bundle)
+        return PlannerBody(planner, ingest, second=SecondAnswers(planner, DepthLimits(), DECLARED_PASS_S))
 
     thresholds = Thresholds.load(prepared.thresholds)
     thresholds.require_core(bundle.core_hash, bundle.precision)

@@ -110,6 +110,12 @@ class CameraIngest:
         pictures = self._rings[camera].pictures
         return (pictures[-1].shape[1], pictures[-1].shape[0]) if pictures else None
 
+    @property
+    def newest_anchor_ns(self) -> int | None:
+        """Stamp of the anchor camera's newest picture."""
+        stamps = self._rings[self.anchor_camera].stamps
+        return stamps[-1] if stamps else None
+
     def add(self, frame: CameraFrame | CompressedFrame) -> bool:
         """Store a frame; false when it is of no use (another camera, a duplicate, too old).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -126,9 +127,7 @@ class Planner:
         Raises:
             EngineError: an execution failed.
         """
-        clock = _StageClock()
-        vision_before, prefills_before, decodes_before = self._counts()
-        prefill_s_before = self.language.prefill_s
+        clock, before = _StageClock(), self._spent()
         try:
             shown = self._check(frames)
             visual = self._see(frames, clock)
@@ -143,19 +142,52 @@ class Planner:
             return PlanRejection(plan_id, frames.stamp_ns, "prompt_invalid", str(error))
         except DecodeError as error:
             return PlanRejection(plan_id, frames.stamp_ns, error.code, error.detail)
+        return self._made(decoded, plan_id, _About.of(frames), vision_ood, before, clock)
+
+    def plan_further(
+        self, first: Plan, plan_id: int, most_reasoning: int, cancelled: Callable[[], bool] = lambda: False
+    ) -> Plan | PlanRejection:
+        """A slow answer on the pictures, the ego state and the command of `first`, the fast plan just made.
+
+        Pictures and prompt are not read again: the keys and values are there. Of its stages only those of decoding take
+        time. `most_reasoning`, `cancelled`: see `GreedyDecoder.decode_further`.
+
+        Raises:
+            EngineError: an execution failed.
+            ValueError: the newest plan was not a valid fast one.
+        """
+        clock, before = _StageClock(), self._spent()
+        for stage in STAGES[: STAGES.index("prefill")]:
+            clock.lap(stage)
+        try:
+            decoded = self.decoder.decode_further(most_reasoning, cancelled)
+        except DecodeError as error:
+            return PlanRejection(plan_id, first.stamp_ns, error.code, error.detail)
+        return self._made(decoded, plan_id, _About.of_plan(first), first.uncertainty.vision_ood, before, clock)
+
+    def _made(
+        self,
+        decoded: Decoded,
+        plan_id: int,
+        about: _About,
+        vision_ood: dict[str, float],
+        before: _Spent,
+        clock: _StageClock,
+    ) -> Plan:
+        """The plan of an answer. `before`: what had been spent when it was begun."""
         clock.lap("decode")
-        clock.split("decode", "prefill", (self.language.prefill_s - prefill_s_before) * 1e3)
+        clock.split("decode", "prefill", (self.language.prefill_s - before.prefill_s) * 1e3)
         trajectory = compose(self.kernels, np.array([decoded.tokens], np.int32), self._codebook)
-        manifest = self.bundle.manifest
-        first_id = manifest.actions.first_id
-        uncertainty = uncertainty_of(self.kernels, decoded.logits, decoded.tokens, first_id, self._ends, vision_ood)
+        actions = self.bundle.manifest.actions
+        uncertainty = uncertainty_of(
+            self.kernels, decoded.logits, decoded.tokens, actions.first_id, self._ends, vision_ood
+        )
         clock.lap("trajectory")
-        vision, prefills, decodes = self._counts()
         return Plan(
             plan_id=plan_id,
-            stamp_ns=frames.stamp_ns,
-            oldest_frame_stamp_ns=frames.oldest_stamp_ns,
-            step_s=manifest.actions.step_s,
+            stamp_ns=about.stamp_ns,
+            oldest_frame_stamp_ns=about.oldest_frame_stamp_ns,
+            step_s=actions.step_s,
             poses=trajectory.poses[0],
             fine_poses=trajectory.fine[0, :, :3].copy(),
             action_tokens=decoded.tokens,
@@ -164,10 +196,10 @@ class Planner:
             text=decoded.reasoning,
             scene=read_scene(decoded.reasoning, complete=decoded.complete),
             uncertainty=uncertainty,
-            passes=PassCount(vision - vision_before, prefills - prefills_before, decodes - decodes_before),
+            passes=self._spent().passes_since(before),
             stage_ms=clock.finish(),
             bundle_hash=self.bundle.core_hash,
-            camera_skew_ms={camera: seconds(skew_ns) * 1e3 for camera, skew_ns in frames.skew_ns.items()},
+            camera_skew_ms=about.camera_skew_ms,
         )
 
     def warm_up(self) -> None:
@@ -230,8 +262,39 @@ class Planner:
                 )
         return shown
 
-    def _counts(self) -> tuple[int, int, int]:
-        return self.vision.executions, self.language.prefills, self.language.decodes
+    def _spent(self) -> _Spent:
+        return _Spent(self.vision.executions, self.language.prefills, self.language.decodes, self.language.prefill_s)
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """Executions and seconds so far."""
+
+    vision: int
+    prefills: int
+    decodes: int
+    prefill_s: float
+
+    def passes_since(self, before: _Spent) -> PassCount:
+        return PassCount(self.vision - before.vision, self.prefills - before.prefills, self.decodes - before.decodes)
+
+
+@dataclass(frozen=True)
+class _About:
+    """Which pictures a plan is about."""
+
+    stamp_ns: int
+    oldest_frame_stamp_ns: int
+    camera_skew_ms: dict[str, float]
+
+    @classmethod
+    def of(cls, frames: FrameSet) -> _About:
+        skew_ms = {camera: seconds(skew_ns) * 1e3 for camera, skew_ns in frames.skew_ns.items()}
+        return cls(frames.stamp_ns, frames.oldest_stamp_ns, skew_ms)
+
+    @classmethod
+    def of_plan(cls, plan: Plan) -> _About:
+        return cls(plan.stamp_ns, plan.oldest_frame_stamp_ns, plan.camera_skew_ms)
 
 
 class _StageClock:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -20,11 +20,14 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import EngineError, FrameError, GeometryError, OnboardVlaError, PromptError
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.process import Clock
 from onboard_vla.core.process_graph import PlannerInput
 from onboard_vla.core.road import Route
+from onboard_vla.core.supervision import Supervision
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_check import calibration_mismatch
 from onboard_vla.runtime.ingest import CameraIngest
+from onboard_vla.runtime.second_answers import SecondAnswers
 
 PROCESS_NAME = "vla_planner"
 """Name in heartbeats."""
@@ -56,7 +59,8 @@ class PlannerBody:
     """Newest-wins store of inputs around a planner.
 
     `cameras`: what the bundle expects of each camera; camera models that arrive are held against it. `pacing`: which
-    complete frame sets are planned on; the newest at any time, if not given.
+    complete frame sets are planned on; the newest at any time, if not given. `second`: slow answers behind fast ones;
+    every plan stands alone, if not given.
     """
 
     def __init__(
@@ -67,8 +71,9 @@ class PlannerBody:
         process_name: str = PROCESS_NAME,
         cameras: Mapping[str, CameraInput] | None = None,
         pacing: AnchorPacing | None = None,
+        second: SecondAnswers | None = None,
     ) -> None:
-        self._planner, self._pacing = planner, pacing
+        self._planner, self._pacing, self._second = planner, pacing, second
         self._ingest = ingest
         self._cameras = dict(cameras or {})
         self._process_name = process_name
@@ -106,6 +111,9 @@ class PlannerBody:
                     self._ego = message
             elif isinstance(message, Route):
                 self._route = message
+            elif isinstance(message, Supervision):
+                if self._second is not None:
+                    self._second.observe(message, now)
             elif isinstance(message, CameraModel) and message.camera in self._cameras:
                 camera = message.camera
                 sent = self._ingest.picture_size(camera)
@@ -137,6 +145,32 @@ class PlannerBody:
                 self._detail += f", without {', '.join(without)}"
         return result
 
+    def second_answer(self, first: Plan, due_ns: int, clock: Clock, needed: Callable[[], bool]) -> Plan | None:
+        """A slow answer on the pictures of the fast plan just made, where the depth policy wants one and it gets done.
+
+        Args:
+            first: what `plan_once` just gave.
+            due_ns: when the next plan may start, monotonic; from then on newer pictures take the engine.
+            clock: asked while thinking.
+            needed: whether the engine is wanted for something else, asked before every token.
+        """
+        second = self._second
+        tokens = 0 if second is None else second.room(first, due_ns, clock())
+        if second is None or not tokens:
+            return None
+        with self._lock:
+            self._plan_id += 1
+            plan_id = self._plan_id
+            self._started += 1
+
+        def wanted() -> bool:
+            return needed() or (clock().monotonic_ns >= due_ns and self._newer_picture_waits())
+
+        answer = second.answer(first, plan_id, tokens, clock, wanted)
+        with self._lock:
+            self._done += 1
+        return answer
+
     def heartbeat(self, now: Now) -> Heartbeat:
         """Progress so far."""
         with self._lock:
@@ -149,8 +183,13 @@ class PlannerBody:
                 work_started=self._started,
                 work_done=self._done,
                 ready=self._ready,
-                detail=self._detail,
+                detail=self._detail if self._second is None else f"{self._detail}; {self._second.summary}",
             )
+
+    def _newer_picture_waits(self) -> bool:
+        with self._lock:
+            newest_ns = self._ingest.newest_anchor_ns
+            return newest_ns is not None and not self._already_planned(newest_ns)
 
     def _choose(self) -> tuple[FrameSet, EgoState, Route] | None:
         frames = self._ingest.frame_set()

@@ -6,9 +6,9 @@ import dataclasses
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from onboard_vla.core.cameras import CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.clock import Now, nanoseconds, system_now
@@ -23,6 +23,7 @@ from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.wire import Message
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, parse_offsets, rig_timing
+from onboard_vla.runtime.depth_policy import ADAPTIVE, ALWAYS_FAST, FIRST_ANSWER, POLICIES, DepthLimits
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz: the supervisor misses the planner after three periods."""
@@ -38,6 +39,7 @@ STOP_LIMIT_S = 2.0
 """How long a stopping process waits for a running inference."""
 
 REDUCED = "reduced"
+DEPTH = DepthLimits()
 
 PLANNER_OPTIONS = (
     Option("bundle", str, None, "path of the bundle folder"),
@@ -57,6 +59,38 @@ PLANNER_OPTIONS = (
         bool,
         False,
         "plan where compressed pictures serve two plans: half the decoding, but plans wait up to 0.12 s for it",
+    ),
+    Option(
+        "depth",
+        str,
+        ALWAYS_FAST,
+        "fast plans; slow ones; as the model's fork says; or fast ones with slow second answers where there is doubt",
+        choices=POLICIES,
+    ),
+    *(
+        Option(f"depth.{name}", float, getattr(DEPTH, name), what, least, most, unit)
+        for name, what, least, most, unit in (
+            (
+                "slow_probability",
+                "adaptive: the fork's probability from which on a plan asks for it",
+                0.01,
+                10.0,
+                "",
+            ),
+            ("spread_m", "adaptive: spread of a step from which on a plan asks for it", 0.01, 10.0, "m"),
+            ("second_mass", "adaptive: probability of a second way from which on a plan asks for it", 0.01, 10.0, ""),
+            ("hazard_s", "adaptive: time to brake below which a plan asks for it, down to 1.5 s", 1.5, 60.0, "s"),
+            ("rest_s", "adaptive: least time between the beginnings of two slow answers", 0.0, 60.0, "s"),
+            ("margin_s", "adaptive: kept free before the next plan is due", 0.0, 1.0, "s"),
+        )
+    ),
+    Option(
+        "depth.least_tokens",
+        int,
+        DEPTH.least_tokens,
+        "adaptive: with time for fewer tokens of reasoning it is not begun",
+        1,
+        4096,
     ),
     Option("silent_after_s", float, SILENT_AFTER_S, "heartbeats stop in a pass that lasts longer", 0.5, 60.0, "s"),
     Option("stuck_after_s", float, STUCK_AFTER_S, "the process ends, to be started again, beyond it", 1.0, 120.0, "s"),
@@ -84,6 +118,14 @@ class PlannerBodyLike(Protocol):
 
     def heartbeat(self, now: Now) -> Heartbeat:
         """Progress so far; thread-safe."""
+
+
+@runtime_checkable
+class AnswersTwice(Protocol):
+    """A body that may answer slowly after a fast plan."""
+
+    def second_answer(self, first: Plan, due_ns: int, clock: Clock, needed: Callable[[], bool]) -> Plan | None:
+        """See `planner_body.PlannerBody`."""
 
 
 class PlannerHost:
@@ -177,6 +219,17 @@ class PlannerHost:
         beat = self._body.heartbeat(self._clock())
         self._publish(dataclasses.replace(beat, ready=False, detail=PAUSED) if self._paused else beat)
 
+    def _think_further(self, first: Plan | PlanRejection, started_ns: int) -> None:
+        """A slow answer in what is left of the period, if the body wants to."""
+        if not isinstance(first, Plan) or not isinstance(self._body, AnswersTwice) or self._publish is None:
+            return
+        self._busy_since_ns = time.monotonic_ns()
+        due_ns = started_ns + nanoseconds(self._period_s)
+        second = self._body.second_answer(first, due_ns, self._clock, lambda: self._ending.is_set() or self._paused)
+        self._busy_since_ns = None
+        if second is not None:
+            self._publish(second)
+
     def _work(self) -> None:
         try:
             while not self._ending.is_set():
@@ -190,10 +243,16 @@ class PlannerHost:
                 self._warm = True
                 if result is not None and self._publish is not None:
                     self._publish(result)
+                    self._think_further(result, started_ns)
                     self._news.set()
                     self._ending.wait(max(0.0, self._period_s - (time.monotonic_ns() - started_ns) / 1e9))
         except BaseException:  # whatever killed the worker must not leave a process that only looks alive
             self._died = f"the worker died: {traceback.format_exc()}"
+
+
+def depth_limits(options: Mapping[str, OptionValue]) -> DepthLimits:
+    """Of the policy `adaptive`, from the options of the same names."""
+    return DepthLimits(**{f.name: options[f"depth.{f.name}"] for f in dataclasses.fields(DepthLimits)})  # type: ignore[arg-type]
 
 
 def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
@@ -206,6 +265,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     from onboard_vla.runtime.ingest import CameraIngest
     from onboard_vla.runtime.planner import Planner
     from onboard_vla.runtime.planner_body import PlannerBody
+    from onboard_vla.runtime.second_answers import SecondAnswers
 
     silent_after_s, stuck_after_s = float(options["silent_after_s"]), float(options["stuck_after_s"])
     if silent_after_s > stuck_after_s:
@@ -219,10 +279,17 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, timing=timing)
     period_s = float(options["plan_period_s"])
     pacing = AnchorPacing(frames.spacing_s, period_s) if options["cameras.share_decoding"] else None
+    planner = Planner(
+        bundle,
+        threads=int(options["threads"]),
+        depth=FIRST_ANSWER[str(options["depth"])],
+        reduced_decoding=options["cameras.decode"] == REDUCED,
+    )
     body = PlannerBody(
-        Planner(bundle, threads=int(options["threads"]), reduced_decoding=options["cameras.decode"] == REDUCED),
+        planner,
         ingest,
         pacing=pacing,
+        second=SecondAnswers(planner, depth_limits(options)) if options["depth"] == ADAPTIVE else None,
         cameras={camera.role: camera for camera in bundle.manifest.cameras},
     )
     return PlannerHost(

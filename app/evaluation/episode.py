@@ -31,7 +31,9 @@ from onboard_vla.app.report.birdseye import draw_strip, strip_height
 from onboard_vla.app.report.page import WIDTH_IN
 from onboard_vla.app.report.style import inline_svg, new_figure
 from onboard_vla.core.cameras import CAMERAS
+from onboard_vla.core.plan import FAST
 from onboard_vla.core.thresholds import Thresholds
+from onboard_vla.runtime.depth_policy import ADAPTIVE
 from onboard_vla.world.looks import DAY, LOOKS
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
@@ -136,10 +138,11 @@ def _open_loop(job: Job, prepared: PreparedBundle | None) -> list[dict[str, Any]
     from onboard_vla.runtime.bundle import Bundle
     from onboard_vla.runtime.planner import Planner
 
-    planner = Planner(Bundle.open(prepared.path), depth=job.variant.depth)
+    # Nobody supervises open loop, and without a supervisor the adaptive policy has fast plans alone.
+    depth = FAST if job.variant.depth == ADAPTIVE else job.variant.depth
+    planner = Planner(Bundle.open(prepared.path), depth=depth)
     world = World(job.seed, job.profile)
-    depths = (job.variant.depth,)
-    scores = plan_along(world, planner, renderer(job.variant.look), job.seconds, depths, seen=job.variant.cameras)
+    scores = plan_along(world, planner, renderer(job.variant.look), job.seconds, (depth,), seen=job.variant.cameras)
     return [as_row(score) for score in scores]
 
 

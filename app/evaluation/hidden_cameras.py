@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from onboard_vla.app.lockstep import PlannerBodyLike
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.process import Clock
 from onboard_vla.core.process_graph import PlannerInput
+from onboard_vla.runtime.planner_host import AnswersTwice
 
 GREY = 128
 """Half of a pixel's range, as in the blind control's training."""
@@ -33,6 +35,11 @@ class HiddenCameras:
     def plan_once(self, now: Now) -> Plan | PlanRejection | None:
         """As the body does."""
         return self._body.plan_once(now)
+
+    def second_answer(self, first: Plan, due_ns: int, clock: Clock, needed: Callable[[], bool]) -> Plan | None:
+        """As the body does, if it answers twice."""
+        body = self._body
+        return body.second_answer(first, due_ns, clock, needed) if isinstance(body, AnswersTwice) else None
 
     def heartbeat(self, now: Now) -> Heartbeat:
         """As the body does."""

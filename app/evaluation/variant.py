@@ -8,14 +8,16 @@ from onboard_vla.app.lockstep_parts import MODEL
 from onboard_vla.core.cameras import CAMERAS, FRONT
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import FAST, SLOW
+from onboard_vla.runtime.decoding import MODEL as MODEL_DEPTH
+from onboard_vla.runtime.depth_policy import ADAPTIVE
 from onboard_vla.world.looks import DAY, LOOKS
 
-ADAPTIVE = "model"
-"""Depth as the model's own fork chooses it, plan by plan."""
-DEPTHS = (FAST, SLOW, ADAPTIVE)
+DEPTHS = (FAST, SLOW, MODEL_DEPTH, ADAPTIVE)
+"""All plans fast; all slow; as the model's own fork chooses, plan by plan; fast with slow second answers in doubt."""
 INT8, FP32 = "int8", "fp32"
 PRECISIONS = (INT8, FP32)
 EVERYTHING, NOTHING = "all", "nothing"
+DEPTH_WORDS = {MODEL_DEPTH: "depth by the fork", ADAPTIVE: "adaptive depth"}
 SEEN = {EVERYTHING: CAMERAS, FRONT: (FRONT,), NOTHING: ()}
 SEES_WORDS = {EVERYTHING: (), FRONT: ("front camera alone",), NOTHING: ("all pictures grey",)}
 
@@ -41,9 +43,7 @@ class Variant:
         words = [f"{self.sensor} sensors"]
         words += [] if self.planner == MODEL else [self.planner]
         words += [] if self.supervised else ["unaided"]
-        words += (
-            [] if self.depth == FAST else ["depth by the fork" if self.depth == ADAPTIVE else f"depth {self.depth}"]
-        )
+        words += [] if self.depth == FAST else [DEPTH_WORDS.get(self.depth, f"depth {self.depth}")]
         words += [] if self.precision == INT8 else [self.precision]
         words += [] if self.look == DAY else [self.look]
         return ", ".join([*words, *SEES_WORDS[self.sees]])
@@ -55,7 +55,8 @@ class Variant:
 
 
 ABLATIONS: dict[str, dict[str, object]] = {
-    "depth": {"depth": ADAPTIVE},
+    "depth": {"depth": MODEL_DEPTH},
+    "adaptive": {"depth": ADAPTIVE},
     "camera": {"sees": FRONT},
     "pictures": {"sees": NOTHING},
     "precision": {"precision": FP32},

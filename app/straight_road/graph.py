@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from onboard_vla.app.processes import ProcessSet, ProcessSpec
@@ -19,14 +20,20 @@ from onboard_vla.core.wire import MAGIC
 ROOM = "onboard_vla.app.straight_road"
 
 
-def wide_thresholds(manifest: BundleManifest) -> Thresholds:
-    """Limits for this bundle that no plan of the stand-in planner exceeds."""
+def wide_thresholds(manifest: BundleManifest, own: Mapping[str, float]) -> Thresholds:
+    """Limits for this bundle that no plan of the stand-in planner exceeds, but for those of one's own."""
     limits = tuple(
-        Threshold(name, 5.0 if unit != "1" else (1.0 if direction == "above" else 0.0), unit, direction, "test")
+        Threshold(name, own.get(name, _wide(unit, direction)), unit, direction, "test")
         for name, (unit, direction) in (SIGNALS | (DELIVERED if manifest.vision_reference else {})).items()
     )
     precision = computed_precision(manifest)
     return Thresholds(manifest.core_hash, precision, True, "test", "test", 0, 1.0, 1.0, "2026-01-01", limits, {}, {})
+
+
+def _wide(unit: str, direction: str) -> float:
+    if unit != "1":
+        return 5.0
+    return 1.0 if direction == "above" else 0.0
 
 
 def schedule_this_rig(policy: int, priority: int) -> None:
@@ -41,7 +48,8 @@ class Graph:
     """Link, processes and road on one transport ("zmq" or "ros").
 
     `bundle`: a real bundle, for the real planner. `breakable`: a supervisor in which SIGUSR1 breaks a module.
-    `ordinary`: no process asks for real-time scheduling.
+    `ordinary`: no process asks for real-time scheduling. `planner`: further options of the planner. `limits`:
+    thresholds by signal that are not as wide as the others.
     """
 
     def __init__(
@@ -52,19 +60,25 @@ class Graph:
         *,
         breakable: bool = False,
         ordinary: bool = False,
+        planner: Mapping[str, object] | None = None,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         self.transport, self.directory, self.bundle, self.breakable = transport, directory, bundle, breakable
         thresholds = directory / "thresholds.json"
         manifest = load_manifest(bundle) if bundle else write_stand_in_bundle(directory / "bundle")
-        wide_thresholds(manifest).save(thresholds)
-        planner: dict[str, object] = {"bundle": bundle} if bundle else {"bundle_hash": manifest.core_hash}
+        wide_thresholds(manifest, limits or {}).save(thresholds)
+        of_bundle: dict[str, object] = {"bundle": bundle} if bundle else {"bundle_hash": manifest.core_hash}
         supervisor: dict[str, object] = {
             "profile": "simulation",
             "thresholds": thresholds,
             "bundle": bundle or directory / "bundle",
             "marker": directory / "driving",
         }
-        options: dict[str, dict[str, object]] = {PLANNER: planner, CAMERA_GUARD: {}, SUPERVISOR: supervisor}
+        options: dict[str, dict[str, object]] = {
+            PLANNER: {**of_bundle, **(planner or {})},
+            CAMERA_GUARD: {},
+            SUPERVISOR: supervisor,
+        }
         for given in options.values() if ordinary else ():
             given["realtime_priority"] = 0
         self.link = self._make_link()

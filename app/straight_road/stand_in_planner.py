@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,15 @@ from onboard_vla.core.cameras import FRONT, CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
-from onboard_vla.core.plan import FAST, Heartbeat, PassCount, Plan, Uncertainty
-from onboard_vla.core.process import Option, OptionValue, Role
+from onboard_vla.core.plan import FAST, SLOW, Heartbeat, PassCount, Plan, Uncertainty
+from onboard_vla.core.process import Clock, Option, OptionValue, Role
 from onboard_vla.core.process_graph import PLANNER, PlannerInput
 from onboard_vla.core.realtime import REALTIME_OPTION
 from onboard_vla.core.road import Route
+from onboard_vla.core.supervision import Supervision
+from onboard_vla.runtime.depth_policy import DepthLimits
 from onboard_vla.runtime.planner_host import SILENT_AFTER_S, STUCK_AFTER_S, PlannerHost
+from onboard_vla.runtime.second_answers import SecondAnswers
 
 STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
 CHANGE_MPS2 = 1.0
@@ -43,7 +46,10 @@ HELD_S = 2
 class StraightBody:
     """A planner body that makes a straight plan of every new front picture, until it dies if so asked."""
 
-    def __init__(self, dies_after: int, bundle_hash: str) -> None:
+    def __init__(self, dies_after: int, bundle_hash: str, aside_m: float = 0.0) -> None:
+        """`aside_m`: see the option of this name."""
+        self._aside_m = aside_m
+        self._second = SecondAnswers(self, DepthLimits()) if aside_m else None
         self._lock = threading.Lock()
         self._ego: EgoState | None = None
         self._route: Route | None = None
@@ -64,6 +70,8 @@ class StraightBody:
                 self._route = message
             elif isinstance(message, (CameraFrame, CompressedFrame)) and message.camera == FRONT:
                 self._front = message
+            elif isinstance(message, Supervision) and self._second is not None:
+                self._second.observe(message, now)
 
     def plan_once(self, now: Now) -> Plan | None:
         """Straight on, once for every front picture."""
@@ -92,14 +100,29 @@ class StraightBody:
             fine_poses=fine,
             action_tokens=tuple(range(STEPS)),
             depth=FAST,
-            slow_probability=0.0,
+            slow_probability=1.0 if self._second else 0.0,
             text="straight on",
             uncertainty=Uncertainty.sure(STEPS, 0.1),
             passes=PassCount(1, 1, STEPS),
-            stage_ms={"all": 0.1},
+            stage_ms={"all": 0.1, "decode": 0.1},
             bundle_hash=self._bundle_hash,
         )
         return self._last
+
+    def second_answer(self, first: Plan, due_ns: int, clock: Clock, needed: Callable[[], bool]) -> Plan | None:
+        """As the depth policy says, of a planner that is always in doubt."""
+        tokens = 0 if self._second is None else self._second.room(first, due_ns, clock())
+        if self._second is None or not tokens:
+            return None
+        self._count += 1
+        return self._second.answer(first, self._count, tokens, clock, needed)
+
+    def plan_further(self, first: Plan, plan_id: int, most_reasoning: int, cancelled: Callable[[], bool]) -> Plan:
+        """The same motion, ever farther to the left."""
+        fine = first.fine_poses.copy()
+        fine[:, 1] += np.linspace(0.0, self._aside_m, len(fine) + 1, dtype=np.float32)[1:]
+        poses = np.ascontiguousarray(fine[SUB_STEPS - 1 :: SUB_STEPS])
+        return dataclasses.replace(first, plan_id=plan_id, depth=SLOW, fine_poses=fine, poses=poses, text="more left")
 
     def die(self) -> None:
         """Break at the next picture."""
@@ -136,7 +159,7 @@ def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     """The stand-in in the real planner's host."""
     if options["broken"]:
         raise ConfigurationError("the stand-in planner was asked to be broken")
-    body = StraightBody(int(options["dies_after"]), str(options["bundle_hash"]))
+    body = StraightBody(int(options["dies_after"]), str(options["bundle_hash"]), float(options["aside_m"]))
     held_s = int(options["held_s"])
     signal.signal(signal.SIGUSR1, lambda number, frame: hold_the_interpreter(held_s))
     signal.signal(signal.SIGUSR2, lambda number, frame: body.die())
@@ -156,6 +179,7 @@ ROLE = Role(
     (
         Option("dies_after", int, 0, "plans before the worker breaks, 0: never"),
         Option("bundle_hash", str, "stand-in", "core that plans claim to be of"),
+        Option("aside_m", float, 0.0, "answer twice, slowly so far to the left after 5 s; 0: once", -9.0, 9.0, "m"),
         Option("plan_period_s", float, 0.05, "time between plans", 0.0, 5.0, "s", changeable=True),
         Option("held_s", int, HELD_S, "how long SIGUSR1 holds the interpreter's lock", 1, 3600, "s"),
         Option("silent_after_s", float, SILENT_AFTER_S, "as the planner's", 0.1, 60.0, "s"),

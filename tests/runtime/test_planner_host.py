@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 
 import numpy as np
+import pytest
 
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.plan import Heartbeat, PlanRejection
+from onboard_vla.core.plan import Heartbeat, PassCount, Plan, PlanRejection, Uncertainty
 from onboard_vla.core.safe_trajectory import DriverState
 from onboard_vla.runtime.planner_host import PlannerHost
 
 LIMIT_S = 10.0
 EGO = EgoState(1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+POSES = np.zeros((10, 3), np.float32)
+FAST_PLAN = Plan(
+    1, 1, 1, 0.5, POSES, POSES, (0,) * 10, "fast", 0.5, "", Uncertainty.sure(10), PassCount(1, 1, 9), {}, "",
+)  # fmt: skip
 FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
 
 
@@ -27,7 +33,7 @@ class Body:
         self.fault: BaseException | None = None
         self.release = threading.Event()
         self.release.set()
-        self.entered = threading.Event()
+        self.entered, self.ended = threading.Event(), threading.Event()
 
     def receive(self, message, now) -> None:
         self.received.append(message)
@@ -203,3 +209,53 @@ def test_stuck_worker_is_a_failure_and_does_not_stop(monkeypatch) -> None:
     assert not host.stop()
     body.release.set()
     assert host.stop()
+
+
+class Thinking(Body):
+    """Plans, and thinks further until it is told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[int, float]] = []
+        self.until_needed = False
+
+    def plan_once(self, now):
+        rejection = super().plan_once(now)
+        return None if rejection is None else dataclasses.replace(FAST_PLAN, plan_id=2 * rejection.plan_id)
+
+    def second_answer(self, first, due_ns, clock, needed):
+        self.asked.append((first.plan_id, (due_ns - clock().monotonic_ns) / 1e9))
+        while self.until_needed:
+            if needed():
+                return None
+            self.ended.wait(0.001)
+        return dataclasses.replace(first, plan_id=first.plan_id + 1, depth="slow")
+
+
+def test_a_second_answer_goes_out_behind_the_first_and_before_the_next() -> None:
+    body, outbox = Thinking(), Outbox()
+    host = PlannerHost(body, plan_period_s=0.2)
+    host.start(outbox, system_now)
+    for _ in range(2):
+        host.receive(FRAME, system_now())
+    outbox.wait_for(4)
+    assert host.stop()
+
+    plans = [(plan.plan_id, plan.depth) for plan in outbox.messages]
+    assert plans == [(2, "fast"), (3, "slow"), (4, "fast"), (5, "slow")]
+    assert [asked for asked, _ in body.asked] == [2, 4]
+    assert all(left_s <= 0.2 for _, left_s in body.asked)
+
+
+@pytest.mark.parametrize("told", ["pause", "stop"])
+def test_thinking_ends_when_the_planner_is_told_to_rest_or_to_end(told) -> None:
+    body, outbox = Thinking(), Outbox()
+    body.until_needed = True
+    host = PlannerHost(body, plan_period_s=60.0)
+    host.start(outbox, system_now)
+    host.receive(FRAME, system_now())
+    outbox.wait_for(1)
+    if told == "pause":
+        host.pause()
+    assert host.stop(), "the worker came back"
+    assert len(outbox.messages) == 1
