@@ -1,4 +1,4 @@
-"""`onboard-vla build-engine`: so far the compile check alone."""
+"""`onboard-vla build-engine`: TensorRT engines on the machine that is to run them, or the compile check anywhere."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import dataclasses
 import importlib
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-
-from onboard_vla.core.errors import EnvironmentLacksError
 
 JSON_FORMAT = 1
 """Version of the document that `--json` prints."""
@@ -24,15 +22,45 @@ def register(app: typer.Typer) -> None:
 
 def build_engine(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the engines, BUNDLE.engines if not given.", show_default=False)
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Compile with TensorRT-RTX for SM86; no GPU needed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
 ) -> None:
-    """Compile a bundle's graphs and read from the plans which layers are computed in integers.
+    """Build a bundle's TensorRT engines on this machine and judge them on its golden scenes; no GPU has run it yet.
 
-    A check of the compiler's front end on a machine without a GPU; nothing is executed, and no engine is kept.
+    The planner takes engines that passed, on the machine that built them (option `engine: tensorrt`). With --check: a
+    check of the compiler's front end on a machine without a GPU, which reads from the plans what layers are computed in
+    integers; nothing is executed, and no engine is kept.
     """
-    if not check:
-        raise EnvironmentLacksError("engines for the vehicle cannot be built with this version: only --check works")
+    if check:
+        _check(bundle, as_json)
+    else:
+        _build(bundle, out, as_json)
+
+
+def _build(bundle: Path, out: Path | None, as_json: bool) -> None:
+    from rich.console import Console
+
+    from onboard_vla.app import export_progress
+
+    choice = importlib.import_module("onboard_vla.runtime.engine_choice")
+    trt = importlib.import_module("onboard_vla.runtime.tensorrt_module").import_tensorrt()
+    device = importlib.import_module("onboard_vla.kernels.launch_driver").DriverDevice()
+    building = importlib.import_module("onboard_vla.export.engine_build")
+    folder = out or choice.engines_folder(bundle)
+    with export_progress.ExportProgress(Console(stderr=True)) as progress:
+        figures = building.build_engines(trt, bundle, folder, device, progress.show)
+    document: dict[str, Any] = {"format": JSON_FORMAT, "bundle": str(bundle), "engines": str(folder)}
+    document["figures"] = figures.as_table()
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        typer.echo(f"{folder}: engines of {bundle} passed the parity gate over {figures.scenes} golden scenes")
+
+
+def _check(bundle: Path, as_json: bool) -> None:
     compiled = importlib.import_module("onboard_vla.export.tensorrt_check").check_bundle(bundle)
     if as_json:
         graphs = [dataclasses.asdict(item) for item in compiled]

@@ -13,6 +13,10 @@ from onboard_vla.core.errors import EngineError, EnvironmentLacksError
 
 Arrays = Mapping[str, NDArray[Any]]
 
+CPU, CUDA, TENSORRT = "cpu", "cuda", "tensorrt"
+ENGINES = (CPU, CUDA, TENSORRT)
+"""What can run graphs: ONNX Runtime on the processor, by CUDA, and TensorRT (see `engine_choice`)."""
+
 LOG_ERRORS_ONLY = 3
 """ONNX Runtime log severity: warnings about in-place scatter and constant folding are noise here."""
 

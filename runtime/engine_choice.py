@@ -10,14 +10,12 @@ from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.kernels.launch_driver import DriverDevice
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.context_length import context_length
-from onboard_vla.runtime.engine import Engine, OnnxEngine
+from onboard_vla.runtime.engine import CPU, CUDA, ENGINES, TENSORRT, Engine, OnnxEngine
 from onboard_vla.runtime.engine_cache import EngineCache, Target
 from onboard_vla.runtime.onnx_cuda_engine import OnnxCudaEngine
 from onboard_vla.runtime.tensorrt_engine import GraphMemory, TensorRtEngine
 from onboard_vla.runtime.tensorrt_module import import_tensorrt
 
-CPU, CUDA, TENSORRT = "cpu", "cuda", "tensorrt"
-ENGINES = (CPU, CUDA, TENSORRT)
 SUFFIX = ".engines"
 """Of the engine cache's folder beside a bundle, if it is not named."""
 LEVEL = 3

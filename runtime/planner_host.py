@@ -24,6 +24,7 @@ from onboard_vla.core.wire import Message
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, parse_offsets, rig_timing
 from onboard_vla.runtime.depth_policy import ADAPTIVE, ALWAYS_FAST, FIRST_ANSWER, POLICIES, DepthLimits
+from onboard_vla.runtime.engine import CPU, ENGINES
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz: the supervisor misses the planner after three periods."""
@@ -44,6 +45,15 @@ DEPTH = DepthLimits()
 PLANNER_OPTIONS = (
     Option("bundle", str, None, "path of the bundle folder"),
     Option("threads", int, 1, "inference threads", 1, 64),
+    Option(
+        "engine",
+        str,
+        CPU,
+        "what runs the graphs: ONNX Runtime on the processor or by CUDA, or TensorRT engines built on this machine; "
+        "what is not there is an error",
+        choices=ENGINES,
+    ),
+    Option("engines", str, "", "folder of the TensorRT engines, BUNDLE.engines if empty"),
     Option(
         "plan_period_s", float, 0.2, "shortest time between the starts of two plans", 0.0, 5.0, "s", changeable=True
     ),
@@ -262,6 +272,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         OnboardVlaError: the bundle is missing or damaged, or its engines do not run here.
     """
     from onboard_vla.runtime.bundle import Bundle
+    from onboard_vla.runtime.engine_choice import engine_loader
     from onboard_vla.runtime.ingest import CameraIngest
     from onboard_vla.runtime.planner import Planner
     from onboard_vla.runtime.planner_body import PlannerBody
@@ -279,9 +290,12 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, timing=timing)
     period_s = float(options["plan_period_s"])
     pacing = AnchorPacing(frames.spacing_s, period_s) if options["cameras.share_decoding"] else None
+    threads, engines = int(options["threads"]), str(options["engines"])
+    load = engine_loader(str(options["engine"]), bundle, threads=threads, folder=Path(engines) if engines else None)
     planner = Planner(
         bundle,
-        threads=int(options["threads"]),
+        threads,
+        load=load,
         depth=FIRST_ANSWER[str(options["depth"])],
         reduced_decoding=options["cameras.decode"] == REDUCED,
     )
