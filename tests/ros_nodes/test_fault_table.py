@@ -6,11 +6,7 @@ several times in each way, on whichever distribution it runs with.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +15,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
 from onboard_vla.app.straight_road.graph import Graph
+from onboard_vla.app.straight_road.hogs import hogs, may_schedule
 from onboard_vla.app.straight_road.planner_faults import (
     FALLBACK_LIMIT_S,
     FAULTS,
@@ -30,7 +27,6 @@ from onboard_vla.app.straight_road.planner_faults import (
 from ..hil.conclusive import RealTimeRig
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
-HOGS, HOGS_END_S = 6, 60
 
 
 def assert_bounded(reaction: Reaction) -> None:
@@ -71,20 +67,6 @@ class OwnLateness:
         """Nothing to end."""
 
 
-@contextlib.contextmanager
-def hogs() -> Iterator[None]:
-    """Processes that take all the processor time they get."""
-    # They end by themselves if nobody is left to end them.
-    program = f"import time\nend = time.monotonic() + {HOGS_END_S}\nwhile time.monotonic() < end: pass"
-    running = [subprocess.Popen([sys.executable, "-S", "-c", program]) for _ in range(HOGS)]
-    try:
-        yield
-    finally:
-        for hog in running:
-            hog.kill()
-            hog.wait()
-
-
 def hogged_rig(ordinary: bool) -> RealTimeRig:
     def make(transport: str, directory: Path) -> Graph:
         return Graph(transport, directory, ordinary=ordinary)
@@ -92,16 +74,6 @@ def hogged_rig(ordinary: bool) -> RealTimeRig:
     rig = RealTimeRig(make, "ros")
     rig.watch_with(OwnLateness())
     return rig
-
-
-def may_schedule() -> bool:
-    """Whether this process may use SCHED_FIFO, as the nodes then may, too."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    except PermissionError:
-        return False
-    return True
 
 
 def test_beside_six_hogs_real_time_scheduling_keeps_the_bounds(record_testsuite_property) -> None:
