@@ -6,8 +6,8 @@ Protocol: pictures are drawn by the world's renderer with sensor noise (sigma 2)
 once, ten times a second, over DDS with the shipped profile, by this process; beside them an ego state at 50 Hz and a
 route. The node is the shipped one with the reference bundle (INT8), one inference thread; a stopwatch runs round its
 callbacks (benchmarks/ros_stopwatch.py). "Beside inference" is the process's processor time less that of `Planner.plan`,
-plus the decoding therein. The planner is judged with `cameras.share_decoding`; without it five plans a second use every
-picture of a 10 Hz camera. `--compare` measures that, too, and planner and supervisor on rclpy's executor. The
+plus the decoding therein. The planner is judged as shipped; without `cameras.share_decoding` five plans a second use
+every picture of a 10 Hz camera. `--compare` measures that, too, and planner and supervisor on rclpy's executor. The
 supervisor gets what a full graph sends it (50 objects) from this process; a cycle is the processor time of its
 executor's thread from tick to tick: deserialisation, callbacks, tick, publication.
 
@@ -87,10 +87,10 @@ def main() -> int:
     pictures = [] if wanted == ["supervisor"] else compressed_pictures()
     seconds, compressed = arguments.seconds, {"cameras.transport": "compressed"}
     if "planner" in wanted:
-        shares = {"bundle": prepared.path, **compressed, "cameras.share_decoding": True}
-        report["planner"] = planner_figures(*measure(PLANNER, shares, pictures, seconds, out))
+        shipped = {"bundle": prepared.path, **compressed}
+        report["planner"] = planner_figures(*measure(PLANNER, shipped, pictures, seconds, out))
         if arguments.compare:
-            every = shares | {"cameras.share_decoding": False}
+            every = shipped | {"cameras.share_decoding": False}
             compared = {
                 "every plan decodes": planner_figures(*measure(PLANNER, every, pictures, seconds, out)),
                 "and rclpy's executor": planner_figures(*measure(PLANNER, every, pictures, seconds, out, RCLPY)),

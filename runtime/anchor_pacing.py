@@ -13,6 +13,9 @@ from onboard_vla.core.clock import nanoseconds
 
 PATIENCE_NS = nanoseconds(0.12)
 """Longest wait for an anchor that shares its pictures: one period of a 10 Hz camera, and its jitter."""
+QUICK_S = 0.15
+"""Plans that take longer are not waited for: at five plans a second one would be more than half a second old, which is
+the strictest profile's limit, when the next one replaces it."""
 JITTER_NS = nanoseconds(0.02)
 """How exactly an anchor comes one spacing after another."""
 
@@ -20,26 +23,33 @@ JITTER_NS = nanoseconds(0.02)
 class AnchorPacing:
     """Chooses among anchors; uncompressed pictures leave nothing to share, and are taken as they come.
 
-    `period_s`: shortest time between the starts of two plans, which somebody else keeps; may be changed.
+    `period_s`: shortest time between the starts of two plans, which somebody else keeps; `plan_s`: how long the newest
+    plan took. Both may be changed.
     """
 
     def __init__(self, spacing_s: float, period_s: float) -> None:
         self._spacing_ns = nanoseconds(spacing_s)
-        self.period_s = period_s
+        self.period_s, self.plan_s = period_s, 0.0
         self._anchors: list[int] = []
+        self._waits_since_ns: int | None = None
 
     def takes(self, frames: FrameSet) -> bool:
         """Whether to plan on these frames now; if so, they count as planned on."""
         anchor_ns = frames.stamp_ns
         if self._anchors and anchor_ns < self._anchors[-1]:
             self._anchors.clear()  # the data clock was set back
+            self._waits_since_ns = None
         compressed = any(isinstance(pictures[-1], EncodedPicture) for pictures in frames.images.values())
         # How much later than this anchor one would come that shares.
         until_ns = [anchor + self._spacing_ns - anchor_ns for anchor in self._anchors]
-        longest_ns = min(PATIENCE_NS, nanoseconds(self.period_s) - JITTER_NS)
+        waited_ns = 0 if self._waits_since_ns is None else anchor_ns - self._waits_since_ns
+        patience_ns = PATIENCE_NS if self.plan_s <= QUICK_S else 0
+        longest_ns = min(patience_ns, nanoseconds(self.period_s) - JITTER_NS) - waited_ns
         shares = any(abs(wait_ns) <= JITTER_NS for wait_ns in until_ns)
         if compressed and not shares and any(JITTER_NS < wait_ns <= longest_ns for wait_ns in until_ns):
+            self._waits_since_ns = anchor_ns - waited_ns
             return False
+        self._waits_since_ns = None
         self._anchors = [anchor for anchor in self._anchors if anchor_ns - anchor < self._spacing_ns - JITTER_NS]
         self._anchors.append(anchor_ns)
         return True

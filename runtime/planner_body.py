@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -133,7 +134,10 @@ class PlannerBody:
             plan_id = self._plan_id
             self._started += 1
         try:
+            begin_s = time.monotonic()
             result = self._plan(frames, ego, route, plan_id)
+            if self._pacing is not None:
+                self._pacing.plan_s = time.monotonic() - begin_s
         except OnboardVlaError as error:
             result = PlanRejection(
                 plan_id, frames.stamp_ns, REJECTION_CODES.get(type(error), "planner_failed"), str(error)

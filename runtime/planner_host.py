@@ -67,8 +67,8 @@ PLANNER_OPTIONS = (
     Option(
         "cameras.share_decoding",
         bool,
-        False,
-        "plan where compressed pictures serve two plans: half the decoding, but plans wait up to 0.12 s for it",
+        True,
+        "plan where compressed pictures serve two plans: half the decoding, for which quick plans wait up to 0.12 s",
     ),
     Option(
         "depth",

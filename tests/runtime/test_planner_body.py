@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import EngineError
 from onboard_vla.core.plan import PlanRejection
 from onboard_vla.core.road import KEEP_FORWARD, TURN_LEFT, Route, RouteCommand
+from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.planner_body import PlannerBody
 
@@ -106,6 +108,24 @@ def test_each_frame_set_is_planned_once_and_the_newest_wins(body, planner):
     assert (result.stamp_ns, result.plan_id) == (13 * PERIOD_NS, 2)
     assert [asked[0] for asked in planner.asked] == [10 * PERIOD_NS, 13 * PERIOD_NS]
     assert planner.asked[1][1].stamp_ns == 13 * PERIOD_NS
+
+
+def test_pacing_is_told_how_long_a_plan_took(planner):
+    pacing = AnchorPacing(0.5, 0.2)
+    body = PlannerBody(planner, CameraIngest(CAMERAS, 2, 0.5), pacing=pacing)
+    body.receive(ROUTE, NOW)
+    send(body, range(11))
+    planner.go_on.clear()
+    worker = threading.Thread(target=body.plan_once, args=(NOW,))
+    worker.start()
+    assert planner.entered.wait(20)
+    begin_s = time.monotonic()
+    while time.monotonic() - begin_s < 0.01:
+        pass
+    planner.go_on.set()
+    worker.join(20)
+
+    assert 0.01 <= pacing.plan_s < 20.0
 
 
 def test_a_set_older_than_the_last_planned_one_is_not_planned(body, planner):
