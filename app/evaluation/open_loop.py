@@ -123,7 +123,8 @@ def score_plan(instants: list[Instant], world: World, index: int, plan: Plan, ti
     every = round(plan.step_s / 0.1)
     poses = np.asarray(plan.poses, np.float64)
     truth = driven[every::every][: len(poses)]
-    hits = first_hit_s(compose(origin, np.asarray(plan.fine_poses, np.float64)), traffic_of(future), vehicle)
+    fine = np.vstack([np.zeros(3), np.asarray(plan.fine_poses, np.float64)])
+    hits = first_hit_s(compose(origin, fine), traffic_of(future), vehicle)
     motion = rolled_out(unsupervised_trajectory(plan.fine_poses, here.ego), here.ego)
     part = instants[index : index + WINDOW + 1 + BEYOND]
     road = road_of(world, here.ego_s_m, [i.ego.stamp_ns for i in part[: WINDOW + 1]])
@@ -142,7 +143,7 @@ def score_plan(instants: list[Instant], world: World, index: int, plan: Plan, ti
         hit_5s=hits <= HORIZON_S,
         comfortable=own.comfort == 1.0,
         lateral=lateral_action(float(poses[-1, 2])) == lateral_action(float(truth[-1, 2])),
-        longitudinal=_along(poses, speed, plan.step_s) == _along(truth, speed, plan.step_s),
+        longitudinal=action_along(poses, speed, plan.step_s) == action_along(truth, speed, plan.step_s),
         pdms=pdms(own, expert),
         epdms=epdms(own, expert, None, expert),
         spread_m=doubt.spread_m,
@@ -152,20 +153,21 @@ def score_plan(instants: list[Instant], world: World, index: int, plan: Plan, ti
 
 
 def first_hit_s(placed: Array, traffic: Traffic, vehicle: VehicleGeometry) -> float:
-    """Time of the first overlap of a plan's footprint, poses (T, 3) every 0.1 s, with anyone; infinite if none.
+    """Time of the first overlap of a plan's footprint with anyone; infinite if none.
 
-    `traffic`: from the instant of the plan on, one row more than the plan. Who is touched from the start is left out.
+    `placed`: (T, 3) poses every 0.1 s, the vehicle's own at the instant of the plan first. `traffic`: from that instant
+    on. Who is touched then is left out.
     """
     direction = np.stack([np.cos(placed[:, 2]), np.sin(placed[:, 2])], axis=1)
     centres = placed[:, :2] + vehicle.centre_offset_m * direction
     own = box_corners(centres, placed[:, 2], vehicle.length_m, vehicle.width_m)
-    touching = overlaps(own, traffic.corners()[1 : len(own) + 1])
-    touching = touching[:, ~touching[0]] if len(touching) else touching
-    when = np.flatnonzero(touching.any(axis=1))
-    return float(0.1 * (when[0] + 1)) if len(when) else float("inf")
+    touching = overlaps(own, traffic.corners()[: len(own)])
+    when = np.flatnonzero(touching[:, ~touching[0]].any(axis=1))
+    return float(0.1 * when[0]) if len(when) else float("inf")
 
 
-def _along(poses: Array, speed_mps: float, step_s: float) -> str:
+def action_along(poses: Array, speed_mps: float, step_s: float) -> str:
+    """What poses (T, 3) every `step_s` do along the road: from the speed now, around 3 s, and over the last step."""
     steps = np.hypot(*np.diff(np.vstack([np.zeros(2), poses[:, :2]]), axis=0).T) / step_s
     third = round(3.0 / step_s)
     return longitudinal_action(speed_mps, float(steps[third - 1 : third + 1].mean()), float(steps[-1]))
