@@ -118,6 +118,7 @@ def depth(rows: Sequence[Row]) -> list[Figure]:
             Figure(f"slow texts with the expert's {part}", rate(worlds, _agrees(parsed, told, value)))
             for part, value in _PARTS.items()
         ],
+        *_objects(worlds, parsed, told),
     ]
 
 
@@ -176,6 +177,28 @@ def _agrees(
     parsed: Sequence[SceneRecord], told: Sequence[SceneRecord], part: Callable[[SceneRecord], str]
 ) -> list[bool]:
     return [not a.code and not b.code and part(a) == part(b) for a, b in zip(parsed, told, strict=True)]
+
+
+def _objects(worlds: Sequence[int], parsed: Sequence[SceneRecord], told: Sequence[SceneRecord]) -> list[Figure]:
+    """Where the expert names an object: is it named, and how far off is its distance, beside one guess for all."""
+    there = [
+        (world, said.objects[0] if said.objects else None, expert.objects[0])
+        for world, said, expert in zip(worlds, parsed, told, strict=True)
+        if expert.objects
+    ]
+    same = [(world, said, expert) for world, said, expert in there if said is not None and said.kind == expert.kind]
+    metres = np.array([expert.distance_m for _, _, expert in same])
+    guess = np.abs(metres - np.median(metres)) if len(metres) else metres
+    named = [said is not None and said.kind == expert.kind for _, said, expert in there]
+    off = [abs(said.distance_m - expert.distance_m) for _, said, expert in same]
+    own = [world for world, _, _ in same]
+    return [
+        Figure(
+            "slow texts with the expert's object, where it names one", rate([world for world, _, _ in there], named)
+        ),
+        Figure("error of that object's distance (m)", mean(own, off)),
+        Figure("error of that object's distance, were the median always said (m)", mean(own, guess.tolist())),
+    ]
 
 
 _PARTS: dict[str, Callable[[SceneRecord], str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -99,6 +100,23 @@ def test_depth_says_where_slow_helps_and_whether_the_fork_knows():
     assert found["slow texts that parse"].value == 0.5
     assert found["slow texts with the expert's intent"].value == 0.5
     assert depth([row(1, {OWN: planned(1.0)})]) == []
+
+
+def test_depth_says_how_often_the_experts_object_is_named_and_how_far_off_its_distance_is():
+    """The expert's is at 12 m throughout; where it names none, agreeing on none is no merit."""
+    said = {"right": TEXT, "far": TEXT.replace("12", "18"), "other": TEXT.replace("lead", "parked"), "none": ""}
+    said = {name: planned(1.0, text=text) for name, text in said.items()}
+    rows = [row(world, {OWN: planned(1.0), SLOW: said[name]}) for world in (1, 2) for name in said]
+    empty = "straight road. follow: go straight, slow down."
+    rows.append(dataclasses.replace(row(3, {OWN: planned(1.0), SLOW: planned(1.0, text=empty)}), reasoning=empty))
+    rows.append(dataclasses.replace(rows[0], reasoning=TEXT.replace("12", "20")))
+    found = named(depth(rows))
+    share = found["slow texts with the expert's object, where it names one"]
+    assert (share.value, share.n) == (pytest.approx(5 / 9), 9)
+    # 0, 6, 0, 6 m, and 8 m in the last row.
+    assert found["error of that object's distance (m)"].value == pytest.approx(20 / 5)
+    assert found["error of that object's distance, were the median always said (m)"].value == pytest.approx(8 / 5)
+    assert named(depth(rows[-2:-1]))["error of that object's distance (m)"] is None
 
 
 def worlds_of(count, each):
