@@ -30,6 +30,7 @@ def run_tool(role: Role, serve: Serve, arguments: Sequence[str] | None = None) -
     from rclpy.executors import ExternalShutdownException
 
     from onboard_vla.ros_nodes.parameters import Parameters
+    from onboard_vla.ros_nodes.replies import Replies
 
     try:
         rclpy.init(args=[role.name, *(sys.argv[1:] if arguments is None else arguments), *default_remaps(role.name)])
@@ -39,7 +40,9 @@ def run_tool(role: Role, serve: Serve, arguments: Sequence[str] | None = None) -
     status = 0
     try:
         node = rclpy.create_node(role.name)
-        serve(node, Parameters(node, role).values)
+        values = Parameters(node, role).values
+        Replies(node)
+        serve(node, values)
     except OnboardVlaError as error:
         status = _refuse(role, error)
     except (KeyboardInterrupt, ExternalShutdownException):
