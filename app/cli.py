@@ -12,6 +12,7 @@ import typer
 
 from onboard_vla import __version__
 from onboard_vla.app import (
+    compare_commands,
     config_commands,
     demo_commands,
     engine_commands,
@@ -170,6 +171,7 @@ def main() -> None:
 
 export_commands.register(app)
 verify_commands.register(app)
+compare_commands.register(app)
 engine_commands.register(app)
 demo_commands.register(app)
 config_commands.register(app)

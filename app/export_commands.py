@@ -24,6 +24,7 @@ class Precision(str, Enum):
     """Number format of the exported graphs' large matrices."""
 
     INT8 = "int8"
+    W4A16 = "w4a16"
     FP32 = "fp32"
 
 
@@ -37,7 +38,9 @@ def register(app: typer.Typer) -> None:
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint, or a Lightning .ckpt file.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; a bundle that stands there is replaced.")],
-    precision: Annotated[Precision, typer.Option(help="int8 for speed, fp32 as the reference.")] = Precision.INT8,
+    precision: Annotated[
+        Precision, typer.Option(help="int8 for speed, w4a16 for small weights (language model), fp32 as the reference.")
+    ] = Precision.INT8,
     model: Annotated[
         Path | None, typer.Option(help="Folder of the base model (config.json, tokenizer.json) of a .ckpt.")
     ] = None,

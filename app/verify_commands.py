@@ -96,6 +96,7 @@ def inspect(
         "repetition penalty": manifest.generation.repetition_penalty,
         "calibrated on": f"{calibration.get('scenes', 0)} scenes, {calibration.get('scenes_from', '-')}",
         "kept in float32": _kept(manifest.precision, calibration.get("fallbacks", [])),
+        "moved to INT8": ", ".join(calibration.get("moved_to_int8", [])) or "nothing",
         "golden scenes": len(manifest.golden),
     }
     rows |= {name: f"{record.bytes / BYTES_PER_MIB:.2f} MiB" for name, record in manifest.files.items()}
@@ -105,7 +106,7 @@ def inspect(
 
 
 def _kept(precision: dict[str, str], fallbacks: list[str]) -> str:
-    if "int8" not in precision.values():
+    if precision["vision"] == "fp32":
         return "everything"
     return ", ".join(fallbacks) or "nothing"
 
@@ -114,8 +115,8 @@ def _sensitivity(calibration: dict[str, Any], shown: int | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows, kept = calibration["sensitivity"], calibration["fallbacks"]
-    title = f"INT8 in one layer alone, the most sensitive of {len(rows)} first" + (
+    rows = calibration["sensitivity"]
+    title = f"One layer alone quantised, the most sensitive of {len(rows)} first" + (
         "" if shown is None else f" ({min(shown, len(rows))} shown; --layers for all)"
     )
     table = Table(title=title, title_justify="left")
@@ -125,7 +126,7 @@ def _sensitivity(calibration: dict[str, Any], shown: int | None) -> None:
     for row in rows[:shown]:
         table.add_row(
             row["layer"],
-            "fp32" if row["layer"] in kept else "int8",
+            row["runs_in"],
             f"{row['weight_share']:.2%}",
             f"{row['motion_shift_mean_m'] * 1e3:.3f} mm",
             f"{row['cosine_mean']:.6f}",

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FORMAT_VERSION = 3
-PRECISIONS = ("fp32", "fp16", "int8", "float32", "float16")
+PRECISIONS = ("fp32", "fp16", "int8", "w4a16", "float32", "float16")
+"""w4a16: weights in four bits, activations in the engine's float type (float32 in ONNX Runtime on the processor)."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import onnx
 from onboard_vla import __version__
 from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, computed_precision, sha256_of
 from onboard_vla.core.errors import BundleError
-from onboard_vla.export.activation_ranges import ActivationRanges, check_fingerprint, fingerprint
+from onboard_vla.export.activation_ranges import check_fingerprint, fingerprint
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
@@ -24,7 +24,7 @@ from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.large_export import EMBEDDINGS_FILE, LargeExport
 from onboard_vla.export.parity_limits import limits_table, require_parity
 from onboard_vla.export.prompt_fingerprint import check_variant
-from onboard_vla.export.quantisation import int8_provenance, quantise
+from onboard_vla.export.quantisation import INT8, QUANTISED, W4A16, Quantised, provenance, quantise
 from onboard_vla.export.references import take_references
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.sensitivity import Trial, choose_fallbacks, sensitivity_rows
@@ -32,9 +32,9 @@ from onboard_vla.export.source import GOLDEN, Share, Source
 from onboard_vla.export.staging import Staging
 from onboard_vla.export.verify import Figures, compare, compare_together
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", *QUANTISED)
 GOLDEN_FOLDER = "golden"
-BYTES_PER_WEIGHT = {"fp32": 4, "int8": 1}
+BYTES_PER_WEIGHT = {"fp32": 4, INT8: 1, W4A16: 1}
 GIB = 1 << 30
 
 Progress = Callable[[str, float], None]
@@ -56,13 +56,13 @@ def export_bundle(
     Args:
         checkpoint: folder with weights, prompt.json, cameras.json, tokenizer.json and codebook.npz.
         out: the bundle's folder; an existing bundle there is replaced, anything else is refused.
-        precision: "int8" or "fp32".
+        precision: "int8", "w4a16" (vision in INT8, the language model's weights in four bits) or "fp32".
         prompt_variant: name of a published prompt that the checkpoint's must be, see `prompt_fingerprint`.
         progress: called with a stage's name and its finished share, 0 to 1.
         golden_scenes: file of scenes to keep in the bundle; the checkpoint's own if not given.
         calibration_scenes: file of scenes for activation ranges; the checkpoint's own ranges or scenes if not given.
-        fallbacks: names of linear layers that stay in float32 although the rest is INT8; if not given, they are chosen
-            by measured sensitivity.
+        fallbacks: names of linear layers that stay in float32 although the rest is quantised; if not given, they are
+            chosen by measured sensitivity.
 
     Returns:
         `out`.
@@ -148,15 +148,19 @@ class _Export:
         source, reference = self._source, staging.scratch / "fp32"
         reference_bytes = source.write_float_graphs(reference, self._stage("fp32 graphs"))
         items = source.references(reference, golden[1], self._stage("float32 references"))
-        provenance: dict[str, Any] = {}
+        calibration: dict[str, Any] = {}
         graph_bytes = reference_bytes
-        if self._precision == "int8":
+        if self._precision in QUANTISED:
             ranges = source.ranges(calibration_scenes, self._stage("calibrate"))
-            choice = {}
+            choice = None
             if self._given is None and judged:
-                choice = self._choose(Trial(source, items, ranges.largest, staging.scratch / "trial"))
-            graph_bytes, provenance = self._write_int8(staging.folder, ranges)
-            provenance |= choice
+                trial = Trial(source, items, ranges.largest, staging.scratch / "trial", self._precision)
+                choice = choose_fallbacks(source, trial, self._stage("measure sensitivity"))
+                self._fallbacks = frozenset(choice.moved)
+            made = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks, self._precision)
+            graph_bytes, counts = self._write_quantised(staging.folder, made)
+            calibration = provenance(ranges, self._precision, self._fallbacks, made) | counts
+            calibration |= sensitivity_rows(choice, made) if choice is not None else {}
         else:
             for name in reference_bytes:
                 shutil.copyfile(reference / name, staging.folder / name)
@@ -171,7 +175,7 @@ class _Export:
             "graph_bytes": sum(graph_bytes.values()),
             "fp32_graph_bytes": sum(reference_bytes.values()),
         }
-        self._describe(staging, provenance, parity, names)
+        self._describe(staging, calibration, parity, names)
         return figures
 
     def _write_large(
@@ -182,10 +186,10 @@ class _Export:
         self._write_tables(staging.folder)
         large = LargeExport(source, staging, self._fallbacks, self._progress)
         items = large.references(golden[1])
-        if self._precision == "int8":
-            sizes, provenance = large.write_int8(calibration_scenes)
+        if self._precision in QUANTISED:
+            sizes, calibration = large.write_quantised(calibration_scenes, self._precision)
         else:
-            sizes, provenance = large.write_float(), {}
+            sizes, calibration = large.write_float(), {}
         names = self._write_golden(staging.folder, items)
         parity: dict[str, Any] = {"scenes_from": golden[0], "graph_bytes": sum(sizes.values())}
         figures = None
@@ -194,13 +198,13 @@ class _Export:
                 large.runner(self._precision, self._stage("verify")), items, source.assets.codebook
             )
             parity |= {"against": "float32, run layer by layer", **figures.as_table(), "limits": limits_table()}
-        self._describe(staging, provenance, parity, names)
+        self._describe(staging, calibration, parity, names)
         return figures
 
     def _describe(
-        self, staging: Staging, provenance: dict[str, Any], parity: dict[str, Any], golden: tuple[str, ...]
+        self, staging: Staging, calibration: dict[str, Any], parity: dict[str, Any], golden: tuple[str, ...]
     ) -> None:
-        manifest = self._manifest(provenance, parity, golden)
+        manifest = self._manifest(calibration, parity, golden)
         vision, drift = take_references(self._source.assets.folder, staging.folder, computed_precision(manifest))
         self._progress("hash", 0.0)
         staging.describe(replace(manifest, vision_reference=vision, drift_reference=drift))
@@ -209,23 +213,16 @@ class _Export:
     def _stage(self, name: str) -> Share:
         return lambda share: self._progress(name, share)
 
-    def _choose(self, trial: Trial) -> dict[str, Any]:
-        """Set the fallback layers by measured sensitivity; returns what was measured, for the manifest."""
-        choice = choose_fallbacks(self._source, trial, self._stage("measure sensitivity"))
-        self._fallbacks = frozenset(choice.fallbacks)
-        return sensitivity_rows(choice)
-
-    def _write_int8(self, folder: Path, ranges: ActivationRanges) -> tuple[dict[str, int], dict[str, Any]]:
-        """Write the INT8 graphs and prove that they run in integers; returns sizes and provenance."""
-        source = self._source
-        quantised = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks)
-        sizes = source.write_graphs(folder, quantised.weights, quantised.linears, self._stage("INT8 graphs"))
-        integer_layers, layers = 0, source.layers()
+    def _write_quantised(self, folder: Path, made: Quantised) -> tuple[dict[str, int], dict[str, int]]:
+        """Write the quantised graphs and prove that they run as written; returns sizes and how many layers do."""
+        source, integer, four_bits = self._source, 0, 0
+        sizes = source.write_graphs(folder, made.weights, made.linears, self._stage("quantised graphs"))
+        layers = source.layers()
         for done, (name, linears) in enumerate(layers.items(), start=1):
-            report = check_fusion(onnx.load(folder / name), linears - self._fallbacks, name)
-            integer_layers += len(report.integer)
+            report = check_fusion(onnx.load(folder / name), linears & made.integer, name, linears & made.four_bits)
+            integer, four_bits = integer + len(report.integer), four_bits + len(report.four_bits)
             self._progress("check integer arithmetic", done / len(layers))
-        return sizes, int8_provenance(ranges, self._fallbacks, integer_layers)
+        return sizes, {"integer_layers": integer, "four_bit_layers": four_bits}
 
     def _write_tables(self, folder: Path) -> None:
         if not (folder / EMBEDDINGS_FILE).is_file():
@@ -244,15 +241,16 @@ class _Export:
 
     def _manifest(self, calibration: dict[str, Any], parity: dict[str, Any], golden: tuple[str, ...]) -> BundleManifest:
         assets, computed = self._source.assets, self._precision
+        rest = INT8 if computed == W4A16 else computed
         return BundleManifest(
             format_version=FORMAT_VERSION,
             producer=f"onboard-vla {__version__}",
             core_hash="",
             files={},
             precision={
-                "vision": computed,
+                "vision": rest,
                 "language": computed,
-                "head": "fp32" if "head" in self._fallbacks else computed,
+                "head": "fp32" if "head" in self._fallbacks else rest,
                 "embeddings": np.dtype(self._source.checkpoint.embedding_type).name,
             },
             model=self._source.model,

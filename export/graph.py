@@ -39,6 +39,7 @@ class GraphWriter:
         self._outputs: list[onnx.ValueInfoProto] = []
         self._used: dict[str, int] = {}
         self._uses: dict[str, int] = {}
+        self._domains: set[str] = set()
 
     def input(self, name: str, shape: Sequence[Extent], kind: int = TensorProto.FLOAT) -> str:
         """Declare an input; string extents are dynamic, and None is dynamic without a name."""
@@ -78,12 +79,15 @@ class GraphWriter:
         *inputs: str,
         at: str,
         outputs: int = 1,
+        domain: str = "",
         **attributes: Any,  # noqa: ANN401  (attribute types are the operator's)
     ) -> str:
-        """Append a node and return its (first) output; further outputs end in /1, /2, ..."""
+        """Append a node and return its (first) output; further outputs end in /1, /2, ... `domain`: not ONNX's own."""
         name = self._unique(f"{at}/{kind}")
         names = [name, *(f"{name}/{i}" for i in range(1, outputs))]
-        self._nodes.append(helper.make_node(kind, list(inputs), names, name=name, **attributes))
+        self._nodes.append(helper.make_node(kind, list(inputs), names, name=name, domain=domain, **attributes))
+        if domain:
+            self._domains.add(domain)
         return name
 
     def linear(self, x: str, name: str) -> str:
@@ -120,7 +124,8 @@ class GraphWriter:
         graph = helper.make_graph(
             self._nodes, self._name, self._inputs, self._outputs, initializer=list(self._constants.values())
         )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name=PRODUCER)
+        opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(name, 1) for name in sorted(self._domains))]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name=PRODUCER)
         model.ir_version = IR_VERSION
         if self._external is None:
             onnx.checker.check_model(model)

@@ -21,7 +21,7 @@ from onboard_vla.export.graph import save_model
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.linear_layers import FloatLinears
 from onboard_vla.export.observation import Observations, ObservedLinears
-from onboard_vla.export.quantisation import Quantised, int8_provenance, observe_together, quantise
+from onboard_vla.export.quantisation import QUANTISED, Quantised, observe_together, provenance, quantise
 from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.source import CALIBRATION, Share, Source
@@ -61,29 +61,27 @@ class LargeExport:
             self._staging.folder, weights, FloatLinears(weights), self._stage("fp32 graphs"), self._staging.scratch
         )
 
-    def write_int8(self, calibration_scenes: Path | None) -> tuple[dict[str, int], dict[str, Any]]:
-        """Write the INT8 graphs and prove that their layers run in integers; returns sizes and provenance."""
+    def write_quantised(self, calibration_scenes: Path | None, precision: str) -> tuple[dict[str, int], dict[str, Any]]:
+        """Write the quantised graphs and prove that their layers run as written; returns sizes and provenance."""
         source = self._source
         ranges = self._ranges(calibration_scenes)
         self._progress("smooth", 0.0)
-        quantised = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks)
-        checked = self._check_fusion(quantised)
-        sizes = source.write_graphs(
-            self._staging.folder,
-            quantised.weights,
-            quantised.linears,
-            self._stage("INT8 graphs"),
-            self._staging.scratch,
-        )
+        made = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks, precision)
+        checked = self._check_fusion(made)
+        stage = self._stage("quantised graphs")
+        sizes = source.write_graphs(self._staging.folder, made.weights, made.linears, stage, self._staging.scratch)
+        layers = source.layers().values()
         return sizes, {
-            **int8_provenance(ranges, self._fallbacks, sum(len(names) for names in source.layers().values())),
-            "integer_layers_checked": checked,
+            **provenance(ranges, precision, self._fallbacks, made),
+            "integer_layers": sum(len(names & made.integer) for names in layers),
+            "four_bit_layers": sum(len(names & made.four_bits) for names in layers),
+            "layers_checked": checked,
         }
 
     def runner(self, precision: str, progress: Share) -> SceneRunner:
-        """Runs scenes on the graphs that were written: INT8 as a whole, float32 layer by layer."""
+        """Runs scenes on the graphs that were written: quantised ones as a whole, float32 layer by layer."""
         source = self._source
-        if precision == "int8":
+        if precision in QUANTISED:
             vision = {grid.name: self._staging.folder / grid.name for grid in source.grids}
             language = self._staging.folder / LANGUAGE_FILE
             return SceneRunner.of_files(source.sizes, vision, language, self._embedding())
@@ -131,12 +129,13 @@ class LargeExport:
         writers = source.graph_writers(quantised.weights, quantised.linears)
         for done, (graph, names) in enumerate(source.layers().items(), start=1):
             for step in _first_of_each(self._kinds(graph)):
-                expected = {name for name in names if self._step_of(name) == step} - self._fallbacks
+                here = frozenset(name for name in names if self._step_of(name) == step)
                 data = path.with_name(path.name + SUFFIX)
                 with ExternalData(data) as external:
                     save_model(writers[graph](range(step, step + 1), external), path)
-                check_fusion(path, expected, f"{graph}, step {step}")
-                checked += len(expected)
+                integer, four_bits = here & quantised.integer, here & quantised.four_bits
+                check_fusion(path, integer, f"{graph}, step {step}", four_bits)
+                checked += len(integer) + len(four_bits)
                 path.unlink()
                 data.unlink()
             self._progress("check integer arithmetic", done / len(writers))

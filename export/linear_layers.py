@@ -88,18 +88,14 @@ def quantise_layer(weights: Weights, name: str) -> tuple[QuantisedWeight, NDArra
 class QuantisedLinears:
     """INT8 weights per output channel, INT8 activations per tensor, both static and symmetric.
 
-    Layers in `fallbacks` stay in fp32. `ranges` maps a layer to the largest magnitude that calibration saw at its
-    input.
+    `ranges` maps a layer to the largest magnitude that calibration saw at its input.
     """
 
-    def __init__(self, weights: Weights, ranges: Mapping[str, float], fallbacks: frozenset[str] = frozenset()) -> None:
-        self._weights, self._ranges, self._fallbacks = weights, ranges, fallbacks
-        self._float = FloatLinears(weights)
+    def __init__(self, weights: Weights, ranges: Mapping[str, float]) -> None:
+        self._weights, self._ranges = weights, ranges
 
     def write(self, graph: GraphWriter, x: str, name: str) -> str:
         """Append QuantizeLinear, DequantizeLinear (both operands), MatMul (+ Add)."""
-        if name in self._fallbacks:
-            return self._float.write(graph, x, name)
         scale = self._ranges[name] / INT8_LIMIT * (1 + SCALE_NUDGE * graph.earlier_uses(x))
         (inputs, outputs), biased = self._weights.shape(name), self._weights.has_bias(name)
         values, scales = f"{name}.weight_int8", f"{name}.weight_scale"

@@ -10,22 +10,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.export.activation_ranges import ActivationRanges
-from onboard_vla.export.linear_layers import QuantisedLinears
+from onboard_vla.export.four_bits import FourBitLinears
+from onboard_vla.export.graph import GraphWriter
+from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, QuantisedLinears
 from onboard_vla.export.observation import Observations
 from onboard_vla.export.scene_runner import SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.smoothing import STRENGTH, SmoothedWeights, smooth
-from onboard_vla.export.weights import Weights
+from onboard_vla.export.weights import Weights, language_linears
 
+FP32, INT8, W4A16 = "fp32", "int8", "w4a16"
+QUANTISED = (INT8, W4A16)
+"""Precisions of a bundle that are not float32: INT8 everywhere, or the language model's layers in `four_bits`, with
+vision and head in INT8 (of all layers four bits hurt the head most, in the reference checkpoint)."""
 METHOD = "static symmetric W8A8: weights per output channel, activations per tensor (largest magnitude), SmoothQuant"
+METHODS = {
+    INT8: METHOD,
+    W4A16: f"{METHOD}; the language model but for its head: weights in 4 bits by blocks, activations in float",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Quantised:
-    """Smoothed weights and the writer of their INT8 layers."""
+    """Smoothed weights and the writer of their layers; `integer` and `four_bits` name those that are not float32."""
 
     weights: SmoothedWeights
-    linears: QuantisedLinears
+    linears: LinearWriter
+    integer: frozenset[str]
+    four_bits: frozenset[str]
+
+    def runs_in(self, layer: str) -> str:
+        """A layer's precision."""
+        return INT8 if layer in self.integer else W4A16 if layer in self.four_bits else FP32
+
+
+class ByLayer:
+    """Hands each layer to its writer; layers that no table names go to `rest`."""
+
+    def __init__(self, rest: LinearWriter, *tables: tuple[frozenset[str], LinearWriter]) -> None:
+        self._rest, self._tables = rest, tables
+
+    def write(self, graph: GraphWriter, x: str, name: str) -> str:
+        """Append the layer."""
+        writer = next((writer for names, writer in self._tables if name in names), self._rest)
+        return writer.write(graph, x, name)
 
 
 def observe(
@@ -57,15 +85,15 @@ def observe_together(
     return observations.largest
 
 
-def int8_provenance(ranges: ActivationRanges, fallbacks: frozenset[str], integer_layers: int) -> dict[str, Any]:
-    """Where an INT8 export's numbers come from, for the manifest."""
+def provenance(ranges: ActivationRanges, precision: str, moved: frozenset[str], made: Quantised) -> dict[str, Any]:
+    """Where a quantised export's numbers come from, for the manifest; `moved`: layers that `precision` would harm."""
     return {
-        "method": METHOD,
+        "method": METHODS[precision],
         "smooth_strength": STRENGTH,
         "scenes_from": ranges.scenes_from,
         "scenes": ranges.scenes,
-        "fallbacks": sorted(fallbacks),
-        "integer_layers": integer_layers,
+        "fallbacks": sorted(name for name in moved if made.runs_in(name) == FP32),
+        "moved_to_int8": sorted(name for name in moved if made.runs_in(name) == INT8),
     }
 
 
@@ -73,9 +101,32 @@ def quantise(
     sizes: Sizes,
     weights: Weights,
     largest: Mapping[str, NDArray[np.float32]],
-    fallbacks: frozenset[str] = frozenset(),
+    moved: frozenset[str] = frozenset(),
+    precision: str = INT8,
     strength: float = STRENGTH,
 ) -> Quantised:
-    """Fold smoothing into the weights and fix all scales; layers in `fallbacks` stay in float32."""
+    """Fold smoothing into the weights and fix all scales.
+
+    Layers in `moved` are a step more exact than `precision` says: what would be in four bits is in INT8, and what would
+    be in INT8 is in float32.
+    """
     smoothed, ranges = smooth(sizes.model, weights, largest, strength)
-    return Quantised(smoothed, QuantisedLinears(smoothed, ranges, fallbacks))
+    return quantised_layers(sizes, smoothed, ranges, frozenset(largest), moved, precision)
+
+
+def quantised_layers(
+    sizes: Sizes,
+    smoothed: SmoothedWeights,
+    ranges: Mapping[str, float],
+    layers: frozenset[str],
+    moved: frozenset[str],
+    precision: str,
+) -> Quantised:
+    """As `quantise`, for weights that are smoothed; what is not among `layers` is in float32."""
+    four_bits = frozenset(language_linears(sizes.model.text.layers)) - {"head"} if precision == W4A16 else frozenset()
+    integer = layers & ((four_bits & moved) | (layers - four_bits - moved))
+    four_bits = (layers & four_bits) - moved
+    linears = ByLayer(
+        FloatLinears(smoothed), (integer, QuantisedLinears(smoothed, ranges)), (four_bits, FourBitLinears(smoothed))
+    )
+    return Quantised(smoothed, linears, integer, four_bits)

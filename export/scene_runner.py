@@ -67,7 +67,9 @@ class ActionLogits:
 
 
 @dataclass(frozen=True, eq=False)
-class _Prompt:
+class SeenPrompt:
+    """A prompt with its pictures: `embeddings` (S, D), rotary `positions` (3, S), the next one's, token `ids` (S,)."""
+
     embeddings: Floats
     positions: NDArray[np.int64]
     next_position: int
@@ -90,7 +92,7 @@ class SceneRunner:
     ) -> None:
         self._sizes, self._embedding, self._observations = sizes, embedding, observations
         self._vision, self._language = vision, language
-        self._seen: tuple[Sequence[Scene], list[_Prompt]] | None = None
+        self._seen: tuple[Sequence[Scene], list[SeenPrompt]] | None = None
         self._table = normalisation_table(sizes.model.vision.image_mean, sizes.model.vision.image_std)
 
     @classmethod
@@ -124,7 +126,7 @@ class SceneRunner:
     def teacher_forced_many(self, scenes: Sequence[Scene], tokens: Sequence[Sequence[int]]) -> list[ActionLogits]:
         """As `teacher_forced`, for each scene along its own tokens."""
         answer, first_id = self._sizes.answer, self._sizes.actions.first_id
-        passes = [_Pass(self, prompt) for prompt in self._see(scenes)]
+        passes = [_Pass(self, prompt) for prompt in self.see(scenes)]
         forced, rows = [], []
         for run, along in zip(passes, tokens, strict=True):
             start, first = len(run.prompt.ids), len(run.prompt.ids) + len(answer.fast_prefix) - 1
@@ -147,7 +149,7 @@ class SceneRunner:
     def greedy_many(self, scenes: Sequence[Scene], forced: Sequence[Sequence[int]] | None = None) -> list[ActionLogits]:
         """As `greedy`, for each scene; all of them take each step together. `forced`: tokens to take instead."""
         answer, actions = self._sizes.answer, self._sizes.actions
-        passes = [_Pass(self, prompt) for prompt in self._see(scenes)]
+        passes = [_Pass(self, prompt) for prompt in self.see(scenes)]
         rows = [
             [len(run.prompt.ids) + answer.fork_index - 1, len(run.prompt.ids) + len(answer.fast_prefix) - 1]
             for run in passes
@@ -183,7 +185,7 @@ class SceneRunner:
             found.append(run.take(outputs))
         return found
 
-    def _see(self, scenes: Sequence[Scene]) -> list[_Prompt]:
+    def see(self, scenes: Sequence[Scene]) -> list[SeenPrompt]:
         """Embeddings and positions of each prompt, visual tokens filled in; the latest scenes are remembered."""
         seen = self._seen
         if seen is None or len(seen[0]) != len(scenes) or not _same(seen[0], scenes):
@@ -191,17 +193,17 @@ class SceneRunner:
             self._seen = seen
         return seen[1]
 
-    def _encode_prompts(self, scenes: Sequence[Scene]) -> list[_Prompt]:
+    def _encode_prompts(self, scenes: Sequence[Scene]) -> list[SeenPrompt]:
         visual: list[list[Floats]] = [[] for _ in scenes]
         for camera in self._sizes.cameras:
-            feeds = [{"patches": self._patches(scene.images[camera.role])} for scene in scenes]
+            feeds = [{"patches": self.patches(scene.images[camera.role])} for scene in scenes]
             for tokens, outputs in zip(visual, self._vision[camera.vision_graph].run_many(feeds), strict=True):
                 self._observe(outputs)
                 embeddings: Floats = outputs["embeddings"]
                 tokens.append(embeddings.reshape(-1, embeddings.shape[-1]))
         return [self._prompt(scene, tokens) for scene, tokens in zip(scenes, visual, strict=True)]
 
-    def _prompt(self, scene: Scene, visual: Sequence[Floats]) -> _Prompt:
+    def _prompt(self, scene: Scene, visual: Sequence[Floats]) -> SeenPrompt:
         sizes, vision = self._sizes, self._sizes.model.vision
         embeddings = self._embedding[scene.prompt_ids].astype(np.float32)
         places = np.flatnonzero(scene.prompt_ids == sizes.tokens.video_pad)
@@ -211,7 +213,7 @@ class SceneRunner:
         embeddings[places] = np.concatenate(visual)
         runs = _runs(scene.prompt_ids == sizes.tokens.video_pad, self._grids(scene))
         positions, following = prompt_positions(runs, vision.tokens_per_second, vision.second_per_grid)
-        return _Prompt(embeddings, positions, following, scene.prompt_ids)
+        return SeenPrompt(embeddings, positions, following, scene.prompt_ids)
 
     def _grids(self, scene: Scene) -> list[VideoGrid]:
         vision = self._sizes.model.vision
@@ -221,7 +223,7 @@ class SceneRunner:
             for camera in self._sizes.cameras
         ]
 
-    def _patches(self, images: NDArray[np.uint8]) -> Floats:
+    def patches(self, images: NDArray[np.uint8]) -> Floats:
         """Patches (pairs, N, width) of one camera's pictures."""
         return patches_of(self._sizes.model.vision, images, self._table)
 
@@ -233,7 +235,7 @@ class SceneRunner:
 class _Pass:
     """A growing sequence over one prompt with its own key-value cache."""
 
-    def __init__(self, runner: SceneRunner, prompt: _Prompt) -> None:
+    def __init__(self, runner: SceneRunner, prompt: SeenPrompt) -> None:
         text, sizes = runner._sizes.model.text, runner._sizes
         self._embedding, self.prompt, self._length = runner._embedding, prompt, 0
         limit = max(int(prompt.positions.max()) + 1, prompt.next_position)

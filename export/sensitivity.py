@@ -1,4 +1,4 @@
-"""Which layers INT8 hurts, and which stay in float32: each linear layer alone in INT8, measured on golden scenes."""
+"""Which layers quantisation hurts, and which are kept more exact: each linear layer alone, on golden scenes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.graph_session import GraphSession
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
-from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, QuantisedLinears
+from onboard_vla.export.linear_layers import FloatLinears, LinearWriter
 from onboard_vla.export.parity_limits import misses
-from onboard_vla.export.quantisation import quantise
+from onboard_vla.export.quantisation import INT8, Quantised, quantise, quantised_layers
 from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.smoothing import SmoothedWeights, smooth
@@ -26,17 +26,17 @@ from onboard_vla.export.verify import Figures, compare, difference, figures_of
 from onboard_vla.export.weights import Weights
 
 TARGET_SHARE = 0.5
-"""Layers are moved to float32 until every figure is within this share of its limit: scenes that nobody has seen yet
-need the rest."""
+"""Layers are moved to float32 (from four bits to INT8) until every figure is within this share of its limit: scenes
+that nobody has seen yet need the rest."""
 LARGEST_SHARE = 0.25
-"""Of all weights of linear layers, at most this share moves to float32; beyond it INT8 no longer pays."""
+"""Of all weights of linear layers, at most this share is moved; beyond it quantising no longer pays."""
 RANKING_SCENES = 4
 """Golden scenes that each layer is measured on alone: enough to rank, for a mean over their steps ignores near ties."""
 
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """What INT8 in one layer alone does, all others in float32; figures as in `Figures`, along float32's own tokens.
+    """What one layer alone does when quantised, all others in float32; figures along float32's own tokens.
 
     `weight_share`: the layer's share of all weights of linear layers.
     """
@@ -49,12 +49,12 @@ class LayerSensitivity:
 
 @dataclass(frozen=True, eq=False)
 class FallbackChoice:
-    """`fallbacks`: layers to keep in float32, in the order of choosing; `table`: every layer, the most sensitive first.
+    """`moved`: layers to keep more exact, in the order of choosing; `table`: every layer, the most sensitive first.
 
-    `everywhere`: figures with every layer in INT8.
+    `everywhere`: figures with every layer quantised.
     """
 
-    fallbacks: tuple[str, ...]
+    moved: tuple[str, ...]
     table: dict[str, LayerSensitivity]
     everywhere: Figures
 
@@ -62,15 +62,15 @@ class FallbackChoice:
 class Measures(Protocol):
     """Runs variants of a model on golden scenes."""
 
-    def everything_but(self, kept: frozenset[str]) -> Figures:
-        """All figures with the layers `kept` in float32 and all others in INT8."""
+    def everything_but(self, moved: frozenset[str]) -> Figures:
+        """All figures with all layers quantised, `moved` a step less (see `quantise`)."""
 
     def alone(self, layer: str) -> Figures:
-        """Figures along float32's tokens with `layer` in INT8, all others in float32; those of plans mean nothing."""
+        """Figures along float32's tokens with `layer` quantised, all others in float32; those of plans mean nothing."""
 
 
 class Trial:
-    """Writes graphs with some layers in INT8 and measures them."""
+    """Writes graphs with some layers quantised as `precision` says and measures them."""
 
     def __init__(
         self,
@@ -78,14 +78,16 @@ class Trial:
         references: Sequence[GoldenScene],
         largest: Mapping[str, NDArray[np.float32]],
         scratch: Path,
+        precision: str = INT8,
     ) -> None:
         self._source, self._references, self._largest, self._scratch = source, references, largest, scratch
+        self._precision = precision
         self._ranked = list(references[:RANKING_SCENES])
 
-    def everything_but(self, kept: frozenset[str]) -> Figures:
+    def everything_but(self, moved: frozenset[str]) -> Figures:
         """See `Measures`."""
         source = self._source
-        quantised = quantise(source.sizes, source.weights, self._largest, kept)
+        quantised = quantise(source.sizes, source.weights, self._largest, moved, self._precision)
         source.write_graphs(self._scratch, quantised.weights, quantised.linears, _ignore)
         return compare(source.runner(self._scratch), self._references, source.assets.codebook, _ignore)
 
@@ -97,12 +99,10 @@ class Trial:
 
     def _runner_with(self, layer: str) -> SceneRunner:
         """Float32 but for one layer."""
-        layers = self._source.layers()
-        others = frozenset[str]().union(*layers.values()) - {layer}
+        source, layers = self._source, self._source.layers()
         smoothed, ranges = self._smoothed
-        changed = self._sessions(
-            smoothed, QuantisedLinears(smoothed, ranges, others), [name for name in layers if layer in layers[name]]
-        )
+        quantised = quantised_layers(source.sizes, smoothed, ranges, frozenset((layer,)), frozenset(), self._precision)
+        changed = self._sessions(smoothed, quantised.linears, [name for name in layers if layer in layers[name]])
         if LANGUAGE_FILE in changed:
             return self._float_runner.with_language(changed[LANGUAGE_FILE])
         return self._float_runner.with_vision(changed)
@@ -130,10 +130,10 @@ class Trial:
 
 
 def choose_fallbacks(source: Source, trial: Measures, progress: Share) -> FallbackChoice:
-    """Measure every layer alone, then move the most sensitive to float32 until all is well within its limits.
+    """Measure every layer alone, then keep the most sensitive more exact until all is well within its limits.
 
     Sensitive is what moves the actions' expected motion: unlike a count of equal tokens, that figure is not decided by
-    near ties. Nothing is moved if INT8 everywhere is well within the limits.
+    near ties. Nothing is moved if all is well within the limits already.
     """
     layers = sorted(frozenset[str]().union(*source.layers().values()))
     weights = {name: math.prod(source.weights.shape(name)) for name in layers}
@@ -157,11 +157,13 @@ def choose_fallbacks(source: Source, trial: Measures, progress: Share) -> Fallba
     return FallbackChoice(tuple(chosen), {name: table[name] for name in ranked}, everywhere)
 
 
-def sensitivity_rows(choice: FallbackChoice) -> dict[str, Any]:
-    """For the manifest: every layer, the most sensitive first, and the figures with INT8 everywhere."""
+def sensitivity_rows(choice: FallbackChoice, made: Quantised) -> dict[str, Any]:
+    """For the manifest: every layer, the most sensitive first, and the figures with all of them quantised."""
     return {
-        "sensitivity": [{"layer": name, **vars(found)} for name, found in choice.table.items()],
-        "int8_everywhere": choice.everywhere.as_table(),
+        "sensitivity": [
+            {"layer": name, "runs_in": made.runs_in(name), **vars(found)} for name, found in choice.table.items()
+        ],
+        "all_quantised": choice.everywhere.as_table(),
     }
 
 

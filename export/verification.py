@@ -89,7 +89,7 @@ def verify(
     if checkpoint is not None:
         oracle = _oracle(bundle, checkpoint)
         plain = (
-            [item.scene for item in golden_scenes(bundle)] if scenes is None else load_scenes(scenes, _shapes(bundle))
+            [item.scene for item in golden_scenes(bundle)] if scenes is None else load_scenes(scenes, shapes_of(bundle))
         )
         items, count = _by_transformers(oracle, plain, runner, stages), len(plain)
         against = f"{oracle.name} on {where}"
@@ -98,7 +98,7 @@ def verify(
         count, against = len(items), f"float32 references in {where}"
     else:
         compared = Bundle.open(reference or path)
-        plain = load_scenes(scenes, _shapes(bundle))
+        plain = load_scenes(scenes, shapes_of(bundle))
         items, count = _by_bundle(bundle, compared, plain), len(plain)
         against = f"{reference} on {count} {where}"
     measured, worst = [], Worst(bundle.codebook)
@@ -153,7 +153,8 @@ def golden_scenes(bundle: Bundle) -> list[GoldenScene]:
     return [load_golden(bundle.path / name) for name in bundle.manifest.golden]
 
 
-def _shapes(bundle: Bundle) -> SceneShapes:
+def shapes_of(bundle: Bundle) -> SceneShapes:
+    """What scenes must fit to be shown to a bundle."""
     manifest = bundle.manifest
     return SceneShapes(manifest.cameras, manifest.frames, manifest.tokens, manifest.actions, bundle.grids())
 

@@ -198,7 +198,7 @@ def test_progress_goes_through_the_stages_in_order(int8_progress):
         "float32 references",
         "calibrate",
         "measure sensitivity",
-        "INT8 graphs",
+        "quantised graphs",
         "check integer arithmetic",
         "verify",
         "hash",

@@ -17,6 +17,7 @@ from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.language_graph import language_graph
 from onboard_vla.export.linear_layers import FloatLinears, QuantisedLinears, quantise_weight
 from onboard_vla.export.observation import PREFIX, ObservedLinears
+from onboard_vla.export.quantisation import ByLayer
 from onboard_vla.export.smoothing import smooth
 from onboard_vla.export.vision_graph import vision_graph
 from onboard_vla.export.vision_grid import vision_grid
@@ -136,8 +137,8 @@ def test_fusion_check_catches_layers_that_share_one_quantiser(checkpoint, monkey
 def test_fallback_layers_stay_float_and_the_rest_integer(checkpoint):
     weights, names = CheckpointWeights(checkpoint), list(language_linears(checkpoint.model.text.layers))
     fallbacks = frozenset(name for name in names if "down_proj" in name)
-    linears = QuantisedLinears(weights, dict.fromkeys(names, 4.0), fallbacks)
-    report = check_fusion(language_graph(checkpoint.model.text, weights, linears), set(names) - fallbacks, "language")
+    kept = ByLayer(QuantisedLinears(weights, dict.fromkeys(names, 4.0)), (fallbacks, FloatLinears(weights)))
+    report = check_fusion(language_graph(checkpoint.model.text, weights, kept), set(names) - fallbacks, "language")
     assert set(report.integer) == set(names) - fallbacks
 
 

@@ -29,8 +29,8 @@ class Scripted:
     def __init__(self, shifts, rest=0.0):
         self.shifts, self.rest = shifts, rest
 
-    def everything_but(self, kept):
-        return self._figures(self.rest + sum(shift for name, shift in self.shifts.items() if name not in kept))
+    def everything_but(self, moved):
+        return self._figures(self.rest + sum(shift for name, shift in self.shifts.items() if name not in moved))
 
     def alone(self, layer):
         return self._figures(self.shifts.get(layer, 0.0))
@@ -75,14 +75,14 @@ def test_a_layer_alone_is_what_it_is_with_all_others_in_float(source, tmp_path):
 
 def test_int8_that_is_well_within_its_limits_keeps_no_layer_in_float(source):
     choice = choose_fallbacks(source, Scripted({"head": 0.001}), ignore)
-    assert choice.fallbacks == ()
+    assert choice.moved == ()
     assert choice.everywhere.motion_shift_mean_m == 0.001
 
 
 def test_most_sensitive_layers_are_kept_in_float_until_the_figures_are_well_within_their_limits(source):
     shifts = {"visual.merger.mlp.2": 0.003, "text.layers.2.self_attn.v_proj": 0.002, "visual.blocks.0.attn.q": 0.001}
     choice = choose_fallbacks(source, Scripted(shifts, rest=0.0025), ignore)
-    assert choice.fallbacks == ("visual.merger.mlp.2", "text.layers.2.self_attn.v_proj")
+    assert choice.moved == ("visual.merger.mlp.2", "text.layers.2.self_attn.v_proj")
     assert list(choice.table)[:3] == list(shifts), "the most sensitive first"
     assert choice.table["visual.merger.mlp.2"].motion_shift_mean_m == 0.003
     assert set(choice.table) == frozenset().union(*source.layers().values())
@@ -92,7 +92,7 @@ def test_most_sensitive_layers_are_kept_in_float_until_the_figures_are_well_with
 def test_the_weights_moved_to_float_are_limited(source):
     layers = frozenset().union(*source.layers().values())
     choice = choose_fallbacks(source, Scripted(dict.fromkeys(layers, 0.001)), ignore)
-    assert 0.8 * LARGEST_SHARE < sum(choice.table[name].weight_share for name in choice.fallbacks) <= LARGEST_SHARE
+    assert 0.8 * LARGEST_SHARE < sum(choice.table[name].weight_share for name in choice.moved) <= LARGEST_SHARE
 
 
 def test_the_bundle_records_every_layer_and_was_measured_with_the_choice(int8_bundle, source):
@@ -103,7 +103,7 @@ def test_the_bundle_records_every_layer_and_was_measured_with_the_choice(int8_bu
     assert shifts == sorted(shifts, reverse=True)
     assert shifts[0] > 10 * shifts[-1] >= 0
     if not manifest.calibration["fallbacks"]:
-        everywhere = manifest.calibration["int8_everywhere"]
+        everywhere = manifest.calibration["all_quantised"]
         for limit in PARITY_LIMITS:
             assert everywhere[limit.figure] == pytest.approx(manifest.parity[limit.figure], abs=1e-9)
             assert everywhere[limit.figure] <= TARGET_SHARE * limit.bound
@@ -128,6 +128,6 @@ def test_layers_that_random_calibration_hurts_are_found_and_kept_in_float(source
     scenes = random_scenes(source.assets, CALIBRATION.count, np.random.default_rng(CALIBRATION.seed))
     trial = trial_of(source, scenes, tmp_path)
     choice = choose_fallbacks(source, trial, ignore)
-    assert choice.fallbacks[0].endswith("mlp.down_proj")
+    assert choice.moved[0].endswith("mlp.down_proj")
     assert misses(choice.everywhere)
-    assert not misses(trial.everything_but(frozenset(choice.fallbacks)))
+    assert not misses(trial.everything_but(frozenset(choice.moved)))

@@ -21,7 +21,11 @@ ANSWER = 12
 """Tokens behind the prompt that are divided in every way."""
 
 
-@pytest.fixture(scope="module", params=[("fp32", 1), ("int8", 1), ("int8", 2)], ids=lambda p: f"{p[0]}, {p[1]} threads")
+@pytest.fixture(
+    scope="module",
+    params=[("fp32", 1), ("int8", 1), ("int8", 2), ("w4a16", 1)],
+    ids=lambda p: f"{p[0]}, {p[1]} threads",
+)
 def planner(request, tmp_path_factory):
     precision, threads = request.param
     folder = tmp_path_factory.mktemp("shapes") / "bundle"

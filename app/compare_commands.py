@@ -1,0 +1,152 @@
+"""`onboard-vla compare`: precisions and students of a model side by side, in size, speed and accuracy."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+JSON_FORMAT = 1
+"""Version of the document that `--json` prints."""
+CHECKPOINT, BUNDLE = "config.json", "manifest.json"
+"""What tells a checkpoint's folder from a bundle's."""
+MIB = 1024 * 1024
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program's command line."""
+    app.command("compare", epilog="Example: `onboard-vla compare world/reference --scenes scenes.npz`")(compare)
+
+
+def compare(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Bundles, the reference first; or a checkpoint, for all its precisions.")
+    ],
+    scenes: Annotated[
+        Path | None, typer.Option(help="Scenes (.npz); without it the golden scenes of the first bundle.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where bundles of a checkpoint are written.")] = Path("out/compare"),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the timing.")] = 30,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
+) -> None:
+    """Show bundles of one model side by side: size, processor time of each pass, agreement with the first, plans.
+
+    A checkpoint is exported in every precision first, float32 before the others. Scenes that nobody trained on:
+    `python -m onboard_vla.app.scene_collection`.
+    """
+    from rich.console import Console
+
+    side_by_side = importlib.import_module("onboard_vla.export.side_by_side")
+    console = Console(stderr=True)
+    with console.status("compare") as status:
+
+        def show(stage: str, share: float) -> None:
+            status.update(f"{stage} {share:4.0%}")
+
+        bundles: list[Path] = []
+        for path in paths:
+            is_checkpoint = (path / CHECKPOINT).is_file() and not (path / BUNDLE).is_file()
+            bundles += _exported(path, out, show) if is_checkpoint else [path]
+        before = os.getloadavg()
+        entries = side_by_side.compare_bundles(bundles, scenes, rounds, show)
+    document = {
+        "format": JSON_FORMAT,
+        "scenes": "golden scenes" if scenes is None else scenes.name,
+        "protocol": "processor time of one thread, the bundles in turn every round; nothing cached between plans",
+        "machine": platform.processor() or platform.machine(),
+        "load_average": [round(value, 1) for value in (*before, *os.getloadavg())],
+        "versions": {name: version(name) for name in ("numpy", "onnxruntime")},
+        "bundles": [entry.document() for entry in entries],
+    }
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _print(document, Console())
+
+
+def _exported(checkpoint: Path, out: Path, show: Callable[[str, float], None]) -> list[Path]:
+    writer = importlib.import_module("onboard_vla.export.bundle_writer")
+    return [
+        writer.export_bundle(
+            checkpoint,
+            out / precision,
+            precision=precision,
+            progress=lambda stage, share, made=precision: show(f"{made}, {stage}", share),
+        )
+        for precision in writer.PRECISIONS
+    ]
+
+
+def _print(document: dict[str, Any], console: Console) -> None:
+    from rich.table import Table
+
+    entries = document["bundles"]
+    count = next((entry["figures"]["scenes"] for entry in entries if entry["figures"]), 0)
+    table = Table(title=f"{document['scenes']}, n = {count}", title_justify="left")
+    table.add_column("")
+    for entry in entries:
+        table.add_column(Path(entry["bundle"]).name, justify="right")
+    for title, rows in _sections(entries):
+        table.add_section()
+        table.add_row(f"[bold]{title}[/bold]")
+        for name, values in rows:
+            table.add_row(name, *values)
+    console.print(table)
+    console.print(f"{document['protocol']}; load average {document['load_average']}", soft_wrap=True)
+
+
+def _sections(entries: list[dict[str, Any]]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Titled rows of the table, one value a bundle; what depends on a first bundle gives the ratio to it."""
+    first, times = entries[0], [entry["times"] for entry in entries]
+
+    def ratio(values: list[float], unit: str) -> list[str]:
+        return [f"{value:.2f} {unit} ({value / values[0]:.2f})" for value in values]
+
+    size = [
+        ("precision", [str(entry["precision"]) for entry in entries]),
+        ("language layers", [str(entry["language_layers"]) for entry in entries]),
+        ("graphs", ratio([entry["graph_bytes"] / MIB for entry in entries], "MiB")),
+        ("bundle", ratio([entry["bundle_bytes"] / MIB for entry in entries], "MiB")),
+    ]
+    passes = {
+        "vision, all pairs": "vision_ms",
+        f"prefill, {times[0]['prompt_tokens']} tokens": "prefill_ms",
+        "decode, a token": "decode_ms",
+        "decode, a token, one row": "lone_decode_ms",
+    }
+    speed = [(words, ratio([one[name] for one in times], "ms")) for words, name in passes.items()]
+    speed.append(("plan, one token a pass", ratio([entry["plan_ms"] for entry in entries], "ms")))
+    figures = {
+        "same fork": ("fork_agreement", "%"),
+        "same action after the same": ("token_agreement", "%"),
+        "cosine of action logits": ("cosine_mean", ""),
+        "plan moved, median": ("ade_median_m", "m"),
+        "plan moved, mean": ("ade_mean_m", "m"),
+        "plan moved, 99th percentile": ("ade_p99_m", "m"),
+        "margin where plans part, median": ("parted_margin_median", "nats"),
+        "spread shift, 99th percentile": ("spread_shift_p99_m", "m"),
+    }
+    agreement = [
+        (words, ["" if entry is first else _shown(entry["figures"][name], unit) for entry in entries])
+        for words, (name, unit) in figures.items()
+    ]
+    sections = [("size", size), ("speed", speed), (f"against {Path(first['bundle']).name}", agreement)]
+    if first["expert_ade_m"] is not None:
+        names = {"mean": "expert_ade_m", "mean over 3 s": "expert_ade_3s_m", "at the end": "expert_fde_m"}
+        rows = [(words, [f"{entry[name]:.3f} m" for entry in entries]) for words, name in names.items()]
+        sections.append(("distance from the expert", rows))
+    return sections
+
+
+def _shown(value: float, unit: str) -> str:
+    return f"{value:.1%}" if unit == "%" else f"{value:.4g} {unit}".strip()

@@ -1,0 +1,102 @@
+"""`onboard-vla compare`: bundles of one model side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onboard_vla.app import cli
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export import bundle_writer, side_by_side
+from onboard_vla.export.golden import load_golden
+from onboard_vla.export.pass_times import PassTimes, time_passes
+from onboard_vla.export.side_by_side import compare_bundles
+from onboard_vla.export.verification import verify
+from onboard_vla.runtime.bundle import Bundle
+
+
+@pytest.fixture(scope="module")
+def entries(fp32_bundle, int8_bundle):
+    return compare_bundles([fp32_bundle, int8_bundle], rounds=2)
+
+
+def test_the_figures_are_those_of_verify(entries, int8_bundle, fp32_bundle):
+    first, second = entries
+    assert first.figures is None
+    expected = verify(int8_bundle).figures.as_table()
+    for name, value in second.figures.as_table().items():
+        assert value == pytest.approx(expected[name], rel=1e-4, abs=1e-4), name
+    assert (first.precision, second.precision) == ("fp32", "int8")
+    assert 0.25 < second.graph_bytes / first.graph_bytes < 0.28
+    assert first.bundle_bytes == sum(file.stat().st_size for file in fp32_bundle.rglob("*") if file.is_file()) - (
+        (fp32_bundle / "manifest.json").stat().st_size
+    )
+
+
+def test_the_expert_is_that_of_the_scenes(fp32_bundle, int8_bundle, reference_checkpoint, tmp_path):
+    """An expert that says what float32 says: float32 errs by nothing, INT8 by what its plans moved."""
+    bundle = Bundle.open(fp32_bundle)
+    golden = [load_golden(bundle.path / name) for name in bundle.manifest.golden]
+    with np.load(reference_checkpoint / "golden_scenes.npz") as archive:
+        arrays = dict(archive) | {"action_tokens": np.stack([item.reference.tokens for item in golden])}
+    np.savez(tmp_path / "scenes.npz", **arrays)
+    first, second = compare_bundles([fp32_bundle, int8_bundle], tmp_path / "scenes.npz", rounds=1)
+    assert first.expert_ade_m == first.expert_fde_m == 0
+    assert second.expert_ade_m == pytest.approx(second.figures.ade_mean_m, rel=1e-6)
+    assert 0 < second.expert_ade_3s_m < second.expert_ade_m < second.expert_fde_m
+
+
+def test_times_are_of_all_passes_and_add_up_to_a_plan(entries, fp32_bundle):
+    for entry in entries:
+        times = entry.times
+        assert times.rounds == 2
+        assert 150 < times.prompt_tokens < 200
+        assert min(times.vision_ms, times.prefill_ms, times.decode_ms, times.lone_decode_ms) > 0.05
+        assert times.decode_ms < times.prefill_ms
+    assert PassTimes(1, 1, 10.0, 20.0, 2.0, 1.0).plan_ms(10) == 10 + 20 + 9 * 2
+
+
+def test_the_passes_timed_are_those_of_a_plan(fp32_bundle, monkeypatch):
+    runs = []
+    original = side_by_side.time_passes.__globals__["OnnxEngine"].run
+
+    def counted(engine, inputs, outputs):
+        runs.append((engine.name, len(inputs["patches"]) if "patches" in inputs else len(inputs["embeds"])))
+        return original(engine, inputs, outputs)
+
+    bundle = Bundle.open(fp32_bundle)
+    monkeypatch.setattr(side_by_side.time_passes.__globals__["OnnxEngine"], "run", counted)
+    monkeypatch.setitem(time_passes.__globals__, "WARM_UP", 0)
+    (times,) = time_passes([bundle], load_golden(bundle.path / bundle.manifest.golden[0]).scene, 1)
+    vision, language = runs[:6], runs[6:]
+    assert [pairs for _, pairs in vision] == [2] * 6
+    assert {name for name, _ in vision} == {"vision_8x12.onnx", "vision_4x4.onnx"}
+    prompt = times.prompt_tokens
+    assert [tokens for _, tokens in language] == [prompt, *[2] * 9, prompt, *[1] * 9], "doubled rows, then lone ones"
+
+
+def test_bundles_that_answer_in_other_words_are_refused(fp32_bundle, int8_bundle, monkeypatch):
+    opened = Bundle.open(int8_bundle)
+    actions = replace(opened.manifest.actions, step_s=0.4)
+    other = replace(opened, manifest=replace(opened.manifest, actions=actions))
+    original = side_by_side.Bundle.open
+    monkeypatch.setattr(side_by_side.Bundle, "open", lambda path: other if path == int8_bundle else original(path))
+    with pytest.raises(BundleError, match="cannot be compared: their actions differ"):
+        compare_bundles([fp32_bundle, int8_bundle])
+
+
+def test_a_checkpoint_is_exported_in_all_its_precisions(reference_checkpoint, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bundle_writer, "PRECISIONS", ("fp32", "int8"))
+    words = ["compare", str(reference_checkpoint), "--out", str(tmp_path), "--rounds", "1"]
+    assert cli.run([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [entry["bundle"] for entry in document["bundles"]] == [str(tmp_path / name) for name in ("fp32", "int8")]
+    assert document["bundles"][1]["figures"]["fork_agreement"] >= 0.9
+    monkeypatch.setenv("COLUMNS", "140")
+    assert cli.run(["compare", str(tmp_path / "fp32"), str(tmp_path / "int8"), "--rounds", "1"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    for word in ("golden scenes, n = 10", "same fork", "decode, a token, one row", "distance from the expert"):
+        assert word in page
