@@ -12,6 +12,8 @@ DeploymentPath = Annotated[
     Path, typer.Option("--config", help="Deployment file (YAML), see examples/ros.", exists=True, dir_okay=False)
 ]
 BundlePath = Annotated[Path | None, typer.Option(help="Bundle folder, over the file's.")]
+OutPath = Annotated[Path, typer.Option(help="Folder of what a file with `world` has made: drive, reference bundle.")]
+DEFAULT_OUT = Path("out")
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +27,8 @@ def register(app: typer.Typer) -> None:
 def up(
     config: DeploymentPath,
     bundle: BundlePath = None,
-    logs: Annotated[Path, typer.Option(help="Folder of the nodes' logs, written anew.")] = Path("out/ros"),
+    logs: Annotated[Path, typer.Option(help="Folder of the nodes' logs, written anew.")] = DEFAULT_OUT / "ros",
+    out: OutPath = DEFAULT_OUT,
 ) -> None:
     """Start the nodes, start again who dies, show how they are, and end all on Ctrl-C.
 
@@ -36,12 +39,13 @@ def up(
 
     from onboard_vla.app.ros.deployment_file import read_deployment
     from onboard_vla.app.ros.launcher import run_deployment
+    from onboard_vla.app.ros.world_drive import with_world
     from onboard_vla.ros_nodes.environment import require_rclpy
 
     require_rclpy()
-    file = read_deployment(config, bundle)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True)
+    file = with_world(read_deployment(config, bundle), out, console)
     if not console.is_terminal:
         raise typer.Exit(run_deployment(file, logs, lambda line: typer.echo(line, err=True)))
     with Live(console=console, auto_refresh=False) as live:
@@ -54,6 +58,7 @@ def check(
     topics_s: Annotated[
         float, typer.Option("--topics", help="Also wait so long for every input on the network, s.", min=0, max=600)
     ] = 0.0,
+    out: OutPath = DEFAULT_OUT,
 ) -> None:
     """Look whether a deployment can start: bundle, parameters, settings, DDS profile, and, if asked for, its inputs.
 
@@ -64,7 +69,9 @@ def check(
     from onboard_vla.app.doctor import State
     from onboard_vla.app.ros.check import check_deployment, check_table
     from onboard_vla.app.ros.deployment_file import read_deployment
+    from onboard_vla.app.ros.world_drive import with_world
 
-    findings = check_deployment(read_deployment(config, bundle), topics_s)
+    file = with_world(read_deployment(config, bundle), out, Console(stderr=True))
+    findings = check_deployment(file, topics_s)
     Console().print(check_table(findings, str(config)))
     raise typer.Exit(int(any(finding.state is State.MISSING for finding in findings)))

@@ -1,6 +1,6 @@
 """Six 1600 x 900 JPEG cameras at 10 Hz into the running planner node, and the supervisor node's cycle.
 
-    python benchmarks/ros_cameras.py [--seconds 30] [--json FILE] [--only planner|guard|supervisor] [--compare]
+    python benchmarks/ros_cameras.py [--seconds 30] [--json [FILE]] [--only planner|guard|supervisor] [--compare]
 
 Protocol: pictures are drawn by the world's renderer with sensor noise (sigma 2), JPEG quality 90; all six are sent at
 once, ten times a second, over DDS with the shipped profile, by this process; beside them an ego state at 50 Hz and a
@@ -66,7 +66,7 @@ def main() -> int:
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, nargs="?", const=Path("out/ros_cameras/report.json"))
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--compare", action="store_true")
     arguments = parser.parse_args()

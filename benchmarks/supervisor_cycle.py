@@ -244,7 +244,8 @@ def main() -> int:
     parser.add_argument("--memory-ticks", type=int, default=10_000, help="cycles over which memory is watched")
     parser.add_argument("--objects", type=int, default=50)
     parser.add_argument("--profile", action="store_true", help="also list the functions that cost most")
-    parser.add_argument("--json", type=Path, help="write the report there, too")
+    where = Path("out/supervisor_cycle.json")
+    parser.add_argument("--json", type=Path, nargs="?", const=where, help=f"write the report there, too ({where})")
     options = parser.parse_args()
     report: dict[str, object] = {
         "protocol": {

@@ -95,6 +95,23 @@ class AnswerSequence:
         rows = np.arange(first, len(ids), dtype=np.int64)
         self._model.forward(self._embed(ids), text_positions(start, len(ids)), rows, logits, prefill=prefill)
 
+    def push_branches(self, ids: Sequence[int], shared: int, logits: Logits) -> None:
+        """One more token of each of several continuations in one pass; they share the answer's first `shared` ids.
+
+        None sees another's tokens. What was said stays as it is.
+
+        Args:
+            ids: (K,) K >= 2, the next token of each continuation, in the same order every time.
+            shared: ids of the answer that lie in the cache before the first of these passes.
+            logits: (K, V) where what follows each is written.
+        """
+        count, past = len(ids), self._model.cache.length
+        begin = len(self.prompt.ids) + shared
+        slot, branch = np.arange(past + count), np.arange(count)[:, None]
+        hidden = (slot >= begin) & ((slot - begin) % count != branch)
+        positions = np.full((3, count), self.prompt.next_position + shared + (past - begin) // count, np.int64)
+        self._model.forward(self._embed(ids), positions, np.arange(count), logits, hidden=hidden)
+
     def keep(self, count: int) -> None:
         """Take back from the cache all but the answer's first `count` ids; what was said stays said."""
         self._model.rollback(len(self.prompt.ids) + count)

@@ -29,6 +29,7 @@ from onboard_vla.runtime.answer_sequence import AnswerSequence, PromptInput
 from onboard_vla.runtime.language_model import LanguageModel
 from onboard_vla.runtime.lookahead import Lookahead
 from onboard_vla.runtime.prompt import AnswerIds
+from onboard_vla.runtime.samples import Draw, Samples, draw_actions
 from onboard_vla.runtime.token_memory import LONGEST_CONTEXT, TokenMemory
 
 MODEL, FREE = "model", "free"
@@ -162,6 +163,21 @@ class GreedyDecoder:
         if fork_logits is None:
             raise ValueError("decode_further: expected a fast answer just before")
         return self._from_the_fork(fork_logits, cancelled, min(most_reasoning, self._max_reasoning))
+
+    def draw(self, draw: Draw) -> Samples:
+        """Further answers to the prompt of the fast one just decoded, on the same cached prefix.
+
+        `decode_further` may follow, and need not.
+
+        Raises:
+            DecodeError: some logits are not finite.
+            EngineError: an execution failed or the cache is too small.
+            ValueError: the newest answer is no valid fast one.
+        """
+        if self._fork_logits is None:
+            raise ValueError("draw: expected a fast answer just before")
+        first = self._action_decoder.rows[1]
+        return draw_actions(self._sequence, self._answer.fast_prefix, first, self._actions, draw)
 
     def _from_the_fork(self, fork_logits: tuple[float, float], cancelled: Callable[[], bool], most: int) -> Decoded:
         """Take the fast answer back to the fork, and answer slowly."""

@@ -76,6 +76,7 @@ class LanguageModel:
         logits: NDArray[np.float32],
         *,
         prefill: bool = False,
+        hidden: NDArray[np.bool_] | None = None,
     ) -> None:
         """Append tokens to the cache and write the logits of some of them.
 
@@ -85,12 +86,13 @@ class LanguageModel:
             rows: (R,) which of the new tokens' logits are wanted.
             logits: (R, V) where they are written.
             prefill: count the pass as one over given text.
+            hidden: (S, past + S) what each of at least two new tokens does not see; if not given, what comes after it.
 
         Raises:
             EngineError: the cache is full, a position is past its capacity, or the engine failed.
         """
         before, start = self._engine.executions, time.perf_counter()
-        self._run(embeddings, positions, rows, logits)
+        self._run(embeddings, positions, rows, logits, hidden)
         if prefill:
             self.prefills += self._engine.executions - before
             self.prefill_s += time.perf_counter() - start
@@ -103,6 +105,7 @@ class LanguageModel:
         positions: NDArray[np.int64],
         rows: NDArray[np.int64],
         logits: NDArray[np.float32],
+        hidden: NDArray[np.bool_] | None,
     ) -> None:
         count, past = len(embeddings), self.cache.length
         if count and int(positions.max()) >= self._rotary.limit:
@@ -124,7 +127,7 @@ class LanguageModel:
             "embeds": embeddings,
             "cos": cos,
             "sin": sin,
-            "bias": causal_bias(past, len(embeddings), slots),
+            "bias": causal_bias(past, len(embeddings), slots) if hidden is None else hiding_bias(hidden, slots),
             "rows": rows,
             **self.cache.past(slots),
         }
@@ -154,6 +157,16 @@ def causal_bias(past: int, count: int, slots: int | None = None) -> NDArray[np.f
     unseen = (column > last) | ((column >= past) & (column < slots))
     bias: NDArray[np.float32] = np.where(unseen, np.float32(MASKED_BIAS), np.float32(0.0))
     bias.flags.writeable = False
+    return bias
+
+
+def hiding_bias(hidden: NDArray[np.bool_], slots: int) -> NDArray[np.float32]:
+    """(S, slots + S) additive bias of `hidden` (S, past + S); what lies between past and `slots` is hidden, too."""
+    count = len(hidden)
+    past = hidden.shape[1] - count
+    bias = np.full((count, slots + count), MASKED_BIAS, np.float32)
+    bias[:, :past][~hidden[:, :past]] = 0.0
+    bias[:, slots:][~hidden[:, past:]] = 0.0
     return bias
 
 

@@ -17,7 +17,7 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import FrameError, PromptError
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection
 from onboard_vla.core.road import KEEP_FORWARD
-from onboard_vla.kernels.actions import codebook_table, compose
+from onboard_vla.kernels.actions import Trajectories, codebook_table, compose
 from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.runtime.answer_grammar import NAN_LOGITS, DecodeError
@@ -28,6 +28,7 @@ from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder
 from onboard_vla.runtime.engine import Engine, OnnxEngine
 from onboard_vla.runtime.language_model import LanguageModel
 from onboard_vla.runtime.prompt import TokenisedPrompt, Tokenizer, answer_ids
+from onboard_vla.runtime.samples import Draw, Samples
 from onboard_vla.runtime.scene_text import read_scene
 from onboard_vla.runtime.uncertainty import uncertainty_of
 from onboard_vla.runtime.vision import VisionEncoder
@@ -52,6 +53,8 @@ class Planner:
         load: makes an engine from a graph file; ONNX Runtime on the CPU if not given.
         kernels: what computes pictures, statistics and trajectories; the fastest form that this installation has, if
             not given.
+        reduced_decoding: whether compressed pictures may be decoded smaller.
+        samples: room for so many further plans of one prompt, see `draw`.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Planner:
         load: Callable[[Path], Engine] | None = None,
         kernels: KernelForm | None = None,
         reduced_decoding: bool = True,
+        samples: int = 0,
     ) -> None:
         if depth not in DEPTHS:
             raise ValueError(f"depth {depth!r}: expected one of {', '.join(DEPTHS)}")
@@ -88,7 +92,7 @@ class Planner:
         answer = answer_ids(bundle.template, tokenizer, manifest.actions)
         template = bundle.template.answer
         closing = tokenizer.encode(template.answer_suffix)
-        capacity = ContextLength.of(bundle, self.prompt, tokenizer).capacity
+        capacity = ContextLength.of(bundle, self.prompt, tokenizer).capacity + samples * manifest.actions.per_answer
         self.language = LanguageModel(load(bundle.path / manifest.language_graph), manifest.model.text, capacity)
         self.decoder = GreedyDecoder(
             self.language,
@@ -201,6 +205,19 @@ class Planner:
             bundle_hash=self.bundle.core_hash,
             camera_skew_ms=about.camera_skew_ms,
         )
+
+    def draw(self, draw: Draw) -> tuple[Samples, Trajectories]:
+        """Further fast plans from what the newest plan, a fast one, was made from; in the order of the samples.
+
+        To be ranked (`core.scoring.ranking`) or compared: they carry no signals of doubt, so none is for the vehicle.
+
+        Raises:
+            DecodeError: some logits are not finite.
+            EngineError: an execution failed, or more are drawn than `samples`.
+            ValueError: the newest plan is no fast one.
+        """
+        found = self.decoder.draw(draw)
+        return found, compose(self.kernels, found.tokens, self._codebook)
 
     def warm_up(self) -> None:
         """Two plans on grey pictures, so that the engines have their memory; the vision cache is emptied afterwards."""

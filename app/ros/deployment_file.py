@@ -9,21 +9,22 @@ from typing import Any
 import yaml
 
 from onboard_vla.core.errors import ConfigurationError
-from onboard_vla.ros_nodes.deployment import Deployment
+from onboard_vla.ros_nodes.deployment import REPLAY, Deployment
 
 PATHS, LISTS = ("bundle", "config", "thresholds", "bag"), ("extra", "without")
-KEYS = ("mode", *PATHS, "parameters", *LISTS, "namespace", "domain_id")
+KEYS = ("mode", *PATHS, "parameters", *LISTS, "namespace", "domain_id", "world")
 LAST_DOMAIN = 232
 """Largest domain id whose ports fit into 16 bits (DDSI-RTPS 2.2, 9.6.1.1)."""
 
 
 @dataclass(frozen=True)
 class DeploymentFile:
-    """What the file says. `domain_id` None: the environment's."""
+    """What the file says. `domain_id` None: the environment's. `world`: seed of a simulated drive to be replayed."""
 
     deployment: Deployment
     namespace: str
     domain_id: int | None
+    world: int | None = None
 
 
 def read_deployment(path: Path, bundle: Path | None = None) -> DeploymentFile:
@@ -54,7 +55,18 @@ def read_deployment(path: Path, bundle: Path | None = None) -> DeploymentFile:
         without=_list(path, given, "without"),
         **paths,
     )
-    return DeploymentFile(deployment, _text(path, given, "namespace"), domain_id)
+    return DeploymentFile(deployment, _text(path, given, "namespace"), domain_id, _world(path, given, deployment))
+
+
+def _world(path: Path, given: dict[str, Any], deployment: Deployment) -> int | None:
+    world = given.get("world")
+    if world is None:
+        return None
+    if type(world) is not int or world < 0:
+        raise ConfigurationError(f"{path}: world: expected a seed from 0 up, found {world!r}")
+    if deployment.mode != REPLAY or deployment.bag:
+        raise ConfigurationError(f"{path}: world is replayed: expected mode {REPLAY} without a bag beside it")
+    return world
 
 
 def _text(path: Path, given: dict[str, Any], key: str) -> str:

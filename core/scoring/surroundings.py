@@ -37,6 +37,15 @@ class Traffic:
         """An empty road."""
         return cls(np.zeros((instants, 0, 5)), np.zeros((instants, 0)), np.zeros(0, bool))
 
+    @classmethod
+    def constant_velocity(cls, boxes: Array, speed_mps: Array, agents: Flags, instants: int, step_s: float) -> Traffic:
+        """A forecast: everybody goes straight on. `boxes`: (N, 5) as now, `speed_mps`: (N,) along their headings."""
+        ahead_m = np.arange(instants)[:, None] * step_s * speed_mps
+        moved = np.repeat(np.asarray(boxes, np.float64)[None], instants, axis=0)
+        moved[..., 0] += ahead_m * np.cos(moved[..., 2])
+        moved[..., 1] += ahead_m * np.sin(moved[..., 2])
+        return cls(moved, np.broadcast_to(speed_mps, ahead_m.shape), agents)
+
     def corners(self) -> Array:
         """(T, N, 4, 2), NaN where one is not there."""
         return box_corners(self.boxes[..., :2], self.boxes[..., 2], self.boxes[..., 3], self.boxes[..., 4])

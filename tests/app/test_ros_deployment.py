@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,15 @@ from onboard_vla.app.cli import run
 from onboard_vla.app.doctor import State
 from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.processes import ProcessSpec
-from onboard_vla.app.ros import launcher
+from onboard_vla.app.ros import launcher, world_drive
 from onboard_vla.app.ros.check import check_deployment, check_table
 from onboard_vla.app.ros.deployment_file import DeploymentFile, read_deployment
 from onboard_vla.app.ros.parameters import node_parameters
+from onboard_vla.app.ros.world_drive import with_world
+from onboard_vla.core.cameras import CompressedFrame
 from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.road import Route
+from onboard_vla.ros_nodes.bag_messages import MessageReader
 from onboard_vla.ros_nodes.deployment import Deployment, NodeStart, node_starts
 from onboard_vla.ros_nodes.environment import PROFILE_FILE, PROFILE_VARIABLES
 
@@ -42,7 +47,31 @@ def test_the_examples_name_a_mode_that_starts(name):
     file = read_deployment(EXAMPLES / f"{name}.yaml")
 
     assert file.deployment.mode == name
-    assert "vla_planner" in [start.name for start in node_starts(file.deployment)]
+    made = file.deployment if file.world is None else dataclasses.replace(file.deployment, bundle="/made", bag="/made")
+    assert "vla_planner" in [start.name for start in node_starts(made)]
+
+
+def test_a_world_is_driven_once_and_what_the_file_names_stands(tmp_path, monkeypatch):
+    monkeypatch.setattr(world_drive, "SECONDS", 0.5)
+    file = read_deployment(write(tmp_path / "d.yaml", mode="replay", world=3, bundle="/given"))
+    said = Console(file=io.StringIO())
+
+    made = with_world(file, tmp_path / "out", said)
+    bag = Path(made.deployment.bag)
+    first = {path.name: path.stat().st_mtime_ns for path in bag.iterdir()}
+    again = with_world(file, tmp_path / "out", said)
+
+    assert (again, made.deployment.bundle, made.deployment.thresholds) == (made, "/given", "")
+    assert {path.name: path.stat().st_mtime_ns for path in bag.iterdir()} == first
+    assert [path.name for path in bag.parent.iterdir()] == [bag.name]
+    kinds = Counter(type(told.message) for told in MessageReader(bag).messages())
+    assert kinds[CompressedFrame] >= 30
+    assert kinds[Route] >= 1
+
+
+def test_a_file_without_a_world_is_left_alone(tmp_path):
+    file = read_deployment(write(tmp_path / "d.yaml", mode="replay", bag="b"))
+    assert with_world(file, tmp_path, Console()) is file
 
 
 def test_relative_paths_count_from_the_files_folder_and_a_given_bundle_wins(tmp_path):
@@ -64,6 +93,10 @@ def test_relative_paths_count_from_the_files_folder_and_a_given_bundle_wins(tmp_
         ("mode: 3", "mode: expected a text, found 3"),
         ("mode: vehicle\nextra: latency_probe", "extra: expected a list of texts"),
         ("mode: vehicle\ndomain_id: 233", "domain_id: expected 0 to 232"),
+        ("mode: replay\nworld: seven", "world: expected a seed from 0 up, found 'seven'"),
+        ("mode: replay\nworld: true", "world: expected a seed from 0 up, found True"),
+        ("mode: vehicle\nworld: 7", "world is replayed: expected mode replay without a bag"),
+        ("mode: replay\nworld: 7\nbag: b", "world is replayed: expected mode replay without a bag"),
         ("mode: vehicle\ndomain_id: true", "domain_id: expected 0 to 232"),
     ],
 )
