@@ -61,9 +61,11 @@ class ListeningPlanner:
         self.plans: list[Plan] = []
         self.pooled: list[dict[str, NDArray[np.float32]]] = []
 
-    def plan(self, frames: FrameSet, ego: EgoState, command: str, plan_id: int) -> Plan | PlanRejection:
+    def plan(
+        self, frames: FrameSet, ego: EgoState, command: str, plan_id: int, *, depth: str | None = None
+    ) -> Plan | PlanRejection:
         """Plan, and remember."""
-        result = self._planner.plan(frames, ego, command, plan_id)
+        result = self._planner.plan(frames, ego, command, plan_id, depth=depth)
         if isinstance(result, Plan):
             self.plans.append(result)
             self.pooled.append(self._planner.pooled)

@@ -91,6 +91,12 @@ def _check_cameras(manifest: BundleManifest) -> None:
         raise BundleError(
             f"manifest.frames: {frames} does not divide into groups of {vision.temporal_patch_size} frames"
         )
+    least = frames.least_per_camera
+    if not 0 < least <= frames.per_camera or least % vision.temporal_patch_size:
+        raise BundleError(
+            f"manifest.frames.least_per_camera: expected groups of {vision.temporal_patch_size} up to "
+            f"{frames.per_camera}, found {least}"
+        )
 
 
 def _check_tokens(manifest: BundleManifest) -> None:

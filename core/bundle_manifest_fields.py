@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 PRECISIONS = ("fp32", "fp16", "int8", "w4a16", "float32", "float16")
 """w4a16: weights in four bits, activations in the engine's float type (float32 in ONNX Runtime on the processor)."""
 
@@ -93,10 +93,15 @@ class CameraInput:
 
 @dataclass(frozen=True)
 class FrameSelection:
-    """Pictures per camera, oldest first, `spacing_s` seconds apart; the newest one is the anchor."""
+    """Pictures per camera, oldest first, `spacing_s` seconds apart; the newest one is the anchor.
+
+    `least_per_camera`: with as few of the newest ones, the same of every camera, the checkpoint was trained to plan,
+    too; as `per_camera` where it was not.
+    """
 
     per_camera: int
     spacing_s: float
+    least_per_camera: int
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,9 @@ def _read_cameras(
         raise CheckpointError(f"{file}: cameras must be a list of cameras, found {entries!r}")
     cameras = tuple(_camera(entry, f"{file}: cameras[{i}]", vision) for i, entry in enumerate(entries))
     vision = _with_pixel_statistics(vision, values)
-    return vision, cameras, FrameSelection(section.integer("frames_per_camera"), section.number("frame_spacing_s"))
+    per_camera = section.integer("frames_per_camera")
+    least = section.integer("least_frames_per_camera") if "least_frames_per_camera" in values else per_camera
+    return vision, cameras, FrameSelection(per_camera, section.number("frame_spacing_s"), least)
 
 
 def _with_pixel_statistics(vision: VisionDimensions, values: dict[str, Any]) -> VisionDimensions:

@@ -31,7 +31,7 @@ from onboard_vla.runtime.prompt import TokenisedPrompt, Tokenizer, answer_ids
 from onboard_vla.runtime.samples import Draw, Samples
 from onboard_vla.runtime.scene_text import read_scene
 from onboard_vla.runtime.uncertainty import uncertainty_of
-from onboard_vla.runtime.vision import VisionEncoder
+from onboard_vla.runtime.vision import PAIR, VisionEncoder
 from onboard_vla.runtime.vision_reference import pool
 
 STAGES = ("jpeg", "images", "vision", "vision_ood", "prompt", "prefill", "decode", "trajectory")
@@ -133,11 +133,11 @@ class Planner:
         """
         clock, before = _StageClock(), self._spent()
         try:
-            shown = self._check(frames)
+            shown, pairs = self._check(frames)
             visual = self._see(frames, clock)
             vision_ood = self._distances(visual, shown)
             clock.lap("vision_ood")
-            prompt = self._prompt_input(self.prompt.write(ego, command, shown), visual, shown)
+            prompt = self._prompt_input(self.prompt.write(ego, command, shown, pairs), visual, shown)
             clock.lap("prompt")
             decoded = self.decoder.decode(prompt, depth or self.depth, cancelled)
         except FrameError as error:
@@ -247,7 +247,7 @@ class Planner:
 
     def _distances(self, visual: list[NDArray[np.float32]], shown: tuple[str, ...]) -> dict[str, float]:
         """Of each camera's newest pair from what the model knows; empty without statistics in the bundle."""
-        per_camera = self.bundle.pairs_per_camera
+        per_camera = len(visual) // len(shown)
         newest = range(per_camera - 1, len(visual), per_camera)
         self.pooled = {role: pool(visual[i]) for role, i in zip(shown, newest, strict=True)}
         return {role: self._references[role].distance(self.pooled[role]) for role in shown if role in self._references}
@@ -267,17 +267,20 @@ class Planner:
         text = min(where.start for _, where in prompt.videos)
         return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position, text)
 
-    def _check(self, frames: FrameSet) -> tuple[str, ...]:
-        """The cameras that the frame set shows, in prompt order."""
-        count, optional = self.bundle.manifest.frames.per_camera, self.bundle.optional_cameras
+    def _check(self, frames: FrameSet) -> tuple[tuple[str, ...], int]:
+        """The cameras that the frame set shows, in prompt order, and how many frame pairs of each."""
+        wanted, optional = self.bundle.manifest.frames, self.bundle.optional_cameras
         shown = tuple(role for role in self.bundle.cameras if role not in optional or role in frames.images)
+        given = len(frames.images.get(shown[0], ()))
+        fits = wanted.least_per_camera <= given <= wanted.per_camera and given % PAIR == 0
+        count = given if fits else wanted.per_camera
         for role in shown:
             images, stamps = frames.images.get(role, ()), frames.stamps_ns.get(role, ())
             if len(images) != count or len(stamps) != count:
                 raise FrameError(
                     f"{role}: expected {count} pictures with stamps, found {len(images)} and {len(stamps)}"
                 )
-        return shown
+        return shown, count // PAIR
 
     def _spent(self) -> _Spent:
         return _Spent(self.vision.executions, self.language.prefills, self.language.decodes, self.language.prefill_s)

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from onboard_vla.core.clock import Now, seconds
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import EngineError, FrameError, GeometryError, OnboardVlaError, PromptError
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
+from onboard_vla.core.plan import FAST, Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process import Clock
 from onboard_vla.core.process_graph import PlannerInput
 from onboard_vla.core.road import Route
@@ -28,6 +29,8 @@ from onboard_vla.core.supervision import Supervision
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_check import calibration_mismatch
 from onboard_vla.runtime.ingest import CameraIngest
+from onboard_vla.runtime.load_shedding import DEPTH as THINKING
+from onboard_vla.runtime.load_shedding import LoadShedding
 from onboard_vla.runtime.second_answers import SecondAnswers
 
 PROCESS_NAME = "vla_planner"
@@ -49,8 +52,10 @@ REJECTION_CODES: dict[type[OnboardVlaError], str] = {
 class PlanMaker(Protocol):
     """What the body needs of a planner."""
 
-    def plan(self, frames: FrameSet, ego: EgoState, command: str, plan_id: int) -> Plan | PlanRejection:
-        """Make one plan."""
+    def plan(
+        self, frames: FrameSet, ego: EgoState, command: str, plan_id: int, *, depth: str | None = None
+    ) -> Plan | PlanRejection:
+        """Make one plan; `depth`: another than usual."""
 
     def warm_up(self) -> None:
         """Run once on made-up input, so that the first real plan is not slower than the rest."""
@@ -61,7 +66,8 @@ class PlannerBody:
 
     `cameras`: what the bundle expects of each camera; camera models that arrive are held against it. `pacing`: which
     complete frame sets are planned on; the newest at any time, if not given. `second`: slow answers behind fast ones;
-    every plan stands alone, if not given.
+    every plan stands alone, if not given. `shedding`: what plans go without while time or power is short; nothing, if
+    not given.
     """
 
     def __init__(
@@ -73,8 +79,9 @@ class PlannerBody:
         cameras: Mapping[str, CameraInput] | None = None,
         pacing: AnchorPacing | None = None,
         second: SecondAnswers | None = None,
+        shedding: LoadShedding | None = None,
     ) -> None:
-        self._planner, self._pacing, self._second = planner, pacing, second
+        self._planner, self._pacing, self._second, self._shedding = planner, pacing, second, shedding
         self._ingest = ingest
         self._cameras = dict(cameras or {})
         self._process_name = process_name
@@ -135,7 +142,7 @@ class PlannerBody:
             self._started += 1
         try:
             begin_s = time.monotonic()
-            result = self._plan(frames, ego, route, plan_id)
+            result = self._plan(frames, ego, route, plan_id, now)
             if self._pacing is not None:
                 self._pacing.plan_s = time.monotonic() - begin_s
         except OnboardVlaError as error:
@@ -159,8 +166,10 @@ class PlannerBody:
             needed: whether the engine is wanted for something else, asked before every token.
         """
         second = self._second
-        tokens = 0 if second is None else second.room(first, due_ns, clock())
-        if second is None or not tokens:
+        if second is None or THINKING in first.shed:
+            return None
+        tokens = second.room(first, due_ns, clock())
+        if not tokens:
             return None
         with self._lock:
             self._plan_id += 1
@@ -173,7 +182,7 @@ class PlannerBody:
         answer = second.answer(first, plan_id, tokens, clock, wanted)
         with self._lock:
             self._done += 1
-        return answer
+        return None if answer is None else replace(answer, shed=first.shed)
 
     def heartbeat(self, now: Now) -> Heartbeat:
         """Progress so far."""
@@ -211,12 +220,21 @@ class PlannerBody:
             return None
         return frames, self._ego, self._route
 
-    def _plan(self, frames: FrameSet, ego: EgoState, route: Route, plan_id: int) -> Plan | PlanRejection:
+    def _plan(self, frames: FrameSet, ego: EgoState, route: Route, plan_id: int, now: Now) -> Plan | PlanRejection:
         age_s = abs(seconds(frames.stamp_ns - ego.stamp_ns))
         if age_s > MAX_EGO_AGE_S:
             detail = f"ego state is {age_s:.3f} s away from the anchor picture, the limit is {MAX_EGO_AGE_S} s"
             return PlanRejection(plan_id, frames.stamp_ns, "ego_stale", detail)
-        return self._planner.plan(frames, ego, self._command(route, ego), plan_id)
+        command, shedding = self._command(route, ego), self._shedding
+        if shedding is None:
+            return self._planner.plan(frames, ego, command, plan_id)
+        left_out = shedding.left_out
+        depth = FAST if THINKING in left_out else None
+        result = self._planner.plan(shedding.reduced(frames, left_out), ego, command, plan_id, depth=depth)
+        if isinstance(result, PlanRejection):
+            return result
+        shedding.note(result.stage_ms["total"] / 1e3, now.monotonic_ns)
+        return replace(result, shed=left_out)
 
     def _command(self, route: Route, ego: EgoState) -> str:
         if self._route_line is None or self._route_line[0] is not route:

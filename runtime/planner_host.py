@@ -25,6 +25,7 @@ from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, parse_offsets, rig_timing
 from onboard_vla.runtime.depth_policy import ADAPTIVE, ALWAYS_FAST, FIRST_ANSWER, POLICIES, DepthLimits
 from onboard_vla.runtime.engine import CPU, ENGINES
+from onboard_vla.runtime.load_shedding import FULL, POWER_MODES, LoadShedding
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz: the supervisor misses the planner after three periods."""
@@ -102,6 +103,20 @@ PLANNER_OPTIONS = (
         1,
         4096,
     ),
+    Option(
+        "load.shed_when_late",
+        bool,
+        True,
+        "plans that take longer than the plan period go without what the bundle says that the model can",
+    ),
+    Option(
+        "load.power_mode",
+        str,
+        FULL,
+        "nothing left out; without older pictures and thinking; without all that the bundle can do without",
+        choices=POWER_MODES,
+        changeable=True,
+    ),
     Option("silent_after_s", float, SILENT_AFTER_S, "heartbeats stop in a pass that lasts longer", 0.5, 60.0, "s"),
     Option("stuck_after_s", float, STUCK_AFTER_S, "the process ends, to be started again, beyond it", 1.0, 120.0, "s"),
     Option("cameras.offsets_s", str, "", "by how much each camera's shutter is later than the front one's: back=0.02"),
@@ -142,7 +157,8 @@ class PlannerHost:
     """Runs a planner body: `receive` and heartbeats on the transport's thread, plans on a worker thread.
 
     `realtime_priority` is for the transport's thread alone, so that a busy machine does not make a live planner look
-    dead; inference stays ordinary work. `pacing`: the body's, which has to know a changed period.
+    dead; inference stays ordinary work. `pacing`, `shedding`: the body's, which have to
+    know a changed period and power mode.
     """
 
     def __init__(
@@ -153,8 +169,10 @@ class PlannerHost:
         realtime_priority: int = 0,
         silent_after_s: float = SILENT_AFTER_S,
         pacing: AnchorPacing | None = None,
+        shedding: LoadShedding | None = None,
     ) -> None:
-        self._body, self._priority, self._pacing = body, realtime_priority, pacing
+        self._body, self._priority = body, realtime_priority
+        self._pacing, self._shedding = pacing, shedding
         self._period_s = plan_period_s
         self._silent_ns, self._stuck_ns = nanoseconds(silent_after_s), nanoseconds(stuck_after_s)
         self._paused = self._warm = False
@@ -198,10 +216,13 @@ class PlannerHost:
         self._paused = False
 
     def change(self, values: Mapping[str, OptionValue]) -> str | None:
-        """Take another plan period; it holds after the next plan."""
+        """Take another plan period and power mode; they hold after the next plan."""
         self._period_s = float(values.get("plan_period_s", self._period_s))
         if self._pacing is not None:
             self._pacing.period_s = self._period_s
+        if self._shedding is not None:
+            self._shedding.period_s = self._period_s
+            self._shedding.power = str(values.get("load.power_mode", self._shedding.power))
         return None
 
     def failure(self) -> str | None:
@@ -299,11 +320,19 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         depth=FIRST_ANSWER[str(options["depth"])],
         reduced_decoding=options["cameras.decode"] == REDUCED,
     )
+    shedding = LoadShedding(
+        bundle.manifest,
+        period_s,
+        str(options["load.power_mode"]),
+        thinks=options["depth"] != ALWAYS_FAST,
+        by_time=bool(options["load.shed_when_late"]),
+    )
     body = PlannerBody(
         planner,
         ingest,
         pacing=pacing,
         second=SecondAnswers(planner, depth_limits(options)) if options["depth"] == ADAPTIVE else None,
+        shedding=shedding,
         cameras={camera.role: camera for camera in bundle.manifest.cameras},
     )
     return PlannerHost(
@@ -313,6 +342,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         int(options["realtime_priority"]),
         silent_after_s,
         pacing,
+        shedding,
     )
 
 

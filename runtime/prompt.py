@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -118,8 +118,13 @@ class PromptWriter:
         known = {"speed", "command", "acceleration", "yaw_rate"}
         self._names = [name for name in template.field_names if name in known]
 
-    def write(self, ego: EgoState, command: str, shown: Collection[str] | None = None) -> TokenisedPrompt:
-        """The prompt for the present state; `shown`: the cameras that there are pictures of, all if not given.
+    def write(
+        self, ego: EgoState, command: str, shown: Collection[str] | None = None, pairs: int | None = None
+    ) -> TokenisedPrompt:
+        """The prompt for the present state.
+
+        `shown`: the cameras that there are pictures of, all if not given. `pairs`: how many frame pairs of each, as
+        many as the bundle asks for if not given.
 
         Raises:
             PromptError: a value does not fit the template, or the template wants a field that the runtime has not.
@@ -131,16 +136,19 @@ class PromptWriter:
             "acceleration": ego.acceleration_mps2,
             "yaw_rate": ego.yaw_rate_rps,
         }
-        return self.write_fields({name: values[name] for name in self._names}, shown)
+        return self.write_fields({name: values[name] for name in self._names}, shown, pairs)
 
-    def write_fields(self, values: Mapping[str, Value], shown: Collection[str] | None = None) -> TokenisedPrompt:
-        """The prompt for given template fields; `shown`: see `write`."""
+    def write_fields(
+        self, values: Mapping[str, Value], shown: Collection[str] | None = None, pairs: int | None = None
+    ) -> TokenisedPrompt:
+        """The prompt for given template fields; `shown`, `pairs`: see `write`."""
         ids: list[int] = []
         videos: list[tuple[str, slice]] = []
         runs: list[int | VideoGrid] = []
         for segment in self._template.render(values, shown):
             if isinstance(segment, VideoSegment):
                 grid = self._grids[segment.camera]
+                grid = grid if pairs is None else replace(grid, pairs=pairs)
                 videos.append((segment.camera, slice(len(ids), len(ids) + grid.tokens)))
                 ids.extend([self._tokens.video_pad] * grid.tokens)
                 runs.append(grid)

@@ -39,7 +39,7 @@ def write_stand_in_bundle(folder: Path, precision: str = "fp32") -> BundleManife
             VisionDimensions(24, 2, 2, 40, 3, 14, 2, 2, 112, (1,), "pil_bicubic", 2.0, 1.0, half, half),
         ),
         cameras=(CameraInput("front", 84, 56, one, 4, 6, vision, None, True),),
-        frames=FrameSelection(4, 0.5),
+        frames=FrameSelection(4, 0.5, 4),
         prompt=prompt,
         tokenizer=tokenizer,
         codebook=codebook,

@@ -66,7 +66,7 @@ def manifest(records):
         precision={"vision": "int8"},
         model=ModelDimensions("qwen2_5_vl", text, vision),
         cameras=(CameraInput("front", 84, 56, (0.0, 0.0, 1.0, 1.0), 4, 6, "vision_4x6.onnx", None, True),),
-        frames=FrameSelection(4, 0.5),
+        frames=FrameSelection(4, 0.5, 4),
         prompt="prompt.json",
         tokenizer="tokenizer.json",
         codebook="codebook.npz",
@@ -131,7 +131,7 @@ def test_core_hash_covers_every_field(bundle):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["format_version"], 1, "format_version is 1, this build reads 3; export it again"),
+        (["format_version"], 1, "format_version is 1, this build reads 4; export it again"),
         (["format_version"], True, "format_version is True"),
         (["actions", "count"], KeyError, "manifest.actions: lacks count"),
         (["actions", "spare"], 1, "manifest.actions: has unknown fields spare"),
@@ -142,6 +142,9 @@ def test_core_hash_covers_every_field(bundle):
         (["actions", "per_answer"], 0, "per_answer and step_s must be positive"),
         (["frames", "spacing_s"], float("nan"), "manifest.frames.spacing_s: expected float"),
         (["frames", "per_camera"], 3, "does not divide into groups of 2 frames"),
+        (["frames", "least_per_camera"], 3, "least_per_camera: expected groups of 2 up to 4, found 3"),
+        (["frames", "least_per_camera"], 0, "least_per_camera: expected groups of 2 up to 4, found 0"),
+        (["frames", "least_per_camera"], 6, "least_per_camera: expected groups of 2 up to 4, found 6"),
         (["cameras"], [], "expected distinct roles"),
         (["cameras", 0, "grid_h"], 5, "front is 84x56 with a grid of 5x6"),
         (["cameras", 0, "crop"], [0.0, 0.0, 0.0, 1.0], "front has crop (0.0, 0.0, 0.0, 1.0)"),

@@ -51,6 +51,7 @@ def around(prompt) -> list[int]:
 
 
 def spare(cameras, prompt) -> None:
+    cameras["least_frames_per_camera"] = 2
     for camera in cameras["cameras"]:
         camera["required"] = camera["camera"] != CAMERA
     before, _, after = around(prompt)
@@ -69,6 +70,11 @@ def bundle(tmp_path_factory) -> Bundle:
     folder = tmp_path_factory.mktemp("spare")
     checkpoint = checkpoint_with(folder / "checkpoint", spare)
     return Bundle.open(export_bundle(checkpoint, folder / "bundle", precision="fp32"))
+
+
+def test_the_bundle_says_what_its_checkpoint_was_trained_to_go_without(bundle) -> None:
+    assert bundle.optional_cameras == (CAMERA,)
+    assert (bundle.manifest.frames.per_camera, bundle.manifest.frames.least_per_camera) == (4, 2)
 
 
 def said(plan) -> bytes:
