@@ -44,6 +44,14 @@ class ResidentEngine(Protocol):
         """Let an array live there, beginning with zeros; views of it mean that memory. Again: zero it."""
 
 
+@runtime_checkable
+class CacheKeeper(Protocol):
+    """An engine that says where a key-value cache is to lie."""
+
+    def cache_block(self, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Memory of zeros for (2 * layers, capacity, kv_heads, head_dim)."""
+
+
 class OnnxEngine:
     """ONNX Runtime on the CPU, bound to the caller's memory."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +17,17 @@ class KvCache:
     `block` (2 * layers, capacity, kv_heads, head_dim) holds them all, layer by layer.
     """
 
-    def __init__(self, layers: int, capacity: int, kv_heads: int, head_dim: int) -> None:
-        self.block = np.zeros((2 * layers, capacity, kv_heads, head_dim), np.float32)
+    def __init__(
+        self,
+        layers: int,
+        capacity: int,
+        kv_heads: int,
+        head_dim: int,
+        allocate: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = None,
+    ) -> None:
+        """`allocate`: makes `block`, of zeros, where it shall lie."""
+        shape = (2 * layers, capacity, kv_heads, head_dim)
+        self.block = np.zeros(shape, np.float32) if allocate is None else allocate(shape)
         self.keys, self.values = list(self.block[::2]), list(self.block[1::2])
         self.capacity = capacity
         self.length = 0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import MASKED_BIAS, TextDimensions
 from onboard_vla.core.errors import EngineError
-from onboard_vla.runtime.engine import Engine, ResidentEngine
+from onboard_vla.runtime.engine import CacheKeeper, Engine, ResidentEngine
 from onboard_vla.runtime.kv_cache import KvCache
 from onboard_vla.runtime.positions import RotaryTable
 
@@ -47,7 +47,8 @@ class LanguageModel:
         self._past_multiple = 1 if self._resident is None else self._resident.past_multiple
         # Room for the double of a lone token that comes last.
         slots = rounded_up(capacity + 1, self._past_multiple)
-        self.cache = KvCache(dimensions.layers, slots, dimensions.kv_heads, dimensions.head_dim)
+        allocate = engine.cache_block if isinstance(engine, CacheKeeper) else None
+        self.cache = KvCache(dimensions.layers, slots, dimensions.kv_heads, dimensions.head_dim, allocate)
         self._unclean = self._resident is not None
         self._lone_logits = np.empty((LEAST_ROWS, dimensions.vocabulary_size), np.float32)
         self.prefills = 0
