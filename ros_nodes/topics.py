@@ -198,6 +198,8 @@ VIEWS = (
         SUPERVISOR, "supervisor_state", f"{OWN_MESSAGES}/msg/SupervisorState", 10.0, needs=OWN_MESSAGES, reliable=True
     ),
     _view(PLANNER, "decision", STATUS, latched=True),
+    _view(PLANNER, "plan_trajectory", TRAJECTORY, reliable=True),
+    _view(PLANNER, "plan_path", PATH),
     _view(PLANNER, "plan_detail", f"{OWN_MESSAGES}/msg/PlanDetail", needs=OWN_MESSAGES, reliable=True),
     _view(CAMERA_GUARD, "camera_verdict", f"{OWN_MESSAGES}/msg/CameraVerdict", needs=OWN_MESSAGES, reliable=True),
     _view(

@@ -18,6 +18,7 @@ from onboard_vla.core.verdict import Verdict
 from onboard_vla.ros_nodes.gate_host import GateCommand
 from onboard_vla.ros_nodes.gate_views import to_commands, to_gate_state
 from onboard_vla.ros_nodes.markers import to_markers
+from onboard_vla.ros_nodes.plan_trajectory import to_plan_path, to_plan_trajectory
 from onboard_vla.ros_nodes.status_views import takeover_news, to_decision, to_takeover_request
 from onboard_vla.ros_nodes.topics import RosTopic
 from onboard_vla.ros_nodes.trajectory_codec import to_path
@@ -55,6 +56,8 @@ MAKERS: dict[str, View] = {
     "markers": View((SafeTrajectory,), to_markers, lambda message: message.mode),
     "takeover_request": View((SafeTrajectory,), to_takeover_request, takeover_news),
     "decision": View((Plan, PlanRejection), to_decision, lambda message: message.plan_id),
+    "plan_trajectory": View((Plan,), to_plan_trajectory, lambda message: message.plan_id),
+    "plan_path": View((Plan,), to_plan_path, lambda message: message.plan_id),
     "supervisor_state": View((SafeTrajectory,), _typed("to_supervisor_state"), lambda m: (m.mode, *takeover_news(m))),
     "plan_detail": View((Plan, PlanRejection), _typed("to_plan_detail"), lambda message: message.plan_id),
     "camera_verdict": View((Verdict,), _typed("to_camera_verdict"), lambda m: (m.camera, m.stamp_ns, m.sequence)),

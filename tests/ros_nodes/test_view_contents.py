@@ -18,6 +18,7 @@ from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection, Uncertai
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.verdict import Reason
 from onboard_vla.ros_nodes.markers import to_markers
+from onboard_vla.ros_nodes.plan_trajectory import to_plan_path, to_plan_trajectory
 from onboard_vla.ros_nodes.status_views import takeover_news, to_decision, to_takeover_request
 from onboard_vla.ros_nodes.topics import VIEWS
 from onboard_vla.ros_nodes.views import MAKERS
@@ -74,6 +75,33 @@ def test_decision_of_a_rejection_has_its_code() -> None:
 
     assert (status.level, status.message) == (DiagnosticStatus.WARN, "rejected: tokens_missing")
     assert values(status)["detail"] == "9 of 10"
+
+
+def test_a_plan_is_shown_in_the_vehicles_frame_at_its_anchor_pictures_time() -> None:
+    # Three quarters of a left turn of 10 m radius in 5 s, so that headings wrap.
+    turns = np.linspace(0.0, 1.5 * np.pi, 51)[1:]
+    arc = np.stack([10.0 * np.sin(turns), 10.0 * (1.0 - np.cos(turns)), (turns + np.pi) % (2 * np.pi) - np.pi], axis=1)
+    plan = dataclasses.replace(PLAN, fine_poses=arc.astype(np.float32))
+
+    trajectory, path = to_plan_trajectory(plan), to_plan_path(plan)
+
+    for header in (trajectory.header, path.header, path.poses[-1].header):
+        assert (header.frame_id, header.stamp.sec * 10**9 + header.stamp.nanosec) == ("base_link", STAMP)
+    assert trajectory.joint_names == ["base_link"]
+    assert [point.time_from_start.sec * 10**9 + point.time_from_start.nanosec for point in trajectory.points] == [
+        k * 100_000_000 for k in range(1, 51)
+    ]
+    last = trajectory.points[-1].transforms[0]
+    assert (last.translation.x, last.translation.y) == pytest.approx((-10.0, 10.0), abs=1e-5)
+    assert (last.rotation.z, last.rotation.w) == pytest.approx((np.sin(0.75 * np.pi), np.cos(0.75 * np.pi)), abs=1e-6)
+    # Ten times the turn rate is the speed; a chord is shorter than its arc by 0.04 %.
+    rate = 1.5 * np.pi / 5.0
+    motions = [point.velocities[0] for point in trajectory.points]
+    np.testing.assert_allclose([motion.angular.z for motion in motions], rate, atol=1e-5)
+    np.testing.assert_allclose([motion.linear.x for motion in motions], 10.0 * rate, rtol=5e-4)
+    assert not any(point.accelerations for point in trajectory.points)
+    shown = [(pose.pose.position.x, pose.pose.position.y) for pose in path.poses]
+    np.testing.assert_array_equal(shown, plan.fine_poses[:, :2])
 
 
 def test_markers_follow_the_trajectory_at_its_own_stamp() -> None:
