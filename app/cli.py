@@ -107,8 +107,9 @@ def doctor(
 )
 def train(context: typer.Context) -> None:
     """Train the reference checkpoint (extra `train`); options are those of `onboard_vla.world.train`."""
-    status = importlib.import_module("onboard_vla.world.train").main(context.args)
-    raise typer.Exit(status or 0)
+    training = importlib.import_module("onboard_vla.world.train")
+    training.keep_big_tensors()
+    raise typer.Exit(training.main(context.args))
 
 
 def run(arguments: list[str]) -> int:

@@ -49,6 +49,23 @@ OPEN_LOOP = {
 }
 
 
+SWITCHES = {
+    "modelled sensors": "",
+    "perfect sensors": "--sensor perfect",
+    "unaided": "--unaided",
+    "depth by the fork": "--depth model",
+    "depth slow": "--depth slow",
+    "adaptive depth": "--depth adaptive",
+    "fp32": "--ablation precision",
+    "fog": "--look fog",
+    "rain": "--look rain",
+    "night": "--look night",
+    "front camera alone": "--sees front",
+    "all pictures grey": "--sees nothing",
+}
+"""What `evaluate` is told for each word of a variant's name (`app/evaluation/variant.py`)."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the results, write card.json and CARD.md; exit status 0 when done."""
     parser = argparse.ArgumentParser(prog="python -m onboard_vla.world.card_measures", description=__doc__)
@@ -110,10 +127,10 @@ def _evaluation(result: dict[str, Any], summary: dict[str, Any], who: str) -> di
     run = result["provenance"]["run"]
     if run["planner"] != "model":
         raise ConfigurationError(f"evaluation: planner is {run['planner']!r}, the card is of the model")
-    command = f"onboard-vla evaluate --worlds {len(run['seeds'])} --first-seed {run['seeds'][0]}"
+    command = f"onboard-vla evaluate {_seeds(run['seeds'])}"
     command += f" --seconds {run['seconds']:g} --profile {run['profile']}"
-    command += f" --latency-ms {run['declared plan latency ms']:g}; variant: {summary['name']}"
-    command += "; checkpoint: BLIND_CHECKPOINT" if who else ""
+    command += f" --latency-ms {run['declared plan latency ms']:g}{_switches(summary['name'])}"
+    command += " --checkpoint BLIND_CHECKPOINT" if who else ""
     rows = [
         (words, f"{share['count']} of {share['n']} [{share['low']:.3f}, {share['high']:.3f}]", share["n"], "")
         for key, words in SHARES.items()
@@ -128,14 +145,30 @@ def _evaluation(result: dict[str, Any], summary: dict[str, Any], who: str) -> di
     return _section(f"evaluate{who}: {run['profile']}, {summary['name']}", worlds, command, [*rows, *found], result)
 
 
+def _seeds(seeds: Sequence[int]) -> str:
+    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"--worlds {len(seeds)} --first-seed {seeds[0]}"
+    return f"--seeds {','.join(map(str, seeds))}"
+
+
+def _switches(name: str) -> str:
+    """What makes `evaluate` drive the variant of this name, each switch after a space."""
+    words = name.split(", ")
+    if unknown := [word for word in words if word not in SWITCHES]:
+        raise ConfigurationError(f"evaluation: no switch is known for {unknown[0]!r} of the variant {name!r}")
+    return "".join(f" {SWITCHES[word]}" for word in words if SWITCHES[word])
+
+
 def _section(
     title: str, worlds: str, command: str, rows: Sequence[tuple[str, str, int | None, str]], result: dict[str, Any]
 ) -> dict[str, Any]:
+    bundle = result["provenance"]["bundle"]
     return {
         "title": title,
         "worlds": worlds,
         "command": command,
         "commit": result["provenance"]["versions"]["commit"],
+        "bundle": bundle.get("model", bundle)["core hash"],
         "rows": [{"name": name, "value": value, "n": n, "aim": aim} for name, value, n, aim in rows],
     }
 

@@ -32,6 +32,13 @@ DRIVE_ROWS = (
     ("mean distance from lane centre (m)", "offset_m"),
     ("largest (m)", "largest_offset_m"),
 )
+TRAIN = "onboard-vla train --work WORK --out FOLDER"
+CARD_STAGE = f"{TRAIN} --stages card"
+"""Measures again what the stages before it left in WORK, and writes the card."""
+CONTROL = (
+    "`BLIND_CHECKPOINT` in a command is the control that `onboard-vla train` leaves in WORK/blind_checkpoint (stage",
+    "`blind`); `FOLDER` behind `--photos` one with a picture per camera. Bundles are named by their core's hash.",
+)
 PROVENANCE = (
     "Stages run one after another, each going on from the weights or data that the one before left; a stage that was",
     "interrupted goes on, too. `code` names every commit whose code a stage ran with, `+` with changes not committed.",
@@ -54,10 +61,11 @@ def render_card(card: dict[str, Any]) -> str:
         f"# {card['name']}",
         "",
         f"{card['architecture']}, {card['parameters']:,} parameters, made {card['made']} at commit {card['commit']}, "
-        f"seed {card['training']['seed']}. Written by `python -m onboard_vla.world.train`.",
+        f"seed {card['training']['seed']}, by the stages of `{TRAIN}` (see Data and training).",
         "",
         f"## Open loop: {validation['samples']} samples of {validation['worlds']} unseen worlds",
         "",
+        f"`{CARD_STAGE}`, in fp32.",
         f"Greedy decoding after the forced fast prefix. Blind model: {validation['blind_is']}.",
         "",
         "| | model | blind model | constant velocity |",
@@ -69,7 +77,7 @@ def render_card(card: dict[str, Any]) -> str:
     lines += ["", f"Share of demanding samples (label of the fork): {validation['demanding_share']:.3f}.", ""]
     lines += _closed_loop(card)
     lines += _measured(card)
-    lines += ["", "## Codebook: mean error of encoded 5 s trajectories by start speed", ""]
+    lines += ["", "## Codebook: mean error of encoded 5 s trajectories by start speed", "", f"`{CARD_STAGE}`.", ""]
     errors = card["codebook_ade_m_by_speed_mps"]
     lines += ["| m/s | " + " | ".join(errors) + " |", "| --- |" + " --- |" * len(errors)]
     lines += ["| m | " + " | ".join(f"{error:.3f}" for error in errors.values()) + " |", ""]
@@ -108,15 +116,17 @@ def _curve(training: dict[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"On half of the validation samples. These {seen:,} samples took {seconds / 3600:.1f} h; ten times as many",
+        f"`{TRAIN} --stages whole,drive,finish`, on half of the validation samples.",
+        f"These {seen:,} samples took {seconds / 3600:.1f} h; ten times as many",
         f"would take about {hours:.0f} h of the same processor, by proportion.",
     ]
 
 
 def _closed_loop(card: dict[str, Any]) -> list[str]:
     loop, aided = card["closed_loop"], card.get("supervised")
-    lines = [f"## Closed loop: quiet_road, {loop['model']['drives']} unseen worlds", "", *UNAIDED]
-    lines += _aided_notes(aided) if aided else [NOTE_IF_UNSUPERVISED]
+    lines = [f"## Closed loop: quiet_road, {loop['model']['drives']} unseen worlds", "", f"`{CARD_STAGE}`."]
+    lines += UNAIDED
+    lines += _aided_notes(aided, card["closed_loop_runs"][0]["seed"]) if aided else [NOTE_IF_UNSUPERVISED]
     shown = _aided_cells(aided) if aided else {}
     lines += ["", "| | model, unaided | model under the supervisor | expert |", "| --- | --- | --- | --- |"]
     for title, key in DRIVE_ROWS:
@@ -126,21 +136,23 @@ def _closed_loop(card: dict[str, Any]) -> list[str]:
 
 def _measured(card: dict[str, Any]) -> list[str]:
     """What was measured after training, a table each; 95 % bounds over worlds in brackets (docs/evaluation.md)."""
-    lines = []
+    lines = ["", *CONTROL] if card.get("measured") else []
     for section in card.get("measured", []):
         lines += ["", f"## Measured: {section['title']}", ""]
-        lines += [f"{section['worlds']}, commit {section['commit']}: `{section['command']}`", ""]
+        made = f"commit {section['commit']}, bundle {section['bundle'][:12]}"
+        lines += [f"{section['worlds']}, {made}: `{section['command']}`", ""]
         lines += ["| | value [95 % bounds] | n | aim |", "| --- | --- | --- | --- |"]
         for row in section["rows"]:
             lines.append(f"| {row['name']} | {row['value']} | {row['n'] or ''} | {row['aim']} |")
     return lines
 
 
-def _aided_notes(aided: dict[str, Any]) -> list[str]:
+def _aided_notes(aided: dict[str, Any], first_seed: int) -> list[str]:
+    command = f"onboard-vla evaluate --worlds {aided['episodes']} --first-seed {first_seed}"
+    command += f" --seconds {aided['seconds']:g} --sensor {aided['sensor']} --latency-ms {aided['plan_latency_ms']:g}"
     return [
-        f"Under the supervisor: `onboard-vla evaluate` on the same {aided['episodes']} worlds (the docstring of",
-        f"`world/card_supervised.py` has the command) at commit {aided['commit']}, INT8 bundle {aided['bundle'][:12]},",
-        f"{aided['sensor']} sensors, plans {aided['plan_latency_ms']:g} ms late, judged over the full time whatever",
+        f"Under the supervisor: `{command}`",
+        f"at commit {aided['commit']}, INT8 bundle {aided['bundle'][:12]}, judged over the full time whatever",
         f"happens. The model's trajectories drove {aided['model_share']:.1%} of the time, the supervisor's fallback",
         f"the rest, with {aided['interventions']} entries into L2 or above. The fork alone would have picked fast in",
         f"{aided['fork_fast'] / aided['fork_plans']:.1%} of these plans (n = {aided['fork_plans']}); depth is forced.",

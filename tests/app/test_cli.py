@@ -1,5 +1,6 @@
 """The command line: one clear line for bad input, a traceback on demand, help that loads nothing heavy."""
 
+import ctypes
 import json
 import subprocess
 import sys
@@ -134,6 +135,33 @@ def test_training_without_torch_names_its_extra(failing_room, capsys):
     assert cli.run(["train", "--work", "somewhere"]) == 1
     expected = "onboard-vla: this command needs torch, which is not installed: pip install 'onboard-vla[train]'\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc's")
+def test_training_keeps_the_memory_of_big_tensors_whichever_way_it_is_started(tmp_path):
+    """Page faults tell: 200 MB taken and freed again and again are new pages each time, or the same ones."""
+    program = """
+import resource, sys
+import numpy as np
+from onboard_vla.app import cli
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        np.ones(25_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first = faults()
+assert cli.run(["train", "--work", "here", "--stages", "fly"]) == 1
+faults()
+print(first, faults())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True, cwd=tmp_path
+    )
+    before, after = (int(word) for word in ended.stdout.split())
+    assert before > 100
+    assert after < before / 10
 
 
 def test_a_missing_module_of_our_own_is_a_fault_of_ours(failing_room, capsys):

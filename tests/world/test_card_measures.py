@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from onboard_vla.app import evaluate
+from onboard_vla.app.cli import run
+from onboard_vla.app.evaluation.variant import ABLATIONS, Variant, with_ablation
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.world import card_measures, model_assets
 from onboard_vla.world.card_measures import with_results
@@ -14,6 +17,7 @@ from onboard_vla.world.train_plan import Workplace
 
 FOLDER = Path(model_assets.__file__).parent / "reference"
 VERSIONS = {"commit": "0123abc"}
+HASH = "5a" * 32
 
 
 def estimate(value):
@@ -25,7 +29,7 @@ def measured(value=0.5, **bundles):
     run |= {"precision": "int8", "samples": 40}
     figures = [{"name": "ratio", "estimate": estimate(value), "aim": "at least 1.3"}]
     figures.append({"name": "gap", "estimate": None, "aim": ""})
-    bundle = {"model": {}, **bundles}
+    bundle = {"model": {"core hash": HASH}, **bundles}
     return {
         "format": 1,
         "measures": {"sight": figures},
@@ -40,7 +44,11 @@ def evaluated(planner="model"):
     summary = {"name": "modelled sensors", "n": 2, "open_loop": {"figures": {"ade_m": estimate(0.3)}}}
     summary |= dict.fromkeys(card_measures.SHARES, share) | dict.fromkeys(card_measures.CLOSED_LOOP, estimate(0.9))
     summary["sub_metrics"] = {"nc": estimate(1.0)}
-    return {"format": 2, "summaries": [summary], "provenance": {"run": run, "bundle": {}, "versions": VERSIONS}}
+    return {
+        "format": 2,
+        "summaries": [summary],
+        "provenance": {"run": run, "bundle": {"core hash": HASH}, "versions": VERSIONS},
+    }
 
 
 @pytest.fixture
@@ -57,7 +65,7 @@ def test_a_measure_stands_in_the_card_with_bounds_and_the_command_that_makes_it(
     command = (
         "onboard-vla measure sight --worlds 2 --first-seed 800000 --seconds 20 --profile quiet_road --precision int8"
     )
-    assert f"commit 0123abc: `{command}`" in text
+    assert f"commit 0123abc, bundle 5a5a5a5a5a5a: `{command}`" in text
     assert "--blind BLIND_CHECKPOINT`" in render_card(with_results(card, measured(blind={})))
     photographed = measured()
     photographed["measures"] = {"pictures": photographed["measures"]["sight"]}
@@ -81,6 +89,37 @@ def test_a_new_measure_of_the_same_kind_replaces_the_old_one(card):
     ]
     assert "2.500" in render_card(twice)
     assert "1.700" not in render_card(twice)
+
+
+def spelt(variant, seeds=(100, 101)):
+    """The command that the card names for an evaluation of this variant."""
+    result = evaluated()
+    result["summaries"][0]["name"] = variant.name
+    result["provenance"]["run"]["seeds"] = list(seeds)
+    return with_results({}, result)["measured"][0]["command"]
+
+
+@pytest.mark.parametrize("ablation", [None, *ABLATIONS])
+@pytest.mark.parametrize(
+    "base", [Variant(), Variant("perfect", supervised=False, depth="slow", look="fog", sees="front")]
+)
+def test_the_command_of_an_evaluation_drives_the_variant_that_it_stands_beside(base, ablation, monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluate, "run_evaluation", lambda request, console: asked.append(request) or 0)
+    variant = with_ablation(base, ablation) if ablation else base
+    program, *arguments = spelt(variant).split()
+    assert program == "onboard-vla"
+    assert run(arguments) == 0
+    (request,) = asked
+    assert variant in evaluate.variants(request)
+    assert (request.seeds, request.seconds, request.profile) == ((100, 101), 20.0, "quiet_road")
+    assert (request.latency_ms, request.planner, request.bundle) == (100.0, "model", "default")
+
+
+def test_the_command_of_an_evaluation_names_seeds_that_do_not_follow_one_another():
+    assert "--seeds 3,5 --seconds 20" in spelt(Variant(), (3, 5))
+    with pytest.raises(ConfigurationError, match="no switch is known for 'dusk'"):
+        spelt(Variant(look="dusk"))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +152,7 @@ def test_a_control_stands_under_its_own_name_and_must_not_have_seen(card):
     text = render_card(with_results(with_results(card, grey), grey, card_measures.CONTROL))
     assert "## Measured: evaluate: quiet_road, modelled sensors, unaided, all pictures grey" in text
     assert "## Measured: evaluate the blind control: quiet_road, modelled sensors, unaided, all pictures grey" in text
-    assert text.count("checkpoint: BLIND_CHECKPOINT") == 1
+    assert text.count(" --unaided --sees nothing --checkpoint BLIND_CHECKPOINT`") == 1
     with pytest.raises(ConfigurationError, match="expected an evaluation with all pictures grey"):
         with_results(card, evaluated(), card_measures.CONTROL)
 
