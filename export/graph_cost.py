@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto, helper, shape_inference
 
 from onboard_vla.core.errors import BundleError
+from onboard_vla.export.four_bits import OPERATOR as FOUR_BITS
 
 PRODUCT = "MatMul"
 UNCOUNTED = frozenset({"Attention", "Conv", "ConvInteger", "Einsum", "Gemm", "MatMulInteger", "QLinearMatMul"})
@@ -102,7 +103,7 @@ class CountedGraph:
             inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         except shape_inference.InferenceError as error:
             raise BundleError(f"{self._name}: shapes cannot be inferred: {error}") from error
-        return _Counter(inferred.graph, self._name).count([n for n in inferred.graph.node if part(n.name)])
+        return _Counter(self._model.graph, inferred.graph, self._name).count(part)
 
     def _fixed(self, extents: Mapping[str, int]) -> onnx.ModelProto:
         model = onnx.ModelProto()
@@ -116,12 +117,32 @@ class CountedGraph:
                         f"{self._name}: {value.name} has an open dimension {axis.dim_param!r}, known: {sorted(extents)}"
                     )
                 axis.dim_value = extents[axis.dim_param]
+        for node in model.graph.node:
+            if node.op_type == FOUR_BITS:
+                _as_plain_product(model.graph, node)
         return model
 
 
+def _as_plain_product(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
+    """In place of an operator that shape inference does not know, one with the same shapes."""
+    weight = TensorProto(name=f"{node.name}/shape", dims=_sizes(node), data_type=TensorProto.FLOAT)
+    weight.data_location = TensorProto.EXTERNAL
+    graph.initializer.append(weight)
+    node.op_type, node.domain = PRODUCT, ""
+    node.input[1:] = [weight.name]
+    node.ClearField("attribute")
+
+
+def _sizes(node: onnx.NodeProto) -> tuple[int, int]:
+    """Inputs and outputs of a layer whose weights are packed."""
+    found = {attribute.name: attribute.i for attribute in node.attribute}
+    return found["K"], found["N"]
+
+
 class _Counter:
-    def __init__(self, graph: onnx.GraphProto, name: str) -> None:
-        self._name = name
+    def __init__(self, graph: onnx.GraphProto, inferred: onnx.GraphProto, name: str) -> None:
+        """`inferred`: where the shapes are; of the nodes, only their outputs are the same."""
+        self._name, self._nodes = name, graph.node
         self._outputs = {value.name for value in graph.output}
         self._users: dict[str, set[str]] = {}
         for node in graph.node:
@@ -131,17 +152,20 @@ class _Counter:
         self._types: dict[str, tuple[int, tuple[int, ...]]] = {
             tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer
         }
-        for info in (*graph.input, *graph.value_info, *graph.output):
+        for info in (*inferred.input, *inferred.value_info, *inferred.output):
             kind = info.type.tensor_type
             if all(axis.HasField("dim_value") for axis in kind.shape.dim):
                 self._types[info.name] = kind.elem_type, tuple(axis.dim_value for axis in kind.shape.dim)
 
-    def count(self, nodes: Sequence[onnx.NodeProto]) -> Cost:
+    def count(self, part: Callable[[str], bool]) -> Cost:
+        nodes = [node for node in self._nodes if part(node.name)]
         int8 = floats = elements = 0
         for node in nodes:
             if node.op_type in UNCOUNTED:
                 raise BundleError(f"{self._name}: node {node.name} is a {node.op_type}, whose operations are not known")
-            if node.op_type == PRODUCT:
+            if node.op_type == FOUR_BITS:
+                floats += 2 * self._elements(node.output[0]) * _sizes(node)[0]
+            elif node.op_type == PRODUCT:
                 operations = 2 * self._elements(node.output[0]) * self._shape(node.input[0])[-1]
                 if all(self._is_restored(value) for value in node.input):
                     int8 += operations

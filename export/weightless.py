@@ -11,9 +11,11 @@ from onnx import TensorProto, helper
 
 from onboard_vla.core.bundle_manifest import ModelDimensions
 from onboard_vla.export.external_data import Array, Shapes
+from onboard_vla.export.four_bits import FourBitLinears
 from onboard_vla.export.graph_cost import CountedGraph
 from onboard_vla.export.language_graph import language_graph
 from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, QuantisedLinears
+from onboard_vla.export.quantisation import QUANTISED, W4A16, ByLayer
 from onboard_vla.export.vision_graph import vision_graph
 from onboard_vla.export.vision_grid import vision_grid
 from onboard_vla.export.weights import PATCH_EMBED, Linear, PaddedHead, language_linears, vision_linears
@@ -78,19 +80,23 @@ def _reference(name: str, shape: tuple[int, ...], kind: np.dtype[Any]) -> Tensor
     return tensor
 
 
-def language_of(model: ModelDimensions, *, int8: bool) -> CountedGraph:
-    """The language graph of a model of this size."""
+def language_of(model: ModelDimensions, precision: str) -> CountedGraph:
+    """The language graph of a model of this size; what is no precision of exports is in float."""
     weights = PaddedHead(NoWeights(model))
-    linears = _linears(weights, list(language_linears(model.text.layers)), int8)
+    linears = _linears(weights, list(language_linears(model.text.layers)), precision)
     return CountedGraph(language_graph(model.text, weights, linears, external=_Nowhere()), "language")
 
 
-def vision_of(model: ModelDimensions, grid_h: int, grid_w: int, *, int8: bool) -> CountedGraph:
+def vision_of(model: ModelDimensions, grid_h: int, grid_w: int, precision: str) -> CountedGraph:
     """The vision graph of a model of this size, for pictures of this many patches."""
     weights, grid = NoWeights(model), vision_grid(grid_h, grid_w, model.vision)
-    linears = _linears(weights, list(vision_linears(model.vision.depth)), int8)
+    linears = _linears(weights, list(vision_linears(model.vision.depth)), precision)
     return CountedGraph(vision_graph(model, grid, weights, linears, external=_Nowhere()), grid.name)
 
 
-def _linears(weights: NoWeights | PaddedHead, names: list[str], int8: bool) -> LinearWriter:
-    return QuantisedLinears(weights, dict.fromkeys(names, 1.0)) if int8 else FloatLinears(weights)
+def _linears(weights: NoWeights | PaddedHead, names: list[str], precision: str) -> LinearWriter:
+    """As exports divide layers among precisions."""
+    integer = frozenset(names) if precision in QUANTISED else frozenset[str]()
+    small = frozenset(name for name in integer if name.startswith("text.")) if precision == W4A16 else frozenset[str]()
+    quantised = QuantisedLinears(weights, dict.fromkeys(names, 1.0))
+    return ByLayer(FloatLinears(weights), (integer - small, quantised), (small, FourBitLinears(weights)))

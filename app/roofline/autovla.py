@@ -70,7 +70,7 @@ def autovla(cameras: int, source: tuple[int, int]) -> PlanSizes:
     return PlanSizes((view,), PAIRS, source, prompt, KEPT_TOKENS, FORCED_TOKENS)
 
 
-def graphs(*, int8: bool) -> tuple[dict[str, CountedGraph], CountedGraph]:
+def graphs(precision: str) -> tuple[dict[str, CountedGraph], CountedGraph]:
     """Vision graphs by name, and the language graph, of the writer that exports use."""
     grid_h, grid_w = HEIGHT // PATCH, WIDTH // PATCH
-    return {graph_name(grid_h, grid_w): vision_of(MODEL, grid_h, grid_w, int8=int8)}, language_of(MODEL, int8=int8)
+    return {graph_name(grid_h, grid_w): vision_of(MODEL, grid_h, grid_w, precision)}, language_of(MODEL, precision)

@@ -23,12 +23,14 @@ from onboard_vla.app.roofline.measured import StageTimes
 from onboard_vla.app.roofline.of_bundle import graphs_of, sizes_of
 from onboard_vla.app.roofline.probe import probe
 from onboard_vla.app.roofline.stages import PlanSizes, costs
+from onboard_vla.export.quantisation import INT8, W4A16
 from onboard_vla.runtime.bundle import Bundle
 
 FORMAT = 1
 """Version of the JSON document."""
-MODEL_PRECISIONS = ("int8", "fp16")
-"""Of the projections. fp16: float layers at two bytes; not projected for a processor, whose floats have four."""
+MODEL_PRECISIONS = (INT8, W4A16, "fp16")
+"""Of the projections. w4a16: the language model's weights in four bits, computed in fp16, all else INT8. fp16: float
+layers at two bytes; not projected for a processor, whose floats have four."""
 
 ASSUMPTIONS = (
     "bytes: every constant and input of a graph read once, every output written once; nothing else, no launches",
@@ -36,6 +38,7 @@ ASSUMPTIONS = (
     f"rates that are usual: {USUAL_BANDWIDTH:.0%} of the bandwidth and {USUAL_COMPUTE:.0%} of the products' peak, as "
     "published runs reach on AGX Orin; INT8 products taken at the same share, which nobody has published there",
     "steady state: one new pair of pictures per camera, all else of vision known; the prompt's first text is known",
+    "w4a16: prefill at the float rate; unpacking the weights costs nothing",
     "a decode step carries one token; guesses that ride along read the same weights",
     "the head is part of the decode step; every pass computes the logits of the whole vocabulary",
     "patches: their bytes alone, the integer work of the resize is held against no peak",
@@ -115,13 +118,13 @@ def _of_bundle(
 
 
 def _of_autovla(precision: str, devices: Sequence[Device], request: Request) -> list[PlanFloor]:
-    vision, language = autovla.graphs(int8=precision == "int8")
+    vision, language = autovla.graphs(precision)
     found = []
     for count in autovla.CAMERAS:
         size = autovla.autovla(count, request.source)
         steady, cold = (costs(size, vision, language, cold=state) for state in (False, True))
         for device in devices:
-            if precision == "int8" or not device.measured:
+            if precision != "fp16" or not device.measured:
                 found.append(
                     PlanFloor(
                         model=autovla.NAME,

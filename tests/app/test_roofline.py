@@ -26,8 +26,8 @@ def bundle(tmp_path_factory):
     return export_bundle(CHECKPOINT, tmp_path_factory.mktemp("bundle") / "b", precision="fp32")
 
 
-def costs_of(cameras, *, int8=True, cold=False):
-    vision, language = autovla.graphs(int8=int8)
+def costs_of(cameras, precision="int8", *, cold=False):
+    vision, language = autovla.graphs(precision)
     return costs(autovla.autovla(cameras, (1600, 900)), vision, language, cold=cold)
 
 
@@ -47,7 +47,7 @@ def test_autovla_costs_what_public_arithmetic_says():
     assert autovla.autovla(3, (1600, 900)).prompt == 720 + 501
     assert stages[DECODE].bytes(2) == pytest.approx(2.77e9 + 0.315e9 + 1251 * 36_864, rel=0.01)
     assert stages[VISION].operations == pytest.approx(2 * 0.67e9 * 6 * 480 * 0.97, rel=0.03)
-    assert costs_of(3, int8=False)[DECODE].bytes(2) == pytest.approx(2 * 3.09e9, rel=0.02)
+    assert costs_of(3, "fp16")[DECODE].bytes(2) == pytest.approx(2 * 3.09e9, rel=0.02)
 
 
 def test_a_known_pair_halves_vision():

@@ -39,8 +39,8 @@ def language_operations(new, past, rows):
 def test_language_operations_are_those_of_the_formula(new, past, rows):
     linear, attention = language_operations(new, past, rows)
 
-    floats = language_of(MODEL, int8=False).cost(extents(new, past, rows))
-    int8 = language_of(MODEL, int8=True).cost(extents(new, past, rows))
+    floats = language_of(MODEL, "fp32").cost(extents(new, past, rows))
+    int8 = language_of(MODEL, "int8").cost(extents(new, past, rows))
 
     assert (floats.int8_operations, floats.float_operations) == (0, linear + attention)
     assert (int8.int8_operations, int8.float_operations) == (linear, attention)
@@ -54,8 +54,8 @@ def test_a_decode_step_moves_every_weight_and_the_cache_once():
     gains = (2 * LAYERS + 1) * D
     cache = 2 * LAYERS * KV * HEAD
     activations = D + 2 * HEAD + past + 1 + cache * (past + 1) + WORDS
-    counted = language_of(MODEL, int8=False).cost(extents(1, past, 1))
-    smaller = language_of(MODEL, int8=True).cost(extents(1, past, 1))
+    counted = language_of(MODEL, "fp32").cost(extents(1, past, 1))
+    smaller = language_of(MODEL, "int8").cost(extents(1, past, 1))
 
     rest = counted.float_values - weights - biases - gains - activations
     assert 0 <= rest < 30, "scalars and the rotary signs"
@@ -63,6 +63,20 @@ def test_a_decode_step_moves_every_weight_and_the_cache_once():
     # INT8: a byte a weight, its scale per output, the input's scale, a zero point per output.
     assert smaller.other_bytes - counted.other_bytes == weights + outputs + 1
     assert smaller.float_values - counted.float_values == outputs - weights + 7 * LAYERS + 1
+
+
+def test_weights_of_four_bits_are_half_a_byte_and_computed_in_float():
+    """32 weights share a scale; inputs are padded to whole blocks. The head is INT8."""
+    wide, blocks = HEADS * HEAD, lambda inputs: -(-inputs // 32)
+    packed = blocks(D) * (wide + 2 * KV * HEAD + 2 * INNER) + blocks(wide) * D + blocks(INNER) * D
+    linear, attention = language_operations(6, 4, 2)
+    head = 2 * 2 * D * PADDED
+
+    small = language_of(MODEL, "w4a16").cost(extents(6, 4, 2))
+    floats = language_of(MODEL, "fp32").cost(extents(6, 4, 2))
+
+    assert (small.int8_operations, small.float_operations) == (head, linear - head + attention)
+    assert small.other_bytes - floats.other_bytes == 16 * LAYERS * packed + D * PADDED + PADDED + 1
 
 
 def test_vision_operations_are_those_of_the_formula():
@@ -74,13 +88,13 @@ def test_vision_operations_are_those_of_the_formula():
     linear += 2 * items * (patches // 4) * (16 * wide * wide + 4 * wide * D)
     attention = 2 * 2 * items * patches * wide * (window * (VISION.depth - 1) + patches)
 
-    cost = vision_of(MODEL, grid_h, grid_w, int8=True).cost({"items": items})
+    cost = vision_of(MODEL, grid_h, grid_w, "int8").cost({"items": items})
 
     assert (cost.int8_operations, cost.float_operations) == (linear, attention)
 
 
 def test_the_head_is_a_part_of_the_step():
-    graph = language_of(MODEL, int8=False)
+    graph = language_of(MODEL, "fp32")
     head = graph.cost(extents(1, 20, 1), lambda name: name.startswith("head"))
 
     assert head.float_operations == 2 * D * PADDED
@@ -91,7 +105,7 @@ def test_a_weightless_graph_costs_what_the_written_one_does(trained_graphs):
     written, model, int8 = trained_graphs
     counted = CountedGraph(written, "written").cost(extents(5, 7, 2))
 
-    assert language_of(model, int8=int8).cost(extents(5, 7, 2)) == counted
+    assert language_of(model, "int8" if int8 else "fp32").cost(extents(5, 7, 2)) == counted
 
 
 @pytest.fixture(params=[False, True])
@@ -119,7 +133,7 @@ def trained_graphs(request):
 
 def test_an_open_dimension_is_refused_by_name():
     with pytest.raises(BundleError, match="past_tokens"):
-        language_of(MODEL, int8=False).cost({"new_tokens": 1, "total_tokens": 2, "wanted_rows": 1})
+        language_of(MODEL, "fp32").cost({"new_tokens": 1, "total_tokens": 2, "wanted_rows": 1})
 
 
 def test_an_operator_whose_operations_are_not_known_is_refused():
@@ -140,7 +154,7 @@ def test_a_file_that_is_no_graph_is_refused(tmp_path):
 def test_more_layers_cost_more_in_proportion():
     twice = dataclasses.replace(TEXT, layers=2 * LAYERS)
     once, double = (
-        language_of(dataclasses.replace(MODEL, text=text), int8=True).cost(extents(4, 4, 4)) for text in (TEXT, twice)
+        language_of(dataclasses.replace(MODEL, text=text), "int8").cost(extents(4, 4, 4)) for text in (TEXT, twice)
     )
 
     head = 2 * 4 * D * PADDED
