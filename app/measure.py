@@ -19,7 +19,7 @@ from onboard_vla.app.demo_cameras import require_cameras
 from onboard_vla.app.evaluation.variant import PRECISIONS
 from onboard_vla.app.measures.collect import Job, collect
 from onboard_vla.app.measures.conditions import BLIND, PHOTOS, photographs
-from onboard_vla.app.measures.figures import CONDITIONS_OF, MEASURES, PROBES, Figure
+from onboard_vla.app.measures.figures import CONDITIONS_OF, MEASURES, PROBES, SIGNALS, Figure
 from onboard_vla.app.report.provenance import provenance_of
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.world.rig import default_rig
@@ -68,7 +68,8 @@ def run_measure(request: MeasureRequest, console: Console) -> int:
             bundle=prepared.path,
             blind=blind.path if blind else None,
             photos=request.photos,
-            features=PROBES in request.whats,
+            features=PROBES in request.whats or SIGNALS in request.whats,
+            staged=SIGNALS in request.whats,
         )
         for seed in request.seeds
     ]
@@ -77,7 +78,8 @@ def run_measure(request: MeasureRequest, console: Console) -> int:
         task = bar.add_task("worlds", total=len(jobs))
         rows = collect(jobs, lambda: bar.advance(task), request.workers)
     if not rows:
-        raise ConfigurationError("no world gave a sample: more --seconds or other seeds")
+        without = f"{request.profile} has no signals: --profile urban has" if SIGNALS in request.whats else ""
+        raise ConfigurationError(f"no world gave a sample: {without or 'more --seconds or other seeds'}")
     figures = {what: MEASURES[what](rows) for what in request.whats}
     for what, found in figures.items():
         console.print(table_of(request, what, found, len(rows)))
@@ -121,6 +123,8 @@ def document(
 def _require(request: MeasureRequest) -> None:
     if unknown := [what for what in request.whats if what not in MEASURES]:
         raise ConfigurationError(f"measure {unknown[0]!r}: expected one of {', '.join(MEASURES)}")
+    if SIGNALS in request.whats and len(request.whats) > 1:
+        raise ConfigurationError(f"measure {SIGNALS}: ask it alone; its samples are placed before signals, not driven")
     if request.precision not in PRECISIONS:
         raise ConfigurationError(f"--precision {request.precision!r}: expected one of {', '.join(PRECISIONS)}")
     require_known(request.profile, ())

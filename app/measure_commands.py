@@ -18,7 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def measure(
-    whats: Annotated[list[str], typer.Argument(metavar="WHAT...", help="sight, probes, doubt, pictures, depth.")],
+    whats: Annotated[
+        list[str], typer.Argument(metavar="WHAT...", help="sight, probes, signals, doubt, pictures, depth.")
+    ],
     worlds: Annotated[int, typer.Option(help="Number of seeds, from --first-seed on.", min=1, max=1000)] = 32,
     first_seed: Annotated[int, typer.Option(help="The first seed; no training has used it.", min=0)] = FIRST_SEED,
     seconds: Annotated[float, typer.Option(help="Length of each world's drive, s.", min=2, max=120)] = 20.0,
@@ -31,7 +33,7 @@ def measure(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; one per core.", min=1)] = None,
 ) -> None:
-    """Ask about a checkpoint: does it look (sight), what can be read from its features (probes).
+    """Ask about a checkpoint: does it look (sight), what can be read from its features (probes, signals).
 
     Or: does its spread point at the worst plans (doubt), what black and noise do (pictures), does slow help (depth).
     """

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from onboard_vla.app.evaluation.episode import renderer
 from onboard_vla.app.evaluation.trace import doubt_of
-from onboard_vla.app.measures.conditions import BLIND, HELD_OUT, OWN, SLOW, seen_under
+from onboard_vla.app.measures.conditions import BLIND, HELD_OUT, OWN, SLOW, SWAPPED, seen_under
 from onboard_vla.app.measures.samples import Sample, samples_of
+from onboard_vla.app.measures.staged import staged_before_signals
 from onboard_vla.core.plan import FAST, Plan
 from onboard_vla.core.plan import SLOW as SLOW_DEPTH
 from onboard_vla.runtime.bundle import Bundle
@@ -62,7 +63,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Job:
-    """One world. `bundle`, `blind`: folders; `features`: keep the vision tower's tokens of the newest front pair."""
+    """One world. `bundle`, `blind`: folders; `features`: keep the vision tower's tokens of the newest front pair.
+
+    `staged`: samples are placed before the world's signals, not driven.
+    """
 
     seed: int
     profile: str
@@ -72,6 +76,7 @@ class Job:
     blind: Path | None
     photos: Path | None
     features: bool
+    staged: bool = False
 
 
 def collect(jobs: Sequence[Job], done: Callable[[], None], workers: int | None = None) -> list[Row]:
@@ -93,8 +98,13 @@ def collect(jobs: Sequence[Job], done: Callable[[], None], workers: int | None =
 
 def rows_of(job: Job) -> list[Row]:
     """One world's rows. Wrong pictures come from the world of the next seed but three, which is disturbed alike."""
-    own = samples_of(job.seed, job.profile, job.seconds, renderer())
-    others = samples_of(job.seed + OTHER_WORLD, job.profile, job.seconds, renderer()) or own
+    if job.staged:
+        own = staged_before_signals(job.seed, job.profile, renderer())
+    else:
+        own = samples_of(job.seed, job.profile, job.seconds, renderer())
+    others = own
+    if SWAPPED in job.conditions:
+        others = samples_of(job.seed + OTHER_WORLD, job.profile, job.seconds, renderer()) or own
     rng = np.random.default_rng(job.seed)
     looks = {
         look: samples_of(job.seed, job.profile, job.seconds, renderer(look))

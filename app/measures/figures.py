@@ -12,7 +12,7 @@ from onboard_vla.app.evaluation.intervals import Estimate, auroc_estimate, mean,
 from onboard_vla.app.evaluation.summary import WORST_SHARE, rate
 from onboard_vla.app.measures.collect import Planned, Row
 from onboard_vla.app.measures.conditions import BLACK, BLIND, BLUR, HELD_OUT, NOISE, OWN, PHOTOS, SLOW, SWAPPED
-from onboard_vla.app.measures.probes import probe_all
+from onboard_vla.app.measures.probes import Probe, probe_all, probe_signals
 from onboard_vla.core.scene_record import SceneRecord
 from onboard_vla.runtime.scene_text import read_scene
 
@@ -20,7 +20,7 @@ SLOW_HELPS_M = 0.1
 """Slow thinking helps where its plan is nearer to the expert's by more than this."""
 FOREIGN = (BLACK, NOISE, BLUR, PHOTOS, *HELD_OUT)
 """Pictures that the model was not trained on."""
-SIGHT, PROBES, DOUBT, PICTURES, DEPTH = "sight", "probes", "doubt", "pictures", "depth"
+SIGHT, PROBES, SIGNALS, DOUBT, PICTURES, DEPTH = "sight", "probes", "signals", "doubt", "pictures", "depth"
 Numbers = NDArray[np.float64]
 
 
@@ -124,8 +124,17 @@ def depth(rows: Sequence[Row]) -> list[Figure]:
 
 def probes(rows: Sequence[Row]) -> list[Figure]:
     """What a straight line reads from the vision tower, beside what speed and command alone give away."""
+    return _probed(probe_all(rows))
+
+
+def signals(rows: Sequence[Row]) -> list[Figure]:
+    """The same of signals that the vehicle was placed before, so that nothing else on the road tells their state."""
+    return _probed(probe_signals(rows))
+
+
+def _probed(probes: Sequence[Probe]) -> list[Figure]:
     found = []
-    for probe in probe_all(rows):
+    for probe in probes:
         found.append(Figure(f"{probe.figure}, {probe.name}, from the front pictures' features", probe.features))
         found.append(Figure(f"{probe.figure}, {probe.name}, from speed and command alone", probe.prompt_alone))
     return found
@@ -211,11 +220,12 @@ _PARTS: dict[str, Callable[[SceneRecord], str]] = {
 
 
 MEASURES: dict[str, Callable[[Sequence[Row]], list[Figure]]] = {
-    SIGHT: sight, PROBES: probes, DOUBT: doubt, PICTURES: pictures, DEPTH: depth
+    SIGHT: sight, PROBES: probes, SIGNALS: signals, DOUBT: doubt, PICTURES: pictures, DEPTH: depth
 }  # fmt: skip
 CONDITIONS_OF: dict[str, tuple[str, ...]] = {
     SIGHT: (OWN, SWAPPED, BLIND),
     PROBES: (),
+    SIGNALS: (),
     DOUBT: (OWN, BLIND),
     PICTURES: (OWN, *FOREIGN),
     DEPTH: (OWN, SLOW),

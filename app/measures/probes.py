@@ -12,7 +12,7 @@ from onboard_vla.app.evaluation.intervals import Estimate, auroc_estimate, boots
 from onboard_vla.app.measures.collect import Row
 from onboard_vla.app.measures.samples import truth_index
 from onboard_vla.core.road import COMMANDS
-from onboard_vla.world.dataset_episode import LEAD_SIGHT_M
+from onboard_vla.world.dataset_episode import LEAD_SIGHT_M, SIGNAL_SIGHT_M
 
 Array = NDArray[np.float64]
 
@@ -20,6 +20,8 @@ FOLDS = 5
 PENALTIES = (1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
 """Ridge penalties, per feature of unit variance; chosen inside the fitted worlds."""
 LEAD_GAP, SIGNAL = "lead_nearness", "signal_near"
+CLOSE_M = 25.0
+"""From the vehicle's front to the stop line."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,7 @@ class Probe:
 
 def probe_all(rows: Sequence[Row]) -> list[Probe]:
     """Lane offset, heading, gap to the one ahead (where there is one in sight), and signal state (likewise)."""
-    features = np.stack([row.features for row in rows if row.features is not None]).astype(np.float64)
-    prompt = np.array([(row.speed_mps, row.speed_mps**2, *(row.command == c for c in COMMANDS)) for row in rows], float)
-    truth = np.stack([row.truth for row in rows]).astype(np.float64)
-    worlds = np.array([row.world for row in rows])
+    features, prompt, truth, worlds = _tables(rows)
     everywhere = np.ones(len(rows), bool)
     near, signal = truth[:, truth_index(LEAD_GAP)], truth[:, truth_index(SIGNAL)]
     gap = (1.0 - near) * LEAD_SIGHT_M
@@ -54,6 +53,26 @@ def probe_all(rows: Sequence[Row]) -> list[Probe]:
     where, red = signal > 0.0, truth[:, truth_index("signal_red")] > 0.5
     state = (_auroc(table[where], red[where], worlds[where]) for table in (features, prompt))
     return [*found, Probe("signal not green, where one is near", "AUROC", *state)]
+
+
+def probe_signals(rows: Sequence[Row]) -> list[Probe]:
+    """Signal state, from samples that were placed before signals by lot: at all distances, and near."""
+    features, prompt, truth, worlds = _tables(rows)
+    red = truth[:, truth_index("signal_red")] > 0.5
+    close = truth[:, truth_index(SIGNAL)] > 1.0 - CLOSE_M / SIGNAL_SIGHT_M
+    found = []
+    for name, where in (("signal not green", np.ones(len(rows), bool)), (f"the same within {CLOSE_M:g} m", close)):
+        state = (_auroc(table[where], red[where], worlds[where]) for table in (features, prompt))
+        found.append(Probe(name, "AUROC", *state))
+    return found
+
+
+def _tables(rows: Sequence[Row]) -> tuple[Array, Array, Array, NDArray[np.int64]]:
+    """Features, what the prompt tells, truth, and world of each row."""
+    features = np.stack([row.features for row in rows if row.features is not None]).astype(np.float64)
+    prompt = np.array([(row.speed_mps, row.speed_mps**2, *(row.command == c for c in COMMANDS)) for row in rows], float)
+    truth = np.stack([row.truth for row in rows]).astype(np.float64)
+    return features, prompt, truth, np.array([row.world for row in rows])
 
 
 def held_out(features: Array, values: Array, worlds: NDArray[np.int64]) -> Array | None:

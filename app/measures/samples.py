@@ -58,7 +58,7 @@ def samples_of(seed: int, profile: str, seconds: float, renderer: Renderer) -> l
     how = Disturbance() if seed % UNDISTURBED_EVERY else None
     world = World(seed, profile, disturbed_start(seed, how) if how is not None else None)
     table = record_episode(world, renderer, WholePictures(), seconds, seed, how)  # type: ignore[arg-type]
-    return [_sample(table, row) for row in range(FRAMES - 1, len(table["speed"]), EVERY)]
+    return [sample_of(table, row) for row in range(FRAMES - 1, len(table["speed"]), EVERY)]
 
 
 def with_images(frames: FrameSet, images: Mapping[str, tuple[Picture, ...]]) -> FrameSet:
@@ -66,7 +66,8 @@ def with_images(frames: FrameSet, images: Mapping[str, tuple[Picture, ...]]) -> 
     return FrameSet(frames.stamp_ns, dict(images), frames.stamps_ns)
 
 
-def _sample(table: dict[str, NDArray[Any]], row: int) -> Sample:
+def sample_of(table: dict[str, NDArray[Any]], row: int) -> Sample:
+    """What the model is shown at one row of an episode's arrays."""
     rows = range(row - FRAMES + 1, row + 1)
     stamps = tuple(nanoseconds(FRAME_S * r) for r in rows)
     images: dict[str, tuple[Picture, ...]] = {FRONT: tuple(table["front"][r] for r in rows)}

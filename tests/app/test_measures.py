@@ -312,7 +312,8 @@ def test_command_prints_and_writes_the_figures(painted, tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["luck"], "sight, probes, doubt, pictures, depth"),
+        (["luck"], "sight, probes, signals, doubt, pictures, depth"),
+        (["signals", "sight"], "ask it alone"),
         (["sight", "--precision", "int4"], "int8, fp32"),
         (["sight", "--profile", "moon"], "quiet_road"),
         (["pictures", "--photos", "nowhere"], "found neither"),
