@@ -15,6 +15,7 @@ from onboard_vla.app import (
     compare_commands,
     config_commands,
     demo_commands,
+    distil_commands,
     engine_commands,
     export_commands,
     faults_commands,
@@ -173,6 +174,7 @@ def main() -> None:
 export_commands.register(app)
 verify_commands.register(app)
 compare_commands.register(app)
+distil_commands.register(app)
 engine_commands.register(app)
 demo_commands.register(app)
 config_commands.register(app)

@@ -38,9 +38,9 @@ class ExportProgress:
     ) -> None:
         self._bar.__exit__(kind, error, trace)
 
-    def show(self, stage: str, share: float) -> None:
-        """A stage's name and its finished share, 0 to 1."""
+    def show(self, stage: str, share: float, words: str = "") -> None:
+        """A stage's name, its finished share, 0 to 1, and words that change on the way."""
         if stage != self._stage:
             self._stage = stage
             self._bar.reset(self._task, total=1.0)
-        self._bar.update(self._task, description=stage, completed=share)
+        self._bar.update(self._task, description=f"{stage} {words}".strip(), completed=share)
