@@ -11,7 +11,7 @@ from onboard_vla.core.prompt import PromptTemplate
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from onboard_vla.world import train  # noqa: E402
+from onboard_vla.world import train, train_stages  # noqa: E402
 from onboard_vla.world.dataset_store import Frames  # noqa: E402
 from onboard_vla.world.model_assets import CAMERAS, write_assets  # noqa: E402
 from onboard_vla.world.model_build import build_model  # noqa: E402
@@ -21,6 +21,7 @@ from onboard_vla.world.train_decode import decode_fast  # noqa: E402
 from onboard_vla.world.train_layout import ACTION, FORK, Layout  # noqa: E402
 from onboard_vla.world.train_learner import Learner, Schedule  # noqa: E402
 from onboard_vla.world.train_losses import ActionTargets, action_loss  # noqa: E402
+from onboard_vla.world.train_plan import Workplace  # noqa: E402
 from onboard_vla.world.train_samples import Samples, batches  # noqa: E402
 from onboard_vla.world.train_stages import softness  # noqa: E402
 
@@ -177,6 +178,42 @@ def test_interrupted_batches_go_on_where_they_stopped() -> None:
     whole = [b.tolist() for b in batches(10, 4, 6, seed=3)]
     assert [b.tolist() for b in batches(10, 4, 6, seed=3, start=4)] == whole[4:]
     assert all(len(set(b)) == 4 for b in whole)
+
+
+@pytest.mark.parametrize("stage", ["vision", "whole"])
+def test_a_stage_that_was_interrupted_ends_with_the_weights_of_one_that_was_not(
+    stage, samples: Samples, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr(train_stages, "SAVE_EVERY", 2)
+    schedule = Schedule(steps=5, batch=4, rate=1e-3, vision_rate=1e-3, warmup=1)
+
+    def trained(folder, seed: int, stop_after: int | None = None) -> dict:
+        model = build_model(samples.tokenizer, seed)
+        targets = ActionTargets.of(samples.codebook, samples.layout.first_action)
+        learner, place = Learner(model, samples, targets, blind=False), Workplace(folder)
+        folder.mkdir(exist_ok=True)
+        done = []
+
+        def report(share: float, _words: str) -> None:
+            done.append(share)
+            if len(done) == stop_after:
+                raise KeyboardInterrupt
+
+        if stage == "vision":
+            train_stages.train_vision(learner, schedule, place, 3, report)
+        else:
+            train_stages.train_whole(learner, schedule, place, "whole", 3, report, None)
+        return {"steps": len(done), **{name: value.clone() for name, value in model.state_dict().items()}}
+
+    whole = trained(tmp_path / "whole", 0)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "halves", 0, stop_after=4)
+    # The second half begins with other weights than the first did: all that counts comes from the file.
+    rest = trained(tmp_path / "halves", 9)
+    assert (whole.pop("steps"), rest.pop("steps")) == (5, 3)
+    assert all(torch.equal(whole[name], rest[name]) for name in whole)
+    start = build_model(samples.tokenizer, 0).state_dict()
+    assert any(not torch.equal(whole[name], start[name]) for name in whole)
 
 
 @pytest.mark.timeout(600)  # about 20 s of work; a busy machine stretches it
