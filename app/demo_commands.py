@@ -139,4 +139,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() for word in words):
         raise ConfigurationError(f"--seeds {text!r}: expected whole numbers separated by commas, such as 1,2,5")
-    return tuple(int(word) for word in words)
+    found = tuple(int(word) for word in words)
+    if twice := [seed for index, seed in enumerate(found) if seed in found[:index]]:
+        raise ConfigurationError(f"--seeds {text!r}: seed {twice[0]} stands there twice; a world counts once")
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from onboard_vla.app.closed_loop import require_known
-from onboard_vla.app.closed_loop_json import write_json
+from onboard_vla.app.closed_loop_json import require_folder, require_writable, write_json
 from onboard_vla.app.demo_bundle import PreparedBundle
 from onboard_vla.app.demo_bundle_view import prepare_with_progress
 from onboard_vla.app.demo_cameras import require_cameras
@@ -70,6 +70,7 @@ def run_evaluation(request: EvaluateRequest, console: Console) -> int:
     """
     require_known(request.profile, request.sensors)
     wanted = variants(request)
+    _require(request)
     bundles = _bundles(request, wanted, console)
     jobs = [_job(request, variant, seed, bundles) for variant in wanted for seed in request.seeds]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -132,6 +133,25 @@ def evaluation_json(
     plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
     jsonschema.validate(plain, json.loads(SCHEMA.read_text(encoding="utf-8")))
     return dict(plain)
+
+
+def _require(request: EvaluateRequest) -> None:
+    """What can be known before any world is driven."""
+    given = [option for option, value in _MODEL_OPTIONS.items() if value(request)]
+    if request.planner != MODEL and given:
+        raise ConfigurationError(f"{given[0]}: the planner {request.planner!r} has no model; leave it out")
+    if len(given) > 1:
+        raise ConfigurationError("--bundle and --checkpoint: expected one of them, a bundle is not exported again")
+    require_folder("--out", request.out)
+    require_folder("--resume", request.resume)
+    require_writable("--json", request.json_path)
+    require_writable("--html", request.html_path)
+
+
+_MODEL_OPTIONS: dict[str, Callable[[EvaluateRequest], bool]] = {
+    "--bundle": lambda request: request.bundle != DEFAULT_BUNDLE,
+    "--checkpoint": lambda request: request.checkpoint is not None,
+}
 
 
 def _bundles(request: EvaluateRequest, wanted: Sequence[Variant], console: Console) -> dict[str, PreparedBundle]:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from onboard_vla.app.closed_loop import require_known
-from onboard_vla.app.closed_loop_json import write_json
+from onboard_vla.app.closed_loop_json import require_folder, require_writable, write_json
 from onboard_vla.app.demo_bundle_view import prepare_with_progress
 from onboard_vla.app.demo_cameras import require_cameras
 from onboard_vla.app.evaluation.variant import PRECISIONS
@@ -130,3 +130,5 @@ def _require(request: MeasureRequest) -> None:
     require_known(request.profile, ())
     if request.photos is not None:
         photographs(request.photos)
+    require_folder("--out", request.out)
+    require_writable("--json", request.json_path)

@@ -9,6 +9,7 @@ import pytest
 
 from onboard_vla.app import evaluate
 from onboard_vla.app.cli import run
+from onboard_vla.app.closed_loop_json import require_folder, require_writable
 from onboard_vla.app.evaluation import episode
 from onboard_vla.app.evaluation.closed_loop_score import score_windows
 from onboard_vla.app.evaluation.episode import Job, run_job
@@ -218,9 +219,35 @@ def test_a_damaged_kept_result_is_named(command, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--ablation", "weather"], "expected one of depth"), (["--depth", "deep"], "fast, slow, model")],
+    [
+        (["--ablation", "weather"], "expected one of depth"),
+        (["--depth", "deep"], "fast, slow, model"),
+        (["--seeds", "4,5,4"], "seed 4 stands there twice"),
+        (["--bundle", "a", "--checkpoint", "b"], "expected one of them"),
+        (["--planner", "expert", "--checkpoint", "b"], "--checkpoint: the planner 'expert' has no model"),
+        (["--bundle", "nowhere"], "nowhere is no bundle"),
+    ],
 )
 def test_wrong_wish_is_answered_in_one_line(arguments, words, capsys, tmp_path):
     assert run(["evaluate", *arguments, "--out", str(tmp_path)]) == 1
     assert words in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--json", "--html", "--resume", "--out"])
+def test_a_place_that_cannot_be_written_is_named_before_any_world_is_driven(option, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(evaluate, "run_jobs", lambda *_: pytest.fail("worlds were driven"))
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "result"
+    asked = ["evaluate", "--planner", "expert", "--out", str(tmp_path / "out"), option, str(place)]
+    assert run(asked) == 1
+    assert f"{option} {place}" in capsys.readouterr().err
+
+
+def test_asking_whether_a_place_can_be_written_leaves_what_is_there(tmp_path):
+    (tmp_path / "old.json").write_text("{}", encoding="utf-8")
+    require_writable("--json", tmp_path / "old.json")
+    require_writable("--json", tmp_path / "new" / "new.json")
+    require_folder("--out", tmp_path / "out")
+    assert (tmp_path / "old.json").read_text(encoding="utf-8") == "{}"
+    assert {path.name for path in tmp_path.rglob("*")} == {"old.json", "new", "out"}
