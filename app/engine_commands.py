@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-JSON_FORMAT = 1
+JSON_FORMAT = 2
 """Version of the document that `--json` prints."""
 BYTES_PER_MIB = 1024 * 1024
 
@@ -69,8 +69,10 @@ def _check(bundle: Path, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("graph", "plan", "seconds", "layers in integers", title=f"{bundle}: compiled for SM86, not executed")
+    table = Table(
+        "graph", "plan", "seconds", "layers in their type", title=f"{bundle}: compiled for SM86, not executed"
+    )
     for item in compiled:
         size = f"{item.plan_bytes / BYTES_PER_MIB:.1f} MiB"
-        table.add_row(item.graph, size, f"{item.seconds:.1f}", f"{item.integer} of {item.expected}")
+        table.add_row(item.graph, size, f"{item.seconds:.1f}", f"{item.found} of {item.expected} {item.kind}")
     Console().print(table)

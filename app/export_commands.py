@@ -26,6 +26,8 @@ class Precision(str, Enum):
     INT8 = "int8"
     W4A16 = "w4a16"
     FP32 = "fp32"
+    FP16 = "fp16"
+    INT8_FP16 = "int8-fp16"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +41,11 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint, or a Lightning .ckpt file.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle; a bundle that stands there is replaced.")],
     precision: Annotated[
-        Precision, typer.Option(help="int8 for speed, w4a16 for small weights (language model), fp32 as the reference.")
+        Precision,
+        typer.Option(
+            help="int8 for speed, w4a16 for small weights (language model), fp32 as the reference, fp16 and int8-fp16 "
+            "for TensorRT."
+        ),
     ] = Precision.INT8,
     model: Annotated[
         Path | None, typer.Option(help="Folder of the base model (config.json, tokenizer.json) of a .ckpt.")

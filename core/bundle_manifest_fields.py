@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FORMAT_VERSION = 4
-PRECISIONS = ("fp32", "fp16", "int8", "w4a16", "float32", "float16")
-"""w4a16: weights in four bits, activations in the engine's float type (float32 in ONNX Runtime on the processor)."""
+PRECISIONS = ("fp32", "fp16", "int8", "w4a16", "int8-fp16", "float32", "float16")
+"""w4a16: weights in four bits, activations in the engine's float type (float32 in ONNX Runtime on the processor). fp16:
+matrix products in half precision; int8-fp16: in INT8, with half precision around them."""
 
 
 @dataclass(frozen=True)

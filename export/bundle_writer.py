@@ -24,7 +24,18 @@ from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.large_export import EMBEDDINGS_FILE, LargeExport
 from onboard_vla.export.parity_limits import limits_table, require_parity
 from onboard_vla.export.prompt_fingerprint import check_variant
-from onboard_vla.export.quantisation import INT8, QUANTISED, W4A16, Quantised, provenance, quantise
+from onboard_vla.export.quantisation import (
+    FP16,
+    FP32,
+    INT8,
+    INT8_FP16,
+    QUANTISED,
+    W4A16,
+    Quantised,
+    float_linears,
+    provenance,
+    quantise,
+)
 from onboard_vla.export.references import take_references
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.sensitivity import Trial, choose_fallbacks, sensitivity_rows
@@ -32,9 +43,9 @@ from onboard_vla.export.source import GOLDEN, Share, Source
 from onboard_vla.export.staging import Staging
 from onboard_vla.export.verify import Figures, compare, compare_together
 
-PRECISIONS = ("fp32", *QUANTISED)
+PRECISIONS = (FP32, FP16, *QUANTISED)
 GOLDEN_FOLDER = "golden"
-BYTES_PER_WEIGHT = {"fp32": 4, INT8: 1, W4A16: 1}
+BYTES_PER_WEIGHT = {FP32: 4, FP16: 2, INT8: 1, W4A16: 1, INT8_FP16: 1}
 GIB = 1 << 30
 
 Progress = Callable[[str, float], None]
@@ -56,7 +67,8 @@ def export_bundle(
     Args:
         checkpoint: folder with weights, prompt.json, cameras.json, tokenizer.json and codebook.npz.
         out: the bundle's folder; an existing bundle there is replaced, anything else is refused.
-        precision: "int8", "w4a16" (vision in INT8, the language model's weights in four bits) or "fp32".
+        precision: "int8", "w4a16" (vision in INT8, the language model's weights in four bits), "fp32"; for TensorRT
+            "fp16" and "int8-fp16", which ONNX Runtime's CPU provider runs slowly.
         prompt_variant: name of a published prompt that the checkpoint's must be, see `prompt_fingerprint`.
         progress: called with a stage's name and its finished share, 0 to 1.
         golden_scenes: file of scenes to keep in the bundle; the checkpoint's own if not given.
@@ -161,6 +173,10 @@ class _Export:
             graph_bytes, counts = self._write_quantised(staging.folder, made)
             calibration = provenance(ranges, self._precision, self._fallbacks, made) | counts
             calibration |= sensitivity_rows(choice, made) if choice is not None else {}
+        elif self._precision == FP16:
+            linears = float_linears(source.weights, FP16, self._fallbacks)
+            graph_bytes = source.write_graphs(staging.folder, source.weights, linears, self._stage("fp16 graphs"))
+            calibration = {"fallbacks": sorted(self._fallbacks)}
         else:
             for name in reference_bytes:
                 shutil.copyfile(reference / name, staging.folder / name)
@@ -184,19 +200,17 @@ class _Export:
         """As `write`, for models of which memory holds one layer at a time; sensitivity is not measured."""
         source = self._source
         self._write_tables(staging.folder)
-        large = LargeExport(source, staging, self._fallbacks, self._progress)
+        large = LargeExport(source, staging, self._precision, self._fallbacks, self._progress)
         items = large.references(golden[1])
         if self._precision in QUANTISED:
-            sizes, calibration = large.write_quantised(calibration_scenes, self._precision)
+            sizes, calibration = large.write_quantised(calibration_scenes)
         else:
-            sizes, calibration = large.write_float(), {}
+            sizes, calibration = large.write_float(), {"fallbacks": sorted(self._fallbacks)}
         names = self._write_golden(staging.folder, items)
         parity: dict[str, Any] = {"scenes_from": golden[0], "graph_bytes": sum(sizes.values())}
         figures = None
         if items:
-            figures = compare_together(
-                large.runner(self._precision, self._stage("verify")), items, source.assets.codebook
-            )
+            figures = compare_together(large.runner(self._stage("verify")), items, source.assets.codebook)
             parity |= {"against": "float32, run layer by layer", **figures.as_table(), "limits": limits_table()}
         self._describe(staging, calibration, parity, names)
         return figures
@@ -214,10 +228,13 @@ class _Export:
         return lambda share: self._progress(name, share)
 
     def _write_quantised(self, folder: Path, made: Quantised) -> tuple[dict[str, int], dict[str, int]]:
-        """Write the quantised graphs and prove that they run as written; returns sizes and how many layers do."""
+        """Write the quantised graphs and prove that they run as written; returns sizes and how many layers do.
+
+        With half precision around them they are TensorRT's: what it computes is for `tensorrt_check` to show.
+        """
         source, integer, four_bits = self._source, 0, 0
         sizes = source.write_graphs(folder, made.weights, made.linears, self._stage("quantised graphs"))
-        layers = source.layers()
+        layers = source.layers() if self._precision != INT8_FP16 else {}
         for done, (name, linears) in enumerate(layers.items(), start=1):
             report = check_fusion(onnx.load(folder / name), linears & made.integer, name, linears & made.four_bits)
             integer, four_bits = integer + len(report.integer), four_bits + len(report.four_bits)

@@ -43,6 +43,8 @@ def pack_blocks(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray
 class FourBitLinears:
     """MatMulNBits and Add."""
 
+    half = False
+
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
 

@@ -38,6 +38,7 @@ class GraphWriter:
         self._inputs: list[onnx.ValueInfoProto] = []
         self._outputs: list[onnx.ValueInfoProto] = []
         self._used: dict[str, int] = {}
+        self._halves: dict[str, str] = {}
         self._uses: dict[str, int] = {}
         self._domains: set[str] = set()
 
@@ -93,6 +94,23 @@ class GraphWriter:
     def linear(self, x: str, name: str) -> str:
         """X @ weight (+ bias) of the linear layer `name`, in that layer's precision."""
         return self._linears.write(self, x, name)
+
+    @property
+    def attention_type(self) -> np.dtype[np.floating[Any]]:
+        """In which attention is multiplied: that of the linear layers' floats."""
+        return np.dtype(np.float16 if self._linears.half else np.float32)
+
+    def half(self, x: str) -> str:
+        """X in half precision, where this graph's matrix products are in it; else X itself."""
+        if not self._linears.half:
+            return x
+        if x not in self._halves:
+            self._halves[x] = self.node("Cast", x, at=f"{x}/half", to=TensorProto.FLOAT16)
+        return self._halves[x]
+
+    def full(self, x: str) -> str:
+        """X back in float32, in which everything but matrix products is computed."""
+        return self.node("Cast", x, at=f"{x}/full", to=TensorProto.FLOAT) if self._linears.half else x
 
     def earlier_uses(self, value: str) -> int:
         """How often this was asked before for the same value: 0, 1, 2, ..."""

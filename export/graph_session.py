@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from onboard_vla.export.half_rounding import EXTERNAL_FOLDER, rounding_model
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -22,7 +24,7 @@ class Session(Protocol):
 
 
 class GraphSession:
-    """ONNX Runtime on the processor."""
+    """ONNX Runtime on the processor; graphs in half precision are rounded where they say so (see `half_rounding`)."""
 
     def __init__(self, graph: Path | bytes, threads: int = 1) -> None:
         import onnxruntime
@@ -31,6 +33,9 @@ class GraphSession:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only
         source = graph if isinstance(graph, bytes) else str(graph)
+        if isinstance(graph, Path) and (rounding := rounding_model(graph)) is not None:
+            source = rounding
+            options.add_session_config_entry(EXTERNAL_FOLDER, str(graph.parent))
         self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         self.inputs = [item.name for item in self._session.get_inputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]

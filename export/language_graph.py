@@ -46,7 +46,7 @@ def language_graph(
     if layers:
         cos = graph.input("cos", (NEW, text.head_dim))
         sin = graph.input("sin", (NEW, text.head_dim))
-        bias = graph.input("bias", (NEW, TOTAL))
+        bias = graph.half(graph.input("bias", (NEW, TOTAL)))
         rows = graph.input("rows", (ROWS,), TensorProto.INT64) if last in layers else None
         rotation = _Rotation(graph, text.head_dim, cos, sin)
         for i in layers:
@@ -141,7 +141,7 @@ def _attention(
     q = graph.node("Transpose", q, at=at, perm=[1, 2, 0, 3])
     k = graph.node("Unsqueeze", graph.node("Transpose", keys, at=at, perm=[1, 2, 0]), graph.shape(1), at=at)
     v = graph.node("Unsqueeze", graph.node("Transpose", values, at=at, perm=[1, 0, 2]), graph.shape(1), at=at)
-    scores = graph.node("Add", graph.node("MatMul", q, k, at=at), bias, at=at)
-    mixed = graph.node("MatMul", graph.node("Softmax", scores, at=at, axis=-1), v, at=at)
-    mixed = graph.node("Transpose", mixed, at=at, perm=[2, 0, 1, 3])
+    scores = graph.node("Add", graph.node("MatMul", graph.half(q), graph.half(k), at=at), bias, at=at)
+    mixed = graph.node("MatMul", graph.node("Softmax", scores, at=at, axis=-1), graph.half(v), at=at)
+    mixed = graph.node("Transpose", graph.full(mixed), at=at, perm=[2, 0, 1, 3])
     return graph.node("Reshape", mixed, graph.shape(1, -1, text.heads * text.head_dim), at=at)

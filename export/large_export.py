@@ -21,7 +21,15 @@ from onboard_vla.export.graph import save_model
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.linear_layers import FloatLinears
 from onboard_vla.export.observation import Observations, ObservedLinears
-from onboard_vla.export.quantisation import QUANTISED, Quantised, observe_together, provenance, quantise
+from onboard_vla.export.quantisation import (
+    INT8_FP16,
+    QUANTISED,
+    Quantised,
+    float_linears,
+    observe_together,
+    provenance,
+    quantise,
+)
 from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.source import CALIBRATION, Share, Source
@@ -35,9 +43,15 @@ class LargeExport:
     """One large bundle in the making."""
 
     def __init__(
-        self, source: Source, staging: Staging, fallbacks: frozenset[str], progress: Callable[[str, float], None]
+        self,
+        source: Source,
+        staging: Staging,
+        precision: str,
+        fallbacks: frozenset[str],
+        progress: Callable[[str, float], None],
     ) -> None:
-        self._source, self._staging, self._fallbacks, self._progress = source, staging, fallbacks, progress
+        self._source, self._staging, self._precision = source, staging, precision
+        self._fallbacks, self._progress = fallbacks, progress
 
     def references(self, scenes: Sequence[Scene]) -> list[GoldenScene]:
         """Scenes with what the float32 model makes of them: one pass over all layers per action token."""
@@ -55,37 +69,37 @@ class LargeExport:
         return [GoldenScene(scene, logits) for scene, logits in zip(scenes, found, strict=True)]
 
     def write_float(self) -> dict[str, int]:
-        """Write the graphs in float32; returns their sizes."""
-        weights = self._source.weights
-        return self._source.write_graphs(
-            self._staging.folder, weights, FloatLinears(weights), self._stage("fp32 graphs"), self._staging.scratch
-        )
+        """Write the graphs in float32 or half precision; returns their sizes."""
+        weights, stage = self._source.weights, self._stage(f"{self._precision} graphs")
+        linears = float_linears(weights, self._precision, self._fallbacks)
+        return self._source.write_graphs(self._staging.folder, weights, linears, stage, self._staging.scratch)
 
-    def write_quantised(self, calibration_scenes: Path | None, precision: str) -> tuple[dict[str, int], dict[str, Any]]:
+    def write_quantised(self, calibration_scenes: Path | None) -> tuple[dict[str, int], dict[str, Any]]:
         """Write the quantised graphs and prove that their layers run as written; returns sizes and provenance."""
         source = self._source
         ranges = self._ranges(calibration_scenes)
         self._progress("smooth", 0.0)
-        made = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks, precision)
-        checked = self._check_fusion(made)
+        made = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks, self._precision)
+        checked = self._check_fusion(made) if self._precision != INT8_FP16 else 0
         stage = self._stage("quantised graphs")
         sizes = source.write_graphs(self._staging.folder, made.weights, made.linears, stage, self._staging.scratch)
         layers = source.layers().values()
         return sizes, {
-            **provenance(ranges, precision, self._fallbacks, made),
+            **provenance(ranges, self._precision, self._fallbacks, made),
             "integer_layers": sum(len(names & made.integer) for names in layers),
             "four_bit_layers": sum(len(names & made.four_bits) for names in layers),
             "layers_checked": checked,
         }
 
-    def runner(self, precision: str, progress: Share) -> SceneRunner:
+    def runner(self, progress: Share) -> SceneRunner:
         """Runs scenes on the graphs that were written: quantised ones as a whole, float32 layer by layer."""
         source = self._source
-        if precision in QUANTISED:
+        if self._precision in QUANTISED:
             vision = {grid.name: self._staging.folder / grid.name for grid in source.grids}
             language = self._staging.folder / LANGUAGE_FILE
             return SceneRunner.of_files(source.sizes, vision, language, self._embedding())
-        linears, scratch = FloatLinears(source.weights), self._staging.scratch
+        linears = float_linears(source.weights, self._precision, self._fallbacks)
+        scratch = self._staging.scratch
         return source.runner_in_pieces(source.weights, linears, scratch, self._embedding(), progress=progress)
 
     def _embedding(self) -> NDArray[Any]:

@@ -23,6 +23,7 @@ class ObservedLinears:
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
         self._float = FloatLinears(weights)
+        self.half = False
 
     def write(self, graph: GraphWriter, x: str, name: str) -> str:
         """Append the layer and its observation."""

@@ -12,20 +12,22 @@ from numpy.typing import NDArray
 from onboard_vla.export.activation_ranges import ActivationRanges
 from onboard_vla.export.four_bits import FourBitLinears
 from onboard_vla.export.graph import GraphWriter
-from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, QuantisedLinears
+from onboard_vla.export.linear_layers import FloatLinears, HalfLinears, LinearWriter, QuantisedLinears
 from onboard_vla.export.observation import Observations
 from onboard_vla.export.scene_runner import SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.smoothing import STRENGTH, SmoothedWeights, smooth
 from onboard_vla.export.weights import Weights, language_linears
 
-FP32, INT8, W4A16 = "fp32", "int8", "w4a16"
-QUANTISED = (INT8, W4A16)
-"""Precisions of a bundle that are not float32: INT8 everywhere, or the language model's layers in `four_bits`, with
-vision and head in INT8 (of all layers four bits hurt the head most, in the reference checkpoint)."""
+FP32, FP16, INT8, W4A16, INT8_FP16 = "fp32", "fp16", "int8", "w4a16", "int8-fp16"
+QUANTISED = (INT8, W4A16, INT8_FP16)
+"""Precisions of a bundle that are not of floats: INT8 everywhere, or the language model's layers in `four_bits`, with
+vision and head in INT8 (of all layers four bits hurt the head most, in the reference checkpoint). INT8_FP16: INT8 with
+half precision around the products, for TensorRT."""
 METHOD = "static symmetric W8A8: weights per output channel, activations per tensor (largest magnitude), SmoothQuant"
 METHODS = {
     INT8: METHOD,
+    INT8_FP16: f"{METHOD}; half precision around the products",
     W4A16: f"{METHOD}; the language model but for its head: weights in 4 bits by blocks, activations in float",
 }
 
@@ -47,8 +49,9 @@ class Quantised:
 class ByLayer:
     """Hands each layer to its writer; layers that no table names go to `rest`."""
 
-    def __init__(self, rest: LinearWriter, *tables: tuple[frozenset[str], LinearWriter]) -> None:
-        self._rest, self._tables = rest, tables
+    def __init__(self, rest: LinearWriter, *tables: tuple[frozenset[str], LinearWriter], half: bool = False) -> None:
+        """`half`: see `LinearWriter`."""
+        self._rest, self._tables, self.half = rest, tables, half
 
     def write(self, graph: GraphWriter, x: str, name: str) -> str:
         """Append the layer."""
@@ -83,6 +86,13 @@ def observe_together(
     if untold := [scene for scene in scenes if scene.expert_tokens is None]:
         runner.greedy_many(untold)
     return observations.largest
+
+
+def float_linears(weights: Weights, precision: str, fallbacks: frozenset[str]) -> LinearWriter:
+    """The writer of a bundle that is not quantised; in half precision, `fallbacks` stay in float32."""
+    if precision != FP16:
+        return FloatLinears(weights)
+    return ByLayer(HalfLinears(weights), (fallbacks, FloatLinears(weights)), half=True)
 
 
 def provenance(ranges: ActivationRanges, precision: str, moved: frozenset[str], made: Quantised) -> dict[str, Any]:
@@ -126,7 +136,11 @@ def quantised_layers(
     four_bits = frozenset(language_linears(sizes.model.text.layers)) - {"head"} if precision == W4A16 else frozenset()
     integer = layers & ((four_bits & moved) | (layers - four_bits - moved))
     four_bits = (layers & four_bits) - moved
+    half = precision == INT8_FP16
     linears = ByLayer(
-        FloatLinears(smoothed), (integer, QuantisedLinears(smoothed, ranges)), (four_bits, FourBitLinears(smoothed))
+        FloatLinears(smoothed),
+        (integer, QuantisedLinears(smoothed, ranges, half=half)),
+        (four_bits, FourBitLinears(smoothed)),
+        half=half,
     )
     return Quantised(smoothed, linears, integer, four_bits)

@@ -1,4 +1,4 @@
-"""What a compiled TensorRT-RTX plan computes in integers, read from the text of its graph.
+"""In which types a compiled TensorRT-RTX plan multiplies, read from the text of its graph.
 
 A plan cannot be opened without a GPU, but it carries its graph as plain text: each `fully_connected={...}` names its
 input tensors and the ONNX layers that it came from, each tensor its type. That text is no documented interface: seen
@@ -35,9 +35,9 @@ class Census:
 
     operands: Mapping[str, tuple[Types, ...]]
 
-    def integer(self) -> frozenset[str]:
-        """Layers that are multiplied int8 by int8 wherever they stand."""
-        return frozenset(name for name, pairs in self.operands.items() if set(pairs) == {("int8", "int8")})
+    def layers(self, kind: str) -> frozenset[str]:
+        """Layers both of whose operands are of a type ("int8", "half") wherever they stand."""
+        return frozenset(name for name, pairs in self.operands.items() if set(pairs) == {(kind, kind)})
 
 
 def census(plan: bytes, linears: Iterable[str]) -> Census:

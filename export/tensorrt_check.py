@@ -23,26 +23,32 @@ from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.context_length import context_length
 
 TARGET = "SM86"
+KINDS = {"fp32": "", "fp16": "half", "int8": "int8", "int8-fp16": "int8"}
+"""In which type a plan must multiply the linear layers of a bundle's precision."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """One graph: size of its plan, seconds, linear layers that the plan computes in integers, how many it must."""
+    """One graph: size of its plan, seconds, linear layers that the plan multiplies in type `kind`, how many it must.
+
+    `kind`: "int8" or "half" as the bundle has it, empty for float32, where nothing is asked.
+    """
 
     graph: str
     plan_bytes: int
     seconds: float
-    integer: int
+    kind: str
+    found: int
     expected: int
     warnings: tuple[str, ...]
 
 
 def check_bundle(path: Path) -> list[Compiled]:
-    """Compile every graph of a bundle and read from each plan which layers are integer.
+    """Compile every graph of a bundle and read from each plan in which types its layers are multiplied.
 
     Raises:
         EnvironmentLacksError: tensorrt-rtx is not installed.
-        EngineError: a graph does not compile, a layer that is INT8 in the bundle is not in the plan, or the plan does
+        EngineError: a graph does not compile, a layer is in another type than in the bundle, or the plan does
             not tell.
     """
     bundle = Bundle.open(path)
@@ -51,18 +57,24 @@ def check_bundle(path: Path) -> list[Compiled]:
 
 
 def _check(path: Path, name: str, profiles: Sequence[Shapes], manifest: BundleManifest) -> Compiled:
+    precision = manifest.precision["language" if name == manifest.language_graph else "vision"]
+    if precision not in KINDS:
+        raise EngineError(
+            f"{name} is of precision {precision}, expected one of {', '.join(KINDS)}: TensorRT reads no other"
+        )
     started = time.monotonic()
     plan, warnings = compile_graph(path / name, profiles)
     language = name == manifest.language_graph
     linears = language_linears(manifest.model.text.layers) if language else vision_linears(manifest.model.vision.depth)
-    integer = manifest.precision["language" if language else "vision"] == "int8"
-    expected = frozenset(linears) - frozenset(manifest.calibration.get("fallbacks", ())) if integer else frozenset()
-    found = census(plan, expected).integer() if expected else frozenset[str]()
+    kind = KINDS[precision]
+    expected = frozenset(linears) - frozenset(manifest.calibration.get("fallbacks", ())) if kind else frozenset()
+    found = census(plan, expected).layers(kind) if expected else frozenset[str]()
     if missing := sorted(expected - found):
         raise EngineError(
-            f"{name}: the plan computes {len(missing)} of {len(expected)} INT8 layers in another type: {missing[:8]}"
+            f"{name}: the plan multiplies {len(missing)} of {len(expected)} layers in another type than {kind}: "
+            f"{missing[:8]}"
         )
-    return Compiled(name, len(plan), time.monotonic() - started, len(found), len(expected), warnings)
+    return Compiled(name, len(plan), time.monotonic() - started, kind, len(found), len(expected), warnings)
 
 
 def compile_graph(path: Path, profiles: Sequence[Shapes]) -> tuple[bytes, tuple[str, ...]]:

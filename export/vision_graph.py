@@ -108,8 +108,10 @@ class _Attention:
         graph = self._graph
         q, v = (graph.node("Transpose", t, at=at, perm=[0, 2, 1, 3]) for t in (q, v))
         k = graph.node("Transpose", k, at=at, perm=[0, 2, 3, 1])
+        q, k, v = (graph.half(t) for t in (q, k, v))
         scores = graph.node("Softmax", graph.node("MatMul", q, k, at=at), at=at, axis=-1)
-        return graph.node("Transpose", graph.node("MatMul", scores, v, at=at), at=at, perm=[0, 2, 1, 3])
+        y = graph.full(graph.node("MatMul", scores, v, at=at))
+        return graph.node("Transpose", y, at=at, perm=[0, 2, 1, 3])
 
     def _windows(self, q: str, k: str, v: str, at: str) -> str:
         """As `_whole`, within each of W windows of L patches: (B, W, heads, L, head_dim) inside."""
@@ -118,12 +120,13 @@ class _Attention:
         padded = not grid.present.all()
         q, k, v = (self._gather_windows(t, padded, at) for t in (q, k, v))
         q, v = (graph.node("Transpose", t, at=at, perm=[0, 1, 3, 2, 4]) for t in (q, v))
-        scores = graph.node("MatMul", q, graph.node("Transpose", k, at=at, perm=[0, 1, 3, 4, 2]), at=at)
+        k = graph.node("Transpose", k, at=at, perm=[0, 1, 3, 4, 2])
+        scores = graph.node("MatMul", graph.half(q), graph.half(k), at=at)
         if padded:
-            mask = np.where(grid.present, 0.0, MASKED_BIAS).astype(np.float32)[:, None, None, :]
+            mask = np.where(grid.present, 0.0, MASKED_BIAS).astype(graph.attention_type)[:, None, None, :]
             mask = np.ascontiguousarray(np.broadcast_to(mask, (count, 1, longest, longest)))
             scores = graph.node("Add", scores, graph.constant("window_mask", mask), at=at)
-        y = graph.node("MatMul", graph.node("Softmax", scores, at=at, axis=-1), v, at=at)
+        y = graph.full(graph.node("MatMul", graph.node("Softmax", scores, at=at, axis=-1), graph.half(v), at=at))
         y = graph.node("Transpose", y, at=at, perm=[0, 1, 3, 2, 4])
         y = graph.node("Reshape", y, graph.shape(0, count * longest, self._heads, self._head_dim), at=at)
         if not padded:

@@ -31,8 +31,8 @@ def program(left: bytes, layer: bytes = b"head/MatMul") -> bytes:
 def test_types_are_those_defined_before_the_use():
     found = census(program(b"int8") + program(b"half"), ["head"])
     assert found.operands == {"head": (("int8", "int8"), ("half", "int8"))}
-    assert found.integer() == frozenset(), "integer in one of two programs is not integer"
-    assert census(program(b"int8"), ["head"]).integer() == {"head"}
+    assert found.layers("int8") == frozenset(), "integer in one of two programs is not integer"
+    assert census(program(b"int8"), ["head"]).layers("int8") == {"head"}
 
 
 def test_a_plan_that_does_not_tell_is_an_error():
@@ -58,14 +58,15 @@ def test_every_graph_of_an_int8_bundle_compiles_with_its_layers_in_integers(int8
     compiled = check_bundle(int8_bundle)
     assert {item.graph for item in compiled} == {file.name for file in int8_bundle.glob("*.onnx")}
     for item in compiled:
-        assert item.integer == item.expected > 0, item.graph
+        assert (item.kind, item.found) == ("int8", item.expected), item.graph
+        assert item.expected > 0
 
 
 def test_control_a_float_graph_has_no_integer_layer(fp32_bundle):
     pytest.importorskip("tensorrt_rtx")
     plan, _ = compile_graph(fp32_bundle / "vision_4x4.onnx", [lambda _, shape: [(n, *shape[1:]) for n in (1, 2, 12)]])
     found = census(plan, ["visual.merger.mlp.2", "visual.blocks.0.mlp.up_proj"])
-    assert found.integer() == frozenset()
+    assert found.layers("int8") == frozenset()
     assert {kind for pairs in found.operands.values() for pair in pairs for kind in pair} == {"float"}
 
 
