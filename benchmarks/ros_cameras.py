@@ -35,7 +35,7 @@ from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, PreparedBundle, pr
 from onboard_vla.core.cameras import CAMERAS, CameraFrame, CompressedFrame
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.plan import Heartbeat
+from onboard_vla.core.plan import Heartbeat, Plan
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
 from onboard_vla.core.realtime import request_realtime_thread
 from onboard_vla.core.road import Route
@@ -188,6 +188,9 @@ def measure(
 
             sent["begin_ns"], sent["end_ns"] = run_schedule(tick, seconds)
             time.sleep(0.5)  # what is still under way
+            heard = [m for m, now in link.poll() if isinstance(m, Plan) and now.monotonic_ns >= sent["begin_ns"]]
+            sent["plan_ms"] = [plan.stage_ms["total"] for plan in heard]
+            sent["anchors_ns"] = [plan.stamp_ns for plan in heard]
             return finish(node, result), sent
         finally:
             if node.poll() is None:
@@ -231,6 +234,8 @@ def planner_figures(seen: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any
     figures = {
         **common,
         "plans": plans,
+        "plan, wall ms": quantiles(sent["plan_ms"]),
+        "plan to plan, anchors' ms": quantiles(list(np.diff(sent["anchors_ns"]) / 1e6)),
         "processor share, all": round(process_s / span_s, 4),
         "processor share, beside inference": round(beside, 4),
         "processor share, decoding therein": round(decode_s / span_s, 4),

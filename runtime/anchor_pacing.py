@@ -8,14 +8,20 @@ decode 60, for no anchor's predecessor was ever one.
 
 from __future__ import annotations
 
+import statistics
+from collections import deque
+
 from onboard_vla.core.cameras import EncodedPicture, FrameSet
 from onboard_vla.core.clock import nanoseconds
 
 PATIENCE_NS = nanoseconds(0.12)
 """Longest wait for an anchor that shares its pictures: one period of a 10 Hz camera, and its jitter."""
 QUICK_S = 0.15
-"""Plans that take longer are not waited for: at five plans a second one would be more than half a second old, which is
-the strictest profile's limit, when the next one replaces it."""
+"""Where plans that share take longer nobody waits: at five plans a second one would be more than half a second old, the
+strictest profile's limit, when the next one replaces it."""
+RECENT = 9
+"""Plans that shared, whose median is held against it: one slow plan must not lose the rhythm, and those that had to
+decode everything say nothing of what sharing would take."""
 JITTER_NS = nanoseconds(0.02)
 """How exactly an anchor comes one spacing after another."""
 
@@ -23,15 +29,16 @@ JITTER_NS = nanoseconds(0.02)
 class AnchorPacing:
     """Chooses among anchors; uncompressed pictures leave nothing to share, and are taken as they come.
 
-    `period_s`: shortest time between the starts of two plans, which somebody else keeps; `plan_s`: how long the newest
-    plan took. Both may be changed.
+    `period_s`: shortest time between the starts of two plans, which somebody else keeps; may be changed.
     """
 
     def __init__(self, spacing_s: float, period_s: float) -> None:
         self._spacing_ns = nanoseconds(spacing_s)
-        self.period_s, self.plan_s = period_s, 0.0
+        self.period_s = period_s
+        self._plans_s: deque[float] = deque([0.0], RECENT)
         self._anchors: list[int] = []
         self._waits_since_ns: int | None = None
+        self._shares = False
 
     def takes(self, frames: FrameSet) -> bool:
         """Whether to plan on these frames now; if so, they count as planned on."""
@@ -43,13 +50,18 @@ class AnchorPacing:
         # How much later than this anchor one would come that shares.
         until_ns = [anchor + self._spacing_ns - anchor_ns for anchor in self._anchors]
         waited_ns = 0 if self._waits_since_ns is None else anchor_ns - self._waits_since_ns
-        patience_ns = PATIENCE_NS if self.plan_s <= QUICK_S else 0
+        patience_ns = PATIENCE_NS if statistics.median(self._plans_s) <= QUICK_S else 0
         longest_ns = min(patience_ns, nanoseconds(self.period_s) - JITTER_NS) - waited_ns
         shares = any(abs(wait_ns) <= JITTER_NS for wait_ns in until_ns)
         if compressed and not shares and any(JITTER_NS < wait_ns <= longest_ns for wait_ns in until_ns):
             self._waits_since_ns = anchor_ns - waited_ns
             return False
-        self._waits_since_ns = None
+        self._waits_since_ns, self._shares = None, shares
         self._anchors = [anchor for anchor in self._anchors if anchor_ns - anchor < self._spacing_ns - JITTER_NS]
         self._anchors.append(anchor_ns)
         return True
+
+    def took(self, plan_s: float) -> None:
+        """Say how long the plan on the frames that were taken last took."""
+        if self._shares:
+            self._plans_s.append(plan_s)

@@ -144,7 +144,7 @@ class PlannerBody:
             begin_s = time.monotonic()
             result = self._plan(frames, ego, route, plan_id, now)
             if self._pacing is not None:
-                self._pacing.plan_s = time.monotonic() - begin_s
+                self._pacing.took(time.monotonic() - begin_s)
         except OnboardVlaError as error:
             result = PlanRejection(
                 plan_id, frames.stamp_ns, REJECTION_CODES.get(type(error), "planner_failed"), str(error)

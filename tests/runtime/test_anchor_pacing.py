@@ -88,13 +88,20 @@ def test_a_shared_picture_that_never_comes_is_not_waited_for_again():
     assert pacing.takes(frames(600 * MS))
 
 
-def test_slow_plans_do_not_wait():
+def test_slow_plans_do_not_wait_and_one_among_quick_ones_is_none():
     pacing = AnchorPacing(SPACING_S, 0.2)
     assert [pacing.takes(frames(k * 100 * MS)) for k in (0, 2)] == [True, True]
-    pacing.plan_s = QUICK_S + 0.01
-    assert pacing.takes(frames(400 * MS))
-    pacing.plan_s = QUICK_S
-    assert not pacing.takes(frames(600 * MS))
+    for plan_s in (1.0, QUICK_S + 0.01):
+        pacing.took(plan_s)  # it shared nothing, and so does not count
+    assert not pacing.takes(frames(400 * MS))
+    assert pacing.takes(frames(500 * MS))
+    for plan_s in (1.0, QUICK_S + 0.01, 0.0, QUICK_S + 0.01):
+        pacing.took(plan_s)
+    assert pacing.takes(frames(900 * MS))  # and 1000 would share with 500
+    assert pacing.takes(frames(1400 * MS))
+    for _ in range(2):
+        pacing.took(QUICK_S)
+    assert not pacing.takes(frames(1800 * MS))
 
 
 def test_a_data_clock_that_was_set_back_begins_anew():
