@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline, box_corners, boxes_overlap
@@ -28,6 +29,7 @@ class Forecast:
     """`objects` at time 0, and where they are at `times_s` (T,).
 
     `positions` (T, N, 2), `headings` (T, N), `velocities` (T, N, 2), `margins_m` (N,): to the sides of the vehicle.
+    `own` (2,): the vehicle's rear axle at time 0. `lane`: see `forecast`.
     """
 
     times_s: Array
@@ -36,6 +38,8 @@ class Forecast:
     headings: Array
     velocities: Array
     margins_m: Array
+    own: Array
+    lane: Polyline | None
 
 
 def forecast(
@@ -60,7 +64,7 @@ def forecast(
             objects = objects.select(near)
     positions, headings, velocities = predict(objects, times, lane)
     margins = np.where(objects.vulnerable, limits.vulnerable_margin_m, limits.lateral_margin_m)
-    return Forecast(times, objects, positions, headings, velocities, margins)
+    return Forecast(times, objects, positions, headings, velocities, margins, position, lane)
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,9 @@ def first_overlap(poses: Array, seen: Forecast, vehicle: VehicleGeometry, nose_m
     """The first contact of rear-axle `poses` (K, 3), at the forecast's first K times, or None.
 
     The footprint grows to the sides by the objects' margins and to the front by `nose_m`. Objects that first touch it
-    when they are behind the vehicle's own centre, and faster than it, are not the plan's fault and are left out.
+    when they are behind the vehicle's own centre, faster than it, and where it would be had it not moved sideways, run
+    into it: that is not the plan's fault, and they are left out. One that passes in the next lane, and that the vehicle
+    turns into, is not among them.
     """
     count = len(poses)
     states = seen.objects.states
@@ -104,6 +110,9 @@ def first_overlap(poses: Array, seen: Forecast, vehicle: VehicleGeometry, nose_m
     their_speed = np.einsum("ij,ij->i", seen.velocities[near_t, near_o], heading[near_t])
     # The gaps are to the grown footprint's centre, which lies before the vehicle's.
     from_behind = (ahead + nose_m / 2 < 0.0) & (their_speed > own_speed)
+    rear = np.flatnonzero(from_behind)
+    if len(rear):
+        from_behind[rear] = _in_the_vehicles_lane(near_t[rear], near_o[rear], poses[0, 2], seen, vehicle)
     # Rows are in order of time: an object's first overlap decides whether it ran into the vehicle.
     first_rows: dict[int, int] = {}
     for row in np.flatnonzero(hit).tolist():
@@ -112,3 +121,26 @@ def first_overlap(poses: Array, seen: Forecast, vehicle: VehicleGeometry, nose_m
     if not rows:
         return None
     return Overlap(float(seen.times_s[near_t[rows[0]]]), int(near_o[rows[0]]))
+
+
+def _in_the_vehicles_lane(
+    time: NDArray[np.int64], row: NDArray[np.int64], heading_rad: float, seen: Forecast, vehicle: VehicleGeometry
+) -> NDArray[np.bool_]:
+    """Whether objects `row` (N,) at times `time` (N,) reach into the corridor of a vehicle that goes on as it is.
+
+    The corridor is as wide as the grown footprint and follows the lane at the vehicle's own offset; without a lane it
+    goes straight on along `heading_rad`.
+    """
+    places = np.vstack([seen.own, seen.positions[time, row]])
+    if seen.lane is None:
+        feet, directions = np.zeros((len(places), 2)), np.full(len(places), heading_rad)
+    else:
+        arcs, _ = seen.lane.project(places)
+        feet, directions = seen.lane.at(arcs), np.asarray(seen.lane.heading_at(arcs), np.float64)
+    beside = places - feet
+    offsets = beside[:, 1] * np.cos(directions) - beside[:, 0] * np.sin(directions)
+    turn = seen.headings[time, row] - directions[1:]
+    sizes = seen.objects.states[row, 5:7]
+    reach = (np.abs(np.sin(turn)) * sizes[:, 0] + np.abs(np.cos(turn)) * sizes[:, 1]) / 2
+    aside = np.abs(offsets[1:] - offsets[0])
+    return np.asarray(aside <= vehicle.width_m / 2 + seen.margins_m[row] + reach, np.bool_)

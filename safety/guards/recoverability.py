@@ -2,8 +2,12 @@
 
 Black-Box Simplex (Mehmood et al., arXiv 2102.12981): hold a checked command sequence at every step. A plan is accepted
 only if an emergency stop along it, begun after it was followed for one cycle, ends within the plan's own length,
-touches no predicted object from where the vehicle really is, and stays on the drivable area. Such a stop is stored
-while the plan is driven (`last_resort.py`), and it is what runs when everything else dies.
+touches no predicted object, and stays on the drivable area. Such a stop is stored while the plan is driven
+(`last_resort.py`), and it is what runs when everything else dies.
+
+A vehicle beside the plan comes onto it sooner or later, as its tracking makes it. Objects are therefore held against
+two lines: the plan's own, and one that comes onto it as late as a join takes. A vehicle in between is covered by both
+footprints together, because it is never farther beside the plan (1 m) than it is wide.
 """
 
 from __future__ import annotations
@@ -102,10 +106,12 @@ def check_recovery(
         return Reason(
             "RECOVERY_LENGTH", recovery.needed_m, available, "one cycle and a stop, against the plan's length, m"
         )
-    hit = first_overlap(recovery.driven[: len(seen.times_s)], seen, vehicle, 0.0)
-    if hit is not None:
-        horizon = float(seen.times_s[min(len(recovery.poses), len(seen.times_s)) - 1])
-        return Reason("RECOVERY_COLLISION", hit.time_s, horizon, "a stop after one cycle touches an object after, s")
+    count = min(len(recovery.poses), len(seen.times_s))
+    for line in (recovery.driven, recovery.poses):
+        hit = first_overlap(line[:count], seen, vehicle, 0.0)
+        if hit is not None:
+            reason = "a stop after one cycle touches an object after, s"
+            return Reason("RECOVERY_COLLISION", hit.time_s, float(seen.times_s[count - 1]), reason)
     if lanes is None:
         return None
     outside, _ = outside_by(recovery.poses[::ROAD_STRIDE], lanes, vehicle)

@@ -136,28 +136,27 @@ def boxes(poses, config, side=0.0, nose=0.0):
 
 def off_road(poses, scene: Scene, config) -> list[str]:
     """Corners against the lane's edges, in closed form: distance from a line or from a circle's centre."""
-    corners = boxes(poses, config).reshape(-1, 2)
-    x0, y0, along = scene.lane_point(0.0, 0.0)
-    dx, dy = corners[:, 0] - x0, corners[:, 1] - y0
-    s, d = dx * math.cos(along) + dy * math.sin(along), dy * math.cos(along) - dx * math.sin(along)
-    if scene.lane_curvature:
-        radius = 1 / scene.lane_curvature
-        d, s = radius - np.copysign(np.hypot(s, radius - d), radius), np.arctan2(s, radius - d) * radius
-        if radius < 0:
-            s = (
-                np.arctan2(
-                    dx * math.cos(along) + dy * math.sin(along),
-                    -(radius - (dy * math.cos(along) - dx * math.sin(along))),
-                )
-                * -radius
-            )
+    s, d = lane_coordinates(boxes(poses, config).reshape(-1, 2), scene)
     judged = (s > -BEHIND_M + 1.0) & (s < SIGHT_M - 3.0)
     outside = np.where(d > 0, d - scene.left, -d - scene.right)[judged]
     return ["off road"] if len(outside) and outside.max() > config.road.outside_m + ROOM_M else []
 
 
+def lane_coordinates(points, scene: Scene):
+    """Arc length and offset to the left of points (N, 2) on the lane, straight or a circle."""
+    x0, y0, along = scene.lane_point(0.0, 0.0)
+    dx, dy = points[:, 0] - x0, points[:, 1] - y0
+    u, w = dx * math.cos(along) + dy * math.sin(along), dy * math.cos(along) - dx * math.sin(along)
+    if not scene.lane_curvature:
+        return u, w
+    radius = 1 / scene.lane_curvature
+    s = np.arctan2(u, np.copysign(1.0, radius) * (radius - w)) * abs(radius)
+    return s, radius - np.copysign(np.hypot(u, radius - w), radius)
+
+
 def contact(poses, scene: Scene, config) -> list[str]:
-    """The grown footprint against objects in straight motion; who runs into the vehicle's rear half is at fault."""
+    """The grown footprint against objects in straight motion; who runs into the rear half of a vehicle that keeps
+    its offset in the lane is at fault."""
     limits = config.collision
     moved = math.hypot(*(poses[-1, :2] - poses[0, :2])) > 0.5 * 3.0
     nose = limits.front_margin_m if moved else 0.0
@@ -182,7 +181,10 @@ def touches(poses, scene: Scene, config, nose, name) -> list[str]:
             o.y_m + o.vy_mps * t[k] - poses[k, 1]
         ) * math.sin(heading)
         theirs = o.vx_mps * math.cos(heading) + o.vy_mps * math.sin(heading)
-        if ahead > config.vehicle.centre_offset_m + 0.5 or theirs < speed - 0.5:
+        spot = np.array([[o.x_m + o.vx_mps * t[k], o.y_m + o.vy_mps * t[k]], [scene.x, scene.y]])
+        aside = abs(np.subtract(*lane_coordinates(spot, scene)[1]))
+        lane = config.vehicle.width_m / 2 + side + math.hypot(o.length_m, o.width_m) / 2
+        if ahead > config.vehicle.centre_offset_m + 0.5 or theirs < speed - 0.5 or aside > lane + ROOM_M:
             return [f"{name} with a {o.kind}"]
     return []
 

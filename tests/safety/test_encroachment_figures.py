@@ -34,7 +34,8 @@ def encroachment(own, other, place=(0.0, 0.0), vehicle=VEHICLE, heading=CROSS, *
     states = np.array([[*place, heading, *velocity, *size]])
     none = np.zeros(1, bool)
     objects = ObjectSet(states, np.zeros(1, np.int64), none, none, np.full(1, 9), np.zeros(1))
-    seen = Forecast(np.arange(SAMPLES) * 0.1, objects, positions, headings, np.zeros((SAMPLES, 1, 2)), np.zeros(1))
+    still = np.zeros((SAMPLES, 1, 2))
+    seen = Forecast(np.arange(SAMPLES) * 0.1, objects, positions, headings, still, np.zeros(1), poses[0, :2], None)
     reason = check_encroachment(poses, seen, vehicle, LIMITS)
     return None if reason is None else (reason.code, pytest.approx(reason.measured), reason.limit)
 

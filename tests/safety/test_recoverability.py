@@ -119,6 +119,14 @@ class TestGuard:
         assert recovery.driven[0].tolist() == motion.pose.tolist()
         assert recovery.poses[0].tolist() == [0.0, 0.0, 0.0]
 
+    @pytest.mark.parametrize(("gap", "code"), [(0.05, None), (-0.05, "RECOVERY_COLLISION")])
+    @pytest.mark.parametrize("side", [-1, 1])
+    def test_who_comes_onto_the_plan_at_once_stops_on_its_line(self, side, gap, code):
+        """0.8 m beside the plan, and a box on the other side of it, which a vehicle late on the plan would miss."""
+        box = [9.0, -side * (VEHICLE.width_m / 2 + 0.3 + 0.05 + gap), 0.0, 0.0, 0.0, 1.0, 0.1]
+        reason = judge(placed(straight_poses(10.0)), motion_at(10.0, y_m=0.8 * side), box)[2]
+        assert (reason.code if reason else None) == code
+
     def test_a_vehicle_turned_away_from_the_plan_sweeps_with_its_corners(self):
         """At walking pace the plan has turned away from a wall that the vehicle still stands against."""
         plan, turned = placed(straight_poses(0.4), 0.4), motion_at(0.4, heading_rad=0.3)

@@ -204,7 +204,10 @@ class TestOracle:
             own = box(*centre, pose[2], VEHICLE.length_m, VEHICLE.width_m)
             for row, state in enumerate(states):
                 other = state[:2] + t * state[3:5]
-                behind = (other - centre) @ heading < 0 and state[3:5] @ heading > speed
+                beside = abs((other - poses[0, :2]) @ [-headings[0][1], headings[0][0]])
+                turn = state[2] - poses[0, 2]
+                corridor = (VEHICLE.width_m + abs(math.sin(turn)) * state[5] + abs(math.cos(turn)) * state[6]) / 2
+                behind = (other - centre) @ heading < 0 and state[3:5] @ heading > speed and beside <= corridor
                 if row in ran_into or not own.intersects(box(*other, state[2], state[5], state[6])):
                     continue
                 if not behind:
