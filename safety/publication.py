@@ -74,9 +74,13 @@ def shadow_message(
 
 
 def message_after_error(
-    state: LadderState, sequence: int, config_hash: str, reason: Reason, points: Array, now: Now
+    state: LadderState, authority: str, sequence: int, config_hash: str, reason: Reason, points: Array, now: Now
 ) -> SafeTrajectory:
-    """The outer guard's answer: an emergency stop on the `points` that were stored with the last good trajectory."""
+    """The outer guard's answer: an emergency stop on the `points` that were stored with the last good trajectory.
+
+    Where `authority` is shadow, it asks nobody for anything, as all that is said in shadow.
+    """
+    source = SHADOW if authority == SHADOW else STOP if len(points) else NONE
     engaged = state.engagement is Engagement.ENGAGED
     since = state.takeover_stamp_ns if state.takeover is Takeover.MANDATORY else now.stamp_ns
     return SafeTrajectory(
@@ -84,7 +88,7 @@ def message_after_error(
         sequence=sequence,
         engagement=state.engagement,
         mode=max(state.mode, Mode.EMERGENCY_STOP),
-        source=STOP if len(points) else NONE,
+        source=source,
         plan_id=NO_PLAN,
         reasons=(reason,),
         points=points,

@@ -374,4 +374,5 @@ class Supervisor:
     def _after_error(self, now: Now) -> SafeTrajectory:
         reason = self._internal or Reason("INTERNAL_ERROR", 1.0, 0.0, "unknown")
         points = NO_POINTS if self._stored is None else self._stored.read(now.monotonic_ns, POINTS)
-        return message_after_error(self.state, self._sequence, self.config_hash, reason, points, now)
+        authority = self.config.authority
+        return message_after_error(self.state, authority, self._sequence, self.config_hash, reason, points, now)

@@ -22,9 +22,10 @@ NOT_SOURCES = shutil.ignore_patterns(
 
 
 def run(*command, **options):
-    done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, timeout=250, check=False, **options
-    )
+    """Without PYTHONPATH: what another copy there shadows would be called missing."""
+    command = [str(part) for part in command]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, env=environment, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -199,7 +199,19 @@ class TestShadow:
         monkeypatch.setattr(module, "input_requests", lambda *_: 1 / 0)
         message = drive.step()
         assert "INTERNAL_ERROR" in codes(message)
-        assert (message.engagement, len(message.points)) == (Engagement.STANDBY, 0)
+        assert (message.engagement, message.source, len(message.points)) == (Engagement.STANDBY, "shadow", 0)
+
+    def test_an_error_inside_does_not_brake_for_who_has_the_authority(self, monkeypatch):
+        other = ready()
+        other.command("engage")
+        driven = other.step()
+        watching = ready(authority="shadow")
+        monkeypatch.setattr(module, "input_requests", lambda *_: 1 / 0)
+        now, gate = Now(driven.stamp_ns, driven.stamp_ns), VehicleGate()
+        gate.follow(driven, now)
+        before = gate.control(make_ego(now.stamp_ns), now)
+        gate.follow(replace(watching.step(), stamp_ns=now.stamp_ns), now)
+        assert gate.control(make_ego(now.stamp_ns), now) == before
 
     def test_the_gate_does_not_take_it_for_an_authority(self):
         drive = ready()
