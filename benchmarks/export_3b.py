@@ -2,18 +2,25 @@
 
     python benchmarks/export_3b.py --json                    # INT8 with given activation ranges
     python benchmarks/export_3b.py --calibrate 2 --json      # ranges observed on that many scenes, layer by layer
+    python benchmarks/export_3b.py --calibrate 1 --project 2 4 --json    # few layers, time projected to all of them
 
 Protocol: weights are random, distinct in every layer, bfloat16, in shards as `save_pretrained` writes them (equal ones
 would be merged by compilers); the vocabulary has 153,713 ids, three cameras of 420x224, four frames each, as AutoVLA.
 Such weights say nothing about accuracy. The export runs as a process of its own; time is from its start to its end,
 processor time and peak resident memory are what the kernel accounted to it, mapped pages included. The folder holds
 about 8 GB of checkpoint and 5 GB of bundle and is removed in the end unless --keep.
+
+With --project A B the same is done with A and with B layers of the language model and as many of the vision encoder, at
+real widths, vocabulary and pictures. Memory holds one layer at a time and the head is whole in both, so their peaks are
+measured; the processor time of all layers is a projection: the time of the first run, and what a weight of a layer more
+took in the second.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import shutil
@@ -21,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,6 +61,7 @@ TEXT = {
     "rope_theta": 1e6,
     "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
 }
+FULL_ATTENTION = (7, 15, 23, 31)
 VISION = {
     "depth": 32,
     "hidden_size": 1280,
@@ -63,7 +72,7 @@ VISION = {
     "spatial_merge_size": 2,
     "temporal_patch_size": 2,
     "window_size": 112,
-    "fullatt_block_indexes": [7, 15, 23, 31],
+    "fullatt_block_indexes": list(FULL_ATTENTION),
     "tokens_per_second": 2,
     "out_hidden_size": 2048,
 }
@@ -99,16 +108,20 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything goes")
     parser.add_argument("--calibrate", type=int, default=0, help="observe ranges on this many scenes")
     parser.add_argument("--layers", type=int, default=TEXT["num_hidden_layers"], help="fewer, for a quick look")
+    parser.add_argument("--project", type=int, nargs=2, metavar=("A", "B"), help="measure few layers twice, project")
     parser.add_argument("--keep", action="store_true", help="leave the folder")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     checkpoint, out = options.folder / "checkpoint", options.folder / "bundle"
     try:
-        if not (checkpoint / "done").is_file():
-            make_checkpoint(checkpoint, options.layers)
-        prepare_scenes(checkpoint, options.calibrate)
-        result = measure(checkpoint, out, options.calibrate)
+        if options.project:
+            result = project(checkpoint, out, options.calibrate, options.project)
+        else:
+            if not (checkpoint / "done").is_file():
+                make_checkpoint(checkpoint, options.layers, VISION["depth"])
+            prepare_scenes(checkpoint, options.calibrate)
+            result = measure(checkpoint, out, options.calibrate)
     finally:
         if not options.keep:
             shutil.rmtree(options.folder, ignore_errors=True)
@@ -118,6 +131,36 @@ def main() -> int:
         for name, value in result.items():
             print(f"{name:24} {value}")  # noqa: T201
     return 0 if result["within_aims"] else 1
+
+
+def project(checkpoint: Path, out: Path, calibrate: int, depths: Sequence[int]) -> dict[str, Any]:
+    """Measure with few layers twice; peaks as measured, processor time of all layers projected."""
+    runs = []
+    for depth in depths:
+        make_checkpoint(checkpoint, depth, depth)
+        prepare_scenes(checkpoint, calibrate)
+        runs.append(
+            {"layers": depth, "layer_weights": layer_weights(checkpoint), **measure(checkpoint, out, calibrate)}
+        )
+    (checkpoint / "config.json").write_text(json.dumps(CONFIG))
+    first, second = runs
+    a_weight = (second["processor_seconds"] - first["processor_seconds"]) / (
+        second["layer_weights"] - first["layer_weights"]
+    )
+    missing = layer_weights(checkpoint) - first["layer_weights"]
+    return {
+        "measured": runs,
+        "peak_rss_gib": max(run["peak_rss_gib"] for run in runs),
+        "projected_processor_seconds_of_all_layers": round(first["processor_seconds"] + a_weight * missing),
+        "within_aims": all(run["within_aims"] for run in runs),
+    }
+
+
+def layer_weights(checkpoint: Path) -> int:
+    """Weights of the layers of both parts, by the configuration alone."""
+    model, tied = read_dimensions(checkpoint)
+    shapes = expected_shapes(model.text, model.vision, tied)
+    return sum(math.prod(shape) for name, shape in shapes.items() if "layers." in name or "blocks." in name)
 
 
 def measure(checkpoint: Path, out: Path, calibrate: int) -> dict[str, Any]:
@@ -150,11 +193,13 @@ def measure(checkpoint: Path, out: Path, calibrate: int) -> dict[str, Any]:
     }
 
 
-def make_checkpoint(folder: Path, layers: int) -> None:
+def make_checkpoint(folder: Path, layers: int, blocks: int) -> None:
     """Random weights of the real dimensions, and assets that fit them."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({**CONFIG, "num_hidden_layers": layers}))
+    vision = VISION | {"depth": blocks, "fullatt_block_indexes": [i for i in FULL_ATTENTION if i < blocks]}
+    config = CONFIG | {"num_hidden_layers": layers, "vision_config": vision}
+    (folder / "config.json").write_text(json.dumps(config))
     model, tied = read_dimensions(folder)
     shapes = expected_shapes(model.text, model.vision, tied)
     rng, weight_map = np.random.default_rng(0), {}

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.checkpoint_config import read_dimensions
 from onboard_vla.export.tensor_names import expected_shapes
+from onboard_vla.export.weights import Linear
 
 REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 
@@ -49,6 +50,37 @@ CONFIG = {
 }
 
 
+class OutlierWeights:
+    """Weights with a few channels of every norm made 40 times larger, and the layers after it shrunk to match."""
+
+    def __init__(self, base, model):
+        self.base, self.model = base, model
+        self.after = {}
+        for i in range(model.text.layers):
+            at = f"text.layers.{i}"
+            self.after |= {f"{at}.self_attn.{p}_proj": f"{at}.input_layernorm" for p in "qkv"}
+            self.after |= {f"{at}.mlp.{p}_proj": f"{at}.post_attention_layernorm" for p in ("gate", "up")}
+
+    def factor(self):
+        factor = np.ones(self.model.text.hidden_size, np.float32)
+        factor[[1, 9, 17, 25]] = 40
+        return factor
+
+    def shape(self, name):
+        return self.base.shape(name)
+
+    def has_bias(self, name):
+        return self.base.has_bias(name)
+
+    def linear(self, name, outputs=None):
+        layer = self.base.linear(name, outputs)
+        return Linear(layer.weight / self.factor()[:, None], layer.bias) if name in self.after else layer
+
+    def vector(self, name):
+        gain = self.base.vector(name)
+        return gain * self.factor() if name in set(self.after.values()) else gain
+
+
 class NumpyCheckpoint:
     """A folder with random tensors in the old naming style; change `tensors` or `config`, then `save`."""
 
@@ -71,6 +103,11 @@ class NumpyCheckpoint:
 
 def old_style(name: str) -> str:
     return name.replace("text.", "model.", 1).replace("head.weight", "lm_head.weight")
+
+
+@pytest.fixture(scope="session")
+def outlier_weights():
+    return OutlierWeights
 
 
 @pytest.fixture

@@ -21,40 +21,9 @@ from onboard_vla.export.quantisation import ByLayer
 from onboard_vla.export.smoothing import smooth
 from onboard_vla.export.vision_graph import vision_graph
 from onboard_vla.export.vision_grid import vision_grid
-from onboard_vla.export.weights import CheckpointWeights, Linear, language_linears, vision_linears
+from onboard_vla.export.weights import CheckpointWeights, language_linears, vision_linears
 
 GRIDS = ((4, 4), (8, 12))
-
-
-class OutlierWeights:
-    """Weights with a few channels of every norm made 40 times larger, and the layers after it shrunk to match."""
-
-    def __init__(self, base, model):
-        self.base, self.model = base, model
-        self.after = {}
-        for i in range(model.text.layers):
-            at = f"text.layers.{i}"
-            self.after |= {f"{at}.self_attn.{p}_proj": f"{at}.input_layernorm" for p in "qkv"}
-            self.after |= {f"{at}.mlp.{p}_proj": f"{at}.post_attention_layernorm" for p in ("gate", "up")}
-
-    def factor(self):
-        factor = np.ones(self.model.text.hidden_size, np.float32)
-        factor[[1, 9, 17, 25]] = 40
-        return factor
-
-    def shape(self, name):
-        return self.base.shape(name)
-
-    def has_bias(self, name):
-        return self.base.has_bias(name)
-
-    def linear(self, name, outputs=None):
-        layer = self.base.linear(name, outputs)
-        return Linear(layer.weight / self.factor()[:, None], layer.bias) if name in self.after else layer
-
-    def vector(self, name):
-        gain = self.base.vector(name)
-        return gain * self.factor() if name in set(self.after.values()) else gain
 
 
 @pytest.fixture
@@ -187,9 +156,9 @@ def test_smoothing_changes_no_output_and_predicts_its_own_ranges(checkpoint):
         assert ranges[name] == pytest.approx(values.max(), rel=1e-3), name
 
 
-def test_smoothing_rescues_outliers_that_plain_int8_loses(checkpoint):
+def test_smoothing_rescues_outliers_that_plain_int8_loses(checkpoint, outlier_weights):
     model = checkpoint.model
-    weights = OutlierWeights(CheckpointWeights(checkpoint), model)
+    weights = outlier_weights(CheckpointWeights(checkpoint), model)
     feed = language_feed(model.text)
     largest = observed(model, weights, language_feeds(model, weights))
     exact = run(language_graph(model.text, weights, FloatLinears(weights)), feed)["logits"]
