@@ -42,7 +42,10 @@ class Distribution:
 
 @dataclass(frozen=True)
 class ForkChoice:
-    """How often the model's fork alone would have answered fast: `fast` of `n` plans, whatever depth was decoded."""
+    """How often the model's fork alone would have answered fast: `fast` of `n` plans, whatever depth was decoded.
+
+    A second answer on the same pictures has the fork of the first, and does not count again.
+    """
 
     n: int
     fast: int
@@ -50,7 +53,8 @@ class ForkChoice:
     @staticmethod
     def of(plans: Sequence[PlanRecord]) -> ForkChoice | None:
         """Over the plans that a language model made; None if none did. Fast: `slow_probability` below one half."""
-        chosen = [plan.slow_probability < FORK_THRESHOLD for plan in plans if plan.passes[PREFILL] > 0]
+        asked = {plan.stamp_ns: plan.slow_probability for plan in plans if plan.passes[PREFILL] > 0}
+        chosen = [probability < FORK_THRESHOLD for probability in asked.values()]
         return ForkChoice(len(chosen), sum(chosen)) if chosen else None
 
     @staticmethod

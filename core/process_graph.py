@@ -84,7 +84,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("verdict", Verdict, CAMERA_GUARD, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 24, 60.0),
     Topic("safe_trajectory", SafeTrajectory, SUPERVISOR, (VEHICLE,), Delivery.QUEUE, 10, 50.0),
     Topic("indicators", SafetyIndicators, SUPERVISOR, (VEHICLE,), Delivery.QUEUE, 5, 10.0),
-    Topic("supervision", Supervision, SUPERVISOR, (PLANNER,), Delivery.NEWEST, 1, 10.0),
+    Topic("supervision", Supervision, SUPERVISOR, (PLANNER, VEHICLE), Delivery.QUEUE, 5, 10.0),
     Topic("settings_reply", SettingsReply, SUPERVISOR, (VEHICLE,), Delivery.QUEUE, 4, 0.0),
 )
 

@@ -54,6 +54,8 @@ def _planned(plan: Plan, picture_ns: int | None) -> list[str]:
     if doubt.vision_ood:
         camera, distance = max(doubt.vision_ood.items(), key=lambda item: item[1])
         lines.append(f"strangest picture: {camera.replace('_', ' ')}, distance {distance:.1f}")
+    if plan.shed:
+        lines.append("without " + ", ".join(plan.shed))
     if plan.text:
         lines.append(f"says: {plan.text}")
     return lines

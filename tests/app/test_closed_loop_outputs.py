@@ -57,6 +57,8 @@ def test_share_of_the_fork_counts_its_probability_and_not_the_forced_depth(recor
     assert figures.depths == {"fast": 4}
     assert figures.fork == ForkChoice(4, 2)
     assert ForkChoice.total([figures.fork, None, ForkChoice(6, 6)]) == ForkChoice(10, 8)
+    second = dataclasses.replace(run, plans=[*run.plans, dataclasses.replace(run.plans[-1], depth="slow")])
+    assert figures_of(second).fork == ForkChoice(4, 2), "a second answer has the fork of the first"
     rows = dict(figure_rows(run, figures))
     assert rows["fork would have picked fast"] == "50.0% (n = 4)"
     assert rows["depth of plans, forced"] == "fast x4"

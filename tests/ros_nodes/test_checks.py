@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import onboard_vla
-from onboard_vla.core.plan import Heartbeat, PlanRejection
+from onboard_vla.core.plan import Heartbeat, PassCount, Plan, PlanRejection, Uncertainty
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.ros_nodes import checks
@@ -114,6 +114,20 @@ def test_a_rejected_plan_is_a_warning_with_its_code() -> None:
 
     assert source.checks()[1].level is Level.WARN
     assert "ego_stale" in source.checks()[1].message
+
+
+def test_a_plan_that_goes_without_something_is_a_warning_that_names_it() -> None:
+    poses = np.zeros((10, 3), np.float32)
+    plan = Plan(
+        7, 1, 1, 0.5, poses, poses, (0,) * 10, "fast", 0.1, "", Uncertainty.sure(10), PassCount(1, 1, 9), {}, "",
+    )  # fmt: skip
+    source = PlannerChecks()
+
+    source.observe(plan)
+    assert (source.checks()[1].level, source.checks()[1].message) == (Level.OK, "plan 7, fast")
+    source.observe(dataclasses.replace(plan, shed=("history", "camera back")))
+    assert source.checks()[1].level is Level.WARN
+    assert source.checks()[1].message.startswith("plan 7, fast, without history, camera back: ")
 
 
 def test_each_camera_is_judged_by_its_own_newest_verdict(monkeypatch) -> None:

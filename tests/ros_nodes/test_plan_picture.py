@@ -133,6 +133,8 @@ def test_words_say_who_drives_why_what_was_planned_and_its_doubt() -> None:
     assert lines[5].startswith("plan 4: fast thinking, made of a picture 0.00 s older, took 80 ms")
     assert "spread up to 0.25 m a step" in lines[6]
     assert lines[-1] == "says: a van brakes"
+    shed = dataclasses.replace(PLAN, shed=("history", "depth"))
+    assert "without history, depth" in words_of(scene(*frames(), EGO, SAFE, shed), True, NOW)
     assert words_of(scene(), True, NOW) == ["no supervisor heard", "no plan yet"]
     rejected = words_of(scene(PLAN, PlanRejection(5, STAMP, "ego_stale", "0.7 s")), True, NOW)
     assert rejected[-1] == "plan 5 rejected: ego_stale: 0.7 s"

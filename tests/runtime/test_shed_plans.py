@@ -15,11 +15,12 @@ from onboard_vla.core.plan import FAST, Plan
 from onboard_vla.core.road import Route
 from onboard_vla.core.wire import encode
 from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.depth_policy import DepthLimits
 from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.load_shedding import FULL, SAVING, LoadShedding
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.planner_body import PlannerBody
-from onboard_vla.runtime.planner_host import PlannerHost
+from onboard_vla.runtime.planner_host import PLANNER_ROLE, PlannerHost, build_planner_host, depth_limits
 
 pytest.importorskip("torch")
 MS = 1_000_000
@@ -132,3 +133,17 @@ def test_the_period_that_counts_is_the_present_one(running):
     plan()
     plan()
     assert plan().shed == ("history",)
+
+
+def test_the_planner_process_is_built_as_its_options_say(bundle):
+    given = {"bundle": str(bundle.path), "depth": "adaptive", "depth.least_tokens": 4, "depth.rest_s": 2.5}
+    values = PLANNER_ROLE.values({**given, "load.power_mode": SAVING})
+    assert depth_limits(values) == DepthLimits(least_tokens=4, rest_s=2.5)
+    assert depth_limits(PLANNER_ROLE.values({"bundle": "b"})) == DepthLimits()
+
+    body = build_planner_host(values)._body
+    assert body.heartbeat(Now(0, 0)).detail.endswith("second answers: 0 answered, 0 abandoned, 0 refused; now none yet")
+    assert body._shedding.left_out == ("history", "depth")
+    alone = build_planner_host(PLANNER_ROLE.values({"bundle": str(bundle.path), "depth": "always_slow"}))._body
+    assert alone._second is None
+    assert (alone._planner.depth, alone._shedding.steps) == ("slow", ("history", "depth"))
