@@ -27,13 +27,18 @@ class CameraFrame:
 
 JPEG = "jpeg"
 """The one format of compressed pictures."""
+UYVY, YUYV, NV12 = "uyvy", "yuyv", "nv12"
+YUV_LAYOUTS = (UYVY, YUYV, NV12)
+"""Uncompressed pictures that are no RGB yet: two pixels in four bytes, in two orders; or luma, then U and V in turn for
+every four pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class CompressedFrame:
-    """One picture as its camera compressed it, in the place of a CameraFrame.
+    """One picture as its camera sent it, in the place of a CameraFrame.
 
-    `data`: (N,) uint8, a whole file of `format` ("jpeg").
+    `data`: (N,) uint8, a whole file of `format` "jpeg"; or what a format such as "uyvy 1280x720" says, one of
+    YUV_LAYOUTS and the size in pixels, rows without padding.
     """
 
     camera: str

@@ -25,11 +25,19 @@ class CompressedImageCodec:
         self._received = 0
 
     def pack(self, message: CameraFrame | CompressedFrame) -> dict[str, Any]:
-        """A JPEG file in the camera's optical frame (REP-103); a raw picture is compressed."""
+        """A JPEG file in the camera's optical frame (REP-103); a raw picture is compressed.
+
+        Raises:
+            WireError: a picture in another format.
+        """
         # Who only receives needs no JPEG library here.
         from onboard_vla.runtime.jpeg import encode_frame
 
         frame = encode_frame(message) if isinstance(message, CameraFrame) else message
+        if frame.format != JPEG:
+            raise WireError(
+                f"camera {self._camera}: cannot send {frame.format!r} as a compressed picture: expected jpeg"
+            )
         data = array("B")
         data.frombytes(np.ascontiguousarray(frame.data).data.cast("B"))
         header = Header(stamp=to_time(frame.stamp_ns), frame_id=f"{self._camera}_optical")

@@ -1,4 +1,4 @@
-"""Pictures as sensor_msgs/Image, encoding rgb8."""
+"""Pictures as sensor_msgs/Image: encoding rgb8, and YUV as it is."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.cameras import NV12, UYVY, YUYV, CameraFrame, CompressedFrame
 from onboard_vla.core.errors import WireError
 from onboard_vla.ros_nodes.stamps import from_time, to_time
 
 ENCODING = "rgb8"
+YUV_ENCODINGS = {"yuv422": UYVY, "uyvy": UYVY, "yuv422_yuy2": YUYV, "yuyv": YUYV, "nv12": NV12}
+"""As sensor_msgs/image_encodings.hpp names them, the older name first; NV12 is what camera drivers call theirs."""
 CHANNELS = 3
 
 
@@ -42,23 +44,30 @@ class ImageCodec:
         )
         return {"": image}
 
-    def unpack(self, part: str, received: Image) -> CameraFrame:
-        """A view into the message's data, rows without their padding.
+    def unpack(self, part: str, received: Image) -> CameraFrame | CompressedFrame:
+        """A view into the message's data, rows without their padding; of YUV no pixel is converted here.
 
         Raises:
             WireError: another encoding, or a size that does not fit the data.
         """
         width, height, step = int(received.width), int(received.height), int(received.step)
-        if received.encoding != ENCODING:
-            raise WireError(f"camera {self._camera}: expected encoding {ENCODING}, found {received.encoding!r}")
-        if width < 1 or height < 1 or step < width * CHANNELS or len(received.data) != step * height:
-            found = f"{width}x{height}, step {step}, {len(received.data)} bytes"
+        layout = YUV_ENCODINGS.get(received.encoding)
+        if received.encoding != ENCODING and layout is None:
+            known = ", ".join((ENCODING, *YUV_ENCODINGS))
+            raise WireError(f"camera {self._camera}: expected encoding {known}, found {received.encoding!r}")
+        row_bytes = {None: CHANNELS, NV12: 1}.get(layout, 2) * width
+        rows = height + height // 2 if layout == NV12 else height
+        odd = layout is not None and (width % 2 or (layout == NV12 and height % 2))
+        if width < 1 or height < 1 or odd or step < row_bytes or len(received.data) != step * rows:
+            found = f"{width}x{height} {received.encoding}, step {step}, {len(received.data)} bytes"
             raise WireError(f"camera {self._camera}: picture of {found}: sizes do not fit each other")
-        rows = np.frombuffer(received.data, np.uint8).reshape(height, step)[:, : width * CHANNELS]
-        pixels = np.ascontiguousarray(rows).reshape(height, width, CHANNELS)
+        data = np.ascontiguousarray(np.frombuffer(received.data, np.uint8).reshape(rows, step)[:, :row_bytes])
         # The message is ours alone, so nobody needs to copy what nobody will change.
-        pixels.flags.writeable = False
+        data.flags.writeable = False
         stamp_ns = from_time(received.header.stamp)
         sequence = self._received
         self._received += 1
-        return CameraFrame(self._camera, stamp_ns, sequence, pixels)
+        if layout is not None:
+            sized = f"{layout} {width}x{height}"
+            return CompressedFrame(self._camera, stamp_ns, sequence, sized, data.reshape(-1))
+        return CameraFrame(self._camera, stamp_ns, sequence, data.reshape(height, width, CHANNELS))

@@ -131,9 +131,9 @@ class GreedyDecoder:
             DecodeError: the answer is not valid.
             EngineError: an execution failed or the cache is too small.
         """
+        self._fork_logits = None
         if depth == FREE:
             return self._decode_freely(prompt)
-        self._fork_logits = None
         forced = self._answer.slow_prefix if depth == SLOW else self._answer.fast_prefix
         guesses = () if depth == SLOW else self._action_decoder.guesses(forced)
         fork_logits = self._prefill(prompt, forced, guesses)

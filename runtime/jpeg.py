@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.cameras import JPEG, CameraFrame, CompressedFrame, EncodedPicture
 from onboard_vla.core.errors import FrameError
+from onboard_vla.runtime.yuv import open_yuv
 
 FACTORS = (1, 2, 4, 8)
 """By how much the decoder can shrink a picture on the way, from 8 x 8 coefficients a block."""
@@ -23,14 +24,14 @@ _BEGIN, _END = b"\xff\xd8\xff", b"\xff\xd9"
 
 
 def open_compressed(frame: CompressedFrame) -> EncodedPicture:
-    """A picture that will be decoded when it is used; its file is copied.
+    """A picture that will be decoded when it is used, JPEG or YUV; its file is copied.
 
     Raises:
         FrameError: another format, or the file has no readable header or no end. What is damaged in between shows when
             the picture is decoded.
     """
     if frame.format != JPEG:
-        raise FrameError(f"{frame.camera}: expected a picture of format {JPEG}, found {frame.format!r}")
+        return open_yuv(frame)
     data = frame.data.tobytes()
     # Some cameras fill their buffer's rest with zeros.
     if not data.startswith(_BEGIN) or not data.rstrip(b"\0").endswith(_END):

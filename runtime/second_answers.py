@@ -99,7 +99,7 @@ class SecondAnswers:
     def summary(self) -> str:
         """What became of them, and what was decided last."""
         counted = ", ".join(f"{self.counts[word]} {word}" for word in (ANSWERED, ABANDONED, REFUSED))
-        return f"second answers: {counted}; now {self.reason or 'none yet'}"
+        return f"second answers: {counted}; last plan: {self.reason or 'none yet'}"
 
     def _measure(self, plan: Plan) -> None:
         if self._declared_s is None and plan.passes.decode > 0:

@@ -8,12 +8,13 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from onboard_vla.core.cameras import CameraFrame, CameraModel
+from onboard_vla.core.cameras import CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.errors import WireError
 from onboard_vla.ros_nodes.camera_info_codec import CameraInfoCodec
 from onboard_vla.ros_nodes.compressed_codec import CompressedImageCodec, is_jpeg
+from onboard_vla.ros_nodes.image_codec import ImageCodec
 from onboard_vla.runtime.jpeg import decode_frame, encode_frame
 
 pytestmark = pytest.mark.ros
@@ -88,3 +89,41 @@ def test_an_uncalibrated_camera_and_a_window_are_refused() -> None:
     windowed.roi.x_offset = 4
     with pytest.raises(WireError, match="binning or a window"):
         codec.unpack("", windowed)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "layout"),
+    [("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv"), ("nv12", "nv12")],
+)
+@pytest.mark.parametrize("padding", [0, 6])
+def test_yuv_pictures_come_as_they_are_without_their_rows_padding(encoding, layout, padding) -> None:
+    width, height = 8, 4
+    row_bytes, rows = (width, height * 3 // 2) if layout == "nv12" else (2 * width, height)
+    pixels = np.random.default_rng(0).integers(0, 256, (rows, row_bytes + padding), np.uint8)
+    sent = Image(width=width, height=height, encoding=encoding, step=row_bytes + padding, data=pixels.tobytes())
+    sent.header.stamp.sec = 7
+
+    codec = ImageCodec("front")
+    first, second = (codec.unpack("", through_dds(sent)) for _ in range(2))
+
+    assert (first.camera, first.stamp_ns, first.format) == ("front", 7_000_000_000, f"{layout} 8x4")
+    assert (first.sequence, second.sequence) == (0, 1)
+    np.testing.assert_array_equal(first.data, pixels[:, :row_bytes].reshape(-1))
+    assert decode_frame(first).image.shape == (height, width, 3)
+
+
+def test_yuv_pictures_are_no_compressed_ones() -> None:
+    with pytest.raises(WireError, match="expected jpeg"):
+        CompressedImageCodec("front").pack(CompressedFrame("front", 1, 0, "uyvy 8x4", np.zeros(64, np.uint8)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"width": 7}, {"width": 10}, {"height": 5}, {"step": 15}, {"encoding": "nv12"}, {"encoding": "bgr8"}],
+    ids=str,
+)
+def test_yuv_pictures_whose_sizes_do_not_fit_and_other_encodings_are_refused(changes) -> None:
+    right = {"width": 8, "height": 4, "encoding": "uyvy", "step": 16, "data": bytes(64)}
+    assert ImageCodec("front").unpack("", Image(**right)).format == "uyvy 8x4"
+    with pytest.raises(WireError, match="camera front: "):
+        ImageCodec("front").unpack("", Image(**(right | changes)))

@@ -78,5 +78,10 @@ def test_without_a_fast_answer_just_before_there_is_nothing_to_think_further_abo
     thinking.decode_further(6)
     with pytest.raises(ValueError, match="fast answer"):
         thinking.decode_further(6)
+    thinking.decode(prompt(), "fast")
+    with pytest.raises(DecodeError):
+        thinking.decode(prompt(), "free")
+    with pytest.raises(ValueError, match="fast answer"):
+        thinking.decode_further(6)
     with pytest.raises(ValueError, match="fast answer"):
         decoder(two_minded()).decode_further(6)

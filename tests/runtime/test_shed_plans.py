@@ -142,7 +142,9 @@ def test_the_planner_process_is_built_as_its_options_say(bundle):
     assert depth_limits(PLANNER_ROLE.values({"bundle": "b"})) == DepthLimits()
 
     body = build_planner_host(values)._body
-    assert body.heartbeat(Now(0, 0)).detail.endswith("second answers: 0 answered, 0 abandoned, 0 refused; now none yet")
+    assert body.heartbeat(Now(0, 0)).detail.endswith(
+        "second answers: 0 answered, 0 abandoned, 0 refused; last plan: none yet"
+    )
     assert body._shedding.left_out == ("history", "depth")
     alone = build_planner_host(PLANNER_ROLE.values({"bundle": str(bundle.path), "depth": "always_slow"}))._body
     assert alone._second is None
