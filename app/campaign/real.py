@@ -141,22 +141,29 @@ def inject(job: RealJob) -> RealResult:
 
 @dataclass
 class _Seen:
-    """What came out of the supervisor after the signal. Times in ms since it."""
+    """What came out of the supervisor after the signal. Times in ms since it; watched until `end_ms`."""
 
     times_ms: list[float]
     modes: list[int]
     engagements: list[str]
     codes: list[tuple[str, ...]]
     stopped_ms: float | None = None
+    end_ms: float = 0.0
+
+    @property
+    def longest_silence_ms(self) -> float:
+        """Also before the first message, and after the last."""
+        return max(b - a for a, b in itertools.pairwise([0.0, *self.times_ms, self.end_ms]))
 
 
 def _break(case: RealCase, job: RealJob, graph: Graph, watch: LatenessWatch) -> RealResult:
     graph.road.lateness_s = 0.0
     begin = _settle(graph, (job.number * 7) % 10)
+    before = next((m.mode for m, _ in reversed(graph.road.heard) if isinstance(m, SafeTrajectory)), Mode.STOPPED)
+    assert before <= Mode.REDUCED, f"before the fault the mode was {before.name}: a reaction would show nothing"
     seen = _watch(graph, _fill_disk(graph) if case.disk_full else _signals(case, graph), case)
     lateness_ms = max(watch.since(begin.monotonic_ns), graph.road.lateness_s) * 1e3
-    times = [0.0, *seen.times_ms]
-    gap_ms = max((b - a for a, b in itertools.pairwise(times)), default=WATCHED_S * 1e3)
+    gap_ms = seen.longest_silence_ms
     handling = seen.stopped_ms
     if case.disk_full:
         handling = next((t for t, c in zip(seen.times_ms, seen.codes, strict=True) if case.names in c), None)
@@ -240,6 +247,7 @@ def _watch(graph: Graph, signals: list[tuple[int, Callable[[], None]]], case: Re
             seen.stopped_ms = (time.monotonic_ns() - sent_ns) / 1e6
         if case.mode is None and seen.stopped_ms is not None and seen.times_ms and seen.times_ms[-1] > GATE_MS:
             break
+    seen.end_ms = (time.monotonic_ns() - sent_ns) / 1e6
     return seen
 
 
