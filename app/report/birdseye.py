@@ -20,6 +20,7 @@ from onboard_vla.app.report.style import (
     PLAN_COLOUR,
     ROAD_COLOUR,
     TRAFFIC_COLOUR,
+    VIOLATION_COLOUR,
 )
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import box_corners
@@ -44,6 +45,7 @@ def draw_strip(panel: Axes, record: RunRecord) -> None:
         _boxes(panel, traffic.states, turn, alpha=0.35)
     _path_by_mode(panel, record, path @ turn)
     _fault_marks(panel, record, turn)
+    _violation_marks(panel, record, turn)
     turned = path @ turn
     low, high = turned.min(axis=0) - STRIP_MARGIN_M, turned.max(axis=0) + STRIP_MARGIN_M
     panel.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), yticks=[], aspect="equal")
@@ -120,6 +122,24 @@ def _path_by_mode(panel: Axes, record: RunRecord, path: Array) -> None:
     segments = np.stack([path[:-1], path[1:]], axis=1)
     colours = [MODE_COLOURS.get(step.mode, PALE_INK) for step in record.steps[:-1]]
     panel.add_collection(LineCollection(list(segments), colors=colours, linewidths=3.0, zorder=3))
+
+
+def _violation_marks(panel: Axes, record: RunRecord, turn: Array) -> None:
+    """Where the vehicle's front was when a rule was broken, and which."""
+    vehicle = VehicleGeometry()
+    for violation in record.violations:
+        x, y, heading = pose_at(record, violation.time_ns)
+        front = vehicle.length_m - vehicle.rear_overhang_m
+        place = np.array([x + front * np.cos(heading), y + front * np.sin(heading)]) @ turn
+        panel.plot(*place, "x", color=VIOLATION_COLOUR, markersize=9, mew=2, zorder=5)
+        panel.annotate(
+            violation.kind.replace("_", " "),
+            place,
+            xytext=(0, -14),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7.5,
+        )
 
 
 def _fault_marks(panel: Axes, record: RunRecord, turn: Array) -> None:

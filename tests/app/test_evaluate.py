@@ -81,6 +81,8 @@ def test_without_supervisor_constant_velocity_leaves_the_road_and_scores_nothing
     off = [w for w in found["windows"] if w["own"]["dac"] == 0.0]
     assert off
     assert all(w["pdms"] == w["epdms"] == 0.0 for w in off)
+    assert "off road</text>" in found["drawing"], "what went wrong is marked where it did"
+    assert "off road" not in run_job(job(seconds=4.3), None)["drawing"]
 
 
 def test_windows_after_a_collision_count_nothing(painted):
