@@ -34,6 +34,7 @@ from onboard_vla.app.campaign.slow_drift import DriftResult
 from onboard_vla.app.campaign.soak import as_document, parse_duration, soak, soak_figures
 from onboard_vla.app.campaign.startup import start_ups
 from onboard_vla.app.campaign.table import CASES
+from onboard_vla.world.source_commit import commit
 
 SPEED_OVER_S = 60.0
 """The time left is estimated from what was done in this time."""
@@ -48,7 +49,7 @@ def run_campaign(request: CampaignRequest, console: Console) -> int:
     check_request(request)
     jobs = virtual_jobs(request)
     index, count = request.shard
-    store = ResultStore(request.resume, f"shard-{index}-of-{count}")
+    store = ResultStore(request.resume, f"shard-{index}-of-{count}", commit())
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -104,13 +105,15 @@ def report(request: CampaignRequest, store: ResultStore, lacking: int, console: 
     scores = score_row([r for r in store.results.values() if isinstance(r, ScoreResult)])
     start_up = start_ups() if request.has(STARTS) and (not request.faults or "F25" in request.faults) else []
     figures = figures_of(golden) if golden else None
-    verdict = verdict_of(results, figures, real, lacking, family_rows(cells), start_up, recoveries, drifts, scores)
+    families, foreign = family_rows(cells), store.foreign
+    verdict = verdict_of(results, figures, real, lacking, families, start_up, recoveries, drifts, scores, foreign)
     asked = {
         "campaign": "all" if request.everything else "quick",
         "faults": ", ".join(request.faults) or "all",
         "parts": ", ".join(request.parts) or "all",
         "shard": f"{request.shard[0]} of {request.shard[1]}",
         "jobs missing": lacking,
+        "results of another state of the code": foreign,
     }
     content = document(results, golden, figures, real, verdict, asked, cells, start_up, recoveries, drifts, scores)
     request.json_path.parent.mkdir(parents=True, exist_ok=True)

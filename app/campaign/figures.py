@@ -148,8 +148,12 @@ def verdict_of(
     recoveries: Sequence[RecoveryResult] = (),
     drifts: Sequence[DriftResult] = (),
     scores: ScoreRow | None = None,
+    foreign: int = 0,
 ) -> CampaignVerdict:
-    """Fail on any harm, crash, hang, late reaction or return, alarm too many, hidden danger; else see what lacks."""
+    """Fail on any harm, crash, hang, late reaction or return, alarm too many, hidden danger; else see what lacks.
+
+    `missing`: jobs without a result; `foreign`: results that other code than the present made.
+    """
     rows = case_rows(results)
     reasons = []
     for row in rows:
@@ -190,6 +194,8 @@ def verdict_of(
     doubts += [f"after {r.fault}/{r.variant}: {r.outcome}" for r in recoveries if r.outcome == NO_EFFECT]
     if missing:
         doubts.append(f"{missing} jobs have not run")
+    if foreign:
+        doubts.append(f"{foreign} results in the folder are of another state of the code")
     return CampaignVerdict(INCONCLUSIVE if doubts else PASS, tuple(doubts))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from onboard_vla.app.campaign.cells import CUT_IN_FAMILY, cell_jobs
 from onboard_vla.app.campaign.fallback_scores import score_jobs
-from onboard_vla.app.campaign.fault_case import FAULTS
+from onboard_vla.app.campaign.fault_case import FAULTS, NOT_BUILT
 from onboard_vla.app.campaign.golden import ROADS
-from onboard_vla.app.campaign.jobs import Job, all_jobs, pair_jobs, quick_jobs, shard
+from onboard_vla.app.campaign.jobs import CONTROL_CASE, Job, all_jobs, pair_jobs, quick_jobs, shard
 from onboard_vla.app.campaign.real import RealJob, real_jobs
 from onboard_vla.app.campaign.recovery import recovery_jobs
 from onboard_vla.app.campaign.runner import AnyJob, GoldenJob, ResultStore
@@ -57,12 +59,35 @@ def check_request(request: CampaignRequest) -> None:
     """Refuse what is not there.
 
     Raises:
-        ConfigurationError: a fault that is not in the table, or a part that the campaign does not have.
+        ConfigurationError: a fault that is not in the table, or a part that the campaign does not have; one of which
+            nothing would run, and a report that says PASS would say nothing.
     """
     if unknown := [fault for fault in request.faults if fault not in FAULTS]:
         raise ConfigurationError(f"no fault {', '.join(unknown)}: expected F1 to F30, see `onboard-vla faults --list`")
     if unknown := [part for part in request.parts if part not in PARTS]:
         raise ConfigurationError(f"--part {', '.join(unknown)}: expected some of {', '.join(PARTS)}")
+    for part in request.parts:
+        if part != STARTS and not _jobs(dataclasses.replace(request, faults=(), parts=(part,))):
+            raise ConfigurationError(f"--part {part}: nothing of it runs in the quick campaign; add --all")
+    for fault in request.faults:
+        alone = dataclasses.replace(request, faults=(fault,))
+        if not _own(_jobs(alone)) and not (fault == "F25" and request.has(STARTS)):
+            why = NOT_BUILT.get(fault, f"not in --part {', '.join(request.parts)}")
+            raise ConfigurationError(f"--fault {fault}: nothing of it would run here: {why}")
+
+
+def _jobs(request: CampaignRequest) -> list[AnyJob | RealJob]:
+    """Of every shard."""
+    return [*_injections(request), *_others(request), *_real(request)]
+
+
+def _own(jobs: Sequence[AnyJob | RealJob]) -> list[AnyJob | RealJob]:
+    """Without those that run beside every fault."""
+    return [
+        job
+        for job in jobs
+        if not isinstance(job, GoldenJob) and not (isinstance(job, Job) and job.case == CONTROL_CASE.key)
+    ]
 
 
 def virtual_jobs(request: CampaignRequest) -> list[AnyJob]:
@@ -79,8 +104,7 @@ def real_time_jobs(request: CampaignRequest) -> list[RealJob]:
 
 def missing(request: CampaignRequest, store: ResultStore) -> int:
     """Jobs of what was asked for, every shard's, that have no result yet."""
-    wanted = [*_injections(request), *_others(request), *_real(request)]
-    return sum(job.key not in store.results for job in wanted)
+    return sum(job.key not in store.results for job in _jobs(request))
 
 
 def _injections(request: CampaignRequest) -> list[Job]:

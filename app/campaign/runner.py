@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from onboard_vla.app.campaign.cells import CellJob, CellResult, run_cell_job
 from onboard_vla.app.campaign.fallback_scores import ScoreJob, ScoreResult, run_score
@@ -22,6 +23,8 @@ from onboard_vla.core.errors import ConfigurationError
 
 CHUNK = 6
 """Jobs handed to a worker at once: neighbours share their warmed-up start."""
+UNKNOWN = "unknown"
+"""State of the code behind results that do not name one."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +46,36 @@ AnyResult = Result | GoldenDrive | RealResult | CellResult | RecoveryResult | Dr
 
 
 class ResultStore:
-    """Results by key; on disk too, one line each, if there is a folder."""
+    """Results by key; on disk too, one line each, if there is a folder.
 
-    def __init__(self, folder: Path | None, name: str) -> None:
+    `state`: of the code that runs now; `states`: by key, of the code that made each result, as a line before says.
+    """
+
+    def __init__(self, folder: Path | None, name: str, state: str = UNKNOWN) -> None:
         self._path = None if folder is None else folder / f"{name}.jsonl"
         self.results: dict[str, AnyResult] = {}
+        self.state, self.states, self._said = state, dict[str, str](), False
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             for path in sorted(folder.glob("*.jsonl")):
-                for result in _read(path):
-                    self.results[result.key] = result
+                for result, made_by in _read(path):
+                    self.results[result.key], self.states[result.key] = result, made_by
+
+    @property
+    def foreign(self) -> int:
+        """Results that another state of the code made."""
+        return sum(made_by != self.state for made_by in self.states.values())
 
     def add(self, result: AnyResult) -> None:
         """Keep one result, at once and for good."""
-        self.results[result.key] = result
-        if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(result.line() + "\n")
+        self.results[result.key], self.states[result.key] = result, self.state
+        if self._path is None:
+            return
+        with self._path.open("a", encoding="utf-8") as file:
+            if not self._said:
+                file.write(json.dumps({"state": self.state}) + "\n")
+                self._said = True
+            file.write(result.line() + "\n")
 
 
 def run_jobs(jobs: Sequence[AnyJob], store: ResultStore, done: Callable[[], None], workers: int | None = None) -> None:
@@ -101,25 +117,33 @@ def run_any(job: AnyJob) -> AnyResult:
     return run_job(job)
 
 
-def _read(path: Path) -> Iterator[AnyResult]:
+def _read(path: Path) -> Iterator[tuple[AnyResult, str]]:
+    """Results, each with the state of the code that made it."""
+    state = UNKNOWN
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             content = json.loads(line)
-            if "golden" in content:
-                yield golden_of_line(content["golden"])
-            elif "cell" in content:
-                yield CellResult.of_content(content["cell"])
-            elif "score" in content:
-                yield ScoreResult.of_content(content["score"])
-            elif "drift" in content:
-                yield DriftResult.of_content(content["drift"])
-            elif "recovery" in content:
-                yield RecoveryResult.of_content(content["recovery"])
-            elif "real" in content:
-                yield RealResult.of_content(content["real"])
+            if content.keys() == {"state"}:
+                state = str(content["state"])
             else:
-                yield Result.of_line(line)
-        except (ValueError, TypeError, KeyError) as error:
+                yield _result_of(line, content), state
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigurationError(
                 f"{path}, line {number}: not a campaign's result ({error}); remove the line, or name another folder"
             ) from error
+
+
+def _result_of(line: str, content: dict[str, Any]) -> AnyResult:
+    if "golden" in content:
+        return golden_of_line(content["golden"])
+    if "cell" in content:
+        return CellResult.of_content(content["cell"])
+    if "score" in content:
+        return ScoreResult.of_content(content["score"])
+    if "drift" in content:
+        return DriftResult.of_content(content["drift"])
+    if "recovery" in content:
+        return RecoveryResult.of_content(content["recovery"])
+    if "real" in content:
+        return RealResult.of_content(content["real"])
+    return Result.of_line(line)

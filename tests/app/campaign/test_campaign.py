@@ -151,6 +151,22 @@ def test_results_are_kept_and_not_run_again(tmp_path, monkeypatch):
     run_jobs([job], again, lambda: None, workers=1)
 
 
+def test_results_of_another_state_of_the_code_are_counted_and_prove_nothing_about_this_one(tmp_path):
+    first = ResultStore(tmp_path, "shard-1-of-2", "a")
+    first.add(result(number=1))
+    second = ResultStore(tmp_path, "shard-2-of-2", "b")
+    second.add(result(number=2))
+    second.add(result(number=3))
+    assert (first.foreign, second.foreign) == (0, 1)
+    assert [ResultStore(tmp_path, "x", state).foreign for state in "abc"] == [2, 1, 3]
+    (tmp_path / "old.jsonl").write_text(result(number=4).line() + "\n")
+    assert ResultStore(tmp_path, "x", "b").foreign == 2
+    shown = result(monitor=MONITOR_OFF, outcome="silent unsafe", harm="collision: x")
+    assert verdict_of([result(), shown], None, [], 0, foreign=0).outcome == PASS
+    told = verdict_of([result(), shown], None, [], 0, foreign=2)
+    assert (told.outcome, told.reasons) == (INCONCLUSIVE, ("2 results in the folder are of another state of the code",))
+
+
 def test_damaged_results_are_named_with_file_and_line(tmp_path):
     (tmp_path / "shard-1-of-1.jsonl").write_text(result().line() + "\n{broken\n")
     with pytest.raises(ConfigurationError, match=r"shard-1-of-1\.jsonl, line 2"):

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from onboard_vla.app.campaign.cells import CellJob
+from onboard_vla.app.campaign.fault_case import FAULTS
 from onboard_vla.app.campaign.jobs import CONTROL_CASE, PAIR_PREFIX, Job
 from onboard_vla.app.campaign.real_result import RealResult, real_rows
-from onboard_vla.app.campaign.request import PARTS, CampaignRequest, missing, real_time_jobs, virtual_jobs
+from onboard_vla.app.campaign.request import (
+    PARTS,
+    CampaignRequest,
+    check_request,
+    missing,
+    real_time_jobs,
+    virtual_jobs,
+)
 from onboard_vla.app.campaign.runner import GoldenJob, ResultStore
+from onboard_vla.core.errors import ConfigurationError
 
 
 def request(*parts: str, everything: bool = True, faults: tuple[str, ...] = (), shard=(1, 1)) -> CampaignRequest:
@@ -40,6 +51,30 @@ def test_real_processes_alone_are_more_than_a_hundred_and_shards_share_them():
     shared = [job for index in (1, 2, 3) for job in real_time_jobs(request("real", shard=(index, 3)))]
     assert sorted(job.key for job in shared) == sorted(job.key for job in jobs)
     assert missing(alone, ResultStore(None, "x")) == len(jobs)
+
+
+@pytest.mark.parametrize(
+    ("parts", "faults", "everything", "told"),
+    [
+        (("pairs",), (), False, "--part pairs: nothing of it runs in the quick campaign"),
+        ((), ("F29",), False, "--fault F29: nothing of it would run here: pairs run with --all"),
+        ((), ("F3", "F30"), True, "--fault F30: nothing of it would run here: run it with --soak"),
+        (("drifts",), ("F3",), True, "--fault F3: nothing of it would run here: not in --part drifts"),
+        (("golden", "single"), ("F25",), True, "--fault F25: nothing of it would run here"),
+    ],
+)
+def test_what_would_run_nothing_is_refused_instead_of_passing(parts, faults, everything, told):
+    with pytest.raises(ConfigurationError, match=told):
+        check_request(request(*parts, faults=faults, everything=everything))
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - {"F29", "F30"}))
+def test_every_fault_of_the_catalogue_runs_in_the_quick_campaign(fault):
+    check_request(request(everything=False, faults=(fault,)))
+
+
+def test_every_part_can_be_asked_for():
+    check_request(request(*PARTS))
 
 
 def test_the_long_cut_in_grid_comes_after_all_other_cells():
