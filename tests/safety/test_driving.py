@@ -227,6 +227,13 @@ class TestInLaneStop:
         towards = self.stop(leads=[Lead(40.0, -4.0)]).profile
         assert towards.acceleration_mps2.min() < -2.5
 
+    @pytest.mark.parametrize(("gap", "speed"), [(0.5, 12.0), (0.2, 11.0), (-40.0, 12.0)])
+    def test_for_a_lead_that_gets_away_never_harder_than_the_cap(self, gap, speed):
+        """Should it brake hard, more than the cap would be required, or any braking would be too little."""
+        profile = self.stop(leads=[Lead(gap, speed)]).profile
+        assert profile.acceleration_mps2[profile.speed_mps > 2.0].min() == -STOP.in_lane_cap_mps2
+        assert profile.acceleration_mps2.min() >= -STOP.in_lane_cap_mps2
+
 
 class TestEmergencyStop:
     def test_as_hard_as_it_goes_and_held(self):
