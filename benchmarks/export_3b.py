@@ -47,6 +47,7 @@ from onboard_vla.export.source import CALIBRATION, Source
 from onboard_vla.export.tensor_names import expected_shapes
 
 FOLDER = Path(tempfile.gettempdir()) / "export3b"
+ROLES = ("front", "front_left", "front_right")
 BASE_WORDS, ACTIONS = 151_665, 2_048
 SHARDS = 2
 AIMS = {"seconds": 300.0, "peak_rss_gib": 4.0, "peak_rss_gib_calibrated": 8.0}
@@ -193,13 +194,15 @@ def measure(checkpoint: Path, out: Path, calibrate: int) -> dict[str, Any]:
     }
 
 
-def make_checkpoint(folder: Path, layers: int, blocks: int) -> None:
-    """Random weights of the real dimensions, and assets that fit them."""
+def make_checkpoint(
+    folder: Path, layers: int, blocks: int, config: dict[str, Any] = CONFIG, roles: tuple[str, ...] = ROLES
+) -> None:
+    """Random weights of the real dimensions (or those of `config`), and assets that fit them."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    vision = VISION | {"depth": blocks, "fullatt_block_indexes": [i for i in FULL_ATTENTION if i < blocks]}
-    config = CONFIG | {"num_hidden_layers": layers, "vision_config": vision}
-    (folder / "config.json").write_text(json.dumps(config))
+    full = [i for i in config["vision_config"]["fullatt_block_indexes"] if i < blocks]
+    vision = config["vision_config"] | {"depth": blocks, "fullatt_block_indexes": full}
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers, "vision_config": vision}))
     model, tied = read_dimensions(folder)
     shapes = expected_shapes(model.text, model.vision, tied)
     rng, weight_map = np.random.default_rng(0), {}
@@ -210,11 +213,11 @@ def make_checkpoint(folder: Path, layers: int, blocks: int) -> None:
         tensors = {
             name.replace("text.", "model.", 1): random_bfloat16(rng, shapes[name], "norm" in name) for name in mine
         }
-        save_file(tensors, folder / file)
+        save_file(tensors, folder / file, metadata={"format": "pt"})
         weight_map |= dict.fromkeys(tensors, file)
         del tensors
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    write_assets(folder)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+    write_assets(folder, roles)
     (folder / "done").write_text("")
 
 
@@ -229,7 +232,7 @@ def random_bfloat16(rng: np.random.Generator, shape: tuple[int, ...], norm: bool
     return bits.view(ml_dtypes.bfloat16).reshape(shape)
 
 
-def write_assets(folder: Path) -> None:
+def write_assets(folder: Path, roles: tuple[str, ...] = ROLES) -> None:
     """Tokenizer, prompt, cameras and codebook of the right sizes; nothing in them means anything."""
     words = {SPECIAL.get(i, chr(97 + i) if i < 26 else f"w{i}"): i for i in range(BASE_WORDS)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="a"))  # noqa: S106
@@ -237,7 +240,7 @@ def write_assets(folder: Path) -> None:
     tokenizer.add_tokens([tokenizers.AddedToken(token, normalized=False) for token in SPECIAL.values()])
     tokenizer.add_tokens([tokenizers.AddedToken(f"<action_{i}>", normalized=False) for i in range(ACTIONS)])
     tokenizer.save(str(folder / "tokenizer.json"))
-    roles, crop = ("front", "front_left", "front_right"), {"left": 0, "top": 0, "right": 1, "bottom": 1}
+    crop = {"left": 0, "top": 0, "right": 1, "bottom": 1}
     cameras = [{"camera": role, "width": 420, "height": 224, "crop": crop} for role in roles]
     (folder / "cameras.json").write_text(
         json.dumps({"frames_per_camera": 4, "frame_spacing_s": 0.5, "cameras": cameras})

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL in `transformers` (eager, bf16) as a peer: pictures and token ids in, answer out."""
+"""Qwen2.5-VL in `transformers` (eager or compiled, bf16) as a peer: pictures and token ids in, answer out."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from onboard_vla.runtime.bundle import Bundle
 class TransformersPeer:
     """The checkpoint in `transformers`. The clock begins with pictures at the model's size: resizing is not counted."""
 
-    def __init__(self, checkpoint: Path, bundle: Bundle, threads: int) -> None:
+    def __init__(
+        self, checkpoint: Path, bundle: Bundle, threads: int, device: str = "cpu", *, compiled: bool = False
+    ) -> None:
         import torch
         import transformers
 
         torch.set_num_threads(threads)
-        self._torch, self._bundle = torch, bundle
+        self._torch, self._bundle, self._device = torch, bundle, device
         load = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained
-        self._model = load(checkpoint, dtype=torch.bfloat16).eval()
-        self.description = f"transformers {transformers.__version__}, torch {torch.__version__}, eager, bf16"
+        self._model = load(checkpoint, dtype=torch.bfloat16).eval().to(device)
+        if compiled:
+            self._model.forward = torch.compile(self._model.forward, dynamic=True)
+        how = "compiled" if compiled else "eager"
+        self.description = f"transformers {transformers.__version__}, torch {torch.__version__}, {how}, bf16, {device}"
 
     def timed(
         self, pictures: dict[str, list[NDArray[np.uint8]]], ids: Sequence[int], forced: Sequence[int]
@@ -75,10 +80,11 @@ class TransformersPeer:
             pixels.append(np.stack([single[0::2], single[1::2]], axis=3).reshape(-1, 1176))
             grids.append([frames // 2, camera.grid_h, camera.grid_w])
         tokens = torch.tensor([list(ids)])
-        return {
+        inputs = {
             "input_ids": tokens,
             "attention_mask": torch.ones_like(tokens),
             "pixel_values_videos": torch.from_numpy(np.concatenate(pixels)).to(torch.bfloat16),
             "video_grid_thw": torch.tensor(grids),
             "mm_token_type_ids": (tokens == self._model.config.video_token_id).int() * 2,
         }
+        return {name: value.to(self._device) for name, value in inputs.items()}
