@@ -10,18 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from onboard_vla.app.campaign.episode import MONITOR_ON, StartKey, assemble, real_supervisor
 from onboard_vla.app.campaign.situation import build_scene
 from onboard_vla.app.closed_loop import STEP_NS
 from onboard_vla.app.closed_loop_warmup import DEFAULT_WARMUP_NS, warm_up
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.app.lockstep_parts import NO_BUNDLE, NO_PRECISION
+from onboard_vla.app.straight_road.stand_in_bundle import write_stand_in_bundle
 from onboard_vla.calibration.provisional import provisional_thresholds
+from onboard_vla.core.bundle_manifest import computed_precision
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.safe_trajectory import Engagement, Mode
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.safety.config import VEHICLE_PROFILE, FreshnessLimits, SupervisorConfig
 from onboard_vla.safety.supervisor import Supervisor
+from onboard_vla.safety.supervisor_host import supervisor_role
 
 DRIVEN_NS = 4 * SECOND_NS
 
@@ -38,9 +43,10 @@ class StartUp:
 def start_ups() -> list[StartUp]:
     """Try them all."""
     refusals: dict[str, Callable[[], object]] = {
-        "thresholds of another core": lambda: _thresholds().require_core("0" * 64, NO_PRECISION),
-        "thresholds of another precision": lambda: _thresholds().require_core(NO_BUNDLE, "fp32"),
-        "thresholds file missing": lambda: Thresholds.load(Path("/nonexistent/thresholds.json")),
+        "thresholds of another core": lambda: _started(core="0" * 64),
+        "thresholds of another precision": lambda: _started(precision="int8"),
+        "thresholds file missing": lambda: _started(thresholds="/nonexistent/thresholds.json"),
+        "thresholds without a bundle to hold them against": lambda: _started(bundle=""),
         "threshold nan": lambda: _loaded(value=math.nan),
         "threshold in another unit": lambda: _loaded(unit="km"),
         "threshold's direction turned round": lambda: _loaded(direction="sideways"),
@@ -50,7 +56,7 @@ def start_ups() -> list[StartUp]:
         "unknown profile": lambda: SupervisorConfig(profile="race"),
         "front camera not expected": lambda: SupervisorConfig(cameras=("back",)),
     }
-    found = [_refusal(variant, attempt) for variant, attempt in refusals.items()]
+    found = [_fits(), *(_refusal(variant, attempt) for variant, attempt in refusals.items())]
     config = real_supervisor().config
     driven = {
         "no thresholds": dataclasses.replace(config, thresholds=None),
@@ -60,6 +66,26 @@ def start_ups() -> list[StartUp]:
         ),
     }
     return found + [_driven(variant, settings) for variant, settings in driven.items()]
+
+
+def _started(core: str = "", precision: str = "", **options: str) -> None:
+    """Build the supervisor as its process does, over a bundle and thresholds of its own but for what is given."""
+    role = supervisor_role(yaml.compose)
+    with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
+        bundle, path = Path(folder) / "bundle", Path(folder) / "thresholds.json"
+        manifest = write_stand_in_bundle(bundle)
+        made_for = core or manifest.core_hash, precision or computed_precision(manifest)
+        provisional_thresholds(*made_for, created="campaign").save(path)
+        role.build(role.values({"thresholds": str(path), "bundle": str(bundle), **options}))
+
+
+def _fits() -> StartUp:
+    """The control: who refuses everything has shown nothing."""
+    try:
+        _started()
+    except OnboardVlaError as error:
+        return StartUp("thresholds and bundle that fit", False, f"refused: {error}")
+    return StartUp("thresholds and bundle that fit", True, "accepted, as it must be")
 
 
 def _refusal(variant: str, attempt: Callable[[], object]) -> StartUp:

@@ -24,6 +24,7 @@ from onboard_vla.app.campaign.soak import SoakDrive, parse_duration, soak_figure
 from onboard_vla.app.campaign.startup import StartUp, start_ups
 from onboard_vla.app.campaign.table import BY_KEY, CASES
 from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.safety import supervisor_host
 
 
 def result(key="F3/black", monitor=MONITOR_ON, outcome="handled", harm="", number=0, **changes) -> Result:
@@ -180,6 +181,25 @@ def test_every_start_with_something_wrong_is_refused_or_stays_at_l2():
 def test_start_that_is_accepted_is_seen(monkeypatch):
     monkeypatch.setattr(startup.Thresholds, "require_core", lambda self, core, precision: None)
     assert [start.variant for start in start_ups() if not start.held][:1] == ["thresholds of another core"]
+
+
+def test_a_process_that_does_not_hold_its_thresholds_against_its_bundle_is_seen(monkeypatch):
+    monkeypatch.setattr(supervisor_host, "_require_bundle", lambda thresholds, bundle: None)
+    monkeypatch.setattr(startup, "_driven", lambda variant, config: StartUp(variant, True, ""))
+    assert [start.variant for start in start_ups() if not start.held] == [
+        "thresholds of another core",
+        "thresholds of another precision",
+        "thresholds without a bundle to hold them against",
+    ]
+
+
+def test_a_process_that_refuses_every_start_is_seen(monkeypatch):
+    def refuse(*_):
+        raise ConfigurationError("no")
+
+    monkeypatch.setattr(supervisor_host, "_config", refuse)
+    monkeypatch.setattr(startup, "_driven", lambda variant, config: StartUp(variant, True, ""))
+    assert [start.variant for start in start_ups() if not start.held] == ["thresholds and bundle that fit"]
 
 
 def test_soak_counts_stops_and_growth():
