@@ -59,6 +59,9 @@ def export(
     lora_alpha: Annotated[float | None, typer.Option(help="LoRA's alpha, for adapters that are not merged.")] = None,
     golden_scenes: Annotated[Path | None, typer.Option(help="Scenes to keep and to be judged on.")] = None,
     calibration_scenes: Annotated[Path | None, typer.Option(help="Scenes that INT8 is calibrated on.")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="FIGURE=BOUND: tighter than the project's, for this bundle; repeatable.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
 ) -> None:
     """Export a checkpoint to a bundle: graphs, codebook, prompt, tokenizer, golden scenes, each with its hash.
@@ -90,12 +93,22 @@ def export(
             prompt_variant=prompt_variant,
             golden_scenes=golden_scenes,
             calibration_scenes=calibration_scenes,
+            limits=dict(map(_bound, limit or ())),
             progress=progress.show,
         )
     if as_json:
         typer.echo(json.dumps(_document(written, time.monotonic() - started), indent=2))
     else:
         Console().print(_bundle_table(written))
+
+
+def _bound(text: str) -> tuple[str, float]:
+    """FIGURE=BOUND."""
+    figure, _, bound = text.partition("=")
+    try:
+        return figure, float(bound)
+    except ValueError:
+        raise typer.BadParameter(f"--limit {text!r}: expected FIGURE=BOUND, as ade_p95_m=0.5") from None
 
 
 def _document(path: Path, seconds: float) -> dict[str, Any]:

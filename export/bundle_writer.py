@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.large_export import EMBEDDINGS_FILE, LargeExport
-from onboard_vla.export.parity_limits import limits_table, require_parity
+from onboard_vla.export.parity_limits import ParityLimit, limits_table, own_limits, require_parity
 from onboard_vla.export.prompt_fingerprint import check_variant
 from onboard_vla.export.quantisation import (
     FP16,
@@ -61,6 +61,7 @@ def export_bundle(
     golden_scenes: Path | None = None,
     calibration_scenes: Path | None = None,
     fallbacks: Iterable[str] | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> Path:
     """Export a checkpoint folder as a bundle.
 
@@ -75,6 +76,7 @@ def export_bundle(
         calibration_scenes: file of scenes for activation ranges; the checkpoint's own ranges or scenes if not given.
         fallbacks: names of linear layers that stay in float32 although the rest is quantised; if not given, they are
             chosen by measured sensitivity.
+        limits: bounds of this bundle's own on figures of `PARITY_LIMITS`, tighter than the project's; they go with it.
 
     Returns:
         `out`.
@@ -92,7 +94,8 @@ def export_bundle(
     if prompt_variant is not None:
         check_variant(source.assets, prompt_variant)
     check_fingerprint(checkpoint)
-    export = _Export(source, precision, progress, None if fallbacks is None else frozenset(fallbacks))
+    bounds = own_limits(limits or {})
+    export = _Export(source, precision, progress, None if fallbacks is None else frozenset(fallbacks), bounds)
     golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)
     progress("read checkpoint", 1.0)
     if source.large:
@@ -103,7 +106,7 @@ def export_bundle(
             require_space(source, precision, staging.folder)
             figures = export.write(staging, golden, judged, calibration_scenes)
             if judged and figures is not None:
-                require_parity(figures, f"{precision} export of {checkpoint}")
+                require_parity(figures, f"{precision} export of {checkpoint}", bounds)
             staging.commit()
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -143,8 +146,15 @@ def _recipe(
 class _Export:
     """The steps that fill a staging folder."""
 
-    def __init__(self, source: Source, precision: str, progress: Progress, given: frozenset[str] | None) -> None:
-        self._source, self._precision, self._given = source, precision, given
+    def __init__(
+        self,
+        source: Source,
+        precision: str,
+        progress: Progress,
+        given: frozenset[str] | None,
+        limits: tuple[ParityLimit, ...],
+    ) -> None:
+        self._source, self._precision, self._given, self._limits = source, precision, given, limits
         self._fallbacks = given or frozenset()
         self._progress = progress
         known = frozenset[str]().union(*source.layers().values())
@@ -167,7 +177,7 @@ class _Export:
             choice = None
             if self._given is None and judged:
                 trial = Trial(source, items, ranges.largest, staging.scratch / "trial", self._precision)
-                choice = choose_fallbacks(source, trial, self._stage("measure sensitivity"))
+                choice = choose_fallbacks(source, trial, self._stage("measure sensitivity"), self._limits)
                 self._fallbacks = frozenset(choice.moved)
             made = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks, self._precision)
             graph_bytes, counts = self._write_quantised(staging.folder, made)
@@ -187,7 +197,7 @@ class _Export:
             "against": "float32 graphs of the same export",
             "scenes_from": golden[0],
             **figures.as_table(),
-            "limits": limits_table() if judged else {},
+            "limits": limits_table(self._limits) if judged else {},
             "graph_bytes": sum(graph_bytes.values()),
             "fp32_graph_bytes": sum(reference_bytes.values()),
         }
@@ -211,7 +221,11 @@ class _Export:
         figures = None
         if items:
             figures = compare_together(large.runner(self._stage("verify")), items, source.assets.codebook)
-            parity |= {"against": "float32, run layer by layer", **figures.as_table(), "limits": limits_table()}
+            parity |= {
+                "against": "float32, run layer by layer",
+                **figures.as_table(),
+                "limits": limits_table(self._limits),
+            }
         self._describe(staging, calibration, parity, names)
         return figures
 

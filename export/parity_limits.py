@@ -97,6 +97,23 @@ def tightened(limits: tuple[ParityLimit, ...], bounds: Mapping[str, float]) -> t
     return tuple(replace(limit, bound=min(limit.bound, bounds.get(limit.figure, limit.bound))) for limit in limits)
 
 
+def own_limits(bounds: Mapping[str, float]) -> tuple[ParityLimit, ...]:
+    """The project's limits on golden scenes with tighter bounds of an export's own.
+
+    Raises:
+        BundleError: a figure has no limit, or a bound is no number or looser than the project's.
+    """
+    known = {limit.figure: limit.bound for limit in PARITY_LIMITS}
+    for figure, bound in bounds.items():
+        if figure not in known:
+            raise BundleError(f"limit {figure!r}: expected one of {', '.join(known)}")
+        if not 0 <= bound <= known[figure]:
+            raise BundleError(
+                f"limit {figure}: {bound:g} is not from 0 to the project's {known[figure]:.3g}: tighten it"
+            )
+    return tightened(PARITY_LIMITS, bounds)
+
+
 def misses(figures: Figures, share: float = 1.0, limits: tuple[ParityLimit, ...] = PARITY_LIMITS) -> list[str]:
     """Limits that the figures do not keep, in words; `share` of each bound counts. A figure that is NaN misses."""
     return [
@@ -107,17 +124,17 @@ def misses(figures: Figures, share: float = 1.0, limits: tuple[ParityLimit, ...]
     ]
 
 
-def require_parity(figures: Figures, what: str) -> None:
+def require_parity(figures: Figures, what: str, limits: tuple[ParityLimit, ...] = PARITY_LIMITS) -> None:
     """Hold figures against all limits.
 
     Raises:
         BundleError: one or more are missed; each figure and its limit are named, and what to do.
     """
-    if missed := misses(figures):
+    if missed := misses(figures, limits=limits):
         where = f"over {figures.scenes} golden scenes ({figures.steps} steps)"
         raise BundleError(f"{what} is too far from the float32 model {where}: {'; '.join(missed)}; {ADVICE}")
 
 
-def limits_table() -> dict[str, float]:
+def limits_table(limits: tuple[ParityLimit, ...] = PARITY_LIMITS) -> dict[str, float]:
     """Figure to bound, for manifests and reports."""
-    return {limit.figure: limit.bound for limit in PARITY_LIMITS}
+    return {limit.figure: limit.bound for limit in limits}

@@ -16,7 +16,7 @@ from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.graph_session import GraphSession
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.linear_layers import FloatLinears, LinearWriter
-from onboard_vla.export.parity_limits import misses
+from onboard_vla.export.parity_limits import PARITY_LIMITS, ParityLimit, misses
 from onboard_vla.export.quantisation import INT8, Quantised, quantise, quantised_layers
 from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.export.scenes import Scene
@@ -129,7 +129,9 @@ class Trial:
         return runner
 
 
-def choose_fallbacks(source: Source, trial: Measures, progress: Share) -> FallbackChoice:
+def choose_fallbacks(
+    source: Source, trial: Measures, progress: Share, limits: tuple[ParityLimit, ...] = PARITY_LIMITS
+) -> FallbackChoice:
     """Measure every layer alone, then keep the most sensitive more exact until all is well within its limits.
 
     Sensitive is what moves the actions' expected motion: unlike a count of equal tokens, that figure is not decided by
@@ -148,7 +150,7 @@ def choose_fallbacks(source: Source, trial: Measures, progress: Share) -> Fallba
     everywhere = current = trial.everything_but(frozenset())
     chosen: list[str] = []
     for name in ranked:
-        if not misses(current, TARGET_SHARE):
+        if not misses(current, TARGET_SHARE, limits):
             break
         if sum(weights[other] for other in (*chosen, name)) <= LARGEST_SHARE * total:
             chosen.append(name)

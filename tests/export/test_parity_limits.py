@@ -9,6 +9,8 @@ import shutil
 import numpy as np
 import pytest
 
+from onboard_vla.app import cli
+from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export import linear_layers
@@ -107,6 +109,31 @@ def test_a_bundle_may_tighten_limits_and_not_loosen_them():
     assert found == {limit.figure: limit.bound for limit in PARITY_LIMITS} | {"ade_mean_m": 0.02}
     with pytest.raises(BundleError, match="ade_mean_m must be a number, found 'low'"):
         tightened(PARITY_LIMITS, {"ade_mean_m": "low"})
+
+
+def test_an_export_may_be_given_tighter_limits_that_go_with_the_bundle(reference_checkpoint, tmp_path, capsys):
+    out = tmp_path / "bundle"
+    words = ["export", str(reference_checkpoint), "--precision", "fp32", "--out", str(out)]
+    assert cli.run([*words, "--limit", "ade_p95_m=0.5", "--limit", "ade_mean_m=0.01"]) == 0
+    limits = load_manifest(out).parity["limits"]
+    assert (limits["ade_p95_m"], limits["ade_mean_m"]) == (0.5, 0.01)
+    assert limits["motion_shift_mean_m"] == 0.01, "the project's"
+    capsys.readouterr()
+    for wrong, message in (
+        ("ade_p95_m=0.9", "0.9 is not from 0 to the project's 0.76"),
+        ("ade_p95_m=nan", "nan is not from 0"),
+        ("speed=1", "limit 'speed': expected one of preference_loss_max"),
+    ):
+        assert cli.run([*words, "--limit", wrong]) == 1
+        assert message in capsys.readouterr().err
+    assert cli.run([*words, "--limit", "ade_p95_m"]) == 64
+    assert "expected FIGURE=BOUND" in capsys.readouterr().err
+
+
+def test_an_export_beyond_its_own_limit_is_refused(reference_checkpoint, tmp_path):
+    with pytest.raises(BundleError, match=r"preference_loss_max is .* at most 1e-06 nats is allowed"):
+        export_bundle(reference_checkpoint, tmp_path / "b", fallbacks=(), limits={"preference_loss_max": 1e-6})
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("limit", PARITY_LIMITS, ids=lambda limit: limit.figure)
