@@ -3,8 +3,8 @@
 Random weights of one model (`random_checkpoint.py`, 42 million), fp32, one thread; per axis one bundle a point, on
 random pictures. Times are CPU times of warm plans without a vision cache (every pair is new), medians over `--plans`,
 the points in turn; the answer is forced, one prefill and nine passes. The slope is that of a straight line through the
-points, with how well it fits (R^2). K: rows in one pass behind a prompt, the pass alone: what guessing ahead, or K
-samples that share a prompt, cost.
+medians, with 95 % bounds (plans drawn anew, 2000 times) and how well it fits (R^2). K: rows in one pass behind a
+prompt, the pass alone: what guessing ahead, or K samples that share a prompt, cost.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ PICTURES = ((112, 84), (168, 112), (224, 168))
 """Sizes at which the model sees each of three cameras; they set the prompt's length."""
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 SOURCE = (252, 448, 3)
+DRAWN = 2000
 
 
 def instant_of(bundle: Bundle, seed: int) -> Instant:
@@ -49,13 +50,19 @@ def instant_of(bundle: Bundle, seed: int) -> Instant:
     return Instant(frames, EgoState(0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0), "keep forward", actions)
 
 
-def straight_line(points: list[tuple[float, float]]) -> dict[str, float]:
-    """Slope, intercept and R^2 of (x, ms)."""
-    x, y = np.array(points).T
+def straight_line(times: dict[float, list[float]]) -> dict[str, Any]:
+    """Slope with bounds, intercept and R^2 of the medians over x, ms."""
+    x = np.array(list(times))
+    measured = [np.array(found) for found in times.values()]
+    y = np.array([np.median(found) for found in measured])
     slope, start = np.polyfit(x, y, 1)
     residual = float(((y - slope * x - start) ** 2).sum())
+    rng = np.random.default_rng(0)
+    drawn = np.array([np.median(rng.choice(found, (DRAWN, len(found))), axis=1) for found in measured])
+    low, high = np.quantile(np.polyfit(x, drawn, 1)[0], [0.025, 0.975])
     return {
         "slope_ms": round(float(slope), 3),
+        "slope_bounds_ms": [round(float(low), 3), round(float(high), 3)],
         "intercept_ms": round(float(start), 3),
         "r_squared": round(1 - residual / max(float(((y - y.mean()) ** 2).sum()), 1e-12), 4),
     }
@@ -74,17 +81,17 @@ def of_shapes(folder: Path, shapes: dict[str, list[dict[str, Any]]], plans: int)
         for turn in range(plans + 1):
             for candidate, bundle in zip(candidates, bundles, strict=True):
                 candidate.measure(instant_of(bundle, turn), counted=turn > 0)
-        times = [statistics.median(candidate.cpu_ms) for candidate in candidates]
+        times = [candidate.cpu_ms for candidate in candidates]
         prompts = [prompt_tokens(bundle) for bundle in bundles]
         at = {"cameras": [s["cameras"] for s in points], "frames": [s.get("frames", 4) for s in points]}.get(
             axis, prompts
         )
         results[axis] = {
             "points": [
-                {axis: x, "prompt_tokens": tokens, "cpu_ms_median": round(ms, 2)}
-                for x, tokens, ms in zip(at, prompts, times, strict=True)
+                {axis: x, "prompt_tokens": tokens, "cpu_ms_median": round(statistics.median(found), 2)}
+                for x, tokens, found in zip(at, prompts, times, strict=True)
             ],
-            **straight_line(list(zip(map(float, at), times, strict=True))),
+            **straight_line(dict(zip(map(float, at), times, strict=True))),
         }
     return results
 
@@ -111,10 +118,11 @@ def of_rows(bundle: Bundle, repetitions: int) -> dict[str, Any]:
             if turn:
                 found.append((time.thread_time() - begin) * 1e3)
             model.rollback(start)
-    points = [(float(rows), statistics.median(found)) for rows, found in times.items()]
     return {
-        "points": [{"rows": int(rows), "cpu_ms_median": round(ms, 3)} for rows, ms in points],
-        **straight_line(points),
+        "points": [
+            {"rows": rows, "cpu_ms_median": round(statistics.median(found), 3)} for rows, found in times.items()
+        ],
+        **straight_line({float(rows): found for rows, found in times.items()}),
     }
 
 
@@ -144,7 +152,9 @@ def main() -> int:
         sys.stdout.write(json.dumps({"protocol": protocol, "results": results}, indent=2) + "\n")
         return 0
     for axis, result in results.items():
-        line = f"{result['slope_ms']} ms each, {result['intercept_ms']} ms at none, R^2 {result['r_squared']}"
+        low, high = result["slope_bounds_ms"]
+        line = f"{result['slope_ms']} [{low}, {high}] ms each, {result['intercept_ms']} ms at none"
+        line += f", R^2 {result['r_squared']}"
         sys.stdout.write(f"{axis}: {line}\n")
         for point in result["points"]:
             sys.stdout.write(f"  {point}\n")

@@ -1,0 +1,104 @@
+"""Resident memory over many plans: it must not grow.
+
+Protocol: the reference checkpoint's INT8 bundle; a drive of 40 instants at 0.5 s, gone through again and again with
+stamps that move on, so that half of the frame pairs are known as on the road; every 50th plan thinks slowly. After
+--warm-up plans, by which engines, caches and the memory of guesses have their size, resident memory is read every 100
+plans. Growth is the median of the last tenth of the readings less that of the first; above --limit-kib the exit status
+is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from passes import CHECKPOINT, instants
+
+from onboard_vla.core.cameras import FrameSet
+from onboard_vla.core.plan import FAST, SLOW, Plan
+from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.planner import Planner
+
+INSTANTS, PICTURES_APART, SLOW_EVERY, READ_EVERY = 40, 5, 50, 100
+SPACING_NS = 500_000_000
+PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def resident_kib() -> int:
+    """Of this process, as the kernel counts it."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_KIB
+
+
+def moved(frames: FrameSet, by_ns: int) -> FrameSet:
+    """The same pictures later."""
+    stamps = {role: tuple(stamp + by_ns for stamp in found) for role, found in frames.stamps_ns.items()}
+    return replace(frames, stamp_ns=frames.stamp_ns + by_ns, stamps_ns=stamps)
+
+
+def main() -> int:
+    """Plan, read, judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plans", type=int, default=10_000)
+    parser.add_argument("--warm-up", type=int, default=1_000)
+    parser.add_argument("--limit-kib", type=int, default=1024)
+    parser.add_argument("--json", action="store_true", help="print JSON alone")
+    arguments = parser.parse_args()
+    readings: list[int] = []
+    made = {"valid": 0, "slow": 0}
+    with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
+        bundle = Bundle.open(export_bundle(CHECKPOINT, Path(folder) / "bundle", precision="int8"))
+        seen = list(instants(bundle.cameras, "quiet_road", 700_300, PICTURES_APART * INSTANTS))[::PICTURES_APART]
+        planner = Planner(bundle)
+        gc.collect()
+        started = time.process_time()
+        for number in range(arguments.warm_up + arguments.plans):
+            turn, at = divmod(number, INSTANTS)
+            frames, ego, command = seen[at]
+            by_ns = turn * INSTANTS * SPACING_NS
+            depth = SLOW if number % SLOW_EVERY == 0 else FAST
+            later = replace(ego, stamp_ns=ego.stamp_ns + by_ns)
+            plan = planner.plan(moved(frames, by_ns), later, command, number, depth=depth)
+            if number >= arguments.warm_up:
+                made["valid"] += isinstance(plan, Plan)
+                made["slow"] += depth == SLOW
+                if (number - arguments.warm_up) % READ_EVERY == 0:
+                    readings.append(resident_kib())
+        spent_s = time.process_time() - started
+    tenth = max(1, len(readings) // 10)
+    growth_kib = statistics.median(readings[-tenth:]) - statistics.median(readings[:tenth])
+    result = {
+        "plans": arguments.plans,
+        **made,
+        "growth_kib": growth_kib,
+        "limit_kib": arguments.limit_kib,
+        "kept": growth_kib <= arguments.limit_kib,
+        "first_mib": round(readings[0] / 1024, 1),
+        "last_mib": round(readings[-1] / 1024, 1),
+        "most_mib": round(max(readings) / 1024, 1),
+        "processor_seconds": round(spent_s, 1),
+        "readings_kib": readings,
+        "onnxruntime": version("onnxruntime"),
+        "python": platform.python_version(),
+        "load_average": os.getloadavg(),
+    }
+    if arguments.json:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    else:
+        for name, value in result.items():
+            sys.stdout.write(f"{name:20} {value}\n")
+    return 0 if result["kept"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
