@@ -70,7 +70,15 @@ CAMERA_FAULTS: tuple[FaultCase, ...] = (
             ("CAMERA_STALE", "STAMP_IN_FUTURE", "SKEWED", "PLAN_FRAME_SKEW", "CAMERA_SILENT", "STAMP_ORDER"),
             "camera guard, freshness guard",
         )
-        for shift, danger in ((-10, NUISANCE), (-40, NUISANCE), (-100, ADVISORY), (-500, ADVISORY), (500, ADVISORY))
+        for shift, danger in (
+            (-10, NUISANCE),
+            (-40, NUISANCE),
+            (-100, ADVISORY),
+            (-500, ADVISORY),
+            (500, ADVISORY),
+            (10, ADVISORY),
+            (100, ADVISORY),
+        )
     ),
     *(
         _side(
@@ -79,8 +87,8 @@ CAMERA_FAULTS: tuple[FaultCase, ...] = (
             FRONT_LEFT,
             to.stamped(shift * to.MILLISECOND_NS),
             SKEW_MS,
-            *("CAMERA_STALE", "STAMP_IN_FUTURE", "SKEWED", "PLAN_FRAME_SKEW"),
+            *("CAMERA_STALE", "STAMP_IN_FUTURE", "SKEWED", "PLAN_FRAME_SKEW", "STAMP_ORDER"),
         )
-        for shift in (-100, -500)
+        for shift in (-100, -500, 100)
     ),
 )
