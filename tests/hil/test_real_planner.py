@@ -22,10 +22,17 @@ def bundle(tmp_path_factory) -> Path:
     return export_bundle(CHECKPOINT, tmp_path_factory.mktemp("b") / "bundle", precision="int8")
 
 
-@pytest.mark.parametrize("transport", ["zmq", pytest.param("ros", marks=pytest.mark.ros)])
-def test_planner_with_a_bundle_plans_on_six_cameras(transport, bundle, make_graph) -> None:
+@pytest.mark.parametrize(
+    ("transport", "options", "shed"),
+    [
+        ("zmq", {"depth": "adaptive", "load.power_mode": "saving"}, ("depth",)),
+        pytest.param("ros", {}, (), marks=pytest.mark.ros),
+    ],
+    ids=["zmq", "ros"],
+)
+def test_planner_with_a_bundle_plans_on_six_cameras(transport, options, shed, bundle, make_graph) -> None:
     with tempfile.TemporaryDirectory(prefix="ovla-") as directory:
-        graph = make_graph(transport, Path(directory), bundle=bundle)
+        graph = make_graph(transport, Path(directory), bundle=bundle, planner=options)
         try:
             plan, _ = graph.road.until(lambda m, n: isinstance(m, Plan), "a plan")
             beat, _ = graph.road.until(
@@ -39,5 +46,6 @@ def test_planner_with_a_bundle_plans_on_six_cameras(transport, bundle, make_grap
     assert plan.poses.shape == (10, 3)
     assert plan.passes.prefill == 1
     assert plan.passes.decode <= 9
+    assert plan.shed == shed
     ended = {event.process: event.exit_code for event in graph.processes.events() if event.kind == "exited"}
     assert set(ended.values()) == {0}, ended

@@ -221,3 +221,15 @@ def test_a_body_without_second_answers_gives_none():
     body.receive(FREE, Now(0, 0))
     first = planner.plan(type("Frames", (), {"stamp_ns": 0}), None, "", 1)
     assert body.second_answer(first, 10**12, planner.clock, lambda: False) is None
+
+
+def test_where_thinking_is_left_out_there_are_no_second_answers_and_they_tell_what_else_is(drive):
+    drive.period()
+    drive.picture()
+    first = drive.body.plan_once(drive.planner.clock())
+    due_ns = drive.planner.clock().monotonic_ns + PERIOD_MS * MS
+    without = replace(first, shed=("history", "depth"))
+    assert drive.body.second_answer(without, due_ns, drive.planner.clock, lambda: False) is None
+    assert drive.planner.given == []
+    second = drive.body.second_answer(replace(first, shed=("history",)), due_ns, drive.planner.clock, lambda: False)
+    assert second.shed == ("history",)
