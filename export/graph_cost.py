@@ -22,7 +22,7 @@ PRODUCT = "MatMul"
 UNCOUNTED = frozenset({"Attention", "Conv", "ConvInteger", "Einsum", "Gemm", "MatMulInteger", "QLinearMatMul"})
 """Products that no graph of ours has: refused, so that none is overlooked."""
 MOVES = frozenset(
-    {"Concat", "DequantizeLinear", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"}
+    {"Cast", "Concat", "DequantizeLinear", "Expand", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"}
     | {"Transpose", "Unsqueeze"}
 )
 """Nodes that only move values, or restore constants."""

@@ -22,6 +22,7 @@ from onboard_vla.app.roofline.stages import (
 )
 from onboard_vla.app.roofline.timing import median_s
 from onboard_vla.export.product_graph import product_graph
+from onboard_vla.export.quantisation import INT8, INT8_FP16
 from onboard_vla.export.weights import HEAD_MULTIPLE
 from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.images import ROW, PatchKernel
@@ -94,7 +95,9 @@ class StageTimes:
     def _head(self) -> float:
         """The head alone: a layer of its size and precision."""
         manifest, text = self._bundle.manifest, self._model.text
-        int8 = manifest.precision["head"] == "int8" and "head" not in manifest.calibration.get("fallbacks", ())
+        int8 = manifest.precision["head"] in (INT8, INT8_FP16) and "head" not in manifest.calibration.get(
+            "fallbacks", ()
+        )
         columns = -(-text.vocabulary_size // HEAD_MULTIPLE) * HEAD_MULTIPLE
         engine = OnnxEngine(product_graph(LEAST_ROWS, text.hidden_size, columns, int8=int8).SerializeToString())
         y = np.empty((1, LEAST_ROWS, columns), np.float32)

@@ -2,13 +2,17 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from onboard_vla.core.bundle_manifest import ModelDimensions, TextDimensions, VisionDimensions
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.graph_cost import CountedGraph
+from onboard_vla.export.language_graph import language_graph
+from onboard_vla.export.linear_layers import FloatLinears, HalfLinears, QuantisedLinears
 from onboard_vla.export.product_graph import product_graph
-from onboard_vla.export.weightless import language_of, vision_of
+from onboard_vla.export.weightless import NoWeights, _Nowhere, language_of, vision_of
+from onboard_vla.export.weights import Linear, PaddedHead, language_linears
 
 D, LAYERS, HEADS, KV, HEAD, INNER, WORDS = 48, 3, 4, 2, 12, 80, 100
 TEXT = TextDimensions(D, LAYERS, HEADS, KV, HEAD, INNER, WORDS, 1e6, (2, 2, 2), 1e-6)
@@ -79,6 +83,19 @@ def test_weights_of_four_bits_are_half_a_byte_and_computed_in_float():
     assert small.other_bytes - floats.other_bytes == 16 * LAYERS * packed + D * PADDED + PADDED + 1
 
 
+@pytest.mark.parametrize("int8", [False, True])
+def test_graphs_in_half_precision_have_the_same_products_and_values(int8):
+    """Their casts cost no operations; how many bytes a float has is the device's business."""
+    weights = PaddedHead(NoWeights(MODEL))
+    ranges = dict.fromkeys(language_linears(LAYERS), 1.0)
+    linears = QuantisedLinears(weights, ranges, half=True) if int8 else HalfLinears(weights)
+    half = CountedGraph(language_graph(TEXT, weights, linears, external=_Nowhere()), "half").cost(extents(6, 4, 2))
+    full = language_of(MODEL, "int8" if int8 else "fp32").cost(extents(6, 4, 2))
+
+    assert (half.int8_operations, half.float_operations) == (full.int8_operations, full.float_operations)
+    assert half.float_values == pytest.approx(full.float_values, abs=30)
+
+
 def test_vision_operations_are_those_of_the_formula():
     grid_h, grid_w, items = 8, 16, 3
     patches, wide = grid_h * grid_w, VISION.hidden_size
@@ -111,12 +128,6 @@ def test_a_weightless_graph_costs_what_the_written_one_does(trained_graphs):
 @pytest.fixture(params=[False, True])
 def trained_graphs(request):
     """A language graph written with weights in it, its dimensions and precision."""
-    import numpy as np
-
-    from onboard_vla.export.language_graph import language_graph
-    from onboard_vla.export.linear_layers import FloatLinears, QuantisedLinears
-    from onboard_vla.export.weightless import NoWeights
-    from onboard_vla.export.weights import Linear, PaddedHead, language_linears
 
     class Random(NoWeights):
         def linear(self, name, outputs=None):
