@@ -54,7 +54,7 @@ def sample_times(count: int, repetitions: int) -> list[float]:
     times = []
     for _ in range(repetitions):
         begin_ns = time.thread_time_ns()
-        record.add(measure(motion, memory.confirmed.at(STAMP_NS), lane, lanes, vehicle, STAMP_NS))
+        record.add(measure(motion, memory.confirmed.at(STAMP_NS), lane, lanes, vehicle, STAMP_NS, "0" * 64))
         times.append((time.thread_time_ns() - begin_ns) / 1e6)
     return times[repetitions // 10 :]
 

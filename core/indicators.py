@@ -15,7 +15,8 @@ class SafetyIndicators:
     one's leaving and the other's entering the place where ways cross; negative: both in it. By responsibility-sensitive
     safety: `rss_margin_m`, least room beyond what it asks for, `rss_violations`, how many have less than that;
     `stop_margin_m`, distance to a red or amber signal less the one that it asks for to stop. Infinite (zero for the
-    deceleration) where nobody is concerned; NaN where an input was no number, which counts as violated.
+    deceleration) where nobody is concerned; NaN where an input was no number, which counts as violated. `config_hash`:
+    SHA-256 (hex) over the settings that this was measured with.
     """
 
     stamp_ns: int
@@ -29,3 +30,4 @@ class SafetyIndicators:
     rss_margin_m: float
     rss_violations: int
     stop_margin_m: float
+    config_hash: str

@@ -16,7 +16,9 @@ ROWS = 100
 LARGEST = ("required_deceleration_mps2", "rss_violations", "objects")
 """Of these the largest is the worst, of all others the least."""
 NAMES = tuple(
-    field.name for field in dataclasses.fields(SafetyIndicators) if field.name not in ("stamp_ns", "speed_mps")
+    field.name
+    for field in dataclasses.fields(SafetyIndicators)
+    if field.name not in ("stamp_ns", "speed_mps", "config_hash")
 )
 
 

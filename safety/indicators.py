@@ -45,7 +45,9 @@ PASSED_M = 1.0
 """A stop point this far behind the front has been passed."""
 
 
-def indicators_of(inputs: Inputs, motion: Motion | None, config: SupervisorConfig, now: Now) -> SafetyIndicators | None:
+def indicators_of(
+    inputs: Inputs, motion: Motion | None, config: SupervisorConfig, config_hash: str, now: Now
+) -> SafetyIndicators | None:
     """Of this instant; None while the vehicle's state, objects or lanes are not known, or are silent too long."""
     lanes, line, limits = inputs.lanes, inputs.lane_line, config.freshness
     heard = inputs.arrivals.get(OBJECTS), inputs.arrivals.get(LANES)
@@ -54,7 +56,8 @@ def indicators_of(inputs: Inputs, motion: Motion | None, config: SupervisorConfi
     silent = max(seconds(now.monotonic_ns - arrival.received_ns) for arrival in heard if arrival is not None)
     if silent > max(limits.objects_reception_s, limits.lanes_reception_s):
         return None
-    return measure(motion, inputs.objects.confirmed.at(now.stamp_ns), line, lanes, config.vehicle, now.stamp_ns)
+    here = inputs.objects.confirmed.at(now.stamp_ns)
+    return measure(motion, here, line, lanes, config.vehicle, now.stamp_ns, config_hash)
 
 
 def measure(
@@ -64,6 +67,7 @@ def measure(
     lanes: LaneObservation,
     vehicle: VehicleGeometry,
     stamp_ns: int,
+    config_hash: str,
 ) -> SafetyIndicators:
     """All indicators. `objects` at the present instant; `lane`: the centreline of `lanes`."""
     states = np.concatenate([_own_state(motion, vehicle), without_sliding(objects)])
@@ -92,6 +96,7 @@ def measure(
         rss_margin_m=_least(margins),
         rss_violations=int(np.count_nonzero(~(margins >= 0.0))),
         stop_margin_m=_stop_margin(lane, lanes, float(s[0] + half_along[0]), speed),
+        config_hash=config_hash,
     )
 
 

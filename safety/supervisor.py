@@ -130,7 +130,7 @@ class Supervisor:
 
     def indicators(self, now: Now) -> SafetyIndicators | None:
         """Of this instant, beside the cycle: see `indicators.indicators_of`."""
-        return indicators_of(self._inputs, self._motion(now), self.config, now)
+        return indicators_of(self._inputs, self._motion(now), self.config, self.config_hash, now)
 
     def tick(self, now: Now) -> SafeTrajectory:
         """Decide and build the trajectory for this instant; never raises."""

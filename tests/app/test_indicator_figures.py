@@ -24,7 +24,7 @@ from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.supervisor import Supervisor
 from onboard_vla.world.rig import default_rig
 
-ALONE = SafetyIndicators(0, 10.0, 0, math.inf, math.inf, math.inf, 0.0, math.inf, math.inf, 0, math.inf)
+ALONE = SafetyIndicators(0, 10.0, 0, math.inf, math.inf, math.inf, 0.0, math.inf, math.inf, 0, math.inf, "0" * 64)
 BEHIND = dataclasses.replace(
     ALONE, objects=1, headway_s=0.8, time_to_collision_s=4.0, time_to_brake_s=2.0, required_deceleration_mps2=1.5,
     rss_margin_m=-3.0, rss_violations=1, stop_margin_m=-1.0,

@@ -34,7 +34,7 @@ FRAME = CameraFrame("front", 1, 0, np.zeros((2, 2, 3), np.uint8))
 EGO = EgoState(1, 0.0, 0.0, 0.0, 7.5, 0.0, 0.0)
 
 TRAJECTORY = Supervisor(SupervisorConfig()).tick(Now(1, 1))
-CALM = SafetyIndicators(1, 10.0, 1, 2.5, 9.0, math.inf, 0.5, math.inf, 4.0, 0, math.inf)
+CALM = SafetyIndicators(1, 10.0, 1, 2.5, 9.0, math.inf, 0.5, math.inf, 4.0, 0, math.inf, "0" * 64)
 
 
 def decode(frame: CompressedFrame) -> CameraFrame:
