@@ -10,19 +10,18 @@ from pathlib import Path
 
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export.activation_ranges import ActivationRanges, fingerprint, save_ranges
-from onboard_vla.export.assets import CAMERAS_FILE, CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE
+from onboard_vla.export.assets import CAMERAS_FILE, COPIED_FILES
 from onboard_vla.export.distillation import Recipe, Student
 from onboard_vla.export.lessons import prepare_lessons, split_lessons
 from onboard_vla.export.scenes import Scene, load_scenes
 from onboard_vla.export.source import GOLDEN, Source
 
-ASSETS = tuple(
-    dict.fromkeys((CAMERAS_FILE, PROMPT_FILE, CODEBOOK_FILE, *COPIED_FILES, "generation_config.json", GOLDEN.file))
-)
+ASSETS = (CAMERAS_FILE, *COPIED_FILES, "generation_config.json", GOLDEN.file)
 """Files that a student takes over from its teacher as they are, where these exist."""
 HELD_OUT = 0.05
 """Share of the scenes that is not learnt from."""
 CALIBRATION_SCENES = 128
+LEAST_SCENES = 2
 RECORD_FILE, STATE_FILE = "distillation.json", "state.pt"
 
 
@@ -40,6 +39,8 @@ def make_student(
         raise CheckpointError(f"{out} exists: choose another folder or remove it")
     source = Source.open(checkpoint)
     shown = [scene for path in scenes for scene in load_scenes(path, source.assets)]
+    if len(shown) < LEAST_SCENES:
+        raise CheckpointError(f"expected at least {LEAST_SCENES} scenes to learn from and to ask, found {len(shown)}")
     lessons = prepare_lessons(source, shown, lambda share: report("ask the teacher", share, ""))
     learnt, asked = split_lessons(lessons, HELD_OUT, recipe.seed)
     student = Student(checkpoint, source.sizes, source.assets.codebook.deltas[:, :2], recipe)

@@ -47,7 +47,8 @@ class PieceSession:
             for session in self._opened(piece):
                 for feed, outputs in zip(feeds, found, strict=True):
                     known = {**feed, HIDDEN_BEFORE: outputs.pop(HIDDEN)} if HIDDEN in outputs else feed
-                    outputs |= session.run({name: known[name] for name in session.inputs})
+                    outputs |= _owned(session.run({name: known[name] for name in session.inputs}))
+                del session  # before the next one is opened
             self._progress(piece.stop / self._steps)
         return found
 
@@ -60,3 +61,8 @@ class PieceSession:
         finally:
             path.unlink(missing_ok=True)
             path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
+
+
+def _owned(outputs: Arrays) -> Arrays:
+    """Copies: what ONNX Runtime returns lies in the session's memory and would keep all of that alive."""
+    return {name: value.copy() for name, value in outputs.items()}

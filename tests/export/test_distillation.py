@@ -132,6 +132,14 @@ def test_a_student_is_a_checkpoint_that_exports_and_compares(reference_checkpoin
     assert f"{out} exists" in capsys.readouterr().err
 
 
+def test_one_scene_is_not_enough(reference_checkpoint, tmp_path, capsys):
+    with np.load(reference_checkpoint / GOLDEN.file) as archive:
+        np.savez(tmp_path / "one.npz", **{name: archive[name][:1] for name in archive.files})
+    words = ["distil", str(reference_checkpoint), "--scenes", str(tmp_path / "one.npz"), "--out", str(tmp_path / "s")]
+    assert cli.run(words) == 1
+    assert "expected at least 2 scenes" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("layers", [0, 4, 5])
 def test_a_student_has_fewer_layers_and_at_least_one(student, layers):
     with pytest.raises(CheckpointError, match="has 4 language layers: a student has fewer and at least one"):

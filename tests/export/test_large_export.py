@@ -16,6 +16,7 @@ from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export import bundle_writer, external_data, large_export, linear_layers, source
 from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.export.pieces import PieceSession
 from onboard_vla.export.source import GOLDEN, Source
 from onboard_vla.export.staging import Staging
 from onboard_vla.export.verification import verify_bundle
@@ -80,6 +81,17 @@ def test_ranges_observed_in_pieces_are_those_of_the_whole(reference_checkpoint, 
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+def test_what_pieces_return_holds_no_sessions_memory(reference_checkpoint, tmp_path):
+    """An array of ONNX Runtime's own would keep a layer's whole arena: 0.2 GiB a layer at full size."""
+    opened = Source.open(reference_checkpoint)
+    writer = next(iter(opened.graph_writers(opened.weights, linear_layers.FloatLinears(opened.weights)).values()))
+    patches = np.zeros((2, opened.grids[0].patches, 1176), np.float32)
+    session = PieceSession(writer, opened.model.vision.depth + 1, tmp_path)
+    outputs = session.run({"patches": patches})
+    assert set(outputs) == {"embeddings"}
+    assert all(value.flags.owndata and value.base is None for value in outputs.values())
 
 
 KILLED = """
