@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.road import KEEP_FORWARD
@@ -11,6 +11,9 @@ from onboard_vla.runtime.prompt import PromptWriter, Tokenizer, answer_ids
 
 PROMPT_SLACK_TOKENS = 64
 """Room in the KV cache for prompts longer than the one measured at start (other commands, more digits)."""
+
+MOST_SAMPLES = 16
+"""Answers to one prompt that engines with fixed profiles have room for."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,10 @@ class ContextLength:
 
 
 def context_length(bundle: Bundle) -> ContextLength:
-    """Of a bundle that nothing was opened of yet."""
+    """Of a bundle that nothing was opened of yet, with room for the actions of `MOST_SAMPLES` samples."""
     tokenizer = Tokenizer(bundle.path / bundle.manifest.tokenizer)
-    return ContextLength.of(bundle, prompt_writer(bundle, tokenizer), tokenizer)
+    found = ContextLength.of(bundle, prompt_writer(bundle, tokenizer), tokenizer)
+    return replace(found, capacity=found.capacity + MOST_SAMPLES * bundle.manifest.actions.per_answer)
 
 
 def prompt_writer(bundle: Bundle, tokenizer: Tokenizer) -> PromptWriter:

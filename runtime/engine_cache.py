@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from onboard_vla.core.bundle_manifest import sha256_of
-from onboard_vla.core.errors import BundleError
+from onboard_vla.core.errors import BundleError, EnvironmentLacksError
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.engine_gate import gate_misses
 
@@ -56,13 +56,22 @@ class Target:
 
 
 def power_mode() -> str:
-    """Jetson's power mode, as `nvpmodel -q` prints it; "none" elsewhere. Unverified on a Jetson."""
+    """Jetson's power mode, as `nvpmodel -q` prints it; "none" elsewhere. Unverified on a Jetson.
+
+    Raises:
+        EnvironmentLacksError: the tool is there and does not tell: engines of an unknown mode would fit any.
+    """
     tool = shutil.which(POWER_TOOL)
     if tool is None:
         return "none"
-    done = subprocess.run([tool, "-q"], capture_output=True, text=True, timeout=POWER_TOOL_LIMIT_S, check=False)  # noqa: S603
+    try:
+        done = subprocess.run([tool, "-q"], capture_output=True, text=True, timeout=POWER_TOOL_LIMIT_S, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EnvironmentLacksError(f"{tool} -q does not tell the power mode: {error}") from None
     lines = [line.split(":", 1)[1].strip() for line in done.stdout.splitlines() if line.startswith("NV Power Mode")]
-    return lines[0] if lines else "unknown"
+    if not lines:
+        raise EnvironmentLacksError(f"{tool} -q tells no power mode, it says {done.stdout[:200]!r}")
+    return lines[0]
 
 
 @dataclass(frozen=True)

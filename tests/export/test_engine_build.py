@@ -14,10 +14,10 @@ import pytest
 from onnx import numpy_helper
 
 from onboard_vla.core.bundle_manifest import sha256_of
-from onboard_vla.core.errors import BundleError, ConfigurationError, EngineError
+from onboard_vla.core.errors import BundleError, ConfigurationError, EngineError, EnvironmentLacksError
 from onboard_vla.export.engine_build import build_engines
 from onboard_vla.runtime.bundle import Bundle
-from onboard_vla.runtime.engine_cache import GATE, RECORD, TIMING, EngineCache, Target
+from onboard_vla.runtime.engine_cache import GATE, RECORD, TIMING, EngineCache, Target, power_mode
 from onboard_vla.runtime.engine_choice import build_flags, engine_loader, engines_folder
 from onboard_vla.runtime.engine_gate import gate_bounds, gate_misses
 
@@ -219,3 +219,28 @@ def test_what_is_asked_for_and_not_there_is_an_error(int8_bundle, built, monkeyp
         engine_loader("tensorrt", bundle, open_device=lambda: gpu)
     load = engine_loader("tensorrt", bundle, open_device=lambda: gpu, folder=built[0])
     assert load(int8_bundle / "language.onnx").profiles == 2
+
+
+@pytest.mark.parametrize(
+    ("script", "mode"),
+    [
+        ("echo 'NV Power Mode: MAXN'; echo 0", "MAXN"),
+        ("echo 'NV Power Mode: 30W'; echo 2", "30W"),
+        ("echo broken", None),
+    ],
+)
+def test_the_power_mode_is_read_or_refused_and_never_guessed(tmp_path, monkeypatch, script, mode):
+    tool = tmp_path / "nvpmodel"
+    tool.write_text(f"#!/bin/sh\n{script}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    if mode is None:
+        with pytest.raises(EnvironmentLacksError, match="tells no power mode, it says 'broken"):
+            power_mode()
+    else:
+        assert power_mode() == mode
+
+
+def test_without_jetsons_tool_there_is_no_power_mode(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert power_mode() == "none"

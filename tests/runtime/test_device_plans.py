@@ -14,12 +14,13 @@ from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.engine_profiles import bundle_profiles
 from onboard_vla.export.tensorrt_build import build_plan
 from onboard_vla.runtime.bundle import Bundle
-from onboard_vla.runtime.context_length import context_length
+from onboard_vla.runtime.context_length import MOST_SAMPLES, context_length
 from onboard_vla.runtime.device_engine import PAST_MULTIPLE
 from onboard_vla.runtime.language_model import causal_bias
 from onboard_vla.runtime.onnx_cuda_engine import OnnxCudaEngine
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.positions import text_positions
+from onboard_vla.runtime.samples import Draw
 from onboard_vla.runtime.tensorrt_engine import TensorRtEngine
 
 from . import fake_onnxruntime, fake_tensorrt
@@ -65,8 +66,8 @@ def favour(engine, actions):
     return engine
 
 
-def planner(bundle, load=None):
-    made = Planner(bundle, load=load)
+def planner(bundle, load=None, samples=0):
+    made = Planner(bundle, load=load, samples=samples)
     favour(made.language._engine, bundle.manifest.actions)
     return made
 
@@ -83,6 +84,16 @@ def test_plans_are_those_of_the_processor(bundle, load):
     assert engine.graphs, engine.not_captured
     assert there.language.cache.length % PAST_MULTIPLE, "the past was padded"
     assert not there.language.cache.block.any(), "keys and values are on the device and nowhere else"
+
+
+def test_samples_of_one_prompt_are_those_of_the_processor(bundle, load):
+    drive, found = scene.Drive(bundle.cameras), []
+    for made in (planner(bundle, samples=MOST_SAMPLES), planner(bundle, load, samples=MOST_SAMPLES)):
+        assert isinstance(made.plan(drive.frame_set(20), scene.ego(), "keep forward", 1), Plan)
+        found.append(made.draw(Draw(MOST_SAMPLES, temperature=0.5, seed=3))[0])
+    assert found[0].refused == found[1].refused == 0
+    np.testing.assert_array_equal(found[0].tokens, found[1].tokens)
+    assert len({tuple(tokens) for tokens in found[0].tokens.tolist()}) > 1, "answers differ, each sees its own"
 
 
 def test_numbers_that_are_not_finite_do_not_stay_in_the_cache(bundle, load):
