@@ -119,7 +119,9 @@ def test_a_killed_export_goes_on_where_it_was(written, large, reference_checkpoi
     (left / "language.onnx.data").write_bytes(damaged)
     computed = []
     original = linear_layers.quantise_layer
-    monkeypatch.setattr(linear_layers, "quantise_layer", lambda w, n: computed.append(n) or original(w, n))
+    monkeypatch.setattr(
+        linear_layers, "quantise_layer", lambda w, n, **form: computed.append(n) or original(w, n, **form)
+    )
     monkeypatch.setattr(large_export.LargeExport, "_check_fusion", lambda *_: 0)
     export_bundle(reference_checkpoint, out, fallbacks=("head",))
     layers = sum(len(names) for names in Source.open(reference_checkpoint).layers().values())
