@@ -150,5 +150,5 @@ def test_each_ablation_changes_one_thing_and_turns_back_what_is_changed_already(
         assert {f: getattr(other, f) for f in changes} == changes
         assert with_ablation(other, name) == base
         assert other.name != base.name
-    with pytest.raises(ConfigurationError, match="expected one of depth, camera"):
+    with pytest.raises(ConfigurationError, match="expected one of depth, adaptive, camera"):
         with_ablation(base, "weather")

@@ -47,7 +47,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "guards.second_opinion": ("test_second_opinion.py",),
     "guards.road": ("test_road_figures.py",),
     "guards.collision": ROAD,
-    "guards.forecast": ROAD,
+    "guards.forecast": (*ROAD, "test_next_lane.py"),
     "guards.recoverability": ("test_recoverability.py",),
     "guards.freshness": ("test_inputs.py", "test_input_figures.py"),
     "guards.cameras": ("test_inputs.py", "test_camera_arrivals.py", "test_input_figures.py"),
