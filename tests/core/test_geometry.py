@@ -149,8 +149,9 @@ class TestPolyline:
         s, lateral = line.project(np.array(point))
 
         distance = shapely.LineString(points).distance(shapely.Point(point))
-        assert abs(lateral[0]) == pytest.approx(distance, abs=1e-6)
-        assert np.hypot(*(line.at(s[0]) - point)) == pytest.approx(distance, abs=1e-6)
+        # Which of two segments is the nearer is told to 0.1 mm on a kilometre: squares are compared.
+        assert abs(lateral[0]) == pytest.approx(distance, abs=1e-4)
+        assert np.hypot(*(line.at(s[0]) - point)) == pytest.approx(distance, abs=1e-4)
 
     @given(st.floats(0, 20))
     def test_points_on_the_line_project_onto_themselves(self, s):
