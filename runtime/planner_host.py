@@ -72,7 +72,7 @@ PLANNER_OPTIONS = (
         "plan where compressed pictures serve two plans: half the decoding, for which quick plans wait up to 0.12 s",
     ),
     Option(
-        "depth",
+        "depth.policy",
         str,
         ALWAYS_FAST,
         "fast plans; slow ones; as the model's fork says; or fast ones with slow second answers where there is doubt",
@@ -317,21 +317,21 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         bundle,
         threads,
         load=load,
-        depth=FIRST_ANSWER[str(options["depth"])],
+        depth=FIRST_ANSWER[str(options["depth.policy"])],
         reduced_decoding=options["cameras.decode"] == REDUCED,
     )
     shedding = LoadShedding(
         bundle.manifest,
         period_s,
         str(options["load.power_mode"]),
-        thinks=options["depth"] != ALWAYS_FAST,
+        thinks=options["depth.policy"] != ALWAYS_FAST,
         by_time=bool(options["load.shed_when_late"]),
     )
     body = PlannerBody(
         planner,
         ingest,
         pacing=pacing,
-        second=SecondAnswers(planner, depth_limits(options)) if options["depth"] == ADAPTIVE else None,
+        second=SecondAnswers(planner, depth_limits(options)) if options["depth.policy"] == ADAPTIVE else None,
         shedding=shedding,
         cameras={camera.role: camera for camera in bundle.manifest.cameras},
     )

@@ -25,7 +25,7 @@ def bundle(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("transport", "options", "shed"),
     [
-        ("zmq", {"depth": "adaptive", "load.power_mode": "saving"}, ("depth",)),
+        ("zmq", {"depth.policy": "adaptive", "load.power_mode": "saving"}, ("depth",)),
         pytest.param("ros", {}, (), marks=pytest.mark.ros),
     ],
     ids=["zmq", "ros"],

@@ -47,6 +47,13 @@ def test_every_node_takes_the_files_values_and_the_rest_are_its_defaults(mode, r
     }
 
 
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_no_parameter_is_named_like_a_group_of_others(role) -> None:
+    """`ros2 param dump` writes groups as nested tables, and fails where a value stands in their place."""
+    names = [option.name for option in options_of(role)]
+    assert [name for name in names if any(other.startswith(f"{name}.") for other in names)] == []
+
+
 def test_schema_is_that_of_the_options_table_and_accepts_the_files() -> None:
     text = SCHEMA.read_text()
 

@@ -136,7 +136,7 @@ def test_the_period_that_counts_is_the_present_one(running):
 
 
 def test_the_planner_process_is_built_as_its_options_say(bundle):
-    given = {"bundle": str(bundle.path), "depth": "adaptive", "depth.least_tokens": 4, "depth.rest_s": 2.5}
+    given = {"bundle": str(bundle.path), "depth.policy": "adaptive", "depth.least_tokens": 4, "depth.rest_s": 2.5}
     values = PLANNER_ROLE.values({**given, "load.power_mode": SAVING})
     assert depth_limits(values) == DepthLimits(least_tokens=4, rest_s=2.5)
     assert depth_limits(PLANNER_ROLE.values({"bundle": "b"})) == DepthLimits()
@@ -146,6 +146,6 @@ def test_the_planner_process_is_built_as_its_options_say(bundle):
         "second answers: 0 answered, 0 abandoned, 0 refused; last plan: none yet"
     )
     assert body._shedding.left_out == ("history", "depth")
-    alone = build_planner_host(PLANNER_ROLE.values({"bundle": str(bundle.path), "depth": "always_slow"}))._body
+    alone = build_planner_host(PLANNER_ROLE.values({"bundle": str(bundle.path), "depth.policy": "always_slow"}))._body
     assert alone._second is None
     assert (alone._planner.depth, alone._shedding.steps) == ("slow", ("history", "depth"))
