@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.node import Node
 
 from onboard_vla.core.clock import Now
@@ -16,6 +14,7 @@ from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.checks import OBSERVERS, Check
 from onboard_vla.ros_nodes.ports import Publishers, Subscriptions
+from onboard_vla.ros_nodes.steady import steady_clock
 from onboard_vla.ros_nodes.topics import RAW
 
 
@@ -27,7 +26,7 @@ class Hosting:
 
     def __init__(self, node: Node, process: str, pictures: str = RAW, autoware: bool = False) -> None:
         self.node, self._process, self._pictures = node, process, pictures
-        self._ros_clock, self.steady = node.get_clock(), Clock(clock_type=ClockType.STEADY_TIME)
+        self._ros_clock, self.steady = node.get_clock(), steady_clock()
         self.host: ProcessHost | None = None
         self._timers: list[Any] = []
         self.refusals = Refusals(process)

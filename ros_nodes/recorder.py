@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
@@ -17,6 +15,7 @@ from onboard_vla.core.refusals import log_event
 from onboard_vla.ros_nodes.bag import BagWriter
 from onboard_vla.ros_nodes.bag_messages import recorded_name
 from onboard_vla.ros_nodes.ports import message_class
+from onboard_vla.ros_nodes.steady import steady_clock
 from onboard_vla.ros_nodes.topics import ROS_TOPICS
 
 LOOK_PERIOD_S = 0.2
@@ -42,7 +41,7 @@ class LiveRecorder:
         self._unknown: set[str] = set()
         self._shared = tuple(recorded_name(row) for row in ROS_TOPICS)
         self._look()
-        node.create_timer(LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        node.create_timer(LOOK_PERIOD_S, self._look, clock=steady_clock())
 
     @property
     def counts(self) -> dict[str, int]:

@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from rclpy.clock import Clock
-from rclpy.clock_type import ClockType
 from rclpy.node import Node
 
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.refusals import log_event
+from onboard_vla.ros_nodes.steady import steady_clock
 
 LOOK_S = 0.02
 """How often answers that wait are looked at."""
@@ -39,8 +38,8 @@ class Replies:
         self._deaf: set[bytes] = set()
         for service in node.services:
             own: Any = service
-            own.send_response = partial(self._reply, service.service_name, service.send_response)
-        self._timer = node.create_timer(LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            own.send_response = partial(self._reply, _full_name(node, service), service.send_response)
+        self._timer = node.create_timer(LOOK_S, self._look, clock=steady_clock())
         self._timer.cancel()
 
     def _reply(self, service: str, send: Callable[[Any, Any], None], response: Any, header: Any) -> None:  # noqa: ANN401
@@ -73,6 +72,12 @@ class Replies:
         asking = self._node.get_publishers_info_by_topic(f"rq{service}Request", no_mangle=True)
         listening = self._node.get_subscriptions_info_by_topic(f"rr{service}Reply", no_mangle=True)
         return set(_participants(asking) - _participants(listening)) - self._deaf
+
+
+def _full_name(node: Node, service: Any) -> str:  # noqa: ANN401 - Humble's does not know it
+    if hasattr(service, "service_name"):
+        return str(service.service_name)
+    return str(node.resolve_service_name(service.srv_name))
 
 
 def _participants(endpoints: Iterable[Any]) -> Counter[bytes]:

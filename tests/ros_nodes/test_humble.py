@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -11,12 +14,106 @@ pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
 from rclpy.parameter import Parameter
 
+import onboard_vla
 from onboard_vla.core.process import Option, Role
 from onboard_vla.ros_nodes.link_events import LinkEvents
 from onboard_vla.ros_nodes.parameters import Parameters
+from onboard_vla.ros_nodes.replies import Replies
+
+from .asked_node import SERVICE, AskedNode
 
 pytestmark = pytest.mark.ros
 ROLE = Role("probe", (Option("period_s", float, 1.0, "a period", 0.0, 5.0, "s", changeable=True),), lambda values: None)
+HUMBLE = {
+    "rclpy.clock": {"Clock", "ClockType"},
+    "rclpy.context": {"Context"},
+    "rclpy.duration": {"Duration"},
+    "rclpy.exceptions": {"InvalidHandle"},
+    "rclpy.executors": {"ExternalShutdownException", "SingleThreadedExecutor"},
+    "rclpy.impl.implementation_singleton": {"rclpy_implementation"},
+    "rclpy.lifecycle": {"LifecycleNode", "LifecycleState", "TransitionCallbackReturn"},
+    "rclpy.node": {"Node"},
+    "rclpy.parameter": {"Parameter"},
+    "rclpy.qos": {
+        "DurabilityPolicy",
+        "HistoryPolicy",
+        "LivelinessPolicy",
+        "QoSCompatibility",
+        "QoSProfile",
+        "ReliabilityPolicy",
+        "qos_check_compatible",
+    },
+    "rclpy.qos_event": {"SubscriptionEventCallbacks"},
+    "rclpy.serialization": {"deserialize_message", "serialize_message"},
+    "rclpy.signals": {"SignalHandlerOptions"},
+    "rclpy.waitable": {"NumberOfEntities"},
+}
+"""Of what rclpy 3.3.15 (Humble's; github.com/ros2/rclpy, the tag of that name) has, what is imported here.
+
+Whoever imports more looks there first, and then adds it.
+"""
+
+
+def lacking_imports(source: str) -> Iterator[str]:
+    """What a module takes from rclpy that Humble's has not, outside a `try` that has another way."""
+    tree = ast.parse(source)
+    tries = [node for node in ast.walk(tree) if isinstance(node, ast.Try)]
+    guarded = {
+        inner
+        for attempt in tries
+        if any(isinstance(h.type, ast.Name) and h.type.id == "ImportError" for h in attempt.handlers)
+        for statement in attempt.body
+        for inner in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if node in guarded:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names if each.name.startswith("rclpy."))
+        elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("rclpy."):
+            has = HUMBLE.get(str(node.module), set())
+            yield from (f"{node.module}.{each.name}" for each in node.names if each.name not in has)
+
+
+def test_everything_imported_from_rclpy_is_in_humbles() -> None:
+    package = Path(onboard_vla.__file__).parent
+    files = [file for room in ("ros_nodes", "app", "hil") for file in (package / room).resolve().rglob("*.py")]
+    sources = {file: text for file in files if "rclpy" in (text := file.read_text())}
+
+    assert {"steady.py", "replies.py", "inputs.py", "link_events.py"} <= {file.name for file in sources}
+    assert [(file.name, found) for file, text in sources.items() for found in lacking_imports(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from rclpy.clock_type import ClockType", ["rclpy.clock_type.ClockType"]),
+        ("def f():\n    from rclpy.qos import QoSProfile, NotThere", ["rclpy.qos.NotThere"]),
+        ("from rclpy import event_handler", ["rclpy.event_handler"]),
+        ("import rclpy.event_handler", ["rclpy.event_handler"]),
+        ("import rclpy", []),
+        (
+            "try:\n    from rclpy.event_handler import A\nexcept ImportError:\n    from rclpy.old import B",
+            ["rclpy.old.B"],
+        ),
+        ("try:\n    from rclpy.event_handler import A\nexcept ValueError:\n    pass", ["rclpy.event_handler.A"]),
+    ],
+)
+def test_an_import_that_humble_lacks_is_found(source: str, found: list[str]) -> None:
+    assert list(lacking_imports(source)) == found
+
+
+@pytest.mark.parametrize(
+    "names", [{"srv_name": "~/change_state"}, {"srv_name": SERVICE}, {"srv_name": "ignored", "service_name": SERVICE}]
+)
+def test_answers_are_looked_after_where_a_service_does_not_know_its_full_name(names: dict[str, str]) -> None:
+    node = AskedNode(**names)
+    Replies(node)
+
+    node.service.send_response("answer", None)
+
+    assert node.topics == [f"rq{SERVICE}Request", f"rr{SERVICE}Reply"]
+    assert node.sent == ["answer"]
 
 
 def test_event_callbacks_come_from_the_module_that_humble_has(monkeypatch) -> None:
