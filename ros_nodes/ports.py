@@ -19,7 +19,16 @@ from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.codec import Codec, codec_for
 from onboard_vla.ros_nodes.link_events import LinkEvents, subscription_event_callbacks
 from onboard_vla.ros_nodes.reading import READERS, read
-from onboard_vla.ros_nodes.topics import ONLOOKERS, RAW, Form, RosTopic, form_sent, rows_of, topics_towards, views_of
+from onboard_vla.ros_nodes.topics import (
+    ONLOOKERS,
+    RAW,
+    RosTopic,
+    form_sent,
+    forms_taken,
+    rows_of,
+    topics_towards,
+    views_of,
+)
 from onboard_vla.ros_nodes.views import ViewPublisher
 
 
@@ -130,7 +139,7 @@ class Subscriptions:
         self._subscriptions = [
             self._subscribe(node, process, row, codec)
             for topic in topics_towards(process)
-            for form in (form_sent(topic, pictures), Form.TYPED, Form.STANDARD)
+            for form in forms_taken(topic, pictures)
             if (rows := rows_of(topic, form))
             if (codec := codec_for(topic, form)) is not None
             for row in rows

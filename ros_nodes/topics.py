@@ -235,6 +235,11 @@ def form_sent(topic: Topic, pictures: str) -> Form:
     return Form.COMPRESSED if topic.kind is CameraFrame and pictures == COMPRESSED else Form.OURS
 
 
+def forms_taken(topic: Topic, pictures: str) -> tuple[Form, ...]:
+    """The forms in which our nodes listen to a topic, where their `cameras.transport` is `pictures`."""
+    return (form_sent(topic, pictures), Form.TYPED, Form.STANDARD)
+
+
 def views_of(process: str, autoware: bool = False) -> tuple[RosTopic, ...]:
     """What a process shows to others beside its core topics, as far as the packages are installed.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onboard_vla.app.doctor import Finding, State, absent, fine
 from onboard_vla.app.ros.deployment_file import DeploymentFile
+from onboard_vla.app.ros.parameters import node_parameters
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process_graph import TOPICS, VEHICLE, Topic
 from onboard_vla.ros_nodes.deployment import NodeStart
-from onboard_vla.ros_nodes.topics import ROS_TOPICS, RosTopic
+from onboard_vla.ros_nodes.node_options import PICTURES
+from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, ROS_TOPICS, Form, RosTopic, forms_taken, rows_of
 
 POLL_S = 0.1
 """How often the graph is looked at; discovery itself runs in threads of the middleware."""
@@ -21,15 +24,19 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
     import rclpy
     from rclpy.context import Context
 
-    names = [start.name for start in starts]
-    topics = [topic for topic in TOPICS if topic.sender == VEHICLE and set(names) & set(topic.receivers)]
+    pictures = {start.name: _pictures(start, file.namespace) for start in starts}
+    receivers = {
+        topic: {name: pictures[name] for name in topic.receivers if name in pictures}
+        for topic in TOPICS
+        if topic.sender == VEHICLE and not pictures.keys().isdisjoint(topic.receivers)
+    }
     context = Context()
     rclpy.init(args=[], context=context, domain_id=file.domain_id)
     try:
         node = rclpy.create_node("onboard_vla_check", context=context, namespace=file.namespace)
         deadline_s = time.monotonic() + limit_s
         while True:
-            findings = [_input(node, topic) for topic in topics]
+            findings = [input_finding(node, topic, its) for topic, its in receivers.items()]
             if all(finding.state is State.OK for finding in findings) or time.monotonic() > deadline_s:
                 return findings
             time.sleep(POLL_S)
@@ -37,20 +44,50 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
         context.try_shutdown()
 
 
-def _input(node: Any, topic: Topic) -> Finding:  # noqa: ANN401 - rclpy's node
-    """One of the topic's forms must be there with all of its parts."""
-    forms: dict[str, list[RosTopic]] = {}
-    for row in ROS_TOPICS:
-        if row.topic is topic:
-            forms.setdefault(row.form.name, []).append(row)
-    reasons = []
-    for rows in forms.values():
-        wrong = [reason for row in rows if (reason := _fault(node, row))]
-        if not wrong:
-            return fine(topic.name, ", ".join(row.shared_name for row in rows))
-        reasons += wrong
-    remedy = "start what publishes it, with the same ROS_DOMAIN_ID, and remap its name or ours"
-    return absent(topic.name, "; ".join(reasons), f"{', '.join(topic.receivers)} would wait for it", remedy)
+def input_finding(node: Any, topic: Topic, pictures: Mapping[str, str]) -> Finding:  # noqa: ANN401 - rclpy's node
+    """For each receiver one of the forms that it takes must be there with all of its parts.
+
+    `pictures`: the `cameras.transport` of each receiver that the deployment has.
+    """
+    takers: dict[tuple[Form, ...], list[str]] = {}
+    for name, transport in pictures.items():
+        takers.setdefault(forms_taken(topic, transport), []).append(name)
+    taken, reasons, remedies, waiting = [], [], [], []
+    for forms, names in takers.items():
+        choices = [rows for form in forms if (rows := rows_of(topic, form))]
+        faults = {rows: [fault for row in rows if (fault := _fault(node, row))] for rows in choices}
+        good = next((rows for rows, wrong in faults.items() if not wrong), None)
+        if good is not None:
+            taken += [row.shared_name for row in good]
+            continue
+        waiting += names
+        reasons += [fault for wrong in faults.values() for fault in wrong]
+        for row in ROS_TOPICS:
+            in_vain = row.topic is topic and (row.form not in forms or not row.available)
+            if in_vain and node.get_publishers_info_by_topic(row.shared_name):
+                reasons.append(f"{row.shared_name} is published, which {', '.join(names)} cannot take")
+                remedies.append(_remedy(row, names))
+    if not waiting:
+        return fine(topic.name, ", ".join(dict.fromkeys(taken)))
+    remedies = remedies or ["start what publishes it, with the same ROS_DOMAIN_ID, and remap its name or ours"]
+    follows = f"{', '.join(waiting)} would wait for it"
+    return absent(topic.name, "; ".join(dict.fromkeys(reasons)), follows, "; ".join(remedies))
+
+
+def _remedy(row: RosTopic, names: Sequence[str]) -> str:
+    """What makes our nodes take a topic that they do not listen to."""
+    if not row.available:
+        return f"{row.needs} is not installed for our nodes: build it with colcon and source its workspace first"
+    transport = COMPRESSED if row.form is Form.COMPRESSED else RAW
+    return f"set cameras.transport: {transport} for {', '.join(names)} in a file of `parameters`, or publish the other"
+
+
+def _pictures(start: NodeStart, namespace: str) -> str:
+    try:
+        return str(node_parameters(start, namespace).get(PICTURES.name, RAW))
+    except ConfigurationError:
+        # The node's own row says so, and that it would not start.
+        return RAW
 
 
 def _fault(node: Any, row: RosTopic) -> str | None:  # noqa: ANN401 - rclpy's node

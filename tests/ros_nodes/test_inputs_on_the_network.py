@@ -1,0 +1,93 @@
+"""What `onboard-vla ros check --topics` says of publishers to which our nodes do not listen."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
+
+from onboard_vla.app.doctor import State
+from onboard_vla.app.ros.deployment_file import read_deployment
+from onboard_vla.app.ros.inputs import input_finding, input_findings
+from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR, TOPICS
+from onboard_vla.ros_nodes import topics
+from onboard_vla.ros_nodes.deployment import node_starts
+from onboard_vla.ros_nodes.ports import quality
+from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, ROS_TOPICS
+
+pytestmark = pytest.mark.ros
+FRONT, PACKED = "onboard_vla/camera/front/image", "onboard_vla/camera/front/image/compressed"
+CAMERAS = "cameras.transport"
+
+
+class Network:
+    """The part of rclpy's node that is asked who publishes, with publishers as the table wants them."""
+
+    def __init__(self, *names, **elsewhere):
+        self._rows = {row.shared_name: row for row in ROS_TOPICS if row.shared_name in names}
+        self._rows |= {to: row for to, name in elsewhere.items() for row in ROS_TOPICS if row.shared_name == name}
+
+    def get_publishers_info_by_topic(self, name):
+        row = self._rows.get(name)
+        return [] if row is None else [SimpleNamespace(topic_type=row.type, qos_profile=quality(row))]
+
+
+def core_topic(name):
+    return next(topic for topic in TOPICS if topic.name == name)
+
+
+@pytest.mark.parametrize(
+    ("published", "transport", "other", "remedy"),
+    [(PACKED, RAW, FRONT, "compressed"), (FRONT, COMPRESSED, PACKED, "raw")],
+)
+def test_pictures_in_the_form_that_nobody_takes_are_missing_and_the_parameter_is_named(
+    published, transport, other, remedy
+):
+    receivers = {PLANNER: transport, CAMERA_GUARD: transport}
+
+    finding = input_finding(Network(published), core_topic("camera/front"), receivers)
+
+    assert finding.state is State.MISSING
+    assert f"nobody publishes {other}; {published} is published, which vla_planner, camera_guard" in finding.found
+    assert finding.remedy.startswith(f"set cameras.transport: {remedy} for vla_planner, camera_guard in a file")
+
+
+def test_each_receiver_needs_its_own_form():
+    receivers = {PLANNER: COMPRESSED, CAMERA_GUARD: RAW}
+
+    alone = input_finding(Network(PACKED), core_topic("camera/front"), receivers)
+    both = input_finding(Network(PACKED, FRONT), core_topic("camera/front"), receivers)
+
+    assert (alone.state, alone.consequence) == (State.MISSING, "camera_guard would wait for it")
+    assert (both.state, both.found) == (State.OK, f"{PACKED}, {FRONT}")
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_messages_of_ours_count_where_our_nodes_can_read_them(monkeypatch, installed):
+    monkeypatch.setattr(topics, "find_spec", lambda name: object() if installed else None)
+
+    finding = input_finding(Network("onboard_vla/objects"), core_topic("objects"), {SUPERVISOR: RAW})
+
+    assert finding.state is (State.OK if installed else State.MISSING)
+    assert installed or finding.remedy.startswith("onboard_vla_msgs is not installed for our nodes: build it")
+
+
+@pytest.mark.parametrize(("section", "state"), [({}, State.MISSING), ({CAMERAS: COMPRESSED}, State.OK)])
+def test_compressed_drivers_are_judged_by_the_deployments_own_parameters(tmp_path, client, domain_id, section, state):
+    from sensor_msgs.msg import CompressedImage
+
+    (tmp_path / "own.yaml").write_text(f"/**/camera_guard: {{ros__parameters: {section}}}\n")
+    path = tmp_path / "d.yaml"
+    path.write_text(
+        f"mode: vehicle\nwithout: [vla_planner]\nnamespace: car\ndomain_id: {domain_id}\nparameters: [own.yaml]\n"
+    )
+    file = read_deployment(path)
+    publisher = client.node.create_publisher(CompressedImage, f"/car/{PACKED}", 1)
+    client.until(lambda: client.node.count_publishers(f"/car/{PACKED}") == 1, "our publisher")
+
+    found = input_findings(file, node_starts(file.deployment), 1.0)
+
+    assert {finding.name: finding.state for finding in found}["camera/front"] is state
+    client.node.destroy_publisher(publisher)
