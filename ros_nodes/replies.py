@@ -22,9 +22,12 @@ from onboard_vla.core.refusals import log_event
 from onboard_vla.ros_nodes.steady import steady_clock
 
 LOOK_S = 0.02
-"""How often answers that wait are looked at."""
+LOOK_NS = nanoseconds(LOOK_S)
+"""How often answers that wait are looked at, and after what time a look sends no further one."""
 KEPT_NS = nanoseconds(5.0)
-"""How long an answer waits; then it goes out, and whoever does not listen by then is not waited for again."""
+"""How long an answer waits; then it goes out, and whoever does not listen by then is not waited for until it has."""
+MOST_KEPT = 64
+"""How many answers wait; what is more goes out at once."""
 PARTICIPANT = 12
 """Bytes of an endpoint's identifier that are its participant's (RTPS 2.5, 9.3.1: GuidPrefix_t)."""
 
@@ -35,7 +38,7 @@ class Replies:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._waiting: deque[tuple[int, str, Callable[[], None]]] = deque()
-        self._deaf: set[bytes] = set()
+        self._deaf: dict[str, set[bytes]] = {}
         for service in node.services:
             own: Any = service
             own.send_response = partial(self._reply, _full_name(node, service), service.send_response)
@@ -43,35 +46,48 @@ class Replies:
         self._timer.cancel()
 
     def _reply(self, service: str, send: Callable[[Any, Any], None], response: Any, header: Any) -> None:  # noqa: ANN401
-        if not self._not_listening(service):
+        if len(self._waiting) >= MOST_KEPT or not self._not_listening(service):
             send(response, header)
             return
         self._waiting.append((time.monotonic_ns() + KEPT_NS, service, partial(send, response, header)))
-        self._timer.reset()
+        if self._timer.is_canceled():
+            # Begun anew by every answer, it would never look while they come faster than it does.
+            self._timer.reset()
 
     def _look(self) -> None:
+        """Send what need not wait longer; where the middleware waits over it, the rest is left to the next look."""
+        begin_ns = time.monotonic_ns()
+        missing = {service: self._not_listening(service) for service in {service for _, service, _ in self._waiting}}
         for _ in range(len(self._waiting)):
             until_ns, service, send = self._waiting.popleft()
-            missing = self._not_listening(service)
-            if missing and time.monotonic_ns() < until_ns:
-                self._waiting.append((until_ns, service, send))
-                continue
-            if missing:
-                self._deaf |= missing
-                log_event(self._node.get_name(), "callers_do_not_listen", service=service, participants=len(missing))
+            if missing[service]:
+                if time.monotonic_ns() < until_ns:
+                    self._waiting.append((until_ns, service, send))
+                    continue
+                self._give_up(service, missing[service])
+                missing[service] = set()
             send()
+            if time.monotonic_ns() - begin_ns > LOOK_NS:
+                break
         if not self._waiting:
             self._timer.cancel()
+
+    def _give_up(self, service: str, missing: set[bytes]) -> None:
+        self._deaf[service] = self._deaf.get(service, set()) | missing
+        log_event(self._node.get_name(), "callers_do_not_listen", service=service, participants=len(missing))
 
     def _not_listening(self, service: str) -> set[bytes]:
         """Participants that can ask, with fewer readers of answers known than writers of requests.
 
         Who a request is from, rclpy does not tell. The names are those of ROS on DDS
-        (design.ros2.org/articles/topic_and_service_names.html); where they are others, nobody is found.
+        (design.ros2.org/articles/topic_and_service_names.html); where they are others, nobody is found. Who was given
+        up is left out until it listens.
         """
         asking = self._node.get_publishers_info_by_topic(f"rq{service}Request", no_mangle=True)
         listening = self._node.get_subscriptions_info_by_topic(f"rr{service}Reply", no_mangle=True)
-        return set(_participants(asking) - _participants(listening)) - self._deaf
+        missing = set(_participants(asking) - _participants(listening))
+        self._deaf[service] = self._deaf.get(service, set()) & missing
+        return missing - self._deaf[service]
 
 
 def _full_name(node: Node, service: Any) -> str:  # noqa: ANN401 - Humble's does not know it

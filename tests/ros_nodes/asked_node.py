@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 SERVICE = "/vla_planner/change_state"
@@ -12,9 +13,10 @@ class AskedNode:
 
     def __init__(self, **names: str) -> None:
         """`names`: what rclpy's service has of names, by the distribution."""
-        self.service = SimpleNamespace(send_response=lambda response, header: self.sent.append(response), **names)
+        self.service = SimpleNamespace(send_response=lambda response, header: self.send(response), **names)
         self.services, self.timer = [self.service], LookTimer()
         self.sent: list[object] = []
+        self.send: Callable[[object], None] = self.sent.append
         self.topics: list[str] = []
         self.asking: list[bytes] = []
         self.listening: list[bytes] = []
