@@ -17,6 +17,7 @@ from onboard_vla.ros_nodes.environment import (
     FIRST_DOMAIN,
     LAST_DOMAIN,
     PROFILE_FILE,
+    PROFILE_VARIABLES,
     give_back_domain_id,
     require_rclpy,
     ros_environment,
@@ -124,10 +125,14 @@ def test_a_killed_node_leaves_memory_that_is_freed() -> None:
     [("humble", "FASTRTPS"), ("jazzy", "FASTRTPS"), ("kilted", "FASTDDS"), ("rolling", "FASTDDS")],
 )
 def test_the_profile_is_given_under_the_name_that_the_distributions_fast_dds_reads(monkeypatch, distribution, name):
-    from onboard_vla.ros_nodes.environment import PROFILE_VARIABLES, ros_environment
-
     for variable in PROFILE_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("ROS_DISTRO", distribution)
 
     assert [v for v in PROFILE_VARIABLES if v in ros_environment(7)] == [f"{name}_DEFAULT_PROFILES_FILE"]
+
+
+def test_who_reads_the_profile_learns_every_variable_that_selects_it() -> None:
+    text = PROFILE_FILE.read_text()
+
+    assert [variable for variable in PROFILE_VARIABLES if variable not in text] == []
