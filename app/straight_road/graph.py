@@ -49,7 +49,8 @@ class Graph:
 
     `bundle`: a real bundle, for the real planner. `breakable`: a supervisor in which SIGUSR1 breaks a module.
     `ordinary`: no process asks for real-time scheduling. `planner`: further options of the planner. `limits`:
-    thresholds by signal that are not as wide as the others.
+    thresholds by signal that are not as wide as the others. EnvironmentLacksError where a process does not appear in
+    time; then none is left running.
     """
 
     def __init__(
@@ -86,10 +87,15 @@ class Graph:
         specs = [ProcessSpec(name, self.command(name, options[name]), environment) for name in PROCESSES]
         self.processes = ProcessSet(specs, directory / "logs")
         self.processes.start()
-        self.link.wait_ready(LIMIT_S, PROCESSES)
-        self.road = StraightRoad(self.link)
-        self.road.give_route()
-        schedule_this_rig(os.SCHED_FIFO, 5)
+        try:
+            self.link.wait_ready(LIMIT_S, PROCESSES)
+            self.road = StraightRoad(self.link)
+            self.road.give_route()
+            schedule_this_rig(os.SCHED_FIFO, 5)
+        except BaseException:
+            # Nobody else has this graph yet; what a subclass adds is not there to be closed.
+            Graph.close(self)
+            raise
 
     def command(self, name: str, options: dict[str, object]) -> tuple[str, ...]:
         """The command line of a process."""

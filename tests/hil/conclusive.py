@@ -12,6 +12,7 @@ from typing import TypeVar
 import pytest
 
 from onboard_vla.app.straight_road.lateness import STARVED_S, LatenessWatch
+from onboard_vla.core.errors import EnvironmentLacksError
 
 ATTEMPTS = 3
 ON_TIME_FAILURES = 2
@@ -31,7 +32,7 @@ class RealTimeRig:
         self._watch = LatenessWatch(Path(self._own.name))
 
     def run(self, scenario: Callable[..., Result]) -> Result:
-        """Run a scenario on a graph in which the model drives; an assertion that fails begins it again, afresh.
+        """Run a scenario on a graph in which the model drives; what fails, its start as well, begins again, afresh.
 
         Failing twice while the machine was on time fails the test: a defect repeats, one lost time slice does not.
         After the last attempt the test is skipped as inconclusive, with what was seen.
@@ -43,7 +44,7 @@ class RealTimeRig:
                 graph = self._driving()
                 graph.road.lateness_s = 0.0
                 return scenario(graph)
-            except AssertionError as failure:
+            except (AssertionError, EnvironmentLacksError) as failure:
                 late_s = max(self._watch.since(begin_ns), self._graph.road.lateness_s if self._graph else 0.0)
                 self._discard()
                 on_time += late_s <= STARVED_S
