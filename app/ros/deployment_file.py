@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.process_graph import VEHICLE
 from onboard_vla.ros_nodes.deployment import REPLAY, Deployment
+from onboard_vla.ros_nodes.topics import ROS_TOPICS, RosTopic
 
 PATHS, LISTS = ("bundle", "config", "thresholds", "bag"), ("extra", "without")
-KEYS = ("mode", *PATHS, "parameters", *LISTS, "namespace", "domain_id", "world")
+KEYS = ("mode", *PATHS, "parameters", *LISTS, "remaps", "namespace", "domain_id", "world")
 LAST_DOMAIN = 232
 """Largest domain id whose ports fit into 16 bits (DDSI-RTPS 2.2, 9.6.1.1)."""
+
+INPUTS = frozenset(row.node_name(row.receivers[0]) for row in ROS_TOPICS if row.sender == VEHICLE)
+"""What a table of remaps may name: `~/input/<port>`, in every node that takes it."""
+TOPIC_NAME = re.compile(r"/?[A-Za-z]\w*(/[A-Za-z]\w*)*", re.ASCII)
+"""A topic's name, absolute or below the namespace (the rules for names of ROS 2, without `~` and hidden ones)."""
 
 
 @dataclass(frozen=True)
 class DeploymentFile:
-    """What the file says. `domain_id` None: the environment's. `world`: seed of a simulated drive to be replayed."""
+    """What the file says. `domain_id` None: the environment's. `world`: seed of a simulated drive to be replayed.
+
+    `remaps`: the topic that is taken for an input, by the name that our nodes have for it.
+    """
 
     deployment: Deployment
     namespace: str
     domain_id: int | None
     world: int | None = None
+    remaps: Mapping[str, str] = field(default_factory=dict)
+
+    def input_name(self, row: RosTopic) -> str:
+        """The topic that is taken for one of `INPUTS`, below the namespace unless absolute."""
+        return self.remaps.get(row.node_name(row.receivers[0]), row.shared_name)
 
 
 def read_deployment(path: Path, bundle: Path | None = None) -> DeploymentFile:
@@ -55,7 +72,27 @@ def read_deployment(path: Path, bundle: Path | None = None) -> DeploymentFile:
         without=_list(path, given, "without"),
         **paths,
     )
-    return DeploymentFile(deployment, _text(path, given, "namespace"), domain_id, _world(path, given, deployment))
+    world, remaps = _world(path, given, deployment), _remaps(path, given, deployment)
+    return DeploymentFile(deployment, _text(path, given, "namespace"), domain_id, world, remaps)
+
+
+def _remaps(path: Path, given: dict[str, Any], deployment: Deployment) -> dict[str, str]:
+    table = given.get("remaps", {})
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: remaps: expected a table of FROM: TO, found {table!r}")
+    if table and deployment.mode == REPLAY:
+        raise ConfigurationError(f"{path}: remaps: expected none in mode {REPLAY}, which plays to the default names")
+    for name, to in table.items():
+        if name not in INPUTS:
+            raise ConfigurationError(
+                f"{path}: remaps: expected an input such as ~/input/camera/front/image (docs/ros-interfaces.md has "
+                f"all, with onboard_vla/ for ~/input/), found {name!r}"
+            )
+        if not isinstance(to, str) or not TOPIC_NAME.fullmatch(to) or "__" in to:
+            raise ConfigurationError(f"{path}: remaps: {name}: expected a topic's name, found {to!r}")
+        if list(table.values()).count(to) > 1:
+            raise ConfigurationError(f"{path}: remaps: expected one input for {to}, found more")
+    return table
 
 
 def _world(path: Path, given: dict[str, Any], deployment: Deployment) -> int | None:

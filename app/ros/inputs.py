@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from onboard_vla.app.doctor import Finding, State, absent, fine
@@ -36,7 +36,7 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
         node = rclpy.create_node("onboard_vla_check", context=context, namespace=file.namespace)
         deadline_s = time.monotonic() + limit_s
         while True:
-            findings = [input_finding(node, topic, its) for topic, its in receivers.items()]
+            findings = [input_finding(node, topic, its, file.input_name) for topic, its in receivers.items()]
             if all(finding.state is State.OK for finding in findings) or time.monotonic() > deadline_s:
                 return findings
             time.sleep(POLL_S)
@@ -44,10 +44,15 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
         context.try_shutdown()
 
 
-def input_finding(node: Any, topic: Topic, pictures: Mapping[str, str]) -> Finding:  # noqa: ANN401 - rclpy's node
+def input_finding(
+    node: Any,  # noqa: ANN401 - rclpy's node
+    topic: Topic,
+    pictures: Mapping[str, str],
+    name_of: Callable[[RosTopic], str] = lambda row: row.shared_name,
+) -> Finding:
     """For each receiver one of the forms that it takes must be there with all of its parts.
 
-    `pictures`: the `cameras.transport` of each receiver that the deployment has.
+    `pictures`: the `cameras.transport` of each receiver that the deployment has. `name_of`: where it looks for a row.
     """
     takers: dict[tuple[Form, ...], list[str]] = {}
     for name, transport in pictures.items():
@@ -55,21 +60,21 @@ def input_finding(node: Any, topic: Topic, pictures: Mapping[str, str]) -> Findi
     taken, reasons, remedies, waiting = [], [], [], []
     for forms, names in takers.items():
         choices = [rows for form in forms if (rows := rows_of(topic, form))]
-        faults = {rows: [fault for row in rows if (fault := _fault(node, row))] for rows in choices}
+        faults = {rows: [fault for row in rows if (fault := _fault(node, row, name_of(row)))] for rows in choices}
         good = next((rows for rows, wrong in faults.items() if not wrong), None)
         if good is not None:
-            taken += [row.shared_name for row in good]
+            taken += [name_of(row) for row in good]
             continue
         waiting += names
         reasons += [fault for wrong in faults.values() for fault in wrong]
         for row in ROS_TOPICS:
             in_vain = row.topic is topic and (row.form not in forms or not row.available)
-            if in_vain and node.get_publishers_info_by_topic(row.shared_name):
-                reasons.append(f"{row.shared_name} is published, which {', '.join(names)} cannot take")
+            if in_vain and node.get_publishers_info_by_topic(name_of(row)):
+                reasons.append(f"{name_of(row)} is published, which {', '.join(names)} cannot take")
                 remedies.append(_remedy(row, names))
     if not waiting:
         return fine(topic.name, ", ".join(dict.fromkeys(taken)))
-    remedies = remedies or ["start what publishes it, with the same ROS_DOMAIN_ID, and remap its name or ours"]
+    remedies = remedies or ["start what publishes it, with the same ROS_DOMAIN_ID, or name the topic in `remaps`"]
     follows = f"{', '.join(waiting)} would wait for it"
     return absent(topic.name, "; ".join(dict.fromkeys(reasons)), follows, "; ".join(remedies))
 
@@ -90,13 +95,13 @@ def _pictures(start: NodeStart, namespace: str) -> str:
         return RAW
 
 
-def _fault(node: Any, row: RosTopic) -> str | None:  # noqa: ANN401 - rclpy's node
-    found = node.get_publishers_info_by_topic(row.shared_name)
+def _fault(node: Any, row: RosTopic, name: str) -> str | None:  # noqa: ANN401 - rclpy's node
+    found = node.get_publishers_info_by_topic(name)
     if not found:
-        return f"nobody publishes {row.shared_name}"
+        return f"nobody publishes {name}"
     types = {info.topic_type for info in found}
     if row.type not in types:
-        return f"{row.shared_name}: expected {row.type}, found {', '.join(sorted(types))}"
+        return f"{name}: expected {row.type}, found {', '.join(sorted(types))}"
     from rclpy.qos import QoSCompatibility, qos_check_compatible
 
     from onboard_vla.ros_nodes.ports import quality
@@ -104,5 +109,5 @@ def _fault(node: Any, row: RosTopic) -> str | None:  # noqa: ANN401 - rclpy's no
     for info in found:
         verdict, why = qos_check_compatible(info.qos_profile, quality(row))
         if verdict == QoSCompatibility.ERROR:
-            return f"{row.shared_name}: {why}"
+            return f"{name}: {why}"
     return None

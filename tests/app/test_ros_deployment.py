@@ -98,6 +98,16 @@ def test_relative_paths_count_from_the_files_folder_and_a_given_bundle_wins(tmp_
         ("mode: vehicle\nworld: 7", "world is replayed: expected mode replay without a bag"),
         ("mode: replay\nworld: 7\nbag: b", "world is replayed: expected mode replay without a bag"),
         ("mode: vehicle\ndomain_id: true", "domain_id: expected 0 to 232"),
+        ("mode: vehicle\nremaps: [a]", "remaps: expected a table of FROM: TO, found ['a']"),
+        ("mode: vehicle\nremaps: {onboard_vla/wheel_speed: /w}", "remaps: expected an input such as ~/input/"),
+        ("mode: vehicle\nremaps: {~/output/trajectory: /t}", "found '~/output/trajectory'"),
+        ("mode: vehicle\nremaps: {~/input/wheel_speed: 3}", "~/input/wheel_speed: expected a topic's name, found 3"),
+        ("mode: vehicle\nremaps: {~/input/wheel_speed: a//b}", "expected a topic's name, found 'a//b'"),
+        (
+            "mode: vehicle\nremaps: {~/input/wheel_speed: /w, ~/input/lanes: /w}",
+            "expected one input for /w",
+        ),
+        ("mode: replay\nremaps: {~/input/wheel_speed: /w}", "expected none in mode replay"),
     ],
 )
 def test_a_file_that_is_no_deployment_is_one_line(tmp_path, text, says):
@@ -233,6 +243,16 @@ def test_the_shipped_profile_is_without_fault_and_weaker_ones_are_named():
     assert profile_faults(text.replace('is_default_profile="true"', "")) == ["no participant with is_default_profile"]
     assert "no shared-memory transport of its own" in profile_faults(text.replace("<type>SHM", "<type>UDPv4"))
     assert profile_faults("<dds") != []
+
+
+def test_remaps_stand_on_every_nodes_command_line(tmp_path):
+    path = write(tmp_path / "d.yaml", mode="vehicle", namespace="car", remaps={"~/input/wheel_speed": "/can/speed"})
+
+    command = launcher._spec(PLANNER_START, read_deployment(path), tmp_path).command
+
+    words = command[command.index("--ros-args") :]
+    assert words[:3] == ("--ros-args", "-r", "__ns:=/car")
+    assert words[-2:] == ("-r", "~/input/wheel_speed:=/can/speed")
 
 
 class Nodes:

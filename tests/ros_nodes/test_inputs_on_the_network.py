@@ -9,11 +9,13 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
 from onboard_vla.app.doctor import State
+from onboard_vla.app.processes import ProcessSet
 from onboard_vla.app.ros.deployment_file import read_deployment
 from onboard_vla.app.ros.inputs import input_finding, input_findings
+from onboard_vla.app.ros.launcher import _spec
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR, TOPICS
 from onboard_vla.ros_nodes import topics
-from onboard_vla.ros_nodes.deployment import node_starts
+from onboard_vla.ros_nodes.deployment import NodeStart, node_starts
 from onboard_vla.ros_nodes.ports import quality
 from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, ROS_TOPICS
 
@@ -25,9 +27,8 @@ CAMERAS = "cameras.transport"
 class Network:
     """The part of rclpy's node that is asked who publishes, with publishers as the table wants them."""
 
-    def __init__(self, *names, **elsewhere):
+    def __init__(self, *names):
         self._rows = {row.shared_name: row for row in ROS_TOPICS if row.shared_name in names}
-        self._rows |= {to: row for to, name in elsewhere.items() for row in ROS_TOPICS if row.shared_name == name}
 
     def get_publishers_info_by_topic(self, name):
         row = self._rows.get(name)
@@ -91,3 +92,33 @@ def test_compressed_drivers_are_judged_by_the_deployments_own_parameters(tmp_pat
 
     assert {finding.name: finding.state for finding in found}["camera/front"] is state
     client.node.destroy_publisher(publisher)
+
+
+@pytest.mark.parametrize(("remaps", "state"), [("{}", State.MISSING), ("{~/input/wheel_speed: can/speed}", State.OK)])
+def test_an_input_is_looked_for_where_the_deployment_remaps_it(tmp_path, client, domain_id, remaps, state):
+    from geometry_msgs.msg import TwistWithCovarianceStamped
+
+    path = tmp_path / "d.yaml"
+    path.write_text(
+        f"mode: vehicle\nwithout: [vla_planner]\nnamespace: car\ndomain_id: {domain_id}\nremaps: {remaps}\n"
+    )
+    file = read_deployment(path)
+    publisher = client.node.create_publisher(TwistWithCovarianceStamped, "/car/can/speed", 1)
+    client.until(lambda: client.node.count_publishers("/car/can/speed") == 1, "our publisher")
+
+    found = input_findings(file, node_starts(file.deployment), 1.0)
+
+    assert {finding.name: finding.state for finding in found}["wheel_speed"] is state
+    client.node.destroy_publisher(publisher)
+
+
+def test_remap_rules_of_a_deployment_win_over_the_default_ones_in_a_real_node(tmp_path, client, domain_id):
+    path = tmp_path / "d.yaml"
+    path.write_text(
+        f"mode: simulation\nnamespace: car\ndomain_id: {domain_id}\nremaps: {{~/input/camera/front/image: /cam0}}\n"
+    )
+    start = NodeStart(CAMERA_GUARD, ())
+    with ProcessSet([_spec(start, read_deployment(path), tmp_path)], tmp_path):
+        heard = client.node.count_subscribers
+        client.until(lambda: heard("/car/onboard_vla/camera/back/image") == 1, "the guard listens to its cameras")
+        assert (heard("/cam0"), heard(f"/car/{FRONT}")) == (1, 0)
