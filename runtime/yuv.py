@@ -11,7 +11,6 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from onboard_vla.core.cameras import NV12, UYVY, YUV_LAYOUTS, YUYV, CompressedFrame, EncodedPicture
 from onboard_vla.core.errors import FrameError
@@ -48,6 +47,8 @@ def open_yuv(frame: CompressedFrame) -> EncodedPicture:
 
 def _rgb(layout: str, width: int, height: int, data: bytes, factor: int = 1) -> NDArray[np.uint8]:
     """The picture (H / factor, W / factor, 3) uint8 RGB, read-only: means of blocks, coarser chroma repeated."""
+    from PIL import Image
+
     y, u, v = _planes(layout, width, height, np.frombuffer(data, np.uint8))
     down = 2 if layout == NV12 else 1
     shrunk = [_scaled(y, factor, factor), *(_scaled(plane, factor / down, factor / 2) for plane in (u, v))]
