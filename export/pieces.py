@@ -40,7 +40,7 @@ class PieceSession:
         return self.run_many([inputs])[0]
 
     def run_many(self, feeds: Sequence[Mapping[str, NDArray[Any]]]) -> list[Arrays]:
-        """All outputs for each input; between pieces, only `hidden` is kept."""
+        """All outputs for each input; `hidden` is handed on, all other outputs are kept for every input."""
         found: list[Arrays] = [{} for _ in feeds]
         for start in range(0, self._steps, self._per_piece):
             piece = range(start, min(start + self._per_piece, self._steps))
