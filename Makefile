@@ -38,7 +38,7 @@ demo: $(VENV)/.demo-installed  ## Drive 60 s from six cameras to a safe trajecto
 	 exec $(BIN)/onboard-vla demo $$transport $(ARGS)
 
 test: lint typecheck $(ROS_PACKAGES)  ## Lint, types, import contracts and tests (about 20 minutes on two cores, installation included)
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" --hypothesis-profile=repeatable $(ARGS)
 
 test-all: lint typecheck $(ROS_PACKAGES) $(VENV)/.pycuda-built  ## The same with the slow tests, the whole fault campaign and a soak (a day and more; resumable)
 	$(BIN)/pytest $(ARGS)

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import onboard_vla  # noqa: F401 - found before the path is cut: in a worktree PYTHONPATH names the root itself
@@ -12,6 +13,8 @@ import onboard_vla  # noqa: F401 - found before the path is cut: in a worktree P
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or os.getcwd()).resolve() != ROOT]
 os.environ.setdefault("ROS_LOG_DIR", str(Path(tempfile.gettempdir()) / f"onboard-vla-ros-log-{os.getuid()}"))
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+"""Of `make test`: the same code gets the same examples. `make test-all` draws new ones each time."""
 NEEDS = {"parity": ("torch", "transformers"), "ros": ("rclpy",)}
 
 
