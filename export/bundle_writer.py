@@ -47,6 +47,8 @@ PRECISIONS = (FP32, FP16, *QUANTISED)
 GOLDEN_FOLDER = "golden"
 BYTES_PER_WEIGHT = {FP32: 4, FP16: 2, INT8: 1, W4A16: 1, INT8_FP16: 1}
 GIB = 1 << 30
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No room on the disk, in the user's share of it, or in what a file may grow to."""
 
 Progress = Callable[[str, float], None]
 
@@ -109,9 +111,11 @@ def export_bundle(
                 require_parity(figures, f"{precision} export of {checkpoint}", bounds)
             staging.commit()
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL:
             raise
-        raise BundleError(f"{out}: the disk is full; nothing is left of this attempt, free some space") from None
+        raise BundleError(
+            f"{out}: the disk is full ({error.strerror}); nothing is left of this attempt, free some space"
+        ) from None
     return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -84,14 +84,19 @@ class Checkpoint:
         """The embedding table (vocabulary, hidden) in `embedding_type`."""
         return self.tensor(EMBEDDING).astype(self.embedding_type)
 
-    def save_embedding(self, path: Path) -> None:
-        """Write the embedding table as `.npy`, some rows at a time."""
-        shape = self.model.text.vocabulary_size, self.model.text.hidden_size
-        table = np.lib.format.open_memmap(path, mode="w+", dtype=self.embedding_type, shape=shape)
-        for start in range(0, shape[0], ROWS_AT_ONCE):
-            part = slice(start, start + ROWS_AT_ONCE)
-            table[part] = self.tensor(EMBEDDING, part).astype(self.embedding_type)
-        table.flush()
+    def save_embedding(self, path: Path, progress: Callable[[float], None] = lambda _: None) -> None:
+        """Write the embedding table as `.npy`, some rows at a time and in order.
+
+        Not through a memory map: on a disk that fills up, that ends the process with SIGBUS instead of an error.
+        """
+        rows, width = self.model.text.vocabulary_size, self.model.text.hidden_size
+        kind = np.dtype(self.embedding_type)
+        header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (rows, width)}
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for start in range(0, rows, ROWS_AT_ONCE):
+                file.write(self.tensor(EMBEDDING, slice(start, start + ROWS_AT_ONCE)).astype(kind).data)
+                progress(min(start + ROWS_AT_ONCE, rows) / rows)
 
     def head(self, rows: slice | None = None) -> Floats:
         """The output head (vocabulary, hidden), or some of its rows, as float32."""

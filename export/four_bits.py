@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.export.graph import GraphWriter
 from onboard_vla.export.linear_layers import FLOAT
-from onboard_vla.export.weights import Weights, parts
+from onboard_vla.export.weights import LinearWeights, parts
 
 DOMAIN, OPERATOR = "com.microsoft", "MatMulNBits"
 WEIGHT_SUFFIX = ".weight_int4"
@@ -45,7 +45,7 @@ class FourBitLinears:
 
     half = False
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: LinearWeights) -> None:
         self._weights = weights
 
     def write(self, graph: GraphWriter, x: str, name: str) -> str:

@@ -1,8 +1,9 @@
 """Lightning checkpoints (`.ckpt`) as AutoVLA's training writes them, read without running anything that is in them.
 
 A `.ckpt` is a pickle. It is opened by torch with `weights_only=True`, which builds tensors and plain containers and
-refuses everything else, and mapped into memory, so that a checkpoint larger than memory can be read. Torch belongs to
-the extra `parity` and is imported here alone.
+refuses everything else, and mapped into memory, so that a checkpoint larger than memory can be read; pages that were
+read are given back at once, because the kernel counts them as this process's memory. Torch belongs to the extra
+`parity` and is imported here alone.
 
 Prefixes that training wrappers put before the names of transformers (ucla-mobility/AutoVLA: models/autovla.py,
 tools/run_rft.py) are taken off: `autovla.vlm.`, `drivevla.vlm.`, and below it peft's `base_model.model.`.
@@ -10,6 +11,8 @@ tools/run_rft.py) are taken off: `autovla.vlm.`, `drivevla.vlm.`, and below it p
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from onboard_vla.export.tensor_store import Floats, StoredTensor, listed
 WRAPPERS = ("autovla.vlm.", "drivevla.vlm.", "autovla.", "drivevla.", "vlm.")
 PEFT = "base_model.model."
 CONVERT = "save {'state_dict': model.state_dict()} alone with torch.save where the checkpoint was trained"
+MAPPINGS = Path("/proc/self/maps")
 LORA_TABLE, ALPHA_NAMES = "lora", ("alpha", "lora_alpha")
 
 
@@ -41,6 +45,7 @@ class LightningStore:
         """
         self._file = file
         content = _load(file)
+        self._mapping = _Mapping(file)
         state = content.get("state_dict") if isinstance(content, Mapping) else None
         if not isinstance(state, Mapping) or not state:
             found = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
@@ -60,7 +65,9 @@ class LightningStore:
     def read(self, name: str, rows: slice | None = None) -> Floats:
         """A tensor, or some rows of it, as float32."""
         value = self._values[name] if rows is None else self._values[name][rows]
-        return np.asarray(value.float().numpy(), np.float32)
+        found = np.array(value.float().numpy(), np.float32)
+        self._mapping.give_back(value.untyped_storage())
+        return found
 
 
 def without_prefixes(key: str) -> str:
@@ -102,6 +109,27 @@ def _load(file: Path) -> Any:  # noqa: ANN401  (whatever is in the file)
             f"{file} cannot be loaded with weights_only=True, which runs no code from the file ({reason}); "
             f"if it is whole, {CONVERT}"
         ) from None
+
+
+class _Mapping:
+    """Where a file is mapped in this process; nowhere, if the system does not tell."""
+
+    def __init__(self, file: Path) -> None:
+        self._parts: list[range] = []
+        if MAPPINGS.is_file():
+            lines = (line.split(maxsplit=5) for line in MAPPINGS.read_text(encoding="utf-8").splitlines())
+            places = [line[0] for line in lines if line[-1] == str(file.resolve())]
+            self._parts = [range(*(int(end, 16) for end in place.split("-"))) for place in places]
+
+    def give_back(self, storage: Any) -> None:  # noqa: ANN401  (torch's)
+        """Drop the pages of a tensor that lies in the mapping; they are read from the file if they are asked for again.
+
+        Only there: elsewhere the same call would erase memory.
+        """
+        first, last = storage.data_ptr(), storage.data_ptr() + storage.nbytes()
+        if any(first in part and last - 1 in part for part in self._parts):
+            start = first // mmap.PAGESIZE * mmap.PAGESIZE
+            ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(last - start), mmap.MADV_DONTNEED)
 
 
 def _kind(dtype: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import CheckpointError
-from onboard_vla.export.weights import Weights, parts
+from onboard_vla.export.weights import LinearWeights, parts
 
 if TYPE_CHECKING:
     from onboard_vla.export.graph import GraphWriter
@@ -48,7 +48,7 @@ class FloatLinears:
 
     half = False
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: LinearWeights) -> None:
         self._weights = weights
 
     def write(self, graph: GraphWriter, x: str, name: str) -> str:
@@ -72,7 +72,7 @@ class HalfLinears:
 
     half = True
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: LinearWeights) -> None:
         self._weights = weights
 
     def write(self, graph: GraphWriter, x: str, name: str) -> str:
@@ -134,7 +134,7 @@ def half_scale(scales: NDArray[np.float32]) -> NDArray[np.float16]:
 
 
 def quantise_layer(
-    weights: Weights, name: str, *, half: bool = False
+    weights: LinearWeights, name: str, *, half: bool = False
 ) -> tuple[QuantisedWeight, NDArray[np.float32] | None]:
     """A layer's weight in int8 and its bias, read in parts."""
     inputs, outputs = weights.shape(name)
@@ -155,7 +155,7 @@ class QuantisedLinears:
     precision and are cast back.
     """
 
-    def __init__(self, weights: Weights, ranges: Mapping[str, float], *, half: bool = False) -> None:
+    def __init__(self, weights: LinearWeights, ranges: Mapping[str, float], *, half: bool = False) -> None:
         self._weights, self._ranges, self.half = weights, ranges, half
         self._type = HALF if half else FLOAT
 
@@ -192,7 +192,9 @@ class QuantisedLinears:
 class ReportedLinears:
     """Writes as another writer does, and tells how much of `total` weights is written."""
 
-    def __init__(self, inner: LinearWriter, weights: Weights, total: int, progress: Callable[[float], None]) -> None:
+    def __init__(
+        self, inner: LinearWriter, weights: LinearWeights, total: int, progress: Callable[[float], None]
+    ) -> None:
         self._inner, self._weights, self._total, self._progress = inner, weights, total, progress
         self.half = inner.half
         self._done = 0

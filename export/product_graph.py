@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from onboard_vla.export.graph import GraphWriter
 from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, QuantisedLinears
@@ -35,6 +34,3 @@ class _OneLayer:
 
     def has_bias(self, name: str) -> bool:
         return False
-
-    def vector(self, name: str) -> NDArray[np.float32]:
-        raise NotImplementedError(name)

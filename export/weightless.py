@@ -22,7 +22,7 @@ from onboard_vla.export.weights import PATCH_EMBED, Linear, PaddedHead, language
 
 
 class NoWeights:
-    """The shapes of a Qwen2.5-VL's layers; gains are zero, linear layers cannot be read."""
+    """The shapes of a Qwen2.5-VL's layers; every weight and gain is zero."""
 
     def __init__(self, model: ModelDimensions) -> None:
         text, vision, unit = model.text, model.vision, model.vision.merge_size**2
@@ -40,8 +40,11 @@ class NoWeights:
         }
 
     def linear(self, name: str, outputs: slice | None = None) -> Linear:
-        """See `Weights`; there are none."""
-        raise NotImplementedError(f"{name}{outputs or ''}: this model has shapes alone")
+        """Zeros that take no memory."""
+        inputs, width = self.shape(name)
+        wanted = len(range(*(outputs or slice(None)).indices(width)))
+        bias = np.zeros(wanted, np.float32) if self.has_bias(name) else None
+        return Linear(np.broadcast_to(np.float32(0), (inputs, wanted)), bias)
 
     def shape(self, name: str) -> tuple[int, int]:
         """Inputs and outputs of a linear layer."""

@@ -32,8 +32,8 @@ class Linear:
     bias: Floats | None
 
 
-class Weights(Protocol):
-    """Where graph writers get tensors from; names as in `vision_linears` and `language_linears`."""
+class LinearWeights(Protocol):
+    """Where writers of linear layers get tensors from; names as in `vision_linears` and `language_linears`."""
 
     def linear(self, name: str, outputs: slice | None = None) -> Linear:
         """Weight and bias of a linear layer, or of some of its outputs."""
@@ -43,6 +43,10 @@ class Weights(Protocol):
 
     def has_bias(self, name: str) -> bool:
         """Whether a linear layer has a bias."""
+
+
+class Weights(LinearWeights, Protocol):
+    """Where graph writers get tensors from."""
 
     def vector(self, name: str) -> Floats:
         """The gain of a normalisation layer."""
@@ -98,7 +102,7 @@ def _is_third(name: str) -> bool:
     return name.startswith("visual.") and name.rsplit(".", 1)[1] in QKV
 
 
-def parts(weights: Weights, name: str) -> Iterator[tuple[slice, Linear]]:
+def parts(weights: LinearWeights, name: str) -> Iterator[tuple[slice, Linear]]:
     """A layer's outputs in pieces of at most about PART_ELEMENTS weights: which outputs, and their weights."""
     inputs, outputs = weights.shape(name)
     step = max(1, PART_ELEMENTS // inputs)

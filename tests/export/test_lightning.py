@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export.assemble import assemble
 from onboard_vla.export.checkpoint import Checkpoint
-from onboard_vla.export.lightning_store import without_prefixes
+from onboard_vla.export.lightning_store import LightningStore, without_prefixes
 from onboard_vla.export.tensor_names import EMBEDDING
 
 torch = pytest.importorskip("torch")
@@ -183,3 +185,26 @@ def test_alpha_file_must_be_a_number(lightning, tmp_path):
     (lightning.model / "lora.json").write_text(json.dumps({"alpha": "eight"}))
     with pytest.raises(CheckpointError, match=r"lora\.json: expected"):
         Checkpoint(lightning.model)
+
+
+def resident_kib_of(file):
+    """Pages of a file that are mapped and count as this process's memory."""
+    total, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("^[0-9a-f]+-[0-9a-f]+ ", line):
+            inside = line.endswith(str(file))
+        elif inside and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32])
+def test_pages_that_were_read_are_given_back(tmp_path, kind):
+    """At full size they would be the whole checkpoint, counted as resident memory."""
+    file, made = tmp_path / "large.ckpt", {f"w{i}": torch.randn(1024, 1024).to(kind) for i in range(4)}
+    torch.save({"state_dict": made}, file)
+    store = LightningStore(file)
+    for name, value in made.items():
+        np.testing.assert_array_equal(store.read(name), value.float().numpy())
+        np.testing.assert_array_equal(store.read(name, slice(7, 900)), value.float().numpy()[7:900])
+    assert resident_kib_of(file) <= made["w0"].numel() * made["w0"].element_size() // 1024

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
+from onboard_vla.core.bundle_manifest import (
+    MANIFEST_NAME,
+    FileRecord,
+    load_manifest,
+    sha256_of,
+    to_json,
+    with_core_hash,
+)
 from onboard_vla.core.errors import EngineError
 from onboard_vla.export.engine_profiles import decode_profile, prefill_profile
 from onboard_vla.export.tensorrt_census import census
 from onboard_vla.export.tensorrt_check import check_bundle, compile_graph
+from onboard_vla.export.weights import vision_linears
 from onboard_vla.runtime.context_length import ContextLength
 
 HEAD = b'tensor={ name="w" dims={ 4 4 } type=int8 } '
@@ -78,3 +90,20 @@ def test_control_a_graph_that_the_compiler_refuses_is_one_line(int8_bundle, tmp_
     onnx.save(model, tmp_path / "shifted.onnx")
     with pytest.raises(EngineError, match=r"shifted\.onnx: the compiler"):
         compile_graph(tmp_path / "shifted.onnx", [lambda _, shape: [(n, *shape[1:]) for n in (1, 2, 12)]])
+
+
+def test_a_layer_in_another_type_than_the_bundle_says_is_refused(int8_bundle, fp32_bundle, tmp_path):
+    """A float32 graph in the place of an INT8 one: all is as the manifest says, but what is multiplied."""
+    pytest.importorskip("tensorrt_rtx")
+    bundle, manifest = tmp_path / "bundle", load_manifest(int8_bundle)
+    name = manifest.cameras[0].vision_graph
+    shutil.copytree(int8_bundle, bundle)
+    shutil.copyfile(fp32_bundle / name, bundle / name)
+    record = FileRecord(sha256_of(bundle / name), (bundle / name).stat().st_size)
+    (bundle / MANIFEST_NAME).write_text(
+        to_json(with_core_hash(replace(manifest, files={**manifest.files, name: record})))
+    )
+    kept = manifest.calibration["fallbacks"]
+    count = sum(layer not in kept for layer in vision_linears(manifest.model.vision.depth))
+    with pytest.raises(EngineError, match=f"{name}: .* {count} of {count} layers in another type than int8: "):
+        check_bundle(bundle)
