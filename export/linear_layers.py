@@ -176,8 +176,7 @@ class QuantisedLinears:
             restored_scale = graph.constant(f"{name}.input_scale_half", scale.astype(HALF))
         quantised = graph.node("QuantizeLinear", x, x_scale, zero, at=name)
         restored = graph.node("DequantizeLinear", quantised, restored_scale, zero, at=name)
-        zeros = graph.constant(f"{name}.weight_zero_point", np.zeros(outputs, np.int8))
-        w = graph.node("DequantizeLinear", values, scales, zeros, at=f"{name}.weight", axis=1)
+        w = graph.node("DequantizeLinear", values, scales, at=f"{name}.weight", axis=1)
         y = graph.node("MatMul", restored, w, at=name)
         y = graph.node("Add", y, f"{name}.bias", at=name) if biased else y
         return graph.full(y) if self.half else y

@@ -43,14 +43,15 @@ def vision_graph(
     graph = GraphWriter(grid.name.removesuffix(".onnx"), linears, external)
     x = _patches(graph, model, grid) if piece.start == 0 else graph.input(HIDDEN_BEFORE, _hidden(model, grid))
     blocks = [step for step in piece if step < vision.depth]
-    attention = _Attention(graph, model, grid)
-    for i in blocks:
-        at = f"visual.blocks.{i}"
-        normed = graph.rms_norm(x, weights.vector(f"{at}.norm1"), NORM_EPSILON, f"{at}.norm1")
-        windowed = i not in vision.full_attention_blocks
-        x = graph.node("Add", x, attention.write(normed, f"{at}.attn", windowed), at=at)
-        normed = graph.rms_norm(x, weights.vector(f"{at}.norm2"), NORM_EPSILON, f"{at}.norm2")
-        x = graph.node("Add", x, graph.gated_mlp(normed, f"{at}.mlp"), at=at)
+    if blocks:
+        attention = _Attention(graph, model, grid)
+        for i in blocks:
+            at = f"visual.blocks.{i}"
+            normed = graph.rms_norm(x, weights.vector(f"{at}.norm1"), NORM_EPSILON, f"{at}.norm1")
+            windowed = i not in vision.full_attention_blocks
+            x = graph.node("Add", x, attention.write(normed, f"{at}.attn", windowed), at=at)
+            normed = graph.rms_norm(x, weights.vector(f"{at}.norm2"), NORM_EPSILON, f"{at}.norm2")
+            x = graph.node("Add", x, graph.gated_mlp(normed, f"{at}.mlp"), at=at)
     if vision.depth not in piece:
         graph.output(x, HIDDEN, _hidden(model, grid))
         return graph.model()
@@ -76,20 +77,24 @@ def _patches(graph: GraphWriter, model: ModelDimensions, grid: VisionGrid) -> st
 
 
 class _Attention:
-    """Writes attention within windows or over the whole item; rotary constants are shared by all blocks."""
+    """Writes attention within windows or over the whole item.
+
+    Rotary constants are shared by all blocks, and in the file once: what engines fold when they load is not stored.
+    """
 
     def __init__(self, graph: GraphWriter, model: ModelDimensions, grid: VisionGrid) -> None:
         self._graph, self._grid = graph, grid
         self._heads = model.vision.heads
         self._head_dim = model.vision.hidden_size // model.vision.heads
-        half = np.concatenate([grid.angles, grid.angles], axis=1)[:, None, :]
-        signs = np.repeat(np.array([-1, 1], np.float32), self._head_dim // 2)
-        scale = np.float32(self._head_dim**-0.5)
-        cos, sin = np.cos(half).astype(np.float32), (np.sin(half) * signs).astype(np.float32)
-        self._key_rotation = graph.constant("rotary_cos", cos), graph.constant("rotary_sin", sin)
+        at, angles, scale = "rotary", grid.angles[:, None, :], graph.scalar(self._head_dim**-0.5)
+        cos = graph.constant("rotary_cos", np.cos(angles).astype(np.float32))
+        sin = graph.constant("rotary_sin", np.sin(angles).astype(np.float32))
+        whole_cos = graph.node("Concat", cos, cos, at=at, axis=-1)
+        whole_sin = graph.node("Concat", graph.node("Neg", sin, at=at), sin, at=at, axis=-1)
+        self._key_rotation = whole_cos, whole_sin
         self._query_rotation = (
-            graph.constant("rotary_cos_scaled", cos * scale),
-            graph.constant("rotary_sin_scaled", sin * scale),
+            graph.node("Mul", whole_cos, scale, at=at),
+            graph.node("Mul", whole_sin, scale, at=at),
         )
 
     def write(self, x: str, at: str, windowed: bool) -> str:
@@ -124,7 +129,6 @@ class _Attention:
         scores = graph.node("MatMul", graph.half(q), graph.half(k), at=at)
         if padded:
             mask = np.where(grid.present, 0.0, MASKED_BIAS).astype(graph.attention_type)[:, None, None, :]
-            mask = np.ascontiguousarray(np.broadcast_to(mask, (count, 1, longest, longest)))
             scores = graph.node("Add", scores, graph.constant("window_mask", mask), at=at)
         y = graph.full(graph.node("MatMul", graph.node("Softmax", scores, at=at, axis=-1), graph.half(v), at=at))
         y = graph.node("Transpose", y, at=at, perm=[0, 1, 3, 2, 4])
