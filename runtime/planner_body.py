@@ -132,7 +132,7 @@ class PlannerBody:
         if not self._ready:
             self.warm_up()
         with self._lock:
-            chosen = self._choose()
+            chosen = self._choose(now)
             if chosen is None:
                 return None
             frames, ego, route = chosen
@@ -204,7 +204,7 @@ class PlannerBody:
             newest_ns = self._ingest.newest_anchor_ns
             return newest_ns is not None and not self._already_planned(newest_ns)
 
-    def _choose(self) -> tuple[FrameSet, EgoState, Route] | None:
+    def _choose(self, now: Now) -> tuple[FrameSet, EgoState, Route] | None:
         frames = self._ingest.frame_set()
         if frames is None:
             missing = self._ingest.missing
@@ -216,7 +216,7 @@ class PlannerBody:
         if self._ego is None or self._route is None:
             self._detail = "no ego state yet" if self._ego is None else "no route yet"
             return None
-        if self._pacing is not None and not self._pacing.takes(frames):
+        if self._pacing is not None and not self._pacing.takes(frames, now.stamp_ns):
             return None
         return frames, self._ego, self._route
 
