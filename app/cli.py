@@ -26,6 +26,7 @@ from onboard_vla.app import (
 from onboard_vla.app.recording import commands as recording_commands
 from onboard_vla.app.roofline import commands as roofline_commands
 from onboard_vla.core.errors import OnboardVlaError
+from onboard_vla.core.installation import installation
 
 EXIT_ERROR = 1
 """Exit status of an error that this project raises on purpose; `demo` documents its own beside it."""
@@ -140,7 +141,7 @@ def run(arguments: list[str]) -> int:
 def _installation(package: str) -> str:
     """What brings a package."""
     extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
-    return f"pip install 'onboard-vla[{extra}]'" if extra else "`onboard-vla doctor` says what is missing"
+    return installation(extra) if extra else "`onboard-vla doctor` says what is missing"
 
 
 def _fail_usage(error: Exception, debug: bool) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from onboard_vla.core.bundle_manifest import sha256_of
 from onboard_vla.core.errors import BundleError, CheckpointError, EnvironmentLacksError
+from onboard_vla.core.installation import installation
 from onboard_vla.core.thresholds import Thresholds
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         raise EnvironmentLacksError(
-            f"a bundle needs {package}, which is not installed: pip install 'onboard-vla[export]'"
+            f"a bundle needs {package}, which is not installed: {installation('export')}"
         ) from None
 
 

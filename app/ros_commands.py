@@ -29,10 +29,14 @@ def up(
     bundle: BundlePath = None,
     logs: Annotated[Path, typer.Option(help="Folder of the nodes' logs, written anew.")] = DEFAULT_OUT / "ros",
     out: OutPath = DEFAULT_OUT,
+    build_only: Annotated[
+        bool, typer.Option("--build-only", help="Only make the engines that the planner is to run with, and end.")
+    ] = False,
 ) -> None:
     """Start the nodes, start again who dies, show how they are, and end all on Ctrl-C.
 
-    Exit status: 0 a recording was played to its end, 1 a node could not be started or configured, 130 interrupted.
+    Exit status: 0 a recording was played to its end, or engines were made; 1 a node or engine could not be started,
+    configured or made; 130 interrupted.
     """
     from rich.console import Console
     from rich.live import Live
@@ -40,8 +44,15 @@ def up(
     from onboard_vla.app.ros.deployment_file import read_deployment
     from onboard_vla.app.ros.launcher import run_deployment
     from onboard_vla.app.ros.world_drive import with_world
+    from onboard_vla.ros_nodes.deployment import planner_start
     from onboard_vla.ros_nodes.environment import require_rclpy
 
+    if build_only:
+        from onboard_vla.app.ros.build_only import make_engines
+
+        file = with_world(read_deployment(config, bundle), out, Console(stderr=True))
+        make_engines(planner_start(file.deployment), file.namespace, lambda line: typer.echo(line, err=True))
+        return
     require_rclpy()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from onboard_vla.core.errors import CheckpointError, EnvironmentLacksError
+from onboard_vla.core.installation import installation
 from onboard_vla.export.tensor_store import Floats, StoredTensor, listed
 
 WRAPPERS = ("autovla.vlm.", "drivevla.vlm.", "autovla.", "drivevla.", "vlm.")
@@ -96,7 +97,7 @@ def _load(file: Path) -> Any:  # noqa: ANN401  (whatever is in the file)
         import torch
     except ImportError:
         raise EnvironmentLacksError(
-            f"{file} is a Lightning checkpoint and torch is missing: pip install 'onboard-vla[parity]', "
+            f"{file} is a Lightning checkpoint and torch is missing: {installation('parity')}, "
             "or convert it to safetensors elsewhere"
         ) from None
     try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from onboard_vla.core.bundle_manifest import BundleManifest
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
+from onboard_vla.core.installation import installation
 from onboard_vla.export.engine_profiles import bundle_profiles
 from onboard_vla.export.tensorrt_build import Shapes, build_plan
 from onboard_vla.export.tensorrt_census import census
@@ -87,7 +88,7 @@ def compile_graph(path: Path, profiles: Sequence[Shapes]) -> tuple[bytes, tuple[
     try:
         import tensorrt_rtx as trt
     except ImportError:
-        raise EnvironmentLacksError("tensorrt-rtx is missing: pip install 'onboard-vla[rtx]'") from None
+        raise EnvironmentLacksError(f"tensorrt-rtx is missing: {installation('rtx')}") from None
 
     def configure(config: Any) -> None:  # noqa: ANN401  (no stubs)
         config.num_compute_capabilities = 1

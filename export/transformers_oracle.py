@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import CheckpointError, EnvironmentLacksError
+from onboard_vla.core.installation import installation
 from onboard_vla.export.scene_runner import ActionLogits, Sizes, action_logits, patches_of, penalised
 from onboard_vla.export.scenes import Scene
 from onboard_vla.kernels.reference_images import normalisation_table
@@ -53,7 +54,7 @@ class TransformersOracle:
             from transformers.utils import logging
         except ImportError as error:
             raise EnvironmentLacksError(
-                f"{error.name} is missing: `pip install onboard-vla[parity]` to compare with transformers"
+                f"{error.name} is missing: {installation('parity')}, to compare with transformers"
             ) from None
         logging.disable_progress_bar()
         try:

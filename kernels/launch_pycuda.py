@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
+from onboard_vla.core.installation import installation
 from onboard_vla.kernels.layouts import KERNELS
 
 NON_BLOCKING = 1
@@ -26,7 +27,7 @@ class PycudaDevice:
             import pycuda.driver as cuda
         except ImportError as error:
             raise EnvironmentLacksError(
-                f"GPU kernels: pycuda does not load ({error}); pip install 'onboard-vla[cuda]' where the driver is"
+                f"GPU kernels: pycuda does not load ({error}); {installation('cuda')}, where the driver is"
             ) from error
         self._cuda = cuda
         try:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
+from onboard_vla.core.installation import installation
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
@@ -140,7 +141,7 @@ def require_rosbags() -> None:
     try:
         import rosbags  # noqa: F401
     except ImportError:
-        raise EnvironmentLacksError("recordings need rosbags: pip install 'onboard-vla[bags]'") from None
+        raise EnvironmentLacksError(f"recordings need rosbags: {installation('bags')}") from None
 
 
 def _typestore() -> Typestore:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from onboard_vla.core.errors import ConfigurationError
@@ -103,6 +103,19 @@ def node_starts(wanted: Deployment) -> tuple[NodeStart, ...]:
     starts = tuple(NodeStart(name, files, own.get(name, {}), name != CAMERA_REPLAY) for name in chosen)
     _check_set(wanted, chosen)
     return starts
+
+
+def planner_start(wanted: Deployment) -> NodeStart:
+    """The planner alone, with what it has in this deployment: for who makes its engines.
+
+    Raises:
+        ConfigurationError: as `node_starts`; or the deployment has no planner.
+    """
+    if PLANNER in wanted.without:
+        raise ConfigurationError(f"{PLANNER} is left out: expected it in a deployment whose engines are to be made")
+    others = (SUPERVISOR, CAMERA_GUARD, *((CAMERA_REPLAY,) if wanted.mode == REPLAY else ()))
+    (start,) = node_starts(replace(wanted, extra=(), without=others))
+    return start
 
 
 def _parameters(wanted: Deployment) -> dict[str, dict[str, OptionValue]]:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from onboard_vla.core.errors import EnvironmentLacksError
+from onboard_vla.core.installation import installation
 
 PROFILE_FILE = Path(__file__).with_name("onboard_vla_bringup") / "dds" / "vehicle.xml"
 """Fast DDS profile that does not lose camera frames and finds its peers in 0.2 s."""
@@ -42,7 +43,7 @@ def require_rclpy() -> None:
             ) from None
         return
     raise EnvironmentLacksError(
-        "no rclpy for this Python: pip install 'onboard-vla[ros]' (x86-64, Python 3.10 to 3.13), or install and source "
+        f"no rclpy for this Python: {installation('ros')} (x86-64, Python 3.10 to 3.13), or install and source "
         "the distribution's ROS 2, or use `--transport zmq`"
     )
 

@@ -2,7 +2,7 @@
 
 Both show the picture of the node plan_view (six cameras with the plan drawn in, mode, reasons, doubt), which needs no
 TF, and the safe trajectory from above, which follows the vehicle where TF connects `odom` with `base_link`. Nobody of
-ours has opened them: docs/support-matrix.md.
+ours has opened them (docs/support-matrix.md); a test holds every word against what the programs' sources read.
 """
 
 from __future__ import annotations
@@ -16,6 +16,14 @@ from onboard_vla.ros_nodes.frames import ODOMETRY_FRAME, VEHICLE_FRAME
 from onboard_vla.ros_nodes.topics import ROS_TOPICS
 
 DIAGNOSTICS = "/diagnostics"
+GRID = {
+    "instanceId": "grid",
+    "layerId": "foxglove.Grid",
+    "label": "grid",
+    "visible": True,
+    "frameId": ODOMETRY_FRAME,
+    "size": 200,
+}
 ABOUT_RVIZ = (
     "# Cameras with the plan, mode, reasons and doubt drawn in (node plan_view), and the road from above.\n"
     "# Written by `python -m onboard_vla.ros_nodes.documents`. Not run on a machine of ours: docs/support-matrix.md.\n"
@@ -36,7 +44,7 @@ def foxglove_layout() -> str:
         "followTf": VEHICLE_FRAME,
         "followMode": "follow-pose",
         "cameraState": {"perspective": False, "distance": 80, "phi": 0, "thetaOffset": 90, "target": [0, 0, 0]},
-        "layers": {"grid": {"layerId": "foxglove.Grid", "visible": True, "frameId": ODOMETRY_FRAME, "size": 200}},
+        "layers": {"grid": GRID},
         "topics": drawn,
     }
     paths = (f"{topic('state')}.message", f"{topic('takeover_request')}.message")
@@ -61,15 +69,18 @@ def foxglove_layout() -> str:
 
 
 def rviz_config() -> str:
-    """YAML for `rviz2 -d`."""
+    """YAML for `rviz2 -d`; topics are relative, so that RViz in a namespace shows the nodes of that one."""
     displays: list[dict[str, Any]] = [
         {"Class": "rviz_default_plugins/Grid", "Name": "Grid", "Enabled": True, "Cell Size": 5, "Plane Cell Count": 40},
-        _display("Path", "Safe trajectory", "path", {"Line Style": "Lines", "Color": "0; 170; 85"}),
+        _display(
+            "Path", "Safe trajectory", "path", {"Line Style": "Billboards", "Line Width": 0.3, "Color": "0; 170; 85"}
+        ),
         _display("MarkerArray", "Modes and reasons", "markers"),
         _display("Image", "Cameras with the plan", "plan_image"),
     ]
     above = {"Class": "rviz_default_plugins/TopDownOrtho", "Name": "Top down", "Scale": 12}
     document = {
+        "Panels": [{"Class": f"rviz_common/{panel}", "Name": panel} for panel in ("Displays", "Views")],
         "Visualization Manager": {
             "Class": "",
             "Displays": displays,
@@ -98,7 +109,7 @@ def topic(port: str) -> str:
 def _display(kind: str, name: str, port: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
     row = next(row for row in ROS_TOPICS if row.port == port)
     quality = {
-        "Value": topic(port),
+        "Value": topic(port).removeprefix("/"),
         "Depth": row.depth,
         "Reliability Policy": "Reliable" if row.reliable else "Best Effort",
         "Durability Policy": "Transient Local" if row.latched else "Volatile",

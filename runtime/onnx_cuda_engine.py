@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
+from onboard_vla.core.installation import installation
 from onboard_vla.runtime.device_engine import MOST_GRAPHS, DeviceEngine, Key
 from onboard_vla.runtime.device_tensors import DeviceMemory, Placed
 from onboard_vla.runtime.engine import LOG_ERRORS_ONLY
@@ -45,14 +46,14 @@ class OnnxCudaEngine(DeviceEngine):
         try:
             onnxruntime = importlib.import_module("onnxruntime")
         except ImportError:
-            raise EnvironmentLacksError("onnxruntime is missing: pip install 'onboard-vla[gpu]'") from None
+            raise EnvironmentLacksError(f"onnxruntime is missing: {installation('gpu')}") from None
         self._ort, self.not_captured = onnxruntime, ""
         name = "graph" if isinstance(graph, bytes) else graph.name
         available = onnxruntime.get_available_providers()
         if PROVIDER not in available:
             raise EnvironmentLacksError(
                 f"ONNX Runtime here has the providers {', '.join(available)} and not {PROVIDER}: remove onnxruntime, "
-                "pip install 'onboard-vla[gpu]', or set the engine to cpu"
+                f"{installation('gpu')}, or set the engine to cpu"
             )
         stream = device.new_stream()
         source = graph if isinstance(graph, bytes) else str(graph)

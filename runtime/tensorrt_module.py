@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from onboard_vla.core.errors import EnvironmentLacksError
+from onboard_vla.core.installation import installation
 
 OLDEST = (10, 3)
 """JetPack 6's; older ones lack what is used here."""
@@ -27,7 +28,7 @@ def import_tensorrt() -> Any:  # noqa: ANN401  (a module without stubs)
         trt = importlib.import_module("tensorrt")
     except ImportError as error:
         raise EnvironmentLacksError(
-            f"TensorRT does not load ({error}): it is part of JetPack; on x86-64 pip install 'onboard-vla[trt]'"
+            f"TensorRT does not load ({error}): it is part of JetPack; on x86-64 {installation('trt')}"
         ) from None
     found = tuple(int(part) for part in str(trt.__version__).split(".")[:2])
     if found < OLDEST:

@@ -6,6 +6,7 @@ import re
 
 from onboard_vla.app.doctor.finding import Finding, absent, fine, poor
 from onboard_vla.app.doctor.machine import Machine
+from onboard_vla.core.installation import installation
 
 OLDEST_PYTHON = (3, 10)
 NEWEST_TESTED_PYTHON = (3, 13)
@@ -74,7 +75,7 @@ def tensorrt(machine: Machine) -> Finding:
         return fine("tensorrt", version or "present, version unknown", NOT_USED)
     remedy = "on Jetson it is part of JetPack (apt install nvidia-jetpack; let the environment see system packages)"
     if machine.architecture() == "x86_64":
-        remedy = "on a machine with a GPU: pip install 'onboard-vla[trt]'"
+        remedy = f"on a machine with a GPU: {installation('trt')}"
     return absent("tensorrt", "not installed", f"no TensorRT engines; {NOT_USED}", remedy)
 
 
@@ -84,7 +85,7 @@ def tensorrt_rtx(machine: Machine) -> Finding:
     if version:
         return fine("tensorrt_rtx", version, NOT_USED)
     consequence = f"the graphs are not checked against TensorRT's compiler; {NOT_USED}"
-    return absent("tensorrt_rtx", "not installed", consequence, "x86-64 only: pip install 'onboard-vla[rtx]'")
+    return absent("tensorrt_rtx", "not installed", consequence, f"x86-64 only: {installation('rtx')}")
 
 
 def cuda_driver(machine: Machine) -> Finding:
@@ -147,7 +148,7 @@ def export(machine: Machine) -> Finding:
     have, lack = _installed(machine, EXPORT_PACKAGES)
     if lack:
         consequence = "no bundle can be exported here: no demo"
-        remedy = "pip install 'onboard-vla[export]'"
+        remedy = installation("export")
         return absent("export", f"lacks {', '.join(lack)}", consequence, remedy)
     return fine("export", have)
 
@@ -156,7 +157,7 @@ def world(machine: Machine) -> Finding:
     """What the driving world and the reports need."""
     have, lack = _installed(machine, WORLD_PACKAGES)
     if lack:
-        consequence, remedy = "no driving world: no demo, no evaluation", "pip install 'onboard-vla[world]'"
+        consequence, remedy = "no driving world: no demo, no evaluation", installation("world")
         return absent("world", f"lacks {', '.join(lack)}", consequence, remedy)
     return fine("world", have)
 
@@ -166,7 +167,7 @@ def training(machine: Machine) -> Finding:
     have, lack = _installed(machine, TRAINING_PACKAGES)
     if lack:
         consequence = "no training and no parity tests against transformers; the vehicle needs neither"
-        return absent("training", f"lacks {', '.join(lack)}", consequence, "pip install 'onboard-vla[train]'")
+        return absent("training", f"lacks {', '.join(lack)}", consequence, installation("train"))
     return fine("training", have)
 
 

@@ -7,6 +7,7 @@ import re
 from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.doctor.finding import Finding, absent, fine, poor
 from onboard_vla.app.doctor.machine import Machine
+from onboard_vla.core.installation import installation
 from onboard_vla.ros_nodes.environment import FAST_DDS_2, PROFILE_FILE, PROFILE_VARIABLES, profile_variables
 from onboard_vla.ros_nodes.shared_memory import SEGMENT_LOCK
 
@@ -39,7 +40,7 @@ def ros2(machine: Machine) -> Finding:
     try:
         machine.python_output("import rclpy; rclpy.init(); rclpy.shutdown()")
     except OSError as error:
-        remedy = "source one distribution only, or none and use the wheels: pip install 'onboard-vla[ros]'"
+        remedy = f"source one distribution only, or none and use the wheels: {installation('ros')}"
         return absent("ros2", f"{found}; does not start: {error}", ZEROMQ_FOLLOWS, remedy)
     if wheel and sourced:
         consequence = "libraries of two distributions in one process"
@@ -55,7 +56,7 @@ def _without_rclpy(machine: Machine, sourced: str | None, distributions: list[st
         name = distributions[-1]
         found, remedy = f"/opt/ros/{name} is there, not sourced", f"source /opt/ros/{name}/setup.bash"
     elif _has_wheels(machine):
-        found, remedy = "not installed", "pip install 'onboard-vla[ros]'"
+        found, remedy = "not installed", installation("ros")
     else:
         found = f"no wheels for Python {_python(machine)} on {machine.architecture()}"
         remedy = "install a ROS 2 distribution (Humble on JetPack 6, Jazzy on JetPack 7) and source it"

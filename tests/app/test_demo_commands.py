@@ -79,7 +79,7 @@ class MachineWithoutRos(Machine):
 @pytest.mark.parametrize(
     ("version", "found", "remedy"),
     [
-        ((3, 12, 1), "not installed", "pip install 'onboard-vla\\[ros\\]'"),
+        ((3, 12, 1), "not installed", "pip install '\\.\\[ros\\]' in a clone"),
         ((3, 14, 0), "no wheels for Python 3.14 on x86_64", "install a ROS 2 distribution"),
     ],
 )

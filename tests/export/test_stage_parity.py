@@ -117,5 +117,5 @@ def test_a_folder_that_transformers_cannot_load_is_one_line(opened, tmp_path):
 
 def test_without_transformers_the_command_says_what_to_install(opened, reference_checkpoint, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(EnvironmentLacksError, match=r"pip install onboard-vla\[parity\]"):
+    with pytest.raises(EnvironmentLacksError, match=r"pip install '\.\[parity\]' in a clone"):
         TransformersOracle(reference_checkpoint, sizes_of(opened))

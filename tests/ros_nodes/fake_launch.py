@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 
 @dataclass
 class LaunchContext:
-    launch_configurations: dict[str, str] = field(default_factory=dict)
+    launch_configurations: dict[str, Any] = field(default_factory=dict)
     is_shutdown: bool = False
+    environment: MutableMapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
 class Action:
@@ -42,13 +44,18 @@ class ExecuteProcess(Action):
 
 
 @dataclass
+class GroupAction(Action):
+    actions: list[Action]
+
+
+@dataclass
 class LogInfo(Action):
     msg: str
 
 
 @dataclass
 class OpaqueFunction(Action):
-    function: Callable[[LaunchContext], list[Action]]
+    function: Callable[[LaunchContext], list[Action] | None]
 
 
 @dataclass
@@ -99,6 +106,7 @@ NAMES = {
     "launch.actions": (
         DeclareLaunchArgument,
         ExecuteProcess,
+        GroupAction,
         LogInfo,
         OpaqueFunction,
         SetEnvironmentVariable,
@@ -123,13 +131,40 @@ def modules() -> dict[str, ModuleType]:
     return made
 
 
-def launch(description: LaunchDescription, **arguments: str) -> list[Action]:
-    """What `ros2 launch FILE name:=value ...` would start.
+@dataclass
+class Started:
+    """A node's process: what launch_ros gives it beside its action. `remaps`: (from, to), those of the scope first."""
+
+    node: Node
+    remaps: list[tuple[str, str]]
+    environment: dict[str, str]
+
+
+def visit(actions: list[Action], context: LaunchContext) -> list[Started]:
+    """The processes that start now; a group's configurations and environment end with it (launch's GroupAction)."""
+    found: list[Started] = []
+    for action in actions:
+        if isinstance(action, SetEnvironmentVariable):
+            context.environment[action.name] = action.value
+        elif isinstance(action, OpaqueFunction):
+            found += visit(action.function(context) or [], context)
+        elif isinstance(action, GroupAction):
+            configurations, environment = dict(context.launch_configurations), dict(context.environment)
+            found += visit(action.actions, context)
+            context.launch_configurations, context.environment = configurations, environment
+        elif isinstance(action, Node):
+            remaps = list(context.launch_configurations.get("ros_remaps", []))
+            found.append(Started(action, remaps, dict(context.environment)))
+    return found
+
+
+def launch(description: LaunchDescription, context: LaunchContext | None = None, **arguments: str) -> list[Action]:
+    """What `ros2 launch FILE name:=value ...` would start; `context`: what stands around the file.
 
     Raises:
         ValueError: an argument that the file does not declare, or a value that is none of its choices.
     """
-    context = LaunchContext()
+    context = context or LaunchContext()
     declared = [entity for entity in description.entities if isinstance(entity, DeclareLaunchArgument)]
     for name in arguments:
         if name not in [argument.name for argument in declared]:
@@ -143,5 +178,5 @@ def launch(description: LaunchDescription, **arguments: str) -> list[Action]:
     started: list[Action] = []
     for entity in description.entities:
         if isinstance(entity, OpaqueFunction):
-            started += entity.function(context)
+            started += entity.function(context) or []
     return started

@@ -6,10 +6,12 @@ import os
 import re
 import runpy
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.installation import installation
 from onboard_vla.ros_nodes import deployment
 from onboard_vla.ros_nodes.deployment import CORE_NODES, EXTRA_NODES, MODES, PACKAGE, mode_file
 from onboard_vla.ros_nodes.environment import PROFILE_FILE, node_environment
@@ -39,8 +41,8 @@ def description(monkeypatch, tmp_path):
     return runpy.run_path(str(FILE))["generate_launch_description"]()
 
 
-def started(description, **arguments):
-    return fake_launch.launch(description, **arguments)
+def started(description, context=None, **arguments):
+    return fake_launch.launch(description, context, **arguments)
 
 
 def nodes(actions):
@@ -113,10 +115,26 @@ def test_who_dies_is_started_again_and_again_with_the_same(description):
         (timer,) = node.on_exit(ProcessExited(status), LaunchContext())
         assert isinstance(timer, TimerAction)
         assert timer.period == 0.25
-        (again,) = timer.actions
-        assert again is not node
-        assert (again.executable, again.parameters) == (node.executable, node.parameters)
-        node = again
+        (again,) = fake_launch.visit(timer.actions, LaunchContext())
+        assert again.node is not node
+        assert (again.node.executable, again.node.parameters) == (node.executable, node.parameters)
+        node = again.node
+
+
+def test_who_is_started_again_has_remaps_and_environment_of_the_group_around_the_file(description):
+    remap = ("~/input/camera/front/image", "/cam0")
+    inside = LaunchContext({"ros_remaps": [remap]}, environment={"MINE": "kept"})
+    (first, *_) = fake_launch.visit(started(description, inside, bundle="/b"), inside)
+    inside.launch_configurations["ros_remaps"].append(("~/input/odometry", "/of/the/next/node"))
+    outside = LaunchContext(environment={"OTHER": "stays"})
+
+    (timer,) = first.node.on_exit(ProcessExited(-9), outside)
+    (again,) = fake_launch.visit(timer.actions, outside)
+
+    assert first.remaps == again.remaps == [remap]
+    assert again.environment == first.environment | {"OTHER": "stays"}
+    assert again.environment["FASTDDS_DEFAULT_PROFILES_FILE"] == str(PROFILE_FILE)
+    assert (outside.launch_configurations, outside.environment) == ({}, {"OTHER": "stays"})
 
 
 def test_who_was_started_wrongly_or_is_told_to_end_is_not(description):
@@ -151,12 +169,30 @@ def test_a_chosen_profile_and_log_folder_win(description, monkeypatch):
     assert older["FASTRTPS_DEFAULT_PROFILES_FILE"] == "/mine.xml"
 
 
-def test_build_only_makes_the_engines_and_ends(description):
-    (process,) = started(description, bundle="/b", build_only="true")
+def test_build_only_makes_engines_with_the_parameters_of_the_planner_and_ends(description, tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("{}")
+    given = {"bundle": "/b", "params_file": str(own), "namespace": "car", "mode": "replay"}
+    (process,) = started(description, build_only="true", **given)
 
     assert isinstance(process, ExecuteProcess)
-    assert process.cmd == ["python3", "-m", "onboard_vla.ros_nodes.build_only", "/b"]
-    assert [type(action) for action in process.on_exit] == [Shutdown]
+    assert process.cmd[:2] == ["python3", "-m"]
+    assert find_spec(process.cmd[2]) is not None
+    words = ["--bundle", "/b", "--namespace", "car"]
+    files = ["--params-file", str(mode_file("replay")), "--params-file", str(own)]
+    assert process.cmd[3:] == [*words, *files]
+    assert [type(action) for action in process.on_exit(ProcessExited(0), LaunchContext())] == [Shutdown]
+    with pytest.raises(RuntimeError, match="status 2"):
+        process.on_exit(ProcessExited(2), LaunchContext())
+
+
+def test_rviz_comes_with_the_node_that_draws_its_picture(description):
+    actions = started(description, bundle="/b", rviz="true", namespace="car")
+
+    assert nodes(actions)["rviz2"].namespace == "car", "the topics of its file are relative"
+    assert {"rviz2", "plan_view"} <= set(nodes(actions))
+    assert nodes(actions)["rviz2"].arguments == ["-d", str(FILE.resolve().parents[1] / "rviz/onboard_vla.rviz")]
+    assert set(nodes(started(description, bundle="/b", rviz="true", plan_view="true"))) == set(nodes(actions))
 
 
 @pytest.mark.parametrize(
@@ -165,6 +201,8 @@ def test_build_only_makes_the_engines_and_ends(description):
         ({}, "bundle is not set"),
         ({"bundle": "/b", "mode": "replay"}, "bag is not set"),
         ({"bundle": "/b", "params_file": "/nowhere.yaml"}, "no file /nowhere.yaml"),
+        ({"build_only": "true"}, "bundle is not set"),
+        ({"bundle": "/b", "build_only": "true", "vla_planner": "false"}, "vla_planner is left out"),
     ],
 )
 def test_what_cannot_work_is_one_line_before_anything_starts(description, arguments, says):
@@ -175,8 +213,9 @@ def test_what_cannot_work_is_one_line_before_anything_starts(description, argume
 def test_a_python_without_the_wheel_says_what_to_install(description, monkeypatch):
     monkeypatch.setitem(sys.modules, "onboard_vla.ros_nodes.deployment", None)
 
-    with pytest.raises(RuntimeError, match="install onboard-vla"):
+    with pytest.raises(RuntimeError) as raised:
         started(description, bundle="/b")
+    assert f"{installation()}, into the Python that ros2 runs with" in str(raised.value)
 
 
 @pytest.mark.parametrize("arguments", [{"mode": "race"}, {"respawn": "maybe"}, {"bundel": "/b"}])

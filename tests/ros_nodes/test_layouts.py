@@ -20,7 +20,12 @@ def words(node) -> list[str]:
         return [word for key, value in node.items() for word in (*words(key), *words(value))]
     if isinstance(node, list):
         return [word for value in node for word in words(value)]
-    return [node] if isinstance(node, str) and node.startswith("/") else []
+    return [absolute(node)] if isinstance(node, str) and node.startswith(("/", "onboard_vla/")) else []
+
+
+def absolute(name: str) -> str:
+    """As in a graph without a namespace."""
+    return f"/{name.removeprefix('/')}"
 
 
 def leaves(node) -> list[str]:
@@ -66,7 +71,8 @@ def test_rviz_asks_for_the_quality_that_is_offered_and_types_that_its_displays_t
 
     assert {display["Class"] for display in with_topic} == set(takes)
     for display in with_topic:
-        row = TABLE[display["Topic"]["Value"]]
+        assert not display["Topic"]["Value"].startswith("/"), "a namespace would not be followed"
+        row = TABLE[absolute(display["Topic"]["Value"])]
         assert row.type == takes[display["Class"]]
         # A reader that asks for more than the writer offers gets nothing.
         assert (display["Topic"]["Reliability Policy"] == "Reliable") <= row.reliable

@@ -114,7 +114,7 @@ def test_a_program_without_the_wheel_says_what_to_install(sourced):
     ended = sourced.output(program("vla_planner"))
 
     assert ended.returncode == 1
-    assert "pip install onboard-vla" in ended.stderr
+    assert "pip install . in a clone of Onboard VLA" in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 

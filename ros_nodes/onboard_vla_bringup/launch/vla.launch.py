@@ -1,11 +1,12 @@
 """The nodes of Onboard VLA: `ros2 launch onboard_vla_bringup vla.launch.py bundle:=FOLDER [mode:=replay bag:=FOLDER]`.
 
 Which nodes run, and with what, is decided by `onboard_vla.ros_nodes.deployment`, which `onboard-vla ros up` reads, too.
+Remaps come from a GroupAction around the file (`SetRemap`): the package's README has an example.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
+    GroupAction,
     LogInfo,
     OpaqueFunction,
     SetEnvironmentVariable,
@@ -33,9 +35,12 @@ WRONG_START = 2
 MODES = ["vehicle", "replay", "simulation"]
 YES_NO = ["true", "false"]
 NODES = ("safety_supervisor", "camera_guard", "vla_planner")
-EXTRA = ("vehicle_gate", "latency_probe", "plan_view")
+DRAWS = "plan_view"
+EXTRA = ("vehicle_gate", "latency_probe", DRAWS)
+BUILD = "onboard_vla.app.ros.build_only"
+"""A module, for `python3` on the path, as the nodes' programs find theirs."""
 ARGUMENTS = (
-    ("bundle", "", "bundle folder (needed unless planner:=false)", None),
+    ("bundle", "", "bundle folder (needed unless vla_planner:=false)", None),
     ("mode", "vehicle", "which parameter file is the base, and whether a recording is played", MODES),
     ("params_file", "", "your own parameters, laid over the mode's file", None),
     ("config", "", "configuration file of supervisor and camera guard", None),
@@ -44,7 +49,7 @@ ARGUMENTS = (
     ("namespace", "", "namespace of all nodes", None),
     *((name, "true", f"start {name}", YES_NO) for name in NODES),
     *((name, "false", f"start {name}, too", YES_NO) for name in EXTRA),
-    ("rviz", "false", "show the shipped view in RViz", YES_NO),
+    ("rviz", "false", "show the shipped view in RViz; starts plan_view, which draws its picture, too", YES_NO),
     ("respawn", "true", "start a node again when it dies", YES_NO),
     ("respawn_delay", "0.5", "seconds before that", None),
     ("dds_profile", "", "Fast DDS profile; empty: the environment's, or else the shipped one", None),
@@ -54,7 +59,7 @@ ARGUMENTS = (
         "folder for logs (ROS_LOG_DIR); empty: the environment's, or else one in the system's temporary folder",
         None,
     ),
-    ("build_only", "false", "make the bundle's engines and end", YES_NO),
+    ("build_only", "false", "make the engines that the planner's parameters ask for, load them, and end", YES_NO),
 )
 
 
@@ -71,15 +76,12 @@ def start(context: LaunchContext) -> list[Action]:
     """Everything that follows from the arguments."""
     given = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     try:
-        from onboard_vla.ros_nodes.deployment import Deployment, node_starts
+        from onboard_vla.ros_nodes.deployment import Deployment, node_starts, planner_start
         from onboard_vla.ros_nodes.environment import node_environment
         from onboard_vla.ros_nodes.shared_memory import free_stale_segments
     except ImportError as error:
-        reason = f"{error}: install onboard-vla (pip) into the Python that ros2 runs with"
+        reason = f"{error}: pip install . in a clone of Onboard VLA, into the Python that ros2 runs with"
         raise RuntimeError(reason) from None
-    if given["build_only"] == "true":
-        command = ["python3", "-m", "onboard_vla.ros_nodes.build_only", given["bundle"]]
-        return [ExecuteProcess(cmd=command, output="screen", on_exit=[Shutdown(reason="build_only")])]
     wanted = Deployment(
         mode=given["mode"],
         bundle=given["bundle"],
@@ -87,10 +89,12 @@ def start(context: LaunchContext) -> list[Action]:
         config=given["config"],
         thresholds=given["thresholds"],
         bag=given["bag"],
-        extra=tuple(name for name in EXTRA if given[name] == "true"),
+        extra=tuple(name for name in EXTRA if given[name] == "true" or (name == DRAWS and given["rviz"] == "true")),
         without=tuple(name for name in NODES if given[name] == "false"),
     )
-    # What it refuses ends the launch with status 1 and its one line.
+    # What these refuse ends the launch with status 1 and its one line.
+    if given["build_only"] == "true":
+        return [build(planner_start(wanted), given["namespace"])]
     starts = node_starts(wanted)
     variables = node_environment(given["dds_profile"])
     if given["log_dir"]:
@@ -98,14 +102,48 @@ def start(context: LaunchContext) -> list[Action]:
     freed = free_stale_segments()
     actions = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
     actions.append(LogInfo(msg=f"onboard_vla: {given['mode']}, {len(starts)} nodes; freed {freed} bytes in /dev/shm"))
-    actions += [node(one, given) for one in starts]
+    again = scope(context, variables)
+    actions += [node(one, given, again) for one in starts]
     if given["rviz"] == "true":
         view = ["-d", str(SHARE / "rviz" / "onboard_vla.rviz")]
-        actions.append(Node(package="rviz2", executable="rviz2", name="rviz", arguments=view))
+        # The topics in its file are relative: they follow the namespace.
+        actions.append(
+            Node(package="rviz2", executable="rviz2", name="rviz", namespace=given["namespace"], arguments=view)
+        )
     return actions
 
 
-def node(one: NodeStart, given: Mapping[str, str]) -> Node:
+def build(planner: NodeStart, namespace: str) -> ExecuteProcess:
+    """The engines alone; what goes wrong ends the launch with status 1."""
+
+    def ended(event: ProcessExited, _context: LaunchContext) -> list[Action]:
+        if event.returncode:
+            raise RuntimeError(f"build_only ended with status {event.returncode}: its line above says why")
+        return [Shutdown(reason="build_only")]
+
+    words = ["--bundle", str(planner.parameters["bundle"])]
+    if namespace:
+        words += ["--namespace", namespace]
+    words += [word for file in planner.files for word in ("--params-file", str(file))]
+    return ExecuteProcess(cmd=["python3", "-m", BUILD, *words], output="screen", on_exit=ended)
+
+
+def scope(context: LaunchContext, variables: Mapping[str, str]) -> Callable[[LaunchContext], None]:
+    """Puts remaps, parameters, namespace and environment of this moment in place again.
+
+    `launch` keeps them only while it visits a group's actions: a node that is started later would be without them.
+    """
+    kept = {name: list(v) if isinstance(v, list) else v for name, v in context.launch_configurations.items()}
+    environment = {**context.environment, **variables}
+
+    def restore(later: LaunchContext) -> None:
+        later.launch_configurations.update(kept)
+        later.environment.update(environment)
+
+    return restore
+
+
+def node(one: NodeStart, given: Mapping[str, str], restore: Callable[[LaunchContext], None]) -> Node:
     """One node, with what happens when it ends."""
 
     def ended(event: ProcessExited, context: LaunchContext) -> list[Action]:
@@ -117,7 +155,8 @@ def node(one: NodeStart, given: Mapping[str, str]) -> Node:
             return [LogInfo(msg=f"{one.name} was started wrongly (see its line above) and is not started again")]
         if given["respawn"] != "true":
             return []
-        return [TimerAction(period=float(given["respawn_delay"]), actions=[node(one, given)])]
+        again = GroupAction([OpaqueFunction(function=restore), node(one, given, restore)])
+        return [TimerAction(period=float(given["respawn_delay"]), actions=[again])]
 
     return Node(
         package=PACKAGE,
