@@ -1,4 +1,14 @@
-"""The vehicle's own gate: follows the newest safe trajectory, and stops by itself when none arrives."""
+"""The vehicle's own gate: follows the newest safe trajectory, and stops by itself when none arrives.
+
+What its watchdog adds up to, from the last message that arrived to the command that brakes:
+
+    190 ms of silence + 10 ms, one period, before it is noticed + 20 ms for the system's scheduling = 220 ms
+
+The sum is what is asked of it (safety sheet 10.2, F23), so the silence is what the rest leaves. The share of scheduling
+is the lateness at which a supervisor reports itself as starved: ticks 40 ms apart instead of 20. On the other side, a
+live supervisor may be 170 ms late before its gate stops the vehicle (190 less its period of 20 ms), more than eight
+times what it reports, and what it answers with a stop in lane of its own (`tick_gap_stop_s`).
+"""
 
 from __future__ import annotations
 
@@ -12,8 +22,14 @@ from onboard_vla.core.control import Control
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.safe_trajectory import SHADOW, Engagement, Mode, SafeTrajectory
 
-SILENCE_LIMIT_NS = nanoseconds(0.2)
-"""Without a safe trajectory for this long the gate stops the vehicle (ten missed 50 Hz messages)."""
+REACTION_NS = nanoseconds(0.22)
+"""From the arrival of the last safe trajectory to the command that brakes, at most."""
+PERIOD_S = 0.01
+"""Between commands: half the supervisor's period, so that silence is noticed soon after it has lasted too long."""
+SCHEDULING_NS = nanoseconds(0.02)
+"""How late a gate's process may be without being late in all."""
+SILENCE_LIMIT_NS = REACTION_NS - nanoseconds(PERIOD_S) - SCHEDULING_NS
+"""Without a safe trajectory for longer than this the gate stops the vehicle."""
 GATE_BRAKING_MPS2 = 4.0
 """Braking of the gate's own stop (UN R157's upper bound of a minimum risk manoeuvre's deceleration)."""
 HOLD_BRAKING_MPS2 = 2.0
@@ -62,7 +78,7 @@ class VehicleGate:
         return self._trajectory is None or now.monotonic_ns - self._received_ns > SILENCE_LIMIT_NS
 
     def control(self, ego: EgoState, now: Now) -> Control:
-        """The command for this instant; call at 50 Hz or faster."""
+        """The command for this instant; call every `PERIOD_S` in real time, every 20 ms at least in virtual time."""
         trajectory = self._trajectory
         if trajectory is None or trajectory.engagement in (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE):
             return Control(-HOLD_BRAKING_MPS2, 0.0 if trajectory is None else self._curvature)

@@ -18,11 +18,10 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.process import Clock, OptionValue, Role, Timer
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
 from onboard_vla.core.safe_trajectory import SHADOW, Engagement, SafeTrajectory
-from onboard_vla.core.vehicle_gate import GATE_BRAKING_MPS2, HOLD_BRAKING_MPS2, VehicleGate
+from onboard_vla.core.vehicle_gate import GATE_BRAKING_MPS2, HOLD_BRAKING_MPS2, PERIOD_S, VehicleGate
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.topics import VEHICLE_GATE
 
-PERIOD_S = 0.02
 EGO_LIMIT_NS = nanoseconds(0.2)
 """Without an ego state for this long nobody can steer along a path: the supervisor's own limit for the same."""
 UNOCCUPIED = (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
@@ -49,7 +48,7 @@ class GateCommand:
 
 
 class GateHost:
-    """Runs a gate on one thread at 50 Hz."""
+    """Runs a gate on one thread at 100 Hz."""
 
     def __init__(self, realtime_priority: int = 0) -> None:
         self._priority = realtime_priority
@@ -64,7 +63,7 @@ class GateHost:
 
     @property
     def timers(self) -> tuple[Timer, ...]:
-        """The 50 Hz command."""
+        """The command at 100 Hz."""
         return (Timer(PERIOD_S, self._tick),)
 
     def schedule(self) -> None:

@@ -213,7 +213,7 @@ VIEWS = (
     _view(SUPERVISOR, "autoware/mrm_state", f"{AUTOWARE_API}/msg/MrmState", 10.0, needs=AUTOWARE_API, reliable=True),
     _view(PLAN_VIEW, "plan_image", IMAGE),
     _view(PLAN_VIEW, "plan_image/compressed", COMPRESSED_IMAGE),
-    _view(VEHICLE_GATE, "gate_commands", DOUBLES, 50.0, reliable=True),
+    _view(VEHICLE_GATE, "gate_commands", DOUBLES, 100.0, reliable=True),
     _view(VEHICLE_GATE, "gate_state", STATUS, latched=True),
 )
 ROS_TOPICS: tuple[RosTopic, ...] = (*(row for topic in TOPICS for row in _carriers(topic)), *VIEWS)

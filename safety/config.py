@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from onboard_vla.core.cameras import CAMERAS, FRONT
+from onboard_vla.core.clock import seconds
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER
 from onboard_vla.core.safe_trajectory import SHADOW
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.validated import Validated, choice, limit, names
+from onboard_vla.core.vehicle_gate import SILENCE_LIMIT_NS
 from onboard_vla.safety.camera_guard_config import CameraGuardConfig
 from onboard_vla.safety.input_config import (
     ActuatorLimits,
@@ -56,7 +58,9 @@ class FreshnessLimits(Validated):
     verdict_s: float = limit(0.25, "s", "10.2 F4: 2.5 periods at 10 Hz", 0.1, 2.0)
     command_age_s: float = limit(1.0, "s", "own: what waited longer is not wanted now", 0.1, 5.0)
     tick_gap_s: float = limit(0.04, "s", "10.2 F23: reported", 0.02, 1.0)
-    tick_gap_stop_s: float = limit(0.2, "s", "own: the vehicle gate's limit; L3", 0.04, 2.0)
+    tick_gap_stop_s: float = limit(
+        seconds(SILENCE_LIMIT_NS), "s", "own: the vehicle gate's limit; L3", 0.04, 2.0
+    )
 
 
 @dataclass(frozen=True)

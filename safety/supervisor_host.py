@@ -32,7 +32,7 @@ from onboard_vla.safety.setting_options import setting_options, settings_of, wit
 from onboard_vla.safety.settings_desk import SettingsDesk
 
 TICK_PERIOD_S = 0.02
-"""50 Hz: the vehicle gate stops the vehicle when ten of these stay out."""
+"""50 Hz: the vehicle gate stops the vehicle where no message comes for `core.vehicle_gate.SILENCE_LIMIT_NS`."""
 
 SUPERVISOR_OPTIONS = (
     CONFIG_OPTION,

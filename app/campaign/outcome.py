@@ -10,6 +10,7 @@ from onboard_vla.app.campaign.episode import Harm, Published, Stream
 from onboard_vla.app.campaign.fault_case import REACH, REFUSE, STAY, FaultCase
 from onboard_vla.app.faults import MILLISECOND_NS
 from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.core.vehicle_gate import SILENCE_LIMIT_NS
 from onboard_vla.world.violations import COLLISION, OFF_ROAD, RED_LIGHT
 
 MASKED, HANDLED, LATE, FALSE_ALARM = "masked", "handled", "late", "false alarm"
@@ -21,8 +22,6 @@ may, or made its mode go up, down and up again. Silent unsafe: harm without any 
 although there was one. Crash: an exception or a number that is not finite left the processes. Hang: nothing was
 published for longer than the vehicle gate waits."""
 GOOD = (MASKED, HANDLED)
-SILENCE_LIMIT_NS = 200 * MILLISECOND_NS
-"""The vehicle gate's limit (core.vehicle_gate): an output that is silent for longer has failed the vehicle."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def broken(case: FaultCase, stream: Stream, since_ns: int) -> str | None:
 
 def _starved_ns(case: FaultCase) -> int:
     """A supervisor without processor time cannot publish: for that long, the vehicle gate is asked, not the output."""
-    return case.tamper.starve_ns + SILENCE_LIMIT_NS // 5 if case.tamper.starve_ns else 0
+    return case.tamper.starve_ns + 40 * MILLISECOND_NS if case.tamper.starve_ns else 0
 
 
 def _harmed(harm: Harm | None, reacted_ns: int | None, case: FaultCase) -> str | None:

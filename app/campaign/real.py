@@ -25,6 +25,7 @@ from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.process_graph import PLANNER, PROCESSES, SUPERVISOR
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
+from onboard_vla.core.vehicle_gate import REACTION_NS, SILENCE_LIMIT_NS
 
 ATTEMPTS = 3
 """Of an injection that a starved machine made worthless."""
@@ -32,8 +33,8 @@ WATCHED_S = 1.2
 """Driven on after the signal."""
 RETURN_S = 8.0
 """A killed supervisor is started again and heard of within this time, imports included."""
-GATE_MS = 220.0
-"""Silence limit of the vehicle's gate, and a period of its control."""
+GATE_MS = REACTION_NS / 1e6
+"""Until the vehicle's gate brakes."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _break(case: RealCase, job: RealJob, graph: Graph, watch: LatenessWatch) -> 
     outcome = HANDLED if on_time else LATE
     if case.disk_full and (max(seen.modes, default=9) > int(case.mode or 0) or _ended(graph)):
         outcome = FALSE_ALARM
-    if gap_ms > GATE_MS and not expected_gap:
+    if gap_ms > SILENCE_LIMIT_NS / 1e6 and not expected_gap:
         outcome = HANG
     returned = None
     detail = f"ended: {', '.join(_ended(graph))}" if case.disk_full and _ended(graph) else ""
@@ -243,8 +244,9 @@ def _watch(graph: Graph, signals: list[tuple[int, Callable[[], None]]], case: Re
                 seen.modes.append(int(message.mode))
                 seen.engagements.append(message.engagement.value)
                 seen.codes.append(tuple(reason.code for reason in message.reasons))
-        if seen.stopped_ms is None and graph.road.vehicle.gate.silent(system_now()):
-            seen.stopped_ms = (time.monotonic_ns() - sent_ns) / 1e6
+        stopping = graph.road.vehicle.stopping_since
+        if seen.stopped_ms is None and stopping is not None and stopping.monotonic_ns >= sent_ns:
+            seen.stopped_ms = (stopping.monotonic_ns - sent_ns) / 1e6
         if case.mode is None and seen.stopped_ms is not None and seen.times_ms and seen.times_ms[-1] > GATE_MS:
             break
     seen.end_ms = (time.monotonic_ns() - sent_ns) / 1e6

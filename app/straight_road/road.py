@@ -11,14 +11,18 @@ import numpy as np
 from onboard_vla.app.straight_road.vehicle import FollowingVehicle
 from onboard_vla.core.cameras import CAMERAS, FRONT, CameraFrame
 from onboard_vla.core.clock import Now, system_now
+from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import ENGAGE, Engagement, Mode, OperatorCommand, SafeTrajectory
+from onboard_vla.core.vehicle_gate import PERIOD_S
 from onboard_vla.core.vehicle_link import VehicleLink
 from onboard_vla.core.wire import Message
 
 STEP_S = 0.02
+COMMANDS = round(STEP_S / PERIOD_S)
+"""Of the vehicle's gate in one step."""
 SPEED_MPS = 8.0
 LIMIT_S = 30.0
 Arrived = tuple[Message, Now]
@@ -38,7 +42,7 @@ class StraightRoad:
         self.sent_ns: list[int] = []
         self.lateness_s = 0.0
         self.first_black_ns: int | None = None
-        self._steps = 0
+        self._steps, self._periods = 0, 0
         self._begin_ns = time.monotonic_ns()
         self._never = threading.Event()
         self._textures = np.kron(
@@ -48,28 +52,40 @@ class StraightRoad:
         self.vehicle = FollowingVehicle(SPEED_MPS, system_now())
 
     def step(self) -> list[Arrived]:
-        """Wait for the next 20 ms, publish what is due, and return what has arrived."""
-        self._steps += 1
-        due_ns = self._begin_ns + int(self._steps * STEP_S * 1e9)
+        """Wait for the next 20 ms, publish what is due, let the gate command, and return what has arrived."""
+        arrived: list[Arrived] = []
+        for command in range(COMMANDS):
+            self._wait()
+            now = system_now()
+            ego = self.vehicle.state(now)
+            if command == 0:
+                self._publish(now, ego)
+            new = self.link.poll()
+            for message, received in new:
+                if isinstance(message, SafeTrajectory):
+                    self.vehicle.hear(message, received)
+            self.vehicle.command(ego, system_now())
+            arrived += new
+        self.heard += arrived
+        return arrived
+
+    def _wait(self) -> None:
+        """Until the gate's next period."""
+        self._periods += 1
+        due_ns = self._begin_ns + int(self._periods * PERIOD_S * 1e9)
         late_s = (time.monotonic_ns() - due_ns) / 1e9
         self.lateness_s = max(self.lateness_s, late_s)
         if late_s > 0.5:
             self._begin_ns += int(late_s * 1e9)
         self._never.wait(max(0.0, -late_s))
-        now = system_now()
-        ego = self.vehicle.state(now)
+
+    def _publish(self, now: Now, ego: EgoState) -> None:
+        self._steps += 1
         self.link.publish(ego)
         if self._steps % 5 == 1:
             self._publish_cameras(now.stamp_ns)
             self.link.publish(ObjectList(now.stamp_ns, ()))
             self.link.publish(self._lanes(now.stamp_ns, ego.x_m))
-        arrived = self.link.poll()
-        self.heard += arrived
-        for message, received in arrived:
-            if isinstance(message, SafeTrajectory):
-                self.vehicle.hear(message, received)
-        self.vehicle.command(ego, system_now())
-        return arrived
 
     def until(self, condition: Callable[[Message, Now], bool], what: str) -> Arrived:
         """Drive on until a message fulfils a condition.

@@ -21,10 +21,14 @@ DELAY_S = 0.2
 
 
 class FollowingVehicle:
-    """Vehicle and gate at the supervisor's far end. Times are those of the calls: any clock will do."""
+    """Vehicle and gate at the supervisor's far end. Times are those of the calls: any clock will do.
+
+    `stopping_since`: the command with which the gate's own stop began, while that lasts.
+    """
 
     def __init__(self, speed_mps: float, now: Now) -> None:
         self.gate = VehicleGate(ACTUATOR_LEAD_S + DELAY_S)
+        self.stopping_since: Now | None = None
         self._plant = Vehicle(0.0, 0.0, 0.0, speed_mps)
         self._person_drives = True
         self._acting = Control(0.0, 0.0)
@@ -50,6 +54,7 @@ class FollowingVehicle:
         """Let the gate command; steering acts at once."""
         if self._person_drives:
             return
+        self.stopping_since = (self.stopping_since or now) if self.gate.silent(now) else None
         demand = self.gate.control(ego, now)
         self._acting = Control(self._acting.acceleration_mps2, demand.curvature_per_m)
         self._coming.append((now.monotonic_ns + nanoseconds(DELAY_S), demand))

@@ -70,6 +70,10 @@ def test_silence_of_a_supervisor_that_drove_is_braked_by_the_gate() -> None:
     assert all(state.acceleration_mps2 >= -0.1 for state in states[:silent])
     assert states[80].acceleration_mps2 == pytest.approx(-GATE_BRAKING_MPS2, rel=0.01)
     assert states[-1].speed_mps < SPEED_MPS - GATE_BRAKING_MPS2
+    assert vehicle.stopping_since == at(silent + 1)
+    vehicle.hear(published(at(100), 0.0, Engagement.ENGAGED, 0.0), at(100))
+    vehicle.command(states[-1], at(100))
+    assert vehicle.stopping_since is None
 
 
 def test_a_rig_that_was_late_holds_the_last_command_meanwhile() -> None:

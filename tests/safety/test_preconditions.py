@@ -50,8 +50,8 @@ def test_without_measured_thresholds_the_fallback_is_the_best(config, expected):
     [
         (40, []),
         (50, [(Mode.NOMINAL, "TICK_GAP", 0.05, 0.04)]),
-        (200, [(Mode.NOMINAL, "TICK_GAP", 0.2, 0.04)]),
-        (250, [(Mode.IN_LANE_STOP, "TICK_STARVED", 0.25, 0.2)]),
+        (190, [(Mode.NOMINAL, "TICK_GAP", 0.19, 0.04)]),
+        (191, [(Mode.IN_LANE_STOP, "TICK_STARVED", 0.191, 0.19)]),
     ],
 )
 def test_ticks_that_come_too_late_are_reported_and_then_stop_the_vehicle(gap_ms, expected):

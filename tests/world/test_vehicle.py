@@ -113,14 +113,6 @@ def test_gate_steers_back_with_the_pure_pursuit_arc():
     assert control.curvature_per_m == pytest.approx(-2.0 / 4.8**2, rel=0.02)
 
 
-@pytest.mark.parametrize(("age_s", "stops"), [(0.19, False), (0.20, False), (0.201, True), (1.0, True)])
-def test_gate_stops_when_the_safe_trajectory_is_silent_for_more_than_200_ms(age_s, stops):
-    gate = VehicleGate()
-    gate.follow(straight_trajectory(8.0), Now(0, 0))
-    now = Now(nanoseconds(age_s), nanoseconds(age_s))
-    assert (gate.control(ego_at(8.0), now).acceleration_mps2 <= -4.0) is stops
-
-
 @pytest.mark.parametrize("bad", ["nan", "shape", "old"])
 def test_gate_does_not_count_bad_trajectories_as_alive(bad):
     gate = VehicleGate()
