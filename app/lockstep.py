@@ -131,7 +131,7 @@ class LockstepProcesses:
         if self._indicators is not None and self._steps % INDICATOR_STEPS == 0:
             found = self._indicators(now)
             time_to_brake_s = math.nan if found is None else found.time_to_brake_s
-            told = Supervision(now.stamp_ns, trajectory.mode, time_to_brake_s)
+            told = Supervision(now.stamp_ns, trajectory.mode, time_to_brake_s, trajectory.config_hash)
             if self._planner is not None:
                 self._planner.body.receive(told, now)
             self._outbox.append((told, now))

@@ -15,6 +15,7 @@ from onboard_vla.core.plan import FAST
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.runtime.depth_policy import ADAPTIVE, DepthLimits
 from onboard_vla.safety.camera_guard import CameraGuard
+from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.supervisor import Supervisor
 
 MODEL, CONSTANT_VELOCITY, EXPERT = "model", "constant_velocity", "expert"
@@ -32,7 +33,7 @@ def make_supervisor(thresholds: Thresholds) -> Supervisor:
 
 def make_guard() -> CameraGuard:
     """As the camera-guard process of the demo makes it."""
-    return CameraGuard(SIMULATED_VEHICLE.camera_guard)
+    return CameraGuard(SIMULATED_VEHICLE.camera_guard, config_hash(SIMULATED_VEHICLE))
 
 
 def planner_without_model(name: str) -> tuple[BodyFactory, Thresholds]:

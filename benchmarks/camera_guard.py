@@ -54,7 +54,7 @@ def judge_healthy(renderer: Renderer, seeds: int, seconds: float) -> dict[str, o
     spent, pictures = [], 0
     for profile in PROFILES:
         for seed in range(seeds):
-            guard = CameraGuard(CONFIG)
+            guard = CameraGuard(CONFIG, "")
             for k, (speed, images) in enumerate(drive(renderer, profile, seed, seconds)):
                 now = Now(k * PERIOD_NS, k * PERIOD_NS)
                 begun = time.thread_time_ns()
@@ -166,7 +166,7 @@ def plant(renderer: Renderer, seconds: float) -> list[dict[str, object]]:
     for name, (spoil, code, needed) in FAULTS.items():
         named = 0
         for sequence in stills[:PLANTED_SEQUENCES]:
-            guard = CameraGuard(CONFIG)
+            guard = CameraGuard(CONFIG, "")
             for k, image in enumerate(sequence[:needed]):
                 now = Now(k * PERIOD_NS, k * PERIOD_NS)
                 verdict = guard.check(CameraFrame(FRONT, now.stamp_ns, k, spoil(image)), 5.0, now)

@@ -69,7 +69,7 @@ class Feed:
             due.append(Route("r", route, np.full(2, self.limit_mps), ()))
         if k % 5 == 0:
             due += [self.objects(stamp, x), self.lanes(stamp, x)]
-            due += [Verdict(camera, stamp, k, True, ()) for camera in CAMERAS]
+            due += [Verdict(camera, stamp, k, True, (), "") for camera in CAMERAS]
         if k % 2 == 0:
             ready = self.model
             due.append(Heartbeat("vla_planner", 1, k + 1, stamp, k, k, ready, ""))
@@ -198,7 +198,7 @@ def costliest(count: int, model: bool, ticks: int) -> list[dict[str, object]]:
 
 def time_camera_guard(pictures: int) -> dict[str, object]:
     """Thread CPU milliseconds per 448x252 picture."""
-    guard = CameraGuard(CameraGuardConfig())
+    guard = CameraGuard(CameraGuardConfig(), "")
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (252, 448, 3), dtype=np.uint8) for _ in range(4)]
     spent = []

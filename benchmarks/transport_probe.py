@@ -6,6 +6,7 @@ import sys
 import time
 
 from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.clock import Now
 from onboard_vla.core.process import Role
 from onboard_vla.core.process_graph import CAMERA_GUARD
 from onboard_vla.core.verdict import Reason, Verdict
@@ -16,11 +17,13 @@ from onboard_vla.safety.camera_guard_host import CameraGuardHost
 class LatencyProbe:
     """In the camera guard's place: latency from the picture's stamp to the call, milliseconds."""
 
-    def check(self, frame: CameraFrame, speed_mps: float) -> Verdict:
+    config_hash = ""
+
+    def check(self, frame: CameraFrame, speed_mps: float, now: Now) -> Verdict:
         """Measure."""
         latency_ms = (time.time_ns() - frame.stamp_ns) / 1e6
         reason = Reason("LATENCY", latency_ms, 0.0, "ms")
-        return Verdict(frame.camera, frame.stamp_ns, frame.sequence, True, (reason,))
+        return Verdict(frame.camera, frame.stamp_ns, frame.sequence, True, (reason,), "")
 
 
 def main() -> int:

@@ -17,10 +17,14 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The camera guard's word on one picture. `reasons`: why it is not `usable`; those of a usable one are warnings."""
+    """The camera guard's word on one picture. `reasons`: why it is not `usable`; those of a usable one are warnings.
+
+    `config_hash`: SHA-256 (hex) over the settings that the camera guard judged with.
+    """
 
     camera: str
     stamp_ns: int
     sequence: int
     usable: bool
     reasons: tuple[Reason, ...]
+    config_hash: str

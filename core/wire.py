@@ -31,7 +31,7 @@ from onboard_vla.core.settings import SettingsReply, SettingsRequest
 from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.verdict import Verdict
 
-WIRE_VERSION = 6
+WIRE_VERSION = 7
 MAGIC = b"OBV1"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Upper bound of one message; six raw 1920x1280 pictures would still pass one by one."""

@@ -74,6 +74,7 @@ def to_camera_verdict(message: Verdict) -> msg.CameraVerdict:
         sequence=message.sequence,
         usable=bool(message.usable),
         reasons=_reasons(message.reasons),
+        config_hash=message.config_hash,
     )
 
 

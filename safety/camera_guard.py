@@ -71,10 +71,13 @@ class _Track:
 
 
 class CameraGuard:
-    """Judges pictures of any number of cameras, each by its own history (and its stamps beside the others')."""
+    """Judges pictures of any number of cameras, each by its own history (and its stamps beside the others').
 
-    def __init__(self, config: CameraGuardConfig) -> None:
-        self.config = config
+    `config_hash`: of the settings that `config` is part of; every verdict carries it.
+    """
+
+    def __init__(self, config: CameraGuardConfig, config_hash: str) -> None:
+        self.config, self.config_hash = config, config_hash
         self._tracks: dict[str, _Track] = {}
         self._skew = SkewWatch(config)
         self._clock = ClockWatch(ClockLimits())
@@ -97,7 +100,8 @@ class CameraGuard:
             errors += found + self._check_frozen(frame, grey, measures, track, speed_mps)
         if track.stamp_ns is None or frame.stamp_ns > track.stamp_ns:
             track.stamp_ns = frame.stamp_ns
-        return Verdict(frame.camera, frame.stamp_ns, frame.sequence, not errors, (*errors, *warnings))
+        reasons = (*errors, *warnings)
+        return Verdict(frame.camera, frame.stamp_ns, frame.sequence, not errors, reasons, self.config_hash)
 
     def _follow_clock(self, now: Now) -> None:
         """A step of the data clock must not make every later picture look older than the last one."""

@@ -28,6 +28,10 @@ Decode = Callable[[CompressedFrame], CameraFrame]
 class CameraGuardLike(Protocol):
     """What the host needs of `camera_guard.CameraGuard`."""
 
+    @property
+    def config_hash(self) -> str:
+        """Of the settings in effect."""
+
     def check(self, frame: CameraFrame, speed_mps: float, now: Now) -> Verdict:
         """Judge one picture."""
 
@@ -78,9 +82,8 @@ class CameraGuardHost:
         try:
             whole = self._decode(frame) if isinstance(frame, CompressedFrame) else frame
         except FrameError as error:
-            return Verdict(
-                frame.camera, frame.stamp_ns, frame.sequence, False, (Reason("DAMAGED", 1.0, 0.0, str(error)),)
-            )
+            reasons = (Reason("DAMAGED", 1.0, 0.0, str(error)),)
+            return Verdict(frame.camera, frame.stamp_ns, frame.sequence, False, reasons, self._guard.config_hash)
         return self._guard.check(whole, self._speed_mps, now)
 
     def _beat(self) -> None:
@@ -112,7 +115,8 @@ def camera_guard_role(compose: Compose, decode: Decode) -> Role:
         from onboard_vla.safety.camera_guard import CameraGuard
 
         config = given_config(options, compose)
-        log_event(CAMERA_GUARD, "configured", config_hash=config_hash(config))
-        return CameraGuardHost(CameraGuard(config.camera_guard), decode, int(options["realtime_priority"]))
+        guard = CameraGuard(config.camera_guard, config_hash(config))
+        log_event(CAMERA_GUARD, "configured", config_hash=guard.config_hash)
+        return CameraGuardHost(guard, decode, int(options["realtime_priority"]))
 
     return Role(CAMERA_GUARD, (CONFIG_OPTION, REALTIME_OPTION), build)

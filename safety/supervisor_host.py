@@ -81,7 +81,8 @@ class SupervisorHost:
         self._marker_error = ""
         self._settings = settings
         self._indicators_failed = False
-        self._record, self._mode = IndicatorRecord(), Mode.NOMINAL
+        self._record = IndicatorRecord()
+        self._mode, self._config_hash = Mode.NOMINAL, ""
         self._publish: Publish | None = None
         self._clock: Clock = system_now
         self.refused = 0
@@ -144,7 +145,7 @@ class SupervisorHost:
         if message.mode >= Mode.FALLBACK > self._mode and message.engagement is Engagement.ENGAGED:
             code = message.reasons[0].code if message.reasons else ""
             log_event(SUPERVISOR, "before_intervention", mode=message.mode.name, code=code, **self._record.worst())
-        self._mode = message.mode
+        self._mode, self._config_hash = message.mode, message.config_hash
         if self._marker is None:
             return
         try:
@@ -165,8 +166,11 @@ class SupervisorHost:
         return found
 
     def _indicate(self) -> None:
-        """Publish and keep the indicators, and tell the planner; a fault of theirs is named once and ends nothing."""
-        if self._publish is None:
+        """Publish and keep the indicators, and tell the planner; a fault of theirs is named once and ends nothing.
+
+        Before the first tick there is no mode to tell.
+        """
+        if self._publish is None or not self._config_hash:
             return
         now = self._clock()
         try:
@@ -176,7 +180,8 @@ class SupervisorHost:
                 log_event(SUPERVISOR, "indicators_failed", error=traceback.format_exc())
             self._indicators_failed = True
             found = None
-        self._publish(Supervision(now.stamp_ns, self._mode, math.nan if found is None else found.time_to_brake_s))
+        time_to_brake_s = math.nan if found is None else found.time_to_brake_s
+        self._publish(Supervision(now.stamp_ns, self._mode, time_to_brake_s, self._config_hash))
         if found is not None:
             self._record.add(found)
             self._publish(found)

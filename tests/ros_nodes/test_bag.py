@@ -19,7 +19,7 @@ from onboard_vla.ros_nodes.bag_messages import MessageReader, MessageRecorder
 pytestmark = pytest.mark.ros
 PICTURE = np.random.default_rng(2).integers(0, 256, (6, 8, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
 EGO = EgoState(5_000, 1.0, 2.0, 0.3, 4.0, 0.5, 0.01)
-VERDICT = Verdict("front", 7, 1, True, ())
+VERDICT = Verdict("front", 7, 1, True, (), "")
 VERDICTS = next(topic for topic in TOPICS if topic.name == "verdict")
 
 

@@ -134,9 +134,9 @@ def test_each_camera_is_judged_by_its_own_newest_verdict(monkeypatch) -> None:
     source = CameraGuardChecks()
     now = [10**9]
     monkeypatch.setattr(checks.time, "monotonic_ns", lambda: now[0])
-    source.observe(Verdict("front", 1, 0, True, ()))
-    source.observe(Verdict("back", 1, 0, False, (reason("BLACK"),)))
-    source.observe(Verdict("front_left", 1, 0, True, (reason("DULL"),)))
+    source.observe(Verdict("front", 1, 0, True, (), ""))
+    source.observe(Verdict("back", 1, 0, False, (reason("BLACK"),), ""))
+    source.observe(Verdict("front_left", 1, 0, True, (reason("DULL"),), ""))
 
     levels = {check.name: check.level for check in source.checks()}
     assert levels == {

@@ -71,7 +71,7 @@ def test_fallback_trajectories_and_rejections_are_no_latency() -> None:
     probe = LatencyProbe()
     probe.take(trajectory(-1, 1100), at(0, 1101))
     probe.take(PlanRejection(3, 5, "frames_invalid", ""), at(1, 1101))
-    probe.take(Verdict("front", 1000 * MS, 1, True, ()), at(2, 1007))
+    probe.take(Verdict("front", 1000 * MS, 1, True, (), ""), at(2, 1007))
 
     assert probe.summary()["pictures to trajectory"]["n"] == 0
     assert probe.summary()["rejected plans"] == 1

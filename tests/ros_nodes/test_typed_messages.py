@@ -214,11 +214,12 @@ def test_plan_detail_says_why_there_is_no_plan(typed):
 
 
 def test_camera_verdict_holds_all_of_a_verdict(typed):
-    packed = typed.through_dds(typed.views.to_camera_verdict(Verdict("front_left", STAMP, 4, False, REASONS)))
+    packed = typed.through_dds(typed.views.to_camera_verdict(Verdict("front_left", STAMP, 4, False, REASONS, "c" * 64)))
 
     assert (packed.camera, packed.sequence, packed.usable) == ("front_left", 4, False)
     assert (packed.stamp.sec, packed.stamp.nanosec) == divmod(STAMP, S)
     assert reasons_of(packed.reasons) == REASONS
+    assert packed.config_hash == "c" * 64
 
 
 @pytest.mark.parametrize("mode", Mode)

@@ -34,7 +34,7 @@ from onboard_vla.runtime.depth_policy import (
 SECOND, PERIOD = 1_000_000_000, 200_000_000
 LIMITS = DepthLimits()
 TORN, SURE, BETWEEN = Scores(0.9, 0.1, 0.0), Scores(0.1, 0.1, 0.0), Scores(0.45, 0.1, 0.0)
-FREE = Supervision(0, Mode.NOMINAL, math.inf)
+FREE = Supervision(0, Mode.NOMINAL, math.inf, "")
 numbers = st.floats(width=32)
 words = st.one_of(st.none(), st.builds(Supervision, st.just(0), st.sampled_from(Mode), numbers))
 scores = st.builds(Scores, numbers, numbers, numbers)
@@ -145,7 +145,7 @@ def test_it_thinks_once_a_second_and_stops_three_calm_seconds_after_the_doubt():
     ],
 )
 def test_each_score_alone_asks_for_thinking(scores, brake_s, asks):
-    word = Supervision(0, Mode.NOMINAL, brake_s)
+    word = Supervision(0, Mode.NOMINAL, brake_s, "")
     assert drive([scores] * 2, word)[0][-1] == (THINK if asks else CALM)
 
 
@@ -153,12 +153,12 @@ def test_each_score_alone_asks_for_thinking(scores, brake_s, asks):
     ("word", "reason"),
     [
         (None, UNSUPERVISED),
-        (Supervision(0, Mode.NOMINAL, 1.5), THINK),
-        (Supervision(0, Mode.NOMINAL, 1.49), BRAKING),
-        (Supervision(0, Mode.NOMINAL, -1.0), BRAKING),
-        (Supervision(0, Mode.NOMINAL, math.nan), BRAKING),
-        (Supervision(0, Mode.REDUCED, math.inf), DEGRADED),
-        (Supervision(0, Mode.STOPPED, math.inf), DEGRADED),
+        (Supervision(0, Mode.NOMINAL, 1.5, ""), THINK),
+        (Supervision(0, Mode.NOMINAL, 1.49, ""), BRAKING),
+        (Supervision(0, Mode.NOMINAL, -1.0, ""), BRAKING),
+        (Supervision(0, Mode.NOMINAL, math.nan, ""), BRAKING),
+        (Supervision(0, Mode.REDUCED, math.inf, ""), DEGRADED),
+        (Supervision(0, Mode.STOPPED, math.inf, ""), DEGRADED),
     ],
 )
 def test_nobody_thinks_without_the_supervisors_leave(word, reason):
@@ -206,4 +206,4 @@ def test_the_budget_of_known_figures():
 
 def test_demand_is_the_greatest_share_of_a_limit():
     assert demand_of(BETWEEN, None, LIMITS) == pytest.approx(0.9)
-    assert demand_of(BETWEEN, (Supervision(0, Mode.NOMINAL, 3.0), 0), LIMITS) == pytest.approx(2.0)
+    assert demand_of(BETWEEN, (Supervision(0, Mode.NOMINAL, 3.0, ""), 0), LIMITS) == pytest.approx(2.0)

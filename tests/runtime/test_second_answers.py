@@ -23,7 +23,7 @@ from onboard_vla.runtime.planner_body import PlannerBody
 from onboard_vla.runtime.second_answers import SecondAnswers
 
 MS, PERIOD_MS, FAST_MS = 1_000_000, 200, 60
-FREE = Supervision(0, Mode.NOMINAL, math.inf)
+FREE = Supervision(0, Mode.NOMINAL, math.inf, "")
 ROUTE = Route("r", np.array([[0.0, 0.0], [100.0, 0.0]]), np.full(2, 10.0), ())
 POSES = np.zeros((10, 3), np.float32)
 
@@ -163,7 +163,9 @@ def test_without_newer_pictures_nobody_needs_the_engine_and_it_thinks_to_the_end
 
 
 @pytest.mark.parametrize(
-    "word", [Supervision(0, Mode.REDUCED, math.inf), Supervision(0, Mode.NOMINAL, 1.4)], ids=["degraded", "braking"]
+    "word",
+    [Supervision(0, Mode.REDUCED, math.inf, ""), Supervision(0, Mode.NOMINAL, 1.4, "")],
+    ids=["degraded", "braking"],
 )
 @pytest.mark.parametrize("token", [0, 7, 19])
 def test_when_the_supervisor_takes_its_leave_back_thinking_ends_within_one_token(drive, word, token):
@@ -199,7 +201,7 @@ def test_an_answer_that_is_none_is_counted_and_nobody_is_told(drive, code):
 
 
 @pytest.mark.parametrize(
-    "word", [None, Supervision(0, Mode.FALLBACK, math.inf), Supervision(0, Mode.NOMINAL, math.nan)]
+    "word", [None, Supervision(0, Mode.FALLBACK, math.inf, ""), Supervision(0, Mode.NOMINAL, math.nan, "")]
 )
 def test_without_leave_there_are_fast_plans_alone(drive, word):
     drive.word = word

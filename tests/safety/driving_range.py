@@ -260,7 +260,7 @@ class Range:
             self.send("lanes", self.lanes())
             for camera in CAMERAS:
                 bad = (Reason("BLACK", 0.0, 8.0, ""),) if camera in self.bad_cameras else ()
-                self.send("verdicts", Verdict(camera, now.stamp_ns, k, not bad, bad))
+                self.send("verdicts", Verdict(camera, now.stamp_ns, k, not bad, bad, ""))
         while self._object_queue and self._object_queue[0][0] <= k:
             self.send("objects", self._object_queue.pop(0)[1])
         if k % 2 == 0:

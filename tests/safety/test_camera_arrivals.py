@@ -91,7 +91,7 @@ def test_a_lossy_camera_reduces_the_mode_and_names_its_share():
         now = Now(10**12 + k * 100 * MS, 10**12 + k * 100 * MS)
         for camera in CAMERAS:
             if camera != "back" or k % 4:
-                inputs.receive(Verdict(camera, now.stamp_ns, k, True, ()), now)
+                inputs.receive(Verdict(camera, now.stamp_ns, k, True, (), ""), now)
     requests = camera_requests(inputs, now, config)
     assert [(r.level, r.reason.code, r.reason.measured) for r in requests] == [
         (Mode.REDUCED, "CAMERA_LOSSY", pytest.approx(0.25, abs=0.02))
@@ -104,7 +104,7 @@ def test_warnings_are_reported_and_ask_for_nothing():
     inputs, now = Inputs(config), Now(10**12, 10**12)
     for camera in CAMERAS:
         warning = (Reason("DARK", 15.0, 20.0, "mean grey"),) if camera == "back" else ()
-        inputs.receive(Verdict(camera, now.stamp_ns, 1, True, warning), now)
+        inputs.receive(Verdict(camera, now.stamp_ns, 1, True, warning, ""), now)
     assert [(r.level, r.reason.code, r.reason.detail) for r in camera_requests(inputs, now, config)] == [
         (Mode.NOMINAL, "DARK", "back: mean grey")
     ]
@@ -114,11 +114,11 @@ def test_a_verdict_from_the_future_makes_its_camera_unusable_until_a_good_one():
     config = simulation_config()
     inputs, now = Inputs(config), Now(10**12, 10**12)
     for camera in CAMERAS:
-        inputs.receive(Verdict(camera, now.stamp_ns, 1, True, ()), now)
-    inputs.receive(Verdict("back", now.stamp_ns + 6 * MS, 2, True, ()), now)
+        inputs.receive(Verdict(camera, now.stamp_ns, 1, True, (), ""), now)
+    inputs.receive(Verdict("back", now.stamp_ns + 6 * MS, 2, True, (), ""), now)
     assert [(r.level, r.reason.code) for r in camera_requests(inputs, now, config)] == [(1, "STAMP_IN_FUTURE")]
     later = Now(10**12 + 4 * MS, 10**12 + 4 * MS)
-    inputs.receive(Verdict("back", later.stamp_ns, 3, True, ()), later)
+    inputs.receive(Verdict("back", later.stamp_ns, 3, True, (), ""), later)
     assert camera_requests(inputs, later, config) == []
 
 

@@ -39,7 +39,7 @@ def codes(verdict):
 
 
 def test_ordinary_pictures_are_usable():
-    verdicts = show(CameraGuard(CONFIG), [scene(i) for i in range(6)])
+    verdicts = show(CameraGuard(CONFIG, ""), [scene(i) for i in range(6)])
     assert all(verdict.usable and not verdict.reasons for verdict in verdicts)
     assert (verdicts[2].camera, verdicts[2].stamp_ns, verdicts[2].sequence) == ("front", 3 * PERIOD, 2)
 
@@ -51,7 +51,7 @@ def test_ordinary_pictures_are_usable():
      (255, "OVEREXPOSED", False)],
 )  # fmt: skip
 def test_brightness_warns_and_refuses_at_once(value, code, usable):
-    verdict = show(CameraGuard(CONFIG), [level(value)])[0]
+    verdict = show(CameraGuard(CONFIG, ""), [level(value)])[0]
     assert codes(verdict)[:1] == ([code] if code else [])
     assert verdict.usable is usable
     if code:
@@ -62,7 +62,7 @@ def test_brightness_warns_and_refuses_at_once(value, code, usable):
 def test_mostly_dark_pictures_with_a_bright_rest_are_black(share, found):
     image = scene(low=140, high=240)
     image.reshape(-1, 3)[: int(share * 252 * 448)] = 5
-    verdict = show(CameraGuard(CONFIG), [image])[0]
+    verdict = show(CameraGuard(CONFIG, ""), [image])[0]
     assert codes(verdict) == found
     assert verdict.usable is (found != ["BLACK"])
 
@@ -73,7 +73,7 @@ def test_mostly_dark_pictures_with_a_bright_rest_are_black(share, found):
 def test_mostly_white_pictures_are_overexposed(share, found):
     image = scene(low=10, high=100)
     image.reshape(-1, 3)[: int(share * 252 * 448)] = 250
-    assert codes(show(CameraGuard(CONFIG), [image])[0]) == found
+    assert codes(show(CameraGuard(CONFIG, ""), [image])[0]) == found
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_covered_pictures_count_at_the_third_in_a_row(columns, found):
     images = [scene(seed) for seed in range(3)]
     for image in images:
         image[:, : columns * 16] = 90
-    verdicts = show(CameraGuard(CONFIG), images)
+    verdicts = show(CameraGuard(CONFIG, ""), images)
     assert [codes(verdict) for verdict in verdicts] == [[], [], found]
     assert verdicts[2].usable is ("COVERED" not in found)
 
@@ -109,7 +109,7 @@ def test_every_measure_is_judged_on_both_sides_of_both_limits(row, kind):
     first = 0 if row.at_once else CONFIG.frames - 1
     for factor, beyond in ((1.001, not row.upper), (0.999, row.upper)):
         config = CameraGuardConfig(**{**others, name: value * factor}, frozen_standstill_s=NOISE_FREE_STANDSTILL_S)
-        found = [codes(v) for v in show(CameraGuard(config), [image] * 4, speed=0.0)]
+        found = [codes(v) for v in show(CameraGuard(config, ""), [image] * 4, speed=0.0)]
         assert found == ([[]] * first + [[code]] * (4 - first) if beyond else [[]] * 4)
 
 
@@ -117,7 +117,7 @@ def test_every_measure_is_judged_on_both_sides_of_both_limits(row, kind):
 def test_side_cameras_may_be_filled_by_a_vehicle_for_three_seconds(count, usable):
     flat = level(90)
     flat[0, 0] = 120
-    verdicts = show(CameraGuard(CONFIG), [flat] * count, 5.0, "back_left")
+    verdicts = show(CameraGuard(CONFIG, ""), [flat] * count, 5.0, "back_left")
     assert all(v.usable for v in verdicts[:-1])
     assert verdicts[-1].usable is usable
     assert codes(verdicts[-1]) == ([] if usable else ["COVERED", "BLURRED", "LOW_ENTROPY"])
@@ -126,7 +126,7 @@ def test_side_cameras_may_be_filled_by_a_vehicle_for_three_seconds(count, usable
 def test_a_clear_picture_in_between_starts_the_count_anew():
     flat = level(90)
     flat[0, 0] = 120
-    guard = CameraGuard(CONFIG)
+    guard = CameraGuard(CONFIG, "")
     assert all(v.usable for v in show(guard, [flat, flat, scene(1)], 0.0))
     assert all(v.usable for v in show(guard, [flat, flat], 0.0, start=3))
 
@@ -134,23 +134,23 @@ def test_a_clear_picture_in_between_starts_the_count_anew():
 def test_blurred_pictures_are_refused_at_the_third_in_a_row():
     x = np.arange(448)[None, :] * 0.3
     waves = [np.repeat((120 + 40 * np.sin(x + k) + 0.15 * np.arange(252)[:, None])[..., None], 3, 2) for k in range(3)]
-    verdicts = show(CameraGuard(CONFIG), [wave.astype(np.uint8) for wave in waves])
+    verdicts = show(CameraGuard(CONFIG, ""), [wave.astype(np.uint8) for wave in waves])
     assert [codes(v) for v in verdicts] == [[], [], ["BLURRED"]]
 
 
 def test_strong_noise_is_refused_at_the_third_picture():
     rng = np.random.default_rng(7)
     noisy = [np.clip(scene(k) + rng.normal(0, 40, (252, 448, 1)), 0, 255).astype(np.uint8) for k in range(3)]
-    assert codes(show(CameraGuard(CONFIG), noisy)[2]) == ["NOISE"]
+    assert codes(show(CameraGuard(CONFIG, ""), noisy)[2]) == ["NOISE"]
 
 
 def test_large_pictures_are_thinned_and_tiny_ones_judged():
     assert grey_picture(np.zeros((1080, 1920, 3), np.uint8), 320).shape == (180, 320)
-    assert show(CameraGuard(CONFIG), [scene(2)[:3, :3]])[0].usable
+    assert show(CameraGuard(CONFIG, ""), [scene(2)[:3, :3]])[0].usable
 
 
 def test_equal_pictures_are_frozen_at_the_third_while_moving():
-    verdicts = show(CameraGuard(CONFIG), [scene(0)] * 4 + [scene(1)], speed=1.01)
+    verdicts = show(CameraGuard(CONFIG, ""), [scene(0)] * 4 + [scene(1)], speed=1.01)
     assert [codes(v) for v in verdicts] == [[], [], ["FROZEN"], ["FROZEN"], []]
 
 
@@ -161,34 +161,34 @@ def test_a_codec_does_not_hide_a_frozen_picture(changed, frozen):
         image = scene(0)
         image.reshape(-1, 3)[k :: round(2 / changed)] += 1
         images.append(image)
-    assert show(CameraGuard(CONFIG), images)[2].usable is not frozen
+    assert show(CameraGuard(CONFIG, ""), images)[2].usable is not frozen
 
 
 def test_a_picture_without_structure_is_covered_not_frozen():
     flat = level(90)
-    assert codes(show(CameraGuard(CONFIG), [flat] * 4)[3]) == ["COVERED", "BLURRED", "LOW_ENTROPY"]
-    assert all(v.usable for v in show(CameraGuard(CONFIG), [flat] * 4, camera="back_left"))
+    assert codes(show(CameraGuard(CONFIG, ""), [flat] * 4)[3]) == ["COVERED", "BLURRED", "LOW_ENTROPY"]
+    assert all(v.usable for v in show(CameraGuard(CONFIG, ""), [flat] * 4, camera="back_left"))
 
 
 @pytest.mark.parametrize("speed", [0.0, 1.0, -1.0])
 def test_equal_pictures_at_standstill_are_frozen_after_a_second(speed):
-    verdicts = show(CameraGuard(CONFIG), [scene(0)] * 12, speed=speed)
+    verdicts = show(CameraGuard(CONFIG, ""), [scene(0)] * 12, speed=speed)
     assert [v.usable for v in verdicts] == [True] * 10 + [False] * 2
 
 
 def test_a_camera_without_noise_may_show_the_same_picture_while_the_vehicle_stands():
-    guard = CameraGuard(replace(CONFIG, frozen_standstill_s=NOISE_FREE_STANDSTILL_S))
+    guard = CameraGuard(replace(CONFIG, frozen_standstill_s=NOISE_FREE_STANDSTILL_S), "")
     assert all(v.usable for v in show(guard, [scene(0)] * 40, speed=0.0))
     assert not show(guard, [scene(0)], speed=1.01, start=40)[0].usable
 
 
 def test_an_unknown_speed_counts_as_moving():
-    assert not show(CameraGuard(CONFIG), [scene(0)] * 3, speed=float("nan"))[2].usable
+    assert not show(CameraGuard(CONFIG, ""), [scene(0)] * 3, speed=float("nan"))[2].usable
 
 
 @pytest.mark.parametrize("back", [0, 1, 10**12])
 def test_stamps_that_do_not_rise_are_refused_and_block_nothing(back):
-    guard = CameraGuard(CONFIG)
+    guard = CameraGuard(CONFIG, "")
     show(guard, [scene(0)])
     verdict = guard.check(CameraFrame("front", PERIOD - back, 1, scene(1)), 5.0, Now(PERIOD, PERIOD))
     assert codes(verdict) == ["STAMP_ORDER"]
@@ -196,7 +196,7 @@ def test_stamps_that_do_not_rise_are_refused_and_block_nothing(back):
 
 
 def test_cameras_do_not_share_their_history():
-    guard = CameraGuard(CONFIG)
+    guard = CameraGuard(CONFIG, "")
     show(guard, [scene(0)] * 2)
     assert show(guard, [scene(0)], camera="back")[0].usable
 
@@ -207,12 +207,12 @@ def test_cameras_do_not_share_their_history():
      np.zeros((0, 10, 3), np.uint8), np.zeros((2, 10, 3), np.uint8), None],
 )  # fmt: skip
 def test_pictures_of_another_shape_are_refused_not_raised_on(image):
-    assert codes(show(CameraGuard(CONFIG), [image])[0]) == ["MALFORMED"]
+    assert codes(show(CameraGuard(CONFIG, ""), [image])[0]) == ["MALFORMED"]
 
 
 @pytest.mark.parametrize("step_s", [-3600.0, -0.5, 0.5, 3600.0])
 def test_a_step_of_the_clock_costs_two_pictures_at_most(step_s):
-    guard = CameraGuard(CONFIG)
+    guard = CameraGuard(CONFIG, "")
     show(guard, [scene(k) for k in range(30)])
     found = []
     for k in range(30, 60):
@@ -229,27 +229,27 @@ def test_a_difference_at_the_limit_is_a_change_and_flat_blocks_at_the_limit_are_
     second.reshape(-1, 3)[::20] += 1
     difference = float(np.abs(grey_picture(second, 320) - grey_picture(first, 320)).mean())
     config = replace(CONFIG, frozen_difference=difference)
-    assert all(v.usable for v in show(CameraGuard(config), [first, second, first]))
+    assert all(v.usable for v in show(CameraGuard(config, ""), [first, second, first]))
     half = scene(0)
     half[:, :224] = 90
     share = measure(grey_picture(half, CONFIG.width_px), CONFIG).flat_fraction
-    found = show(CameraGuard(replace(CONFIG, flat_fraction_max=share)), [half] * 3)
+    found = show(CameraGuard(replace(CONFIG, flat_fraction_max=share), ""), [half] * 3)
     assert "FROZEN" in codes(found[2])
 
 
 def test_each_refusal_names_its_figures():
-    guard = CameraGuard(CONFIG)
+    guard = CameraGuard(CONFIG, "")
     show(guard, [scene(0), scene(1)])
     again = guard.check(CameraFrame("front", 2 * PERIOD, 2, scene(2)), 5.0, Now(2 * PERIOD, 2 * PERIOD))
     assert [(r.code, r.measured, r.limit) for r in again.reasons] == [("STAMP_ORDER", 0.0, 0.0)]
     back = guard.check(CameraFrame("front", PERIOD, 3, scene(3)), 5.0, Now(2 * PERIOD, 2 * PERIOD))
     assert [(r.code, r.measured, r.limit) for r in back.reasons] == [("STAMP_ORDER", -0.1, 0.0)]
-    torn = show(CameraGuard(CONFIG), [None])[0]
+    torn = show(CameraGuard(CONFIG, ""), [None])[0]
     assert [(r.code, r.measured, r.limit) for r in torn.reasons] == [("MALFORMED", 1.0, 0.0)]
 
 
 def test_after_a_step_of_the_clock_the_order_of_the_stamps_still_counts():
-    guard, step = CameraGuard(CONFIG), 3600 * 10 * PERIOD
+    guard, step = CameraGuard(CONFIG, ""), 3600 * 10 * PERIOD
     show(guard, [scene(k) for k in range(5)])
     verdicts = []
     for k, stamp in ((5, 6), (6, 7), (7, 7)):

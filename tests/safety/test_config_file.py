@@ -21,6 +21,7 @@ from onboard_vla.safety.config import (
 )
 from onboard_vla.safety.config_documents import EXAMPLE, README, groups, with_tables
 from onboard_vla.safety.config_file import config_hash, read_config, write_config
+from onboard_vla.safety.operating_domain import OperationalDesignDomain
 
 from .driving_range import make_thresholds
 
@@ -82,6 +83,8 @@ def test_any_settings_survive_the_file_to_the_bit(tmp_path_factory, data):
 
     idm = IdmSettings(**drawn(IdmSettings))
     fallback = {k: v for k, v in drawn(FallbackSettings).items() if k != "idm"} if data.draw(st.booleans()) else {}
+    if "speed_cap_mps" in fallback:
+        fallback["speed_cap_mps"] = min(fallback["speed_cap_mps"], OperationalDesignDomain().speed_max_mps)
     config = SupervisorConfig(
         fallback=FallbackSettings(idm=idm, **fallback), ladder=LadderSettings(**drawn(LadderSettings))
     )

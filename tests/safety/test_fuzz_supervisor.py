@@ -55,7 +55,7 @@ def due(scene: Scene, tick: int, stamp: int) -> list:
     sent = [make_ego(stamp, x_m=scene.x, y_m=scene.y, heading_rad=heading, speed_mps=scene.speed, yaw_rate_rps=yaw)]
     if tick % 5 == 0:
         sent += [scene.lanes(stamp), ObjectList(stamp, scene.objects)]
-        sent += [Verdict(camera, stamp, tick, True, ()) for camera in CAMERAS]
+        sent += [Verdict(camera, stamp, tick, True, (), "") for camera in CAMERAS]
     for number, process in enumerate(("vla_planner", "camera_guard")):
         sent.append(Heartbeat(process, 100 + number, tick + 1, stamp, tick, tick, True, ""))
     return sent

@@ -16,6 +16,7 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import BundleError, ConfigurationError, FrameError
 from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.plan import Heartbeat
+from onboard_vla.core.process_graph import CAMERA_GUARD, SUPERVISOR, TOPICS
 from onboard_vla.core.realtime import request_realtime
 from onboard_vla.core.refusals import LogState
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
@@ -46,9 +47,11 @@ def decode(frame: CompressedFrame) -> CameraFrame:
 
 
 class Guard:
+    config_hash = "g" * 64
+
     def check(self, frame: CameraFrame, speed_mps: float, now: Now) -> Verdict:
         self.speed_mps, self.image = speed_mps, frame.image
-        return Verdict(frame.camera, frame.stamp_ns, frame.sequence, True, ())
+        return Verdict(frame.camera, frame.stamp_ns, frame.sequence, True, (), self.config_hash)
 
 
 def test_guard_host_gives_one_verdict_per_picture_with_the_newest_speed() -> None:
@@ -80,6 +83,7 @@ def test_guard_host_judges_the_decoded_picture_of_a_compressed_one_and_refuses_a
     assert guard.image.shape == (4, 1, 3)
     assert (damaged.camera, damaged.stamp_ns, damaged.usable) == ("back", 6, False)
     assert [(reason.code, reason.detail) for reason in damaged.reasons] == [("DAMAGED", "the file is damaged")]
+    assert damaged.config_hash == guard.config_hash
 
 
 def test_guard_host_shows_work_that_was_not_finished() -> None:
@@ -139,8 +143,11 @@ class Scripted:
 
 def test_supervisor_host_publishes_indicators_ten_times_a_second_and_a_fault_of_theirs_ends_nothing(capsys) -> None:
     sent = []
-    host = SupervisorHost(Scripted(indicators=[CALM, None, RuntimeError, RuntimeError, CALM]))
+    host = SupervisorHost(Scripted([TRAJECTORY], [CALM, None, RuntimeError, RuntimeError, CALM]))
     host.start(sent.append, system_now)
+    host.timers[1].tick()
+    assert sent == [], "nothing is decided before the first tick"
+    host.timers[0].tick()
     assert host.timers[1].period_s == 0.1
     for _ in range(5):
         host.timers[1].tick()
@@ -151,13 +158,14 @@ def test_supervisor_host_publishes_indicators_ten_times_a_second_and_a_fault_of_
 
 def test_an_intervention_is_logged_with_the_worst_indicators_of_the_seconds_before(capsys) -> None:
     engaged = dataclasses.replace(TRAJECTORY, engagement=Engagement.ENGAGED)
-    modes = (Mode.NOMINAL, Mode.FALLBACK, Mode.IN_LANE_STOP, Mode.NOMINAL, Mode.FALLBACK)
+    modes = (Mode.NOMINAL, Mode.NOMINAL, Mode.FALLBACK, Mode.IN_LANE_STOP, Mode.NOMINAL, Mode.FALLBACK)
     near = dataclasses.replace(CALM, headway_s=0.7)
     host = SupervisorHost(Scripted([dataclasses.replace(engaged, mode=mode) for mode in modes], [CALM, near, CALM]))
     host.start(lambda message: None, system_now)
+    host.timers[0].tick()
     for _ in range(3):
         host.timers[1].tick()
-    for _ in modes:
+    for _ in modes[1:]:
         host.timers[0].tick()
 
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if "before_intervention" in line]
@@ -178,6 +186,7 @@ def test_the_planner_is_told_mode_and_time_to_brake_and_what_is_not_known(capsys
 
     told = [message for message in sent if isinstance(message, Supervision)]
     assert [message.mode for message in told] == list(modes)
+    assert {message.config_hash for message in told} == {TRAJECTORY.config_hash} != {""}
     assert [message.time_to_brake_s for message in told] == pytest.approx([1.2, math.nan, math.inf], nan_ok=True)
 
 
@@ -224,15 +233,27 @@ def test_both_processes_take_their_settings_from_the_file_and_say_its_hash(tmp_p
     path.write_text("schema: 1\nprofile: simulation\ncamera_guard:\n  frozen_standstill_s: 1\n")
     expected = SupervisorConfig(profile="simulation", camera_guard=CameraGuardConfig(frozen_standstill_s=1.0))
 
-    sent: list[SafeTrajectory] = []
+    sent = []
     for role in (supervisor_role(yaml.compose), camera_guard_role(yaml.compose, decode)):
         host = role.build(role.values({"config": str(path)}))
-        if role.name == "safety_supervisor":
-            host.start(sent.append, system_now)
-            host.timers[0].tick()
+        host.start(sent.append, system_now)
+        if role.name == SUPERVISOR:
+            for timer in host.timers:
+                timer.tick()
+        else:
+            host.receive(FRAME, system_now())
 
-    assert sent[0].config_hash == config_hash(expected)
+    assert [type(message) for message in sent] == [SafeTrajectory, Supervision, Verdict]
+    assert {message.config_hash for message in sent} == {config_hash(expected)}
     assert capsys.readouterr().err.count(config_hash(expected)) == 2
+
+
+def test_every_output_of_supervisor_and_camera_guard_carries_the_hash_of_its_settings() -> None:
+    outputs = {topic.kind for topic in TOPICS if topic.sender in (SUPERVISOR, CAMERA_GUARD)} - {Heartbeat}
+
+    assert outputs == {SafeTrajectory, SafetyIndicators, Supervision, SettingsReply, Verdict}
+    for kind in outputs:
+        assert "config_hash" in {field.name for field in dataclasses.fields(kind)}, kind.__name__
 
 
 def test_a_profile_given_at_the_start_stands_over_the_file_and_changes_the_hash(tmp_path) -> None:

@@ -150,7 +150,7 @@ class TestProcesses:
 
 
 def verdict(camera, ms, usable=True, reasons=()):
-    return Verdict(camera, T0 + ms * MS, ms, usable, tuple(reasons))
+    return Verdict(camera, T0 + ms * MS, ms, usable, tuple(reasons), "")
 
 
 def cameras(lossy=(), until_ms=0, config=CONFIG):

@@ -63,7 +63,7 @@ class TestFaultsThatEnd:
         ("topic", "broken", "sound"),
         [
             ("planner", PlanRejection(1, "then", "", ""), beat(1)),
-            ("guard", Verdict("front", T0, 0, "yes", ()), Verdict("front", T0, 0, True, ())),
+            ("guard", Verdict("front", T0, 0, "yes", (), ""), Verdict("front", T0, 0, True, (), "")),
             ("operator", DriverState(T0, "no"), OperatorCommand(T0, "engage")),
         ],
     )
@@ -213,10 +213,10 @@ class TestProcesses:
 
 class TestVerdicts:
     def bad(self, ms, camera="front"):
-        return Verdict(camera, T0 + ms * MS, ms, False, (Reason("BLACK", 0.0, 8.0, ""),))
+        return Verdict(camera, T0 + ms * MS, ms, False, (Reason("BLACK", 0.0, 8.0, ""),), "")
 
     def good(self, ms, camera="front"):
-        return Verdict(camera, T0 + ms * MS, ms, True, ())
+        return Verdict(camera, T0 + ms * MS, ms, True, (), "")
 
     def test_the_last_bad_picture_is_remembered_by_both_clocks(self):
         inputs = Inputs(CONFIG)
@@ -263,8 +263,8 @@ class TestClockSteps:
         """Everything received at 0, the data clock 0.7 s ahead of itself from 20 ms on."""
         inputs = fed()
         inputs.receive(WheelSpeed(T0, 10.0), at(0))
-        inputs.receive(Verdict("front", T0, 0, False, ()), at(0))
-        inputs.receive(Verdict("back", T0, 0, True, ()), at(0))
+        inputs.receive(Verdict("front", T0, 0, False, (), ""), at(0))
+        inputs.receive(Verdict("back", T0, 0, True, (), ""), at(0))
         inputs.receive(make_plan(T0, straight_poses(), 9), at(0))
         told = [
             inputs.clock_stepped(Now(T0 + ms * MS, T0 + (ms + (self.STEP_MS if ms else 0)) * MS)) for ms in (0, 20, 40)

@@ -262,7 +262,9 @@ def test_a_live_thread_beside_a_dead_engine_is_a_hang():
 
 
 def verdict(camera, ms, usable=True):
-    return Verdict(camera, T0 + round(ms * MS), round(ms), usable, () if usable else (Reason("BLACK", 0.0, 8.0, ""),))
+    return Verdict(
+        camera, T0 + round(ms * MS), round(ms), usable, () if usable else (Reason("BLACK", 0.0, 8.0, ""),), ""
+    )
 
 
 def seen(**bad):
@@ -318,7 +320,7 @@ def test_repeated_and_unknown_verdicts_refresh_nothing_but_bad_ones_always_count
 
 def test_a_bad_verdict_without_reasons_is_still_bad():
     inputs = seen()
-    inputs.receive(Verdict("front", T0 + MS, 1, False, ()), at(1))
+    inputs.receive(Verdict("front", T0 + MS, 1, False, (), ""), at(1))
     assert asked(camera_requests(inputs, at(1), CONFIG)) == {(L2, "CAMERA_UNUSABLE")}
 
 

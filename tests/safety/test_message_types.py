@@ -31,7 +31,7 @@ MESSAGES = (
     make_plan(NOW.stamp_ns, straight_poses()),
     PlanRejection(1, NOW.stamp_ns, "CODE", "detail"),
     Heartbeat("vla_planner", 1, 1, NOW.stamp_ns, 0, 0, True, ""),
-    Verdict("front", NOW.stamp_ns, 1, False, (Reason("X", 1.0, 0.0, ""),)),
+    Verdict("front", NOW.stamp_ns, 1, False, (Reason("X", 1.0, 0.0, ""),), ""),
     OperatorCommand(NOW.stamp_ns, "engage"),
     DriverState(NOW.stamp_ns, False),
 )
@@ -69,7 +69,7 @@ def test_elements_and_nested_fields_are_looked_at():
         replace(plan, stage_ms={"vision": "fast"}),
         replace(plan, poses=np.array([["a", "b", "c"]])),
         replace(plan, poses=np.array([[None, None, None]])),
-        Verdict("front", 1, 1, False, ("BLACK",)),
+        Verdict("front", 1, 1, False, ("BLACK",), ""),
         replace(make_ego(1), speed_mps=True),
     ):
         with pytest.raises(TypeError, match="expected"):

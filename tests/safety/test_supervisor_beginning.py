@@ -70,7 +70,7 @@ class TestPlansOfOneTick:
         guard, seen = drive.supervisor._guard, []
         guard.judge = lambda plan, inputs, motion, bad_front_ns, *_: seen.append(bad_front_ns)
         stamp_ns = drive.now.stamp_ns
-        drive.supervisor.receive(Verdict(FRONT, stamp_ns, 1, not bad, ()), drive.now)
+        drive.supervisor.receive(Verdict(FRONT, stamp_ns, 1, not bad, (), ""), drive.now)
         drive.supervisor.receive(make_plan(stamp_ns, straight_poses(), 901), drive.now)
         quiet(drive, 1)
         assert seen == [stamp_ns if bad else None]

@@ -181,7 +181,7 @@ class Course:
             self._waiting.append((tick + PERCEPTION_DELAY_TICKS, self._objects(tick, time_s, now)))
             send(self._lanes(now), now)
             for camera in CAMERAS:
-                send(Verdict(camera, now.stamp_ns, tick, True, ()), now)
+                send(Verdict(camera, now.stamp_ns, tick, True, (), ""), now)
         while self._waiting and self._waiting[0][0] <= tick:
             send(self._waiting.popleft()[1], now)
         if tick % 2 == 0:

@@ -77,7 +77,7 @@ def recorded(tmp_path):
         write(SUPERVISOR, safe(stamp_ns, Mode.NOMINAL if tick < 15 else Mode.FALLBACK), stamp_ns + 30 * MS)
         if tick == 9:
             write(PLANNER, plan(stamp_ns), stamp_ns + 40 * MS)
-    verdict = Verdict("front_left", START + 2_000 * MS, 20, False, (Reason("DAMAGED", 1.0, 0.0, "cut"),))
+    verdict = Verdict("front_left", START + 2_000 * MS, 20, False, (Reason("DAMAGED", 1.0, 0.0, "cut"),), "")
     recorder.write(next(topic for topic in TOPICS if topic.name == "verdict"), verdict, START + 2_035 * MS)
     recorder.close()
     return tmp_path / "bag"
