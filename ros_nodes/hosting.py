@@ -36,6 +36,8 @@ class Hosting:
         self._listeners: list[Callable[[Message], None]] = []
         self.begin: Callable[[], object] = lambda: None
         """What the process does once it is up, before it takes messages."""
+        self.loading: Callable[[], bool] = lambda: False
+        """Whether a host is being built on another thread, which nobody can end."""
 
     def listen(self, listener: Callable[[Message], None]) -> None:
         """Call somebody with each message that the host publishes, on the host's thread."""

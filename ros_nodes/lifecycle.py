@@ -15,7 +15,11 @@ from onboard_vla.core.process import OptionValue, Pausable, ProcessHost, Role
 from onboard_vla.core.refusals import log_event
 from onboard_vla.ros_nodes.checks import Check, Level
 from onboard_vla.ros_nodes.hosting import Hosting
+from onboard_vla.ros_nodes.loading import Loading
 
+LOOK_S = 0.02
+"""How often a node that starts by itself looks whether its host is there."""
+UNCONFIGURED = "unconfigured"
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
@@ -55,7 +59,9 @@ class HostedLifecycleNode(SafeLifecycleNode):
     """Configuring builds the role's host and warms it up, activating lets it work, cleaning up ends it.
 
     A host that cannot be built leaves the node unconfigured, with the reason in `problem`: it can be configured again
-    once that is mended. `stuck`: a host's thread did not end; the process has to.
+    once that is mended. `stuck`: a host's thread did not end; the process has to. A node that starts by itself has its
+    host built on another thread and answers meanwhile; who asks it to configure waits for the answer until it is built,
+    and rclpy serves nobody else of the node then.
     """
 
     def __init__(self, role: Role) -> None:
@@ -63,6 +69,8 @@ class HostedLifecycleNode(SafeLifecycleNode):
         self._role = role
         self._values: dict[str, OptionValue] = {}
         self._hosting: Hosting | None = None
+        self._loading: Loading | None = None
+        self._looking: Any = None
         self.problem: str | None = None
         self.stuck = False
 
@@ -71,14 +79,32 @@ class HostedLifecycleNode(SafeLifecycleNode):
         self._values, self._hosting = values, hosting
 
     def start_by_itself(self) -> None:
-        """Configure and activate; stops at the first step that fails."""
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        """Configure and activate, once the host is built; stops at the first step that fails."""
+        assert self._hosting is not None
+        self._loading = Loading(lambda: self._role.build(self._values))
+        self._looking = self.create_timer(LOOK_S, self._go_on, clock=self._hosting.steady)
+
+    @property
+    def loading(self) -> bool:
+        """Whether its host is being built on another thread."""
+        return self._loading is not None and not self._loading.done
+
+    def _go_on(self) -> None:
+        if self.loading:
+            return
+        self.destroy_timer(self._looking)
+        # Whoever shut the node down or configured it in the same moment has it in hand.
+        if self._loading is None or self.state != UNCONFIGURED:
+            self._loading = None
+        elif self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
 
     def checks(self) -> list[Check]:
         """The lifecycle's state, and why it is not another."""
         if self.state == "active":
             return [Check("lifecycle", Level.OK, self.state)]
+        if self._loading is not None:
+            return [Check("lifecycle", Level.WARN, f"{self.state}: engines load, for {self._loading.since_s:.0f} s")]
         if self.problem is not None:
             return [Check("lifecycle", Level.ERROR, f"{self.state}: {self.problem}: mend that, then configure again")]
         return [Check("lifecycle", Level.WARN, f"{self.state}: configure and activate it to have it plan")]
@@ -92,10 +118,14 @@ class HostedLifecycleNode(SafeLifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Build the host; it starts paused."""
         assert self._hosting is not None
+        if self.loading:
+            log_event(self._role.name, "transition_refused", name="configure", reason="engines load, to be configured")
+            return TransitionCallbackReturn.FAILURE
+        loaded, self._loading = self._loading, None
         # Loading engines may take longer than a live executor may be deaf.
         faulthandler.cancel_dump_traceback_later()
         try:
-            host = self._role.build(self._values)
+            host = self._role.build(self._values) if loaded is None else loaded.host()
             _pausable(self._role, host).pause()
         except OnboardVlaError as error:
             self.problem = " ".join(str(error).split())

@@ -88,7 +88,7 @@ def run_node(role: Role, arguments: Sequence[str] | None = None, *, lifecycle: b
     rclpy.try_shutdown()
     executor.shutdown()
     sys.stderr.flush()
-    if not stopped:
+    if not stopped or (hosting is not None and hosting.loading()):
         # A thread is stuck inside a library; only this ends the process now.
         os._exit(status)
     return status
@@ -146,10 +146,15 @@ def _lifecycle_node(role: Role) -> Hosting:
     def watch() -> None:
         if node.stuck:
             raise _HostFailedError("a thread did not end when the node was cleaned up")
+        if node.loading:
+            # A library may hold the interpreter's lock for long while it loads engines.
+            faulthandler.cancel_dump_traceback_later()
+            return
         faulthandler.dump_traceback_later(deaf_after_s, exit=True)
 
     node.create_timer(DEAF_REARM_S, watch, clock=hosting.steady)
     _diagnose(hosting, (node.checks,))
+    hosting.loading = lambda: node.loading
     if parameters.values[AUTOSTART.name]:
         hosting.begin = node.start_by_itself
     return hosting

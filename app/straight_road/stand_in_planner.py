@@ -1,7 +1,7 @@
 """A planner process without a model: python -m onboard_vla.app.straight_road.stand_in_planner zmq|ros [arguments].
 
 It drives straight on, at the speed that the route allows (without a route at its own), so that transports, guard and
-supervisor are tested without a bundle.
+supervisor are tested without a bundle. With `waits_for` it is built when the file of that name is there.
 Signals break it: SIGUSR1 makes its main thread hold the interpreter's lock in a C call, as a native library can,
 SIGUSR2 its worker raise, SIGRTMIN its plans keep one picture's stamp and motion for ever, while all else goes on, and
 SIGRTMIN + 1 its worker stand still, as in a call that does not return.
@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ from onboard_vla.runtime.second_answers import SecondAnswers
 STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5
 CHANGE_MPS2 = 1.0
 """Acceleration or braking with which a plan comes to the route's speed."""
+LOOK_S = 0.02
+"""How often it looks for the file that it waits for."""
 HELD_S = 2
 """How long SIGUSR1 holds the interpreter's lock, where nothing else is asked for."""
 
@@ -155,16 +158,32 @@ def hold_the_interpreter(held_s: int) -> None:
     ctypes.PyDLL(None).sleep(held_s)
 
 
+ON_SIGNAL: dict[int, Callable[[], None]] = {}
+"""What signals do to the newest body. Only the main thread may set handlers, and a body may be made on another one."""
+
+
+def listen_to_signals() -> None:
+    """Have signals break the planner, as soon as there is one."""
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGRTMIN, signal.SIGRTMIN + 1):
+        signal.signal(number, lambda number, _frame: ON_SIGNAL.get(number, lambda: None)())
+
+
 def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     """The stand-in in the real planner's host."""
     if options["broken"]:
         raise ConfigurationError("the stand-in planner was asked to be broken")
+    while options["waits_for"] and not Path(str(options["waits_for"])).exists():
+        time.sleep(LOOK_S)
     body = StraightBody(int(options["dies_after"]), str(options["bundle_hash"]), float(options["aside_m"]))
     held_s = int(options["held_s"])
-    signal.signal(signal.SIGUSR1, lambda number, frame: hold_the_interpreter(held_s))
-    signal.signal(signal.SIGUSR2, lambda number, frame: body.die())
-    signal.signal(signal.SIGRTMIN, lambda number, frame: body.freeze())
-    signal.signal(signal.SIGRTMIN + 1, lambda number, frame: body.stand_still())
+    ON_SIGNAL.update(
+        {
+            signal.SIGUSR1: lambda: hold_the_interpreter(held_s),
+            signal.SIGUSR2: body.die,
+            signal.SIGRTMIN: body.freeze,
+            signal.SIGRTMIN + 1: body.stand_still,
+        }
+    )
     return PlannerHost(
         body,
         float(options["plan_period_s"]),
@@ -184,6 +203,7 @@ ROLE = Role(
         Option("held_s", int, HELD_S, "how long SIGUSR1 holds the interpreter's lock", 1, 3600, "s"),
         Option("silent_after_s", float, SILENT_AFTER_S, "as the planner's", 0.1, 60.0, "s"),
         Option("stuck_after_s", float, STUCK_AFTER_S, "as the planner's", 0.1, 120.0, "s"),
+        Option("waits_for", str, "", "a file that must be there before it is built"),
         Option("broken", bool, False, "refuse to be built"),
         REALTIME_OPTION,
     ),
@@ -194,6 +214,7 @@ ROLE = Role(
 def main() -> int:
     """Run over the transport named first."""
     transport, *arguments = sys.argv[1:]
+    listen_to_signals()
     if transport == "zmq":
         from onboard_vla.hil.process import run
 

@@ -59,6 +59,7 @@ def next_heartbeat(client):
 
 def test_wrong_requests_are_refused_and_the_node_lives_on(start, client) -> None:
     node = start(STAND_IN)
+    client.until(lambda: state(client) == "active", "it starts by itself")
 
     # ros2/rclpy#1209: before rclpy 8 the first of these ended the process.
     assert not change(client, CONFIGURE)
@@ -92,6 +93,7 @@ def test_what_cannot_be_built_leaves_a_node_that_can_be_configured_again(start, 
     node = start(STAND_IN, broken=True)
 
     assert state(client) == "unconfigured"
+    client.until(lambda: "not_configured" in node.said(), "it says why")
     last = json.loads(node.said().splitlines()[-1])
     assert last["event"] == "not_configured"
     assert "was asked to be broken" in last["reason"]
@@ -102,7 +104,7 @@ def test_what_cannot_be_built_leaves_a_node_that_can_be_configured_again(start, 
 
 def test_parameters_have_ranges_and_say_why_not(start, client) -> None:
     start(STAND_IN)
-    assert state(client) == "active"
+    client.until(lambda: state(client) == "active", "it starts by itself")
 
     assert set_parameter(client, "plan_period_s", 3) == (True, "")
     assert get_parameter(client, "plan_period_s").double_value == 3.0
