@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
-import sys
-import threading
 
 import pytest
 
@@ -15,36 +12,9 @@ pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
 from rcl_interfaces.srv import GetParameters
 
+from .command import LIMIT_S, PROGRAM, Running
+
 pytestmark = pytest.mark.ros
-PROGRAM = (sys.executable, "-m", "onboard_vla.app.cli", "ros")
-LIMIT_S = 90.0
-"""Ends what hangs; interpreters of three nodes start within it on a machine that is ten times slower."""
-
-
-class Running:
-    """The command as a process, its lines as they come."""
-
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen(
-            [*PROGRAM, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        self._end = threading.Timer(LIMIT_S, self.process.kill)
-        self._end.start()
-        self.lines = []
-
-    def wait_for(self, pattern):
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if found := re.search(pattern, line):
-                return found
-        raise AssertionError(f"ended without {pattern!r}: {self.lines}")
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-        self.process.wait(LIMIT_S)
-        self._end.cancel()
-        self.process.stderr.close()
 
 
 @pytest.fixture

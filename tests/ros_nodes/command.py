@@ -1,0 +1,38 @@
+"""`onboard-vla ros` as a process, and its lines as they come."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+
+PROGRAM = (sys.executable, "-m", "onboard_vla.app.cli", "ros")
+LIMIT_S = 90.0
+"""Ends what hangs; interpreters of three nodes start within it on a machine that is ten times slower."""
+
+
+class Running:
+    """The command as a process; what it writes to standard error is kept in `lines`, as far as it was waited for."""
+
+    def __init__(self, *arguments):
+        self.process = subprocess.Popen(
+            [*PROGRAM, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        self._end = threading.Timer(LIMIT_S, self.process.kill)
+        self._end.start()
+        self.lines = []
+
+    def wait_for(self, pattern):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"ended without {pattern!r}: {self.lines}")
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait(LIMIT_S)
+        self._end.cancel()
+        self.process.stderr.close()
