@@ -205,13 +205,26 @@ class PromptTemplate:
         Raises:
             PromptError: a field is missing, unknown, or its value does not fit.
         """
+        return self.written(self.texts(values), shown)
+
+    def texts(self, values: Mapping[str, Value]) -> dict[str, str]:
+        """What stands in the prompt for each field.
+
+        Raises:
+            PromptError: a field is missing, unknown, or its value does not fit.
+        """
         unknown = set(values) - set(self._fields)
         if unknown:
             raise PromptError(f"unknown prompt field {sorted(unknown)[0]!r}: expected {', '.join(self._fields)}")
         missing = set(self._fields) - self._optional - set(values)
         if missing:
             raise PromptError(f"prompt field {sorted(missing)[0]!r} is missing")
-        texts = {name: self._fields[name].render(value, f"prompt field {name!r}") for name, value in values.items()}
+        return {name: self._fields[name].render(value, f"prompt field {name!r}") for name, value in values.items()}
+
+    def written(
+        self, texts: Mapping[str, str], shown: Collection[str] | None = None
+    ) -> tuple[TextSegment | VideoSegment, ...]:
+        """As `render`, of what `texts` gave."""
         result: list[TextSegment | VideoSegment] = []
         for segment in self._segments:
             if segment.when is not None and segment.when not in texts:

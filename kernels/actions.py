@@ -39,6 +39,85 @@ class Sampling:
     step: int = 0
 
 
+class StatisticsCall:
+    """Kernel 1 on the same memory again and again: what the arrays hold when it is called is what counts.
+
+    `chosen`: the caller's actions to be scored, written anew before a call; `out`: (rows,) `STATISTICS`, the newest
+    call's.
+
+    Args:
+        form: what runs it, see `forms.py`.
+        logits: (rows, vocabulary) raw fp16 or fp32 logits; rows may begin at any element address, the elements of a row
+            must follow each other.
+        first_action: column of action 0.
+        ends: (actions, 2) end points in metres; float32 in Fortran's order is not copied.
+        sampling: how to choose; greedy if not given.
+        allowed: (actions,) which may be chosen; all if not given.
+        seen: (rows, actions) which the repetition penalty holds for.
+        chosen: (rows,) actions that were decoded, to be scored instead of chosen; one that is no allowed action is
+            flagged `NO_ACTION`, and nothing else of its row is valid.
+
+    Raises:
+        ValueError: a shape, type or setting does not fit.
+    """
+
+    def __init__(
+        self,
+        form: KernelForm,
+        logits: NDArray[np.floating[Any]],
+        first_action: int,
+        ends: NDArray[np.float32],
+        sampling: Sampling | None = None,
+        allowed: NDArray[np.bool_] | None = None,
+        seen: NDArray[np.bool_] | None = None,
+        chosen: NDArray[np.integer[Any]] | None = None,
+    ) -> None:
+        sampling = sampling or Sampling()
+        rows, vocabulary = logits.shape
+        actions = len(ends)
+        _expect(logits.dtype in (np.float16, np.float32) and logits.strides[1] == logits.itemsize, "logits", logits)
+        _expect(ends.shape == (actions, 2) and 0 <= first_action <= vocabulary - actions, "ends", ends)
+        _expect(allowed is None or allowed.shape == (actions,), "allowed", allowed)
+        _expect(seen is None or seen.shape == (rows, actions), "seen", seen)
+        _expect(chosen is None or chosen.shape == (rows,), "chosen", chosen)
+        if not (sampling.temperature >= 0 and sampling.calibration_temperature > 0 and sampling.repetition_penalty > 0):
+            raise ValueError(f"sampling {sampling}: expected temperature >= 0, the other factors > 0")
+        points = np.ascontiguousarray(ends.T, np.float32)
+        self.chosen = None if chosen is None else np.ascontiguousarray(chosen, np.int32)
+        masks = [None if mask is None else np.ascontiguousarray(mask, np.uint8) for mask in (allowed, seen)]
+        seed, step = np.array([sampling.seed], np.uint64), np.array([sampling.step], np.uint32)
+        self.out = np.empty(rows, STATISTICS)
+        self._form, self._rows = form, rows
+        self._kept_alive = logits, points, masks, seed, step
+        self._arguments = StatisticsArguments(
+            logits=logits.ctypes.data,
+            allowed=None if masks[0] is None else masks[0].ctypes.data,
+            seen=None if masks[1] is None else masks[1].ctypes.data,
+            chosen=None if self.chosen is None else self.chosen.ctypes.data,
+            ends=points.ctypes.data,
+            seed=seed.ctypes.data,
+            step=step.ctypes.data,
+            out=self.out.ctypes.data,
+            row_stride=logits.strides[0] // logits.itemsize,
+            rows=rows,
+            vocabulary=vocabulary,
+            first_action=first_action,
+            actions=actions,
+            is_half=int(logits.dtype == np.float16),
+            temperature=sampling.temperature,
+            calibration_temperature=sampling.calibration_temperature,
+            repetition_penalty=sampling.repetition_penalty,
+            near_m=sampling.near_m,
+            link_m=sampling.link_m,
+            grouped_mass=sampling.grouped_mass,
+        )
+
+    def __call__(self, *, reverse: bool = False) -> NDArray[Any]:
+        """`out`; `reverse`: see `KernelForm.run`."""
+        self._form.run("action_statistics", self._arguments, self._rows, reverse=reverse)
+        return self.out
+
+
 def action_statistics(
     form: KernelForm,
     logits: NDArray[np.floating[Any]],
@@ -51,62 +130,8 @@ def action_statistics(
     *,
     reverse: bool = False,
 ) -> NDArray[Any]:
-    """Statistics of (rows, vocabulary) fp16 or fp32 logits; rows may begin at any element address.
-
-    Args:
-        form: what runs it, see `forms.py`.
-        logits: raw logits; the elements of a row must follow each other.
-        first_action: column of action 0.
-        ends: (actions, 2) end points in metres; float32 in Fortran's order is not copied.
-        sampling: how to choose; greedy if not given.
-        allowed: (actions,) which may be chosen; all if not given.
-        seen: (rows, actions) which the repetition penalty holds for.
-        chosen: (rows,) actions that were decoded, to be scored instead of chosen; one that is no allowed action is
-            flagged `NO_ACTION`, and nothing else of its row is valid.
-        reverse: see `KernelForm.run`.
-
-    Raises:
-        ValueError: a shape, type or setting does not fit.
-    """
-    sampling = sampling or Sampling()
-    rows, vocabulary = logits.shape
-    actions = len(ends)
-    _expect(logits.dtype in (np.float16, np.float32) and logits.strides[1] == logits.itemsize, "logits", logits)
-    _expect(ends.shape == (actions, 2) and 0 <= first_action <= vocabulary - actions, "ends", ends)
-    _expect(allowed is None or allowed.shape == (actions,), "allowed", allowed)
-    _expect(seen is None or seen.shape == (rows, actions), "seen", seen)
-    _expect(chosen is None or chosen.shape == (rows,), "chosen", chosen)
-    if not (sampling.temperature >= 0 and sampling.calibration_temperature > 0 and sampling.repetition_penalty > 0):
-        raise ValueError(f"sampling {sampling}: expected temperature >= 0, the other factors > 0")
-    points = np.ascontiguousarray(ends.T, np.float32)
-    given = None if chosen is None else np.ascontiguousarray(chosen, np.int32)
-    masks = [None if mask is None else np.ascontiguousarray(mask, np.uint8) for mask in (allowed, seen)]
-    seed, step = np.array([sampling.seed], np.uint64), np.array([sampling.step], np.uint32)
-    out = np.empty(rows, STATISTICS)
-    arguments = StatisticsArguments(
-        logits=logits.ctypes.data,
-        allowed=None if masks[0] is None else masks[0].ctypes.data,
-        seen=None if masks[1] is None else masks[1].ctypes.data,
-        chosen=None if given is None else given.ctypes.data,
-        ends=points.ctypes.data,
-        seed=seed.ctypes.data,
-        step=step.ctypes.data,
-        out=out.ctypes.data,
-        row_stride=logits.strides[0] // logits.itemsize,
-        rows=rows,
-        vocabulary=vocabulary,
-        first_action=first_action,
-        actions=actions,
-        is_half=int(logits.dtype == np.float16),
-        temperature=sampling.temperature,
-        calibration_temperature=sampling.calibration_temperature,
-        repetition_penalty=sampling.repetition_penalty,
-        near_m=sampling.near_m,
-        link_m=sampling.link_m,
-        grouped_mass=sampling.grouped_mass,
-    )
-    form.run("action_statistics", arguments, rows, reverse=reverse)
-    return out
+    """Statistics (rows,) of logits, once; see `StatisticsCall`."""
+    return StatisticsCall(form, logits, first_action, ends, sampling, allowed, seen, chosen)(reverse=reverse)
 
 
 def codebook_table(fine_deltas: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ class ActionDecoder:
         actions: where the action tokens are and how many an answer has.
         closing: ids that end an answer; inside the action run they mean that actions are missing.
         to_text: ids to text, for refusals.
-        vocabulary: columns of the logits.
+        room: makes room for so many rows of logits.
         memory: earlier answers, to guess from; none to decode one token a pass.
         check_end: see one token more, which must not be an action.
     """
@@ -31,7 +31,7 @@ class ActionDecoder:
         actions: ActionTokens,
         closing: Sequence[int],
         to_text: Callable[[Sequence[int]], str],
-        vocabulary: int,
+        room: Callable[[int], NDArray[np.float32]],
         memory: TokenMemory | None,
         *,
         check_end: bool,
@@ -39,13 +39,10 @@ class ActionDecoder:
         self._actions, self._closing, self._to_text, self._memory = actions, closing, to_text, memory
         self._check_end = check_end
         self._pushed = actions.per_answer - (0 if check_end else 1)
-        self.rows = np.empty((actions.per_answer + 2, vocabulary), np.float32)
+        self.rows = room(actions.per_answer + 2)
         """Room for the fork's logits, then those that action 0, 1, ... and what follows the last are chosen from."""
-
-    @property
-    def logits(self) -> NDArray[np.float32]:
+        self.logits = self.rows[1 : 1 + actions.per_answer]
         """(N, V) raw logits that the actions were chosen from."""
-        return self.rows[1 : 1 + self._actions.per_answer]
 
     def guesses(self, opening: Sequence[int]) -> tuple[int, ...]:
         """Ids of the actions that may follow the answer's opening; as many as a pass can make use of."""

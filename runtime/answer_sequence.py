@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,15 +39,18 @@ class AnswerSequence:
     def __init__(
         self, model: LanguageModel, embeddings: NDArray[Any], penalty: float, *, prefix_cache: bool = True
     ) -> None:
-        """`embeddings`: (V, D) one row per token id. `penalty`: see `penalise`.
+        """`embeddings`: (V, D) one row per token id. `penalty`: see `penalised`.
 
         `prefix_cache`: keep the keys and values of the text that prompts begin with from one prompt to the next.
         """
         self._model, self._embeddings, self._penalty = model, embeddings, penalty
         self._prefix_cache = prefix_cache
-        self._seen = np.zeros(model.vocabulary_size, bool)
         self._prompt: PromptInput | None = None
         self.generated: list[int] = []
+        self._ids = np.empty(model.cache.capacity + 1, np.int64)
+        """The prompt's and the answer's, one after the other; `_said` of them, which are what may be repeated."""
+        self._said = 0
+        self._repeatable: set[int] = set()
 
     @property
     def prompt(self) -> PromptInput:
@@ -71,14 +75,15 @@ class AnswerSequence:
         kept = self._common_text(prompt)
         self._model.rollback(kept)
         self._prompt, self.generated = prompt, []
-        self._seen[:] = False
-        self._seen[prompt.ids] = True
-        embeddings, positions = prompt.embeddings, prompt.positions
-        if ids:
-            embeddings = np.concatenate([embeddings, self._embed(ids)])
-            positions = np.concatenate([positions, text_positions(prompt.next_position, len(ids))], axis=1)
-        wanted = np.array(rows, np.int64) + len(prompt.ids) - kept
-        self._model.forward(embeddings[kept:], positions[:, kept:], wanted, logits, prefill=True)
+        self._said = len(prompt.ids)
+        self._ids[: self._said] = prompt.ids
+        self._repeatable = set(prompt.ids.tolist())
+        new = len(prompt.ids) - kept
+        embeddings = self._model.room(new + len(ids))
+        embeddings[:new] = prompt.embeddings[kept:]
+        embeddings[new:] = self._embeddings[list(ids)]
+        positions = np.concatenate([prompt.positions[:, kept:], text_positions(prompt.next_position, len(ids))], axis=1)
+        self._model.forward(embeddings, positions, [new + row for row in rows], logits, prefill=True)
         if self._prefix_cache:
             self._model.known_text = prompt.ids[: prompt.text]
         self.say(forced)
@@ -86,13 +91,15 @@ class AnswerSequence:
     def say(self, ids: Sequence[int]) -> None:
         """Note ids as part of the answer; they count as repeated from now on."""
         self.generated.extend(ids)
-        self._seen[list(ids)] = True
+        self._ids[self._said : self._said + len(ids)] = ids
+        self._said += len(ids)
+        self._repeatable.update(ids)
 
     def push(self, ids: Sequence[int], logits: Logits, *, prefill: bool = False) -> None:
         """Give the model ids that follow what it has; `logits` (R, V) receives those of the last R of them."""
         first = len(ids) - len(logits)
         start = self.prompt.next_position + self._model.cache.length - len(self.prompt.ids)
-        rows = np.arange(first, len(ids), dtype=np.int64)
+        rows = range(first, len(ids))
         self._model.forward(self._embed(ids), text_positions(start, len(ids)), rows, logits, prefill=prefill)
 
     def push_branches(self, ids: Sequence[int], shared: int, logits: Logits) -> None:
@@ -110,7 +117,7 @@ class AnswerSequence:
         slot, branch = np.arange(past + count), np.arange(count)[:, None]
         hidden = (slot >= begin) & ((slot - begin) % count != branch)
         positions = np.full((3, count), self.prompt.next_position + shared + (past - begin) // count, np.int64)
-        self._model.forward(self._embed(ids), positions, np.arange(count), logits, hidden=hidden)
+        self._model.forward(self._embed(ids), positions, range(count), logits, hidden=hidden)
 
     def keep(self, count: int) -> None:
         """Take back from the cache all but the answer's first `count` ids; what was said stays said."""
@@ -120,9 +127,8 @@ class AnswerSequence:
         """Take back all but the answer's first `count` ids, as if they had never been said."""
         self.keep(count)
         del self.generated[count:]
-        self._seen[:] = False
-        self._seen[self.prompt.ids] = True
-        self._seen[self.generated] = True
+        self._said = len(self.prompt.ids) + count
+        self._repeatable = set(self._ids[: self._said].tolist())
 
     def choose(self, logits: NDArray[np.float32], where: str) -> int:
         """The id that follows what was said so far, from its logits (V,).
@@ -130,23 +136,37 @@ class AnswerSequence:
         Raises:
             DecodeError: some logits are not finite.
         """
-        self.expect_finite(logits, where)
-        return int(np.argmax(penalise(logits, self._seen, self._penalty)))
+        best = int(logits.argmax())
+        # NaN is the greatest and the least of any array that has one.
+        if not (math.isfinite(logits[best]) and math.isfinite(logits.min())):
+            raise self._not_finite(logits, where)
+        if self._penalty == 1.0 or (self._penalty > 1.0 and best not in self._repeatable):
+            return best
+        # In place and back: a vocabulary may have 150,000 ids, of which prompt and answer name a thousand.
+        repeated = self._ids[: self._said]
+        raw = logits[repeated]
+        logits[repeated] = penalised(raw, self._penalty)
+        best = int(logits.argmax())
+        logits[repeated] = raw
+        return best
 
     def scores(self, logits: NDArray[np.float32], answer: Sequence[int]) -> NDArray[np.float32]:
         """Logits (V,) as decoding would compare them after the prompt and exactly the ids of `answer`."""
-        seen = np.zeros_like(self._seen)
-        seen[self.prompt.ids] = True
-        seen[list(answer)] = True
-        return penalise(logits, seen, self._penalty)
+        repeated = np.concatenate([self.prompt.ids, np.array(answer, np.int64)])
+        scores: NDArray[np.float32] = logits.copy()
+        scores[repeated] = penalised(logits[repeated], self._penalty)
+        return scores
 
     def expect_finite(self, logits: NDArray[np.float32], where: str) -> None:
         """Refuse logits that hold NaN or infinities."""
-        if not np.isfinite(logits).all():
-            # Masked tokens that are not finite spoil those before them, too: no key or value here is to be trusted.
-            self._model.known_text = NO_TEXT
-            bad = int((~np.isfinite(logits)).sum())
-            raise DecodeError(NAN_LOGITS, f"the logits of {where} hold {bad} values that are not finite")
+        if not (math.isfinite(logits.min()) and math.isfinite(logits.max())):
+            raise self._not_finite(logits, where)
+
+    def _not_finite(self, logits: NDArray[np.float32], where: str) -> DecodeError:
+        # Masked tokens that are not finite spoil those before them, too: no key or value here is to be trusted.
+        self._model.known_text = NO_TEXT
+        bad = int((~np.isfinite(logits)).sum())
+        return DecodeError(NAN_LOGITS, f"the logits of {where} hold {bad} values that are not finite")
 
     def _common_text(self, prompt: PromptInput) -> int:
         """How many tokens at the prompt's beginning the cache holds already."""
@@ -155,20 +175,17 @@ class AnswerSequence:
         return int(different[0]) if len(different) else most
 
     def _embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        rows: NDArray[np.float32] = self._embeddings[list(ids)].astype(np.float32)
-        return rows
+        room = self._model.room(len(ids))
+        room[:] = self._embeddings[list(ids)]
+        return room
 
 
 Logits = NDArray[np.float32]
 """(R, V) raw logits, one row per wanted token."""
 
 
-def penalise(logits: NDArray[np.float32], seen: NDArray[np.bool_], penalty: float) -> NDArray[np.float32]:
-    """Logits (V,) with the repetition penalty on `seen` (V,) ids: negative ones times `penalty`, others over it."""
-    if penalty == 1.0:
-        return logits
+def penalised(logits: NDArray[np.float32], penalty: float) -> NDArray[np.float32]:
+    """Logits of repeated ids as `transformers` penalises repetition: negative ones times `penalty`, others over it."""
     factor = np.float32(penalty)
-    scores: NDArray[np.float32] = logits.copy()
-    repeated = scores[seen]
-    scores[seen] = np.where(repeated < 0, repeated * factor, repeated / factor)
-    return scores
+    found: NDArray[np.float32] = np.where(logits < 0, logits * factor, logits / factor)
+    return found

@@ -78,7 +78,7 @@ class GreedyDecoder:
         actions: where the action tokens are and how many an answer has.
         end_ids: ids that end an answer wherever they stand.
         suffix_id: what follows the last action; inside the action run it means that actions are missing.
-        repetition_penalty: see `penalise`.
+        repetition_penalty: see `penalised`.
         max_reasoning: reasoning tokens after which a slow answer is closed by force.
         tokenizer: ids to text and back.
         look_ahead: guess tokens ahead, for fewer passes; else one token a pass. The answers are equal.
@@ -107,12 +107,11 @@ class GreedyDecoder:
         self._max_reasoning, self._tokenizer = max_reasoning, tokenizer
         self._sequence = AnswerSequence(model, embeddings, repetition_penalty, prefix_cache=prefix_cache)
         self._memory = TokenMemory() if look_ahead else None
-        vocabulary = model.vocabulary_size
         self._action_decoder = ActionDecoder(
-            actions, self._closing, tokenizer.decode, vocabulary, self._memory, check_end=check_end
+            actions, self._closing, tokenizer.decode, model.logits_room, self._memory, check_end=check_end
         )
         self._fork_logits: tuple[float, float] | None = None
-        self._text_rows = np.empty((1 + (TEXT_GUESSES if look_ahead else 0), vocabulary), np.float32)
+        self._text_rows = model.logits_room(1 + (TEXT_GUESSES if look_ahead else 0))
 
     @property
     def action_logits(self) -> NDArray[np.float32]:

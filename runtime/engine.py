@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,22 @@ from numpy.typing import NDArray
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
 
 Arrays = Mapping[str, NDArray[Any]]
+Made = TypeVar("Made")
+
+
+class StandingArrays(dict[str, NDArray[Any]]):
+    """Arrays by name that are given to an engine again and again: the very same ones, with other content each time.
+
+    What an engine worked out for them (addresses, bindings) it may keep in `prepared`, which lives as long as they do.
+    Entries are never exchanged.
+    """
+
+    __slots__ = ("prepared",)
+
+    def __init__(self, arrays: Arrays) -> None:
+        super().__init__(arrays)
+        self.prepared: tuple[object, object, Any] | None = None
+
 
 CPU, CUDA, TENSORRT = "cpu", "cuda", "tensorrt"
 ENGINES = (CPU, CUDA, TENSORRT)
@@ -79,31 +95,36 @@ class OnnxEngine:
             self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise EngineError(f"{self.name}: onnxruntime cannot load the graph: {error}") from error
-        self._binding = self._session.io_binding()
         self._inputs = {item.name for item in self._session.get_inputs()}
         self._outputs = {item.name for item in self._session.get_outputs()}
         self.executions = 0
 
     def run(self, inputs: Arrays, outputs: Arrays) -> None:
-        """See `Engine.run`.
+        """See `Engine.run`. `StandingArrays` are bound once: the next run on them does nothing but run.
 
         Raises:
             EngineError: names, types or memory layout do not fit the graph, or the execution failed.
         """
+        binding = prepared_for(self, inputs, outputs, self._bound)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # onnxruntime's exceptions share no base class of their own
+            raise EngineError(f"{self.name}: execution failed: {error}") from error
+        self.executions += 1
+
+    def _bound(self, inputs: Arrays, outputs: Arrays) -> Any:  # noqa: ANN401  (onnxruntime's)
+        """A binding to the arrays' memory."""
         if inputs.keys() != self._inputs or outputs.keys() != self._outputs:
             raise EngineError(
                 f"{self.name}: expected inputs {sorted(self._inputs)} and outputs {sorted(self._outputs)}, "
                 f"found {sorted(inputs)} and {sorted(outputs)}"
             )
+        binding = self._session.io_binding()
         for name, array in inputs.items():
-            self._binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, self._address(name, array))
+            binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, self._address(name, array))
         for name, array in outputs.items():
-            self._binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, self._address(name, array))
-        try:
-            self._session.run_with_iobinding(self._binding)
-        except Exception as error:  # onnxruntime's exceptions share no base class of their own
-            raise EngineError(f"{self.name}: execution failed: {error}") from error
-        self.executions += 1
+            binding.bind_output(name, "cpu", 0, array.dtype.type, array.shape, self._address(name, array))
+        return binding
 
     def _address(self, name: str, array: NDArray[Any]) -> int:
         if not array.flags.c_contiguous or array.dtype not in (np.float32, np.int64):
@@ -112,3 +133,16 @@ class OnnxEngine:
                 f"with strides {array.strides}"
             )
         return array.ctypes.data
+
+
+def prepared_for(engine: object, inputs: Arrays, outputs: Arrays, prepare: Callable[[Arrays, Arrays], Made]) -> Made:
+    """What `prepare` makes of the arrays; kept beside them, for this engine, if both are to be given again."""
+    if not (isinstance(inputs, StandingArrays) and isinstance(outputs, StandingArrays)):
+        return prepare(inputs, outputs)
+    known = inputs.prepared
+    if known is not None and known[0] is engine and known[1] is outputs:
+        made: Made = known[2]
+        return made
+    made = prepare(inputs, outputs)
+    inputs.prepared = engine, outputs, made
+    return made

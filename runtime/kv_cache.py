@@ -13,7 +13,8 @@ from onboard_vla.core.errors import EngineError
 class KvCache:
     """Per layer one (capacity, kv_heads, head_dim) float32 array of keys and one of values; `length` slots are valid.
 
-    A pass reads the slots before `length` and writes the slots after it, both as plain views, so nothing is copied.
+    A pass reads the slots before `length` and writes the slots after it, both as plain views: nothing is copied here.
+    The graph itself joins past and new keys of a layer once a pass.
     `block` (2 * layers, capacity, kv_heads, head_dim) holds them all, layer by layer.
     """
 

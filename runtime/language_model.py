@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from functools import lru_cache
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import MASKED_BIAS, TextDimensions
 from onboard_vla.core.errors import EngineError
-from onboard_vla.runtime.engine import CacheKeeper, Engine, ResidentEngine
+from onboard_vla.runtime.engine import CacheKeeper, Engine, ResidentEngine, StandingArrays
 from onboard_vla.runtime.kv_cache import KvCache
 from onboard_vla.runtime.positions import RotaryTable
 
@@ -22,6 +24,11 @@ ONNX Runtime computes a product with one row by another kernel than one with sev
 With two rows or more a token's logits on the CPU depend on the tokens before it alone, to the bit, and not on how these
 were divided into passes; so what decodes in fewer passes gives the same tokens (tests/runtime/test_pass_shapes.py).
 """
+
+
+PASSES, PASSES_BYTES = 512, 32 << 20
+"""How many passes' arrays are remembered: plans meet the same lengths again and again, of prompts that differ by a few
+tokens. Of AutoVLA's size, 1,250 tokens, three prefills fit (own)."""
 
 
 NO_TEXT: NDArray[np.int64] = np.empty(0, np.int64)
@@ -50,7 +57,11 @@ class LanguageModel:
         allocate = engine.cache_block if isinstance(engine, CacheKeeper) else None
         self.cache = KvCache(dimensions.layers, slots, dimensions.kv_heads, dimensions.head_dim, allocate)
         self._unclean = self._resident is not None
-        self._lone_logits = np.empty((LEAST_ROWS, dimensions.vocabulary_size), np.float32)
+        self._standing: dict[int, NDArray[np.float32]] = {}
+        self._lone_logits = self.logits_room(LEAST_ROWS)
+        self._embeddings = np.empty((slots, dimensions.hidden_size), np.float32)
+        self._rows = np.empty(slots, np.int64)
+        self._passes = _Passes()
         self.prefills = 0
         self.decodes = 0
         self.prefill_s = 0.0
@@ -73,7 +84,7 @@ class LanguageModel:
         self,
         embeddings: NDArray[np.float32],
         positions: NDArray[np.int64],
-        rows: NDArray[np.int64],
+        rows: Sequence[int] | NDArray[np.int64],
         logits: NDArray[np.float32],
         *,
         prefill: bool = False,
@@ -82,10 +93,10 @@ class LanguageModel:
         """Append tokens to the cache and write the logits of some of them.
 
         Args:
-            embeddings: (S, D) of the new tokens.
+            embeddings: (S, D) of the new tokens, best written into a `room`.
             positions: (3, S) multimodal rotary positions.
             rows: (R,) which of the new tokens' logits are wanted.
-            logits: (R, V) where they are written.
+            logits: (R, V) where they are written, best of a `logits_room`.
             prefill: count the pass as one over given text.
             hidden: (S, past + S) what each of at least two new tokens does not see; if not given, what comes after it.
 
@@ -100,45 +111,75 @@ class LanguageModel:
         else:
             self.decodes += self._engine.executions - before
 
+    def logits_room(self, rows: int) -> NDArray[np.float32]:
+        """(rows, V) for logits, for as long as the model is there: passes that write into it are remembered."""
+        room = np.empty((rows, self.vocabulary_size), np.float32)
+        self._standing[id(room)] = room
+        return room[:]
+
+    def room(self, count: int) -> NDArray[np.float32]:
+        """(count, D) where the next pass's embeddings may be written; `forward` copies others there."""
+        return self._embeddings[:count]
+
     def _run(
         self,
         embeddings: NDArray[np.float32],
         positions: NDArray[np.int64],
-        rows: NDArray[np.int64],
+        rows: Sequence[int] | NDArray[np.int64],
         logits: NDArray[np.float32],
         hidden: NDArray[np.bool_] | None,
     ) -> None:
-        count, past = len(embeddings), self.cache.length
-        if count and int(positions.max()) >= self._rotary.limit:
-            raise EngineError(f"rotary position {int(positions.max())} is past the capacity {self._rotary.limit}")
-        if count == 1:
-            embeddings, positions = (
-                embeddings.repeat(self.least_rows, axis=0),
-                positions.repeat(self.least_rows, axis=1),
-            )
-        lone = len(rows) == 1
-        if lone:
-            rows = rows.repeat(self.least_rows)
-        if self._resident is not None and self._unclean and past == 0:
+        if self._resident is not None and self._unclean and self.cache.length == 0:
             self._resident.keep(self.cache.block)
             self._unclean = False
-        slots = rounded_up(past, self._past_multiple)
-        cos, sin = self._rotary.look_up(positions)
-        inputs: dict[str, NDArray[Any]] = {
-            "embeds": embeddings,
-            "cos": cos,
-            "sin": sin,
-            "bias": causal_bias(past, len(embeddings), slots) if hidden is None else hiding_bias(hidden, slots),
-            "rows": rows,
-            **self.cache.past(slots),
-        }
+        count, lone = len(embeddings), len(rows) == 1
         wanted = self._lone_logits[: self.least_rows] if lone else logits
-        self._engine.run(inputs, {"logits": wanted, **self.cache.room(len(embeddings))})
+        one = self._pass(count, positions, wanted, hidden)
+        tokens = one.inputs["embeds"]
+        if embeddings.base is not self._embeddings:
+            tokens[:count] = embeddings
+        if count == 1:
+            tokens[1:] = tokens[0]
+        one.inputs["rows"][:] = rows
+        self._engine.run(one.inputs, one.outputs)
         self.cache.advance(count)
         if lone:
             logits[0] = wanted[0]
         # Masked slots still count where they hold no finite number: 0 * NaN is NaN.
         self._unclean = self._unclean or (self._resident is not None and not bool(np.isfinite(wanted).all()))
+
+    def _pass(
+        self,
+        count: int,
+        positions: NDArray[np.int64],
+        logits: NDArray[np.float32],
+        hidden: NDArray[np.bool_] | None,
+    ) -> _Pass:
+        """The arrays of a pass; one that was met before has them still, and an engine what it made of them."""
+        past = self.cache.length
+        # Where the keys and values come from and go to follows from the lengths; the bias does, too, if not given.
+        standing = hidden is None and id(logits.base) in self._standing
+        key = (past, len(logits), logits.ctypes.data, positions.tobytes()) if standing else None
+        if standing and (known := self._passes.get(key)) is not None:
+            return known
+        if count and int(positions.max()) >= self._rotary.limit:
+            raise EngineError(f"rotary position {int(positions.max())} is past the capacity {self._rotary.limit}")
+        if count == 1:
+            positions = positions.repeat(self.least_rows, axis=1)
+        slots, new = rounded_up(past, self._past_multiple), positions.shape[1]
+        cos, sin = self._rotary.look_up(positions)
+        inputs: dict[str, NDArray[Any]] = {
+            "embeds": self._embeddings[:new],
+            "cos": cos,
+            "sin": sin,
+            "bias": causal_bias(past, new, slots) if hidden is None else hiding_bias(hidden, slots),
+            "rows": self._rows[: len(logits)],
+            **self.cache.past(slots),
+        }
+        made = _Pass(StandingArrays(inputs), StandingArrays({"logits": logits, **self.cache.room(new)}))
+        if standing:
+            self._passes.put(key, made)
+        return made
 
     def rollback(self, length: int) -> None:
         """Forget all tokens from cache slot `length` on."""
@@ -146,12 +187,43 @@ class LanguageModel:
         self.known_text = self.known_text[:length]
 
 
-@lru_cache(4)
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """A pass's arrays. Of the inputs only embeddings and rows change from one such pass to the next."""
+
+    inputs: StandingArrays
+    outputs: StandingArrays
+
+    @property
+    def bytes(self) -> int:
+        """What is held for this pass alone."""
+        return sum(self.inputs[name].nbytes for name in ("cos", "sin", "bias"))
+
+
+class _Passes:
+    """The arrays of passes met lately, by what they follow from; those met longest ago go first."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, _Pass] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable) -> _Pass | None:
+        found = self._known.get(key)
+        if found is not None:
+            self._known.move_to_end(key)
+        return found
+
+    def put(self, key: Hashable, made: _Pass) -> None:
+        self._known[key] = made
+        self._bytes += made.bytes
+        while len(self._known) > 1 and (self._bytes > PASSES_BYTES or len(self._known) > PASSES):
+            self._bytes -= self._known.popitem(last=False)[1].bytes
+
+
 def causal_bias(past: int, count: int, slots: int | None = None) -> NDArray[np.float32]:
     """(count, slots + count) additive bias: each new token sees the cache, the new tokens before it, and itself.
 
-    Of `slots` of the cache (as many as are filled, if not given) only the first `past` are seen. Read-only, and
-    remembered: passes of one plan have the lengths of those of the last.
+    Of `slots` of the cache (as many as are filled, if not given) only the first `past` are seen. Read-only.
     """
     slots = past if slots is None else slots
     column, last = np.arange(slots + count), np.arange(slots, slots + count)[:, None]

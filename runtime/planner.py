@@ -30,9 +30,9 @@ from onboard_vla.runtime.language_model import LanguageModel
 from onboard_vla.runtime.prompt import TokenisedPrompt, Tokenizer, answer_ids
 from onboard_vla.runtime.samples import Draw, Samples
 from onboard_vla.runtime.scene_text import read_scene
-from onboard_vla.runtime.uncertainty import uncertainty_of
+from onboard_vla.runtime.uncertainty import UncertaintySignals
 from onboard_vla.runtime.vision import PAIR, VisionEncoder
-from onboard_vla.runtime.vision_reference import pool
+from onboard_vla.runtime.vision_reference import CameraReferences, pool
 
 STAGES = ("jpeg", "images", "vision", "vision_ood", "prompt", "prefill", "decode", "trajectory")
 """Stages in `Plan.stage_ms`, in order; they add up to "total". Jpeg is decompression, 0 for raw pictures. Decode is
@@ -108,13 +108,17 @@ class Planner:
             prefix_cache=prefix_cache,
             check_end=check_end,
         )
+        self._embeddings = np.empty((capacity, manifest.model.text.hidden_size), np.float32)
+        self._written: TokenisedPrompt | None = None
+        """The prompt whose text's embeddings lie there."""
         self.pooled: dict[str, NDArray[np.float32]] = {}
         """Mean embedding (D,) of each camera's newest frame pair in the newest plan; calibration collects them."""
-        self._references = bundle.vision_references()
+        self._references = CameraReferences(bundle.vision_references())
         self._codebook = codebook_table(bundle.codebook.fine_deltas)
-        self._ends = np.asfortranarray(bundle.codebook.deltas[:, :2], np.float32)
-        for table in (self._codebook, self._ends):
+        ends = np.asfortranarray(bundle.codebook.deltas[:, :2], np.float32)
+        for table in (self._codebook, ends):
             self.kernels.keep(table)
+        self._uncertainty = UncertaintySignals(self.kernels, manifest.actions.first_id, ends)
 
     def plan(
         self,
@@ -182,16 +186,13 @@ class Planner:
         clock.lap("decode")
         clock.split("decode", "prefill", (self.language.prefill_s - before.prefill_s) * 1e3)
         trajectory = compose(self.kernels, np.array([decoded.tokens], np.int32), self._codebook)
-        actions = self.bundle.manifest.actions
-        uncertainty = uncertainty_of(
-            self.kernels, decoded.logits, decoded.tokens, actions.first_id, self._ends, vision_ood
-        )
+        uncertainty = self._uncertainty.of(decoded.logits, decoded.tokens, vision_ood)
         clock.lap("trajectory")
         return Plan(
             plan_id=plan_id,
             stamp_ns=about.stamp_ns,
             oldest_frame_stamp_ns=about.oldest_frame_stamp_ns,
-            step_s=actions.step_s,
+            step_s=self.bundle.manifest.actions.step_s,
             poses=trajectory.poses[0],
             fine_poses=trajectory.fine[0, :, :3].copy(),
             action_tokens=decoded.tokens,
@@ -250,22 +251,26 @@ class Planner:
         per_camera = len(visual) // len(shown)
         newest = range(per_camera - 1, len(visual), per_camera)
         self.pooled = {role: pool(visual[i]) for role, i in zip(shown, newest, strict=True)}
-        return {role: self._references[role].distance(self.pooled[role]) for role in shown if role in self._references}
+        return self._references.distances(self.pooled)
 
     def _prompt_input(
         self, prompt: TokenisedPrompt, visual: list[NDArray[np.float32]], shown: tuple[str, ...]
     ) -> PromptInput:
-        embeddings: NDArray[np.float32] = self.bundle.embeddings[prompt.ids].astype(np.float32)
+        embeddings = self._embeddings[: len(prompt.ids)]
+        if prompt is not self._written:
+            text = prompt.layout.text
+            embeddings[text] = self.bundle.embeddings[prompt.ids[text]]
+            self._written = prompt
         per_camera = len(visual) // len(prompt.videos)
         order = {role: i for i, role in enumerate(shown)}
         for camera, where in prompt.videos:
             first = order[camera] * per_camera
-            embeddings[where] = np.concatenate(visual[first : first + per_camera])
+            np.concatenate(visual[first : first + per_camera], out=embeddings[where])
         if not np.isfinite(embeddings).all():
             # INT8 would turn them into numbers, and no logit would tell.
             raise DecodeError(NAN_LOGITS, "the visual embeddings hold values that are not finite")
-        text = min(where.start for _, where in prompt.videos)
-        return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position, text)
+        before = min(where.start for _, where in prompt.videos)
+        return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position, before)
 
     def _check(self, frames: FrameSet) -> tuple[tuple[str, ...], int]:
         """The cameras that the frame set shows, in prompt order, and how many frame pairs of each."""

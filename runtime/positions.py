@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,9 @@ def prompt_positions(
     return positions, start
 
 
+@lru_cache(1024)
 def text_positions(start: int, length: int) -> NDArray[np.int64]:
-    """Positions (3, length) of text that begins at `start`."""
+    """Positions (3, length) of text that begins at `start`; read-only, and remembered, for plans repeat them."""
     return np.broadcast_to(np.arange(start, start + length, dtype=np.int64), (AXES, length))
 
 

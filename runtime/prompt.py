@@ -20,21 +20,57 @@ from onboard_vla.runtime.positions import VideoGrid, prompt_positions
 STANDSTILL_NOISE_MPS = 0.3
 """A measured speed this little below zero is a standing vehicle's noise; what is lower is reverse motion."""
 REMEMBERED = 64
-"""Texts and layouts whose ids and positions are remembered: most of a prompt says the same in every plan."""
+"""Prompts, and their texts and layouts, that are remembered: a speed in tenths and a command seldom change."""
+
+
+@dataclass(frozen=True, eq=False)
+class PromptLayout:
+    """What stands where in a prompt; the same for all prompts with as many tokens in every part.
+
+    `positions`, `videos`, `next_position`: see `TokenisedPrompt`. `text`: (T,) places of the tokens of no video.
+    """
+
+    positions: NDArray[np.int64]
+    videos: tuple[tuple[str, slice], ...]
+    next_position: int
+    text: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, runs: Sequence[tuple[str, int | VideoGrid]], seconds_scale: tuple[float, float]) -> PromptLayout:
+        """Of runs of text (no camera, how many tokens) and of videos (camera, grid), in order."""
+        positions, following = prompt_positions([run for _, run in runs], *seconds_scale)
+        videos, start = [], 0
+        is_text = np.ones(positions.shape[1], bool)
+        for camera, run in runs:
+            end = start + (run.tokens if isinstance(run, VideoGrid) else run)
+            if isinstance(run, VideoGrid):
+                videos.append((camera, slice(start, end)))
+                is_text[start:end] = False
+            start = end
+        return cls(positions, tuple(videos), following, np.flatnonzero(is_text))
 
 
 @dataclass(frozen=True, eq=False)
 class TokenisedPrompt:
-    """`ids`: (S,) int64; `positions`: (3, S) int64, read-only.
-
-    `videos`: camera and the slice of its visual tokens, in order. `next_position`: rotary position of the first answer
-    token.
-    """
+    """`ids`: (S,) int64, read-only. `layout`: what stands where."""
 
     ids: NDArray[np.int64]
-    positions: NDArray[np.int64]
-    videos: tuple[tuple[str, slice], ...]
-    next_position: int
+    layout: PromptLayout
+
+    @property
+    def positions(self) -> NDArray[np.int64]:
+        """(3, S) int64, read-only."""
+        return self.layout.positions
+
+    @property
+    def videos(self) -> tuple[tuple[str, slice], ...]:
+        """Camera and the slice of its visual tokens, in order."""
+        return self.layout.videos
+
+    @property
+    def next_position(self) -> int:
+        """Rotary position of the first answer token."""
+        return self.layout.next_position
 
 
 @dataclass(frozen=True)
@@ -108,9 +144,11 @@ class PromptWriter:
         seconds_scale: tuple[float, float],
     ) -> None:
         """`seconds_scale`: tokens per second and seconds per frame pair, for the temporal rotary positions."""
-        self._template, self._tokens, self._grids = template, tokens, grids
-        self._encode = lru_cache(REMEMBERED)(tokenizer.encode)
-        self._positions = lru_cache(REMEMBERED)(lambda *runs: prompt_positions(runs, *seconds_scale))
+        self._template, self._grids = template, grids
+        self._encode = lru_cache(REMEMBERED)(lambda text: np.array(tokenizer.encode(text), np.int64))
+        self._pads = lru_cache(REMEMBERED)(lambda count: np.full(count, tokens.video_pad, np.int64))
+        self._written = lru_cache(REMEMBERED)(self._write)
+        self._layout = lru_cache(REMEMBERED)(lambda *runs: PromptLayout.of(runs, seconds_scale))
         if missing := set(template.cameras) ^ set(grids):
             raise PromptError(
                 f"prompt shows {template.cameras}, the bundle has {tuple(grids)}: {sorted(missing)} differ"
@@ -141,23 +179,27 @@ class PromptWriter:
     def write_fields(
         self, values: Mapping[str, Value], shown: Collection[str] | None = None, pairs: int | None = None
     ) -> TokenisedPrompt:
-        """The prompt for given template fields; `shown`, `pairs`: see `write`."""
-        ids: list[int] = []
-        videos: list[tuple[str, slice]] = []
-        runs: list[int | VideoGrid] = []
-        for segment in self._template.render(values, shown):
+        """The prompt for given template fields; `shown`, `pairs`: see `write`. The same object if it says the same."""
+        cameras = None if shown is None else tuple(camera for camera in self._template.cameras if camera in shown)
+        return self._written(tuple(self._template.texts(values).items()), cameras, pairs)
+
+    def _write(
+        self, texts: tuple[tuple[str, str], ...], shown: tuple[str, ...] | None, pairs: int | None
+    ) -> TokenisedPrompt:
+        parts: list[NDArray[np.int64]] = []
+        runs: list[tuple[str, int | VideoGrid]] = []
+        for segment in self._template.written(dict(texts), shown):
             if isinstance(segment, VideoSegment):
                 grid = self._grids[segment.camera]
-                grid = grid if pairs is None else replace(grid, pairs=pairs)
-                videos.append((segment.camera, slice(len(ids), len(ids) + grid.tokens)))
-                ids.extend([self._tokens.video_pad] * grid.tokens)
-                runs.append(grid)
+                grid = grid if pairs in (None, grid.pairs) else replace(grid, pairs=pairs)
+                parts.append(self._pads(grid.tokens))
+                runs.append((segment.camera, grid))
             else:
-                text = self._encode(segment.text)
-                ids.extend(text)
-                runs.append(len(text))
-        positions, following = self._positions(*runs)
-        return TokenisedPrompt(np.array(ids, np.int64), positions, tuple(videos), following)
+                parts.append(self._encode(segment.text))
+                runs.append(("", len(parts[-1])))
+        ids = np.concatenate(parts)
+        ids.flags.writeable = False
+        return TokenisedPrompt(ids, self._layout(*runs))
 
 
 def answer_ids(template: PromptTemplate, tokenizer: Tokenizer, actions: ActionTokens) -> AnswerIds:

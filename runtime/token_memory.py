@@ -28,18 +28,21 @@ class TokenMemory:
 
     def learn(self, ids: Sequence[int], first: int = 1) -> None:
         """Remember what follows each run of up to `LONGEST_CONTEXT` ids; of the ids before `first`, nobody asks."""
+        ids, known = tuple(ids), self._next
         for end in range(first, len(ids)):
+            following = ids[end]
             for start in range(max(0, end - LONGEST_CONTEXT), end):
-                context = tuple(ids[start:end])
-                self._next[context] = ids[end]
-                self._next.move_to_end(context)
+                context = ids[start:end]
+                known[context] = following
+                known.move_to_end(context)
         while len(self._next) > self._capacity:
             self._next.popitem(last=False)
 
     def following(self, ids: Sequence[int]) -> int | None:
         """The id that last followed the longest known end of `ids`; none if even the last id is new."""
-        for start in range(max(0, len(ids) - LONGEST_CONTEXT), len(ids)):
-            found = self._next.get(tuple(ids[start:]))
+        ids, known = tuple(ids[-LONGEST_CONTEXT:]), self._next
+        for start in range(len(ids)):
+            found = known.get(ids[start:])
             if found is not None:
                 return found
         return None

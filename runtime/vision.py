@@ -15,7 +15,7 @@ from onboard_vla.core.errors import BundleError
 from onboard_vla.kernels.images import MERGE, PATCH
 from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.kernels.reference_images import normalisation_table
-from onboard_vla.runtime.engine import Engine
+from onboard_vla.runtime.engine import Engine, StandingArrays
 from onboard_vla.runtime.patches import PatchMaker
 from onboard_vla.runtime.vision_cache import FramePair, VisionCache
 
@@ -56,7 +56,7 @@ class VisionEncoder:
         frames = manifest.frames
         ageing_s = frames.spacing_s * (frames.per_camera - PAIR)
         self.cache = VisionCache(nanoseconds(ageing_s + CACHE_SLACK_S)) if cache else None
-        self._patches: dict[tuple[str, int], NDArray[np.float32]] = {}
+        self._runs: dict[tuple[str, int], tuple[StandingArrays, StandingArrays]] = {}
 
     @property
     def executions(self) -> int:
@@ -91,37 +91,37 @@ class VisionEncoder:
         found = {index: self.cache.get(pair) for index, pair in enumerate(pairs)}
         return {index: embeddings for index, embeddings in found.items() if embeddings is not None}
 
-    def prepare(self, pairs: list[FramePair], wanted: list[int]) -> dict[str, tuple[list[int], NDArray[np.float32]]]:
-        """Per graph the indices of the wanted pairs and their patches (B, P, 1176), valid until the next call."""
+    def prepare(self, pairs: list[FramePair], wanted: list[int]) -> dict[str, list[int]]:
+        """Make patches of the wanted pairs, ready until the next call; per graph the indices of its pairs."""
         by_graph: dict[str, list[int]] = {}
         for index in wanted:
             by_graph.setdefault(self._cameras[pairs[index].camera].vision_graph, []).append(index)
-        prepared = {}
         for graph, indices in by_graph.items():
-            patches = self._buffer(graph, len(indices), self._cameras[pairs[indices[0]].camera])
-            self._maker.write([pairs[index] for index in indices], patches)
-            prepared[graph] = indices, patches
-        return prepared
+            inputs, _ = self._arrays(graph, len(indices), self._cameras[pairs[indices[0]].camera])
+            self._maker.write([pairs[index] for index in indices], inputs["patches"])
+        return by_graph
 
-    def encode(
-        self, pairs: list[FramePair], prepared: dict[str, tuple[list[int], NDArray[np.float32]]]
-    ) -> dict[int, NDArray[np.float32]]:
-        """Run the encoder on prepared patches: embeddings (tokens, D) by index in `pairs`."""
+    def encode(self, pairs: list[FramePair], prepared: dict[str, list[int]]) -> dict[int, NDArray[np.float32]]:
+        """Run the encoder on what `prepare` made ready: embeddings (tokens, D) by index in `pairs`."""
         results: dict[int, NDArray[np.float32]] = {}
-        for graph, (indices, patches) in prepared.items():
-            tokens = patches.shape[1] // self._vision.merge_size**2
-            embeddings = np.empty((len(indices), tokens, self._hidden), np.float32)
-            self._engines[graph].run({"patches": patches}, {"embeddings": embeddings})
-            for row, index in enumerate(indices):
-                # A copy, so that a cached pair does not keep the whole batch alive.
-                results[index] = embeddings[row].copy()
+        for graph, indices in prepared.items():
+            inputs, outputs = self._runs[graph, len(indices)]
+            self._engines[graph].run(inputs, outputs)
+            for index, embeddings in zip(indices, outputs["embeddings"], strict=True):
+                # A copy: the next run writes there, and a cached pair must not keep a whole batch alive.
+                results[index] = embeddings.copy()
                 if self.cache is not None:
                     self.cache.put(pairs[index], results[index])
         return results
 
-    def _buffer(self, graph: str, count: int, camera: CameraInput) -> NDArray[np.float32]:
+    def _arrays(self, graph: str, count: int, camera: CameraInput) -> tuple[StandingArrays, StandingArrays]:
+        """What a graph reads, (B, P, 1176) patches, and writes for so many pairs; the same arrays every time."""
         key = graph, count
-        if key not in self._patches:
-            width = self._vision.channels * PAIR * self._vision.patch_size**2
-            self._patches[key] = np.empty((count, camera.grid_h * camera.grid_w, width), np.float32)
-        return self._patches[key]
+        if key not in self._runs:
+            width, patches = self._vision.channels * PAIR * self._vision.patch_size**2, camera.grid_h * camera.grid_w
+            tokens = patches // self._vision.merge_size**2
+            self._runs[key] = (
+                StandingArrays({"patches": np.empty((count, patches, width), np.float32)}),
+                StandingArrays({"embeddings": np.empty((count, tokens, self._hidden), np.float32)}),
+            )
+        return self._runs[key]

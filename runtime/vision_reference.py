@@ -50,6 +50,50 @@ class CameraReference:
         return math.sqrt(squared) / self.unit if math.isfinite(squared) else math.nan
 
 
+class CameraReferences:
+    """Statistics of several cameras, in few steps for all; what each `CameraReference` gives, but for last bits."""
+
+    def __init__(self, references: Mapping[str, CameraReference]) -> None:
+        self._row = {role: row for row, role in enumerate(references)}
+        found = list(references.values())
+        most = max((len(one.variances) for one in found), default=0)
+        width = len(found[0].mean) if found else 0
+        # Directions that a camera does not have: nothing lies along them.
+        self._basis = np.zeros((len(found), width, most), np.float32).transpose(0, 2, 1)
+        self._variances = np.ones((len(found), most), np.float32)
+        for row, one in enumerate(found):
+            self._basis[row, : len(one.basis)], self._variances[row, : len(one.variances)] = one.basis, one.variances
+        self._means = np.array([one.mean for one in found], np.float32).reshape(len(found), width)
+        self._rest = np.array([one.rest_variance for one in found])
+        self._units = np.array([one.unit for one in found])
+
+    def distances(self, pooled: Mapping[str, Floats]) -> dict[str, float]:
+        """By role, of the mean embedding (D,) of each camera that there are statistics of; see `CameraReference`."""
+        roles = [role for role in pooled if role in self._row]
+        if not roles:
+            return {}
+        rows = [self._row[role] for role in roles]
+        chosen = slice(None) if rows == list(range(len(self._row))) else rows
+        given = np.array([pooled[role] for role in roles])
+        with np.errstate(all="ignore"):
+            lengths = np.sqrt(_squares(given))
+            away: Floats = given / np.maximum(lengths, np.float32(TINY))[:, None] - self._means[chosen]
+            along: Floats = np.matmul(self._basis[chosen], away[:, :, None])[:, :, 0]
+            rest = np.maximum(_squares(away).astype(np.float64) - _squares(along), 0.0)
+            near = np.add.reduce(along * along / self._variances[chosen], axis=1)
+            squared = near + rest / self._rest[chosen]
+            found = np.where(
+                np.isfinite(lengths) & np.isfinite(squared), np.sqrt(squared) / self._units[chosen], np.nan
+            )
+        return dict(zip(roles, found.tolist(), strict=True))
+
+
+def _squares(rows: Floats) -> Floats:
+    """(C,) each row with itself."""
+    found: Floats = np.matmul(rows[:, None, :], rows[:, :, None])[:, 0, 0]
+    return found
+
+
 def pool(embeddings: Floats) -> Floats:
     """Mean (D,) of the visual tokens (tokens, D) of one frame pair."""
     # What `mean` computes, in a third of its time.

@@ -20,7 +20,7 @@ from onboard_vla.kernels.numpy_forms import NumpyForms
 from onboard_vla.kernels.one_thread import OneThread
 from onboard_vla.kernels.reference_images import normalisation_table
 from onboard_vla.runtime.patches import PatchMaker
-from onboard_vla.runtime.uncertainty import uncertainty_of
+from onboard_vla.runtime.uncertainty import UncertaintySignals
 from onboard_vla.runtime.vision_cache import FramePair
 
 from .exercise import outputs
@@ -95,7 +95,7 @@ def test_pictures_statistics_and_trajectory_of_a_plan_are_the_hosts(form, fake, 
     def computed(by):
         patches = np.zeros((3, 8, 1176), np.float32)
         PatchMaker(cameras, table, 2, by).write(pairs, patches)
-        doubt = uncertainty_of(by, logits, range(10), 44, ends)
+        doubt = UncertaintySignals(by, 44, ends).of(logits, range(10))
         return [patches, doubt.spread_m, doubt.second_mass, doubt.chosen_mass, doubt.outside_mass]
 
     before = counts(fake)["launches"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.errors import EngineError
-from onboard_vla.runtime.engine import OnnxEngine
+from onboard_vla.runtime.engine import OnnxEngine, StandingArrays
 
 onnx = pytest.importorskip("onnx")
 
@@ -78,3 +78,42 @@ def test_an_engine_works_again_after_an_error(engine):
 def test_bytes_that_are_no_graph_are_one_clear_error(graph):
     with pytest.raises(EngineError, match="graph"):
         OnnxEngine(graph)
+
+
+def test_standing_arrays_are_bound_once_and_later_runs_see_their_new_content(engine, monkeypatch):
+    bindings, make = [], engine._session.io_binding
+    monkeypatch.setattr(engine._session, "io_binding", lambda: bindings.append(1) or make())
+    past, new, out = floats(1), floats(2), floats(3)
+    inputs, outputs = StandingArrays({"past": past, "new": new}), StandingArrays({"y": out})
+    for value in (1.0, 2.0, 3.0):
+        past[:], new[:] = value, -value
+        engine.run(inputs, outputs)
+        assert out[:, 0].tolist() == [value, -value, -value]
+    assert (len(bindings), engine.executions) == (1, 3)
+
+
+def test_standing_arrays_that_write_elsewhere_or_run_on_another_engine_are_bound_anew(engine):
+    from onnx import TensorProto, helper
+
+    def value(name):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 2))
+
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["past", "new"], ["y"])], "g", [value("past"), value("new")], [value("y")]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    other = OnnxEngine(model.SerializeToString())
+    inputs = StandingArrays({"past": floats(1, 1.0), "new": floats(1, 2.0)})
+    long, longer, summed = floats(2), floats(2), floats(1)
+    first, second, third = (StandingArrays({"y": out}) for out in (long, longer, summed))
+    engine.run(inputs, first)
+    engine.run(inputs, second)
+    other.run(inputs, third)
+    assert (long[:, 0].tolist(), longer[:, 0].tolist(), summed[:, 0].tolist()) == ([1, 2], [1, 2], [3])
+
+
+def test_standing_arrays_that_do_not_fit_are_an_error_every_time(engine):
+    inputs, outputs = StandingArrays({"past": floats(1), "new": floats(1)}), StandingArrays({"y": floats(3)})
+    for _ in range(2):
+        with pytest.raises(EngineError, match="execution failed"):
+            engine.run(inputs, outputs)

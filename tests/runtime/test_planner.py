@@ -19,6 +19,7 @@ from onboard_vla.kernels.actions import codebook_table, compose
 from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.reference_trajectory import compose_tokens
 from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.context_length import standing_ego
 from onboard_vla.runtime.engine import OnnxEngine
 from onboard_vla.runtime.jpeg import decode_jpeg, encode_jpeg
 from onboard_vla.runtime.planner import STAGES, Planner
@@ -204,6 +205,19 @@ def test_values_that_the_prompt_does_not_know_are_a_rejection(bundle, drive, spe
     result = Planner(bundle).plan(drive.frame_set(20), scene.ego(speed), command, 3)
     assert isinstance(result, PlanRejection)
     assert (result.plan_id, result.code) == (3, code)
+
+
+def test_the_prompt_is_written_anew_when_it_says_something_else(bundle):
+    write, ego = Planner(bundle).prompt.write, standing_ego()
+    first = write(ego, "keep forward")
+    assert write(ego, "keep forward") is first
+    faster = write(dataclasses.replace(ego, speed_mps=3.0), "keep forward")
+    fewer = write(ego, "keep forward", bundle.cameras[:2])
+    shorter = write(ego, "keep forward", None, 1)
+    for other in (faster, fewer, shorter, write(ego, "turn left")):
+        assert other.ids.tolist() != first.ids.tolist()
+    assert len(shorter.videos) == len(first.videos)
+    assert [camera for camera, _ in fewer.videos] == list(bundle.cameras[:2])
 
 
 def test_a_standing_vehicles_noise_below_zero_is_zero_speed(bundle, drive):

@@ -8,7 +8,7 @@ import pytest
 from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.numpy_forms import NumpyForms
 from onboard_vla.kernels.reference_actions import action_statistics
-from onboard_vla.runtime.uncertainty import uncertainty_of
+from onboard_vla.runtime.uncertainty import UncertaintySignals
 
 FIRST, ACTIONS, STEPS = 41, 512, 10
 
@@ -25,7 +25,7 @@ def test_signals_are_those_of_the_float64_reference(form, seed):
     logits = (rng.choice([1.0, 4.0, 12.0]) * rng.standard_normal((STEPS, 700))).astype(np.float32)
     tokens = rng.integers(0, ACTIONS, STEPS).tolist()
 
-    found = uncertainty_of(form, logits, tokens, FIRST, ends, {"front": 2.0})
+    found = UncertaintySignals(form, FIRST, ends).of(logits, tokens, {"front": 2.0})
 
     wanted = [
         action_statistics(row, FIRST, ends.astype(np.float64), token) for row, token in zip(logits, tokens, strict=True)
@@ -41,7 +41,7 @@ def test_signals_are_those_of_the_float64_reference(form, seed):
 def test_a_step_without_finite_logits_has_signals_that_no_guard_takes(form):
     logits = np.zeros((2, 700), np.float32)
     logits[1, 3] = np.nan
-    found = uncertainty_of(form, logits, [0, 1], FIRST, np.zeros((ACTIONS, 2), np.float32))
+    found = UncertaintySignals(form, FIRST, np.zeros((ACTIONS, 2), np.float32)).of(logits, [0, 1])
     assert np.isfinite(found.spread_m).tolist() == [True, False]
     assert np.isnan(found.chosen_mass[1])
     assert np.isnan(found.negative_log_likelihood)

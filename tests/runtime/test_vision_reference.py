@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onboard_vla.core.errors import BundleError
-from onboard_vla.runtime.vision_reference import CameraReference, load_reference, pool, save_reference
+from onboard_vla.runtime.vision_reference import (
+    CameraReference,
+    CameraReferences,
+    load_reference,
+    pool,
+    save_reference,
+)
 
 WIDTH, KEPT = 12, 4
 
@@ -64,6 +70,22 @@ def test_what_is_not_finite_has_no_distance(bad):
 
 def test_an_empty_embedding_has_a_finite_distance():
     assert np.isfinite(reference().distance(np.zeros(WIDTH, np.float32)))
+
+
+def test_cameras_together_have_the_distances_that_each_has_alone():
+    known = {role: reference(seed) for seed, role in enumerate(("front", "left", "right", "back"))}
+    known["left"] = dataclasses.replace(
+        known["left"], basis=known["left"].basis[:2], variances=known["left"].variances[:2]
+    )
+    together, rng = CameraReferences(known), np.random.default_rng(5)
+    for shown in (("front", "left", "right", "back"), ("back", "front"), ("left",), ("side", "right"), ("side",), ()):
+        pooled = {role: rng.normal(size=WIDTH).astype(np.float32) for role in shown}
+        expected = {role: known[role].distance(row) for role, row in pooled.items() if role in known}
+        assert together.distances(pooled) == pytest.approx(expected, rel=1e-5)
+        assert list(together.distances(pooled)) == list(expected)
+    spoilt = {role: np.full(WIDTH, np.nan if role == "left" else 1.0, np.float32) for role in known}
+    assert [role for role, away in together.distances(spoilt).items() if np.isnan(away)] == ["left"]
+    assert CameraReferences({}).distances(spoilt) == {}
 
 
 def test_pooling_is_the_mean_over_tokens():
