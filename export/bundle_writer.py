@@ -224,7 +224,7 @@ class _Export:
         parity: dict[str, Any] = {"scenes_from": golden[0], "graph_bytes": sum(sizes.values())}
         figures = None
         if items:
-            figures = compare_together(large.runner(self._stage("verify")), items, source.assets.codebook)
+            figures = compare_together(large.runner(), items, source.assets.codebook)
             parity |= {
                 "against": "float32, run layer by layer",
                 **figures.as_table(),

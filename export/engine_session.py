@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import TextDimensions
 from onboard_vla.core.errors import EngineError
-from onboard_vla.export.graph_session import Arrays
+from onboard_vla.export.graph_session import Arrays, Feed, Take, run_in_turn
 from onboard_vla.runtime.engine import Engine, ResidentEngine
 from onboard_vla.runtime.kv_cache import KvCache
 from onboard_vla.runtime.language_model import LEAST_ROWS, causal_bias, rounded_up
-
-Feed = Mapping[str, NDArray[Any]]
 
 
 class VisionSession:
@@ -30,9 +26,9 @@ class VisionSession:
         self._engine.run({"patches": inputs["patches"]}, {"embeddings": found})
         return {"embeddings": found}
 
-    def run_many(self, feeds: Sequence[Feed]) -> list[Arrays]:
+    def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
         """See `Session`."""
-        return [self.run(feed) for feed in feeds]
+        run_in_turn(self, feeds, take)
 
 
 class LanguageSession:
@@ -77,6 +73,6 @@ class LanguageSession:
         names = [f"new_{kind}_{i}" for i in range(self._text.layers) for kind in ("key", "value")]
         return {"logits": logits[:wanted], **dict.fromkeys(names, empty)}
 
-    def run_many(self, feeds: Sequence[Feed]) -> list[Arrays]:
+    def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
         """See `Session`; only one sequence at a time."""
-        return [self.run(feed) for feed in feeds]
+        run_in_turn(self, feeds, take)

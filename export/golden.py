@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import BundleError
-from onboard_vla.export.scene_runner import ActionLogits
+from onboard_vla.export.action_logits import ActionLogits
 from onboard_vla.export.scenes import IMAGES, Scene
 
 

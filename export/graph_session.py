@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,16 +11,20 @@ from numpy.typing import NDArray
 from onboard_vla.export.half_rounding import EXTERNAL_FOLDER, rounding_model
 
 Arrays = dict[str, NDArray[Any]]
+Feed = Mapping[str, NDArray[Any]]
+"""Inputs by name; may make them when they are asked for."""
+Take = Callable[[int, Arrays], None]
+"""Takes the number of an input and outputs that it gave."""
 
 
 class Session(Protocol):
     """Runs a graph; outputs come as a table by name."""
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+    def run(self, inputs: Feed) -> Arrays:
         """All outputs."""
 
-    def run_many(self, feeds: Sequence[Mapping[str, NDArray[Any]]]) -> list[Arrays]:
-        """All outputs for each input."""
+    def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
+        """Run every input, and hand over what comes out; a graph in pieces hands over each piece's outputs."""
 
 
 class GraphSession:
@@ -40,10 +44,16 @@ class GraphSession:
         self.inputs = [item.name for item in self._session.get_inputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+    def run(self, inputs: Feed) -> Arrays:
         """All outputs."""
         return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
 
-    def run_many(self, feeds: Sequence[Mapping[str, NDArray[Any]]]) -> list[Arrays]:
-        """All outputs for each input."""
-        return [self.run(feed) for feed in feeds]
+    def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
+        """Run every input, and hand over what comes out."""
+        run_in_turn(self, feeds, take)
+
+
+def run_in_turn(session: Session, feeds: Sequence[Feed], take: Take) -> None:
+    """`run_each` of a session that runs its graph as a whole."""
+    for index, feed in enumerate(feeds):
+        take(index, session.run(feed))

@@ -18,6 +18,7 @@ from onboard_vla.export.external_data import SUFFIX, ExternalData
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.graph import save_model
+from onboard_vla.export.kept_arrays import OnDisk
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.linear_layers import FloatLinears
 from onboard_vla.export.observation import Observations, ObservedLinears
@@ -63,7 +64,8 @@ class LargeExport:
             FloatLinears(source.weights),
             self._staging.scratch,
             self._embedding(),
-            progress=self._stage("float32 references"),
+            self._stages("float32 references"),
+            runs=source.sizes.actions.per_answer,
         )
         found = runner.greedy_many(scenes)
         return [GoldenScene(scene, logits) for scene, logits in zip(scenes, found, strict=True)]
@@ -91,7 +93,7 @@ class LargeExport:
             "layers_checked": checked,
         }
 
-    def runner(self, progress: Share) -> SceneRunner:
+    def runner(self) -> SceneRunner:
         """Runs scenes on the graphs that were written: quantised ones as a whole, float32 layer by layer."""
         source = self._source
         if self._precision in QUANTISED:
@@ -100,7 +102,10 @@ class LargeExport:
             return SceneRunner.of_files(source.sizes, vision, language, self._embedding())
         linears = float_linears(source.weights, self._precision, self._fallbacks)
         scratch = self._staging.scratch
-        return source.runner_in_pieces(source.weights, linears, scratch, self._embedding(), progress=progress)
+        runs = 1 + source.sizes.actions.per_answer
+        return source.runner_in_pieces(
+            source.weights, linears, scratch, self._embedding(), self._stages("verify"), runs=runs
+        )
 
     def _embedding(self) -> NDArray[Any]:
         table: NDArray[Any] = np.load(self._staging.folder / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
@@ -109,12 +114,16 @@ class LargeExport:
     def _stage(self, name: str) -> Share:
         return lambda share: self._progress(name, share)
 
+    def _stages(self, name: str) -> Callable[[str], Share]:
+        """A stage of its own for every graph."""
+        return lambda graph: self._stage(f"{name}, {Path(graph).stem}")
+
     def _ranges(self, given: Path | None) -> ActivationRanges:
         """Ranges beside the weights, or observed on scenes; the latter survive a kill."""
         own = self._source.own_ranges() if given is None else None
         if own is not None:
             return own
-        origin, scenes = self._source.scenes(given, CALIBRATION)
+        origin, scenes = self._source.scenes(given, CALIBRATION, OnDisk(self._staging.scratch / "scenes"))
         path = self._staging.scratch / OBSERVED_FILE
         if path.is_file():
             with np.load(path, allow_pickle=False) as archive:
@@ -125,8 +134,8 @@ class LargeExport:
             ObservedLinears(source.weights),
             self._staging.scratch,
             self._embedding(),
-            observations,
-            self._stage("calibrate"),
+            self._stages("calibrate"),
+            observations=observations,
         )
         largest = dict(observe_together(runner, observations, scenes))
         part = path.with_suffix(".part.npz")

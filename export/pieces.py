@@ -1,20 +1,36 @@
-"""A graph too large for memory, run piece by piece: each is written, opened, run on all inputs, and dropped."""
+"""A graph too large for memory, run piece by piece: each is written, opened, run on all inputs, and dropped.
+
+What flows from one piece into the next lies on disk between them, so that memory holds one input's at a time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
 from numpy.typing import NDArray
 
 from onboard_vla.export.external_data import SUFFIX, ExternalData
 from onboard_vla.export.graph import save_model
-from onboard_vla.export.graph_session import Arrays, GraphSession
+from onboard_vla.export.graph_session import Arrays, Feed, GraphSession, Take
+from onboard_vla.export.kept_arrays import OnDemand, OnDisk
 from onboard_vla.export.language_graph import HIDDEN, HIDDEN_BEFORE
 
 WritePiece = Callable[[range, ExternalData], onnx.ModelProto]
+
+
+class Probe(Protocol):
+    """Looks at every piece after it has run."""
+
+    @property
+    def inputs(self) -> int:
+        """How many of the inputs it looks at."""
+
+    def look(self, piece: range, feeds: Sequence[Feed]) -> None:
+        """`feeds`: what the first inputs fed to the piece, `HIDDEN_BEFORE` included."""
 
 
 class PieceSession:
@@ -29,38 +45,67 @@ class PieceSession:
         steps: int,
         scratch: Path,
         progress: Callable[[float], None] = lambda _: None,
-        steps_per_piece: int = 1,
+        probe: Probe | None = None,
+        runs: int = 1,
     ) -> None:
-        """`write(piece, external)` gives the graph of some of `steps` steps; files go to `scratch` and are removed."""
-        self._write, self._steps, self._per_piece = write, steps, steps_per_piece
+        """`write(piece, external)` gives the graph of some of `steps` steps; files go to `scratch` and are removed.
+
+        `runs`: how often all inputs will be run, for the progress.
+        """
+        self._write, self._steps, self._probe, self._runs = write, steps, probe, runs
         self._scratch, self._progress = scratch, progress
+        self._done = 0
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+    def run(self, inputs: Feed) -> Arrays:
         """All outputs for one input."""
-        return self.run_many([inputs])[0]
-
-    def run_many(self, feeds: Sequence[Mapping[str, NDArray[Any]]]) -> list[Arrays]:
-        """All outputs for each input; `hidden` is handed on, all other outputs are kept for every input."""
-        found: list[Arrays] = [{} for _ in feeds]
-        for start in range(0, self._steps, self._per_piece):
-            piece = range(start, min(start + self._per_piece, self._steps))
-            for session in self._opened(piece):
-                for feed, outputs in zip(feeds, found, strict=True):
-                    known = {**feed, HIDDEN_BEFORE: outputs.pop(HIDDEN)} if HIDDEN in outputs else feed
-                    outputs |= _owned(session.run({name: known[name] for name in session.inputs}))
-                del session  # before the next one is opened
-            self._progress(piece.stop / self._steps)
+        found: Arrays = {}
+        self.run_each([inputs], lambda _, outputs: found.update(outputs))
         return found
 
-    def _opened(self, piece: range) -> Iterator[GraphSession]:
-        path = self._scratch / "piece.onnx"
-        try:
-            with ExternalData(path.with_name(path.name + SUFFIX)) as external:
-                save_model(self._write(piece, external), path)
-            yield GraphSession(path)
-        finally:
-            path.unlink(missing_ok=True)
-            path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
+    def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
+        """Hand over every piece's outputs for each input, but for `hidden`, which is handed on."""
+        hidden = OnDisk(self._scratch / "hidden")
+        probed = feeds[: self._probe.inputs if self._probe is not None else 0]
+        for step in range(self._steps):
+            piece = range(step, step + 1)
+            before = [_with_hidden(feed, hidden, f"{step}-{index}") for index, feed in enumerate(feeds)]
+            with opened(self._write, piece, self._scratch) as session:
+                for index, feed in enumerate(before):
+                    outputs = _owned(session.run({name: feed[name] for name in session.inputs}))
+                    if HIDDEN in outputs:
+                        hidden[f"{step + 1}-{index}"] = outputs.pop(HIDDEN)
+                    if index >= len(probed):
+                        hidden.pop(f"{step}-{index}", None)
+                    take(index, outputs)
+                    self._progress((self._done + (step + (index + 1) / len(feeds)) / self._steps) / self._runs)
+                del session  # before the next one is opened
+            if self._probe is not None:
+                self._probe.look(piece, before[: len(probed)])
+            for index in range(len(probed)):
+                hidden.pop(f"{step}-{index}", None)
+        self._done = (self._done + 1) % self._runs
+
+
+@contextmanager
+def opened(write: WritePiece, piece: range, scratch: Path) -> Iterator[GraphSession]:
+    """A session of one piece of a graph; its files in `scratch` are removed."""
+    path = scratch / "piece.onnx"
+    try:
+        with ExternalData(path.with_name(path.name + SUFFIX)) as external:
+            save_model(write(piece, external), path)
+        yield GraphSession(path)
+    finally:
+        path.unlink(missing_ok=True)
+        path.with_name(path.name + SUFFIX).unlink(missing_ok=True)
+
+
+def _with_hidden(feed: Feed, hidden: Mapping[str, NDArray[Any]], key: str) -> Feed:
+    makers = {name: _asked(feed, name) for name in feed}
+    return OnDemand({**makers, HIDDEN_BEFORE: _asked(hidden, key)})
+
+
+def _asked(table: Mapping[str, NDArray[Any]], name: str) -> Callable[[], NDArray[Any]]:
+    return lambda: table[name]
 
 
 def _owned(outputs: Arrays) -> Arrays:

@@ -82,9 +82,10 @@ def observe_together(
     """As `observe`, all scenes at once: for graphs that are run in pieces."""
     told = [scene for scene in scenes if scene.expert_tokens is not None]
     if told:
-        runner.teacher_forced_many(told, [scene.expert_tokens.tolist() for scene in told])  # type: ignore[union-attr]
+        tokens = [scene.expert_tokens.tolist() for scene in told]  # type: ignore[union-attr]
+        runner.teacher_forced_each(told, tokens, lambda _index, _logits: None)
     if untold := [scene for scene in scenes if scene.expert_tokens is None]:
-        runner.greedy_many(untold)
+        runner.follow(untold)
     return observations.largest
 
 

@@ -6,8 +6,9 @@ Positions, patches and answer ids are the runtime's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,16 +22,20 @@ from onboard_vla.core.bundle_manifest import (
     Generation,
     ModelDimensions,
     SpecialTokens,
+    TextDimensions,
     VisionDimensions,
 )
 from onboard_vla.core.errors import BundleError
-from onboard_vla.export.graph_session import Arrays, GraphSession, Session
+from onboard_vla.export.action_logits import ActionLogits, GrowingAnswer
+from onboard_vla.export.graph_session import Arrays, Feed, GraphSession, Session
+from onboard_vla.export.kept_arrays import OnDemand
 from onboard_vla.export.scenes import Scene
 from onboard_vla.kernels.reference_images import normalisation_table, patches_of_pair
 from onboard_vla.runtime.positions import RotaryTable, VideoGrid, prompt_positions, text_positions
 from onboard_vla.runtime.prompt import AnswerIds
 
 Floats = NDArray[np.float32]
+TakeLogits = Callable[[int, ActionLogits], None]
 
 
 class Observer(Protocol):
@@ -51,29 +56,26 @@ class Sizes:
     generation: Generation
     answer: AnswerIds
 
-
-@dataclass(frozen=True, eq=False)
-class ActionLogits:
-    """`fork`: (2,) raw logits of the fast and slow fork token. `actions`: (T, count) raw logits of the action tokens.
-
-    `tokens`: (T,) codebook indices that each row's successor was conditioned on. `inside`: (T,) bool, whether the
-    largest of all logits (after the penalty) was an action token's.
-    """
-
-    fork: Floats
-    actions: Floats
-    tokens: NDArray[np.int64]
-    inside: NDArray[np.bool_]
+    def growing_answer(self, prompt_ids: NDArray[np.int64], *, tokens_alone: bool = False) -> GrowingAnswer:
+        """An answer to a prompt that nothing is known of yet."""
+        penalty = self.generation.repetition_penalty
+        return GrowingAnswer(self.actions, self.answer, penalty, prompt_ids, tokens_alone=tokens_alone)
 
 
 @dataclass(frozen=True, eq=False)
 class SeenPrompt:
-    """A prompt with its pictures: `embeddings` (S, D), rotary `positions` (3, S), the next one's, token `ids` (S,)."""
+    """A prompt with its pictures: rotary `positions` (3, S), the next one's, token `ids` (S,)."""
 
-    embeddings: Floats
     positions: NDArray[np.int64]
     next_position: int
     ids: NDArray[np.int64]
+    kept: Mapping[str, NDArray[Any]]
+    key: str
+
+    @property
+    def embeddings(self) -> Floats:
+        """Embeddings (S, D), visual tokens filled in; read from where they are kept."""
+        return self.kept[self.key]
 
 
 class SceneRunner:
@@ -89,9 +91,12 @@ class SceneRunner:
         language: Session,
         embedding: NDArray[Any],
         observations: Observer | None = None,
+        kept: MutableMapping[str, NDArray[Any]] | None = None,
     ) -> None:
+        """`kept`: where prompts with their pictures and keys and values go; on disk, if many scenes run together."""
         self._sizes, self._embedding, self._observations = sizes, embedding, observations
         self._vision, self._language = vision, language
+        self._kept: MutableMapping[str, NDArray[Any]] = {} if kept is None else kept
         self._seen: tuple[Sequence[Scene], list[SeenPrompt]] | None = None
         self._table = normalisation_table(sizes.model.vision.image_mean, sizes.model.vision.image_std)
 
@@ -111,7 +116,7 @@ class SceneRunner:
 
     def with_language(self, language: Session) -> SceneRunner:
         """The same with another language graph; what it saw of the latest scenes is kept."""
-        other = SceneRunner(self._sizes, self._vision, language, self._embedding, self._observations)
+        other = SceneRunner(self._sizes, self._vision, language, self._embedding, self._observations, self._kept)
         other._seen = self._seen
         return other
 
@@ -125,18 +130,26 @@ class SceneRunner:
 
     def teacher_forced_many(self, scenes: Sequence[Scene], tokens: Sequence[Sequence[int]]) -> list[ActionLogits]:
         """As `teacher_forced`, for each scene along its own tokens."""
+        found: dict[int, ActionLogits] = {}
+        self.teacher_forced_each(scenes, tokens, found.__setitem__)
+        return [found[index] for index in range(len(scenes))]
+
+    def teacher_forced_each(self, scenes: Sequence[Scene], tokens: Sequence[Sequence[int]], take: TakeLogits) -> None:
+        """As `teacher_forced_many`; hands each scene's logits over instead of keeping them."""
         answer, first_id = self._sizes.answer, self._sizes.actions.first_id
-        passes = [_Pass(self, prompt) for prompt in self.see(scenes)]
-        forced, rows = [], []
+        passes, feeds = self._passes(scenes), []
         for run, along in zip(passes, tokens, strict=True):
             start, first = len(run.prompt.ids), len(run.prompt.ids) + len(answer.fast_prefix) - 1
-            forced.append([*answer.fast_prefix, *(first_id + token for token in along[:-1])])
-            rows.append([start + answer.fork_index - 1, *range(first, first + len(along))])
-        logits = self._push(passes, forced, rows)
-        return [
-            action_logits(self._sizes, run.prompt.ids, found[0], found[1:], along)
-            for run, found, along in zip(passes, logits, tokens, strict=True)
-        ]
+            forced = [*answer.fast_prefix, *(first_id + token for token in along[:-1])]
+            feeds.append(run.feed(forced, [start + answer.fork_index - 1, *range(first, first + len(along))]))
+
+        def read(index: int, outputs: Arrays) -> None:
+            self._observe(outputs)
+            if "logits" in outputs:
+                fork, *rows = outputs["logits"]
+                take(index, action_logits(self._sizes, passes[index].prompt.ids, fork, rows, tokens[index]))
+
+        self._language.run_each(feeds, read)
 
     def greedy(self, scene: Scene) -> ActionLogits:
         """Decode greedily among the action tokens after the fast prefix, with the repetition penalty."""
@@ -148,42 +161,52 @@ class SceneRunner:
 
     def greedy_many(self, scenes: Sequence[Scene], forced: Sequence[Sequence[int]] | None = None) -> list[ActionLogits]:
         """As `greedy`, for each scene; all of them take each step together. `forced`: tokens to take instead."""
-        answer, actions = self._sizes.answer, self._sizes.actions
-        passes = [_Pass(self, prompt) for prompt in self.see(scenes)]
-        rows = [
-            [len(run.prompt.ids) + answer.fork_index - 1, len(run.prompt.ids) + len(answer.fast_prefix) - 1]
-            for run in passes
-        ]
-        first = self._push(passes, [answer.fast_prefix] * len(passes), rows)
-        steps = [[found[1]] for found in first]
-        tokens: list[list[int]] = [[] for _ in passes]
-        for step in range(actions.per_answer):
-            for index, (run, found, chosen) in enumerate(zip(passes, steps, tokens, strict=True)):
-                if forced is not None:
-                    chosen.append(forced[index][step])
-                    continue
-                seen = [*run.prompt.ids.tolist(), *answer.fast_prefix, *(actions.first_id + token for token in chosen)]
-                scores = penalised(found[-1], seen, self._sizes.generation.repetition_penalty)
-                chosen.append(int(np.argmax(scores[actions.first_id : actions.first_id + actions.count])))
-            if len(tokens[0]) < actions.per_answer:
-                latest = [[actions.first_id + chosen[-1]] for chosen in tokens]
-                for found, logits in zip(steps, self._push(passes, latest, [[0]] * len(passes)), strict=True):
-                    found.append(logits[0])
-        return [
-            action_logits(self._sizes, run.prompt.ids, start[0], np.array(found), chosen)
-            for run, start, found, chosen in zip(passes, first, steps, tokens, strict=True)
-        ]
+        return [growing.logits() for growing in self._decode(scenes, forced)]
 
-    def _push(
-        self, passes: Sequence[_Pass], ids: Sequence[Sequence[int]], rows: Sequence[Sequence[int]]
-    ) -> list[Floats]:
-        """Append ids to every sequence; raw logits (R, vocabulary) of the wanted rows."""
-        feeds = [run.feed(new, wanted) for run, new, wanted in zip(passes, ids, rows, strict=True)]
-        found = []
-        for run, outputs in zip(passes, self._language.run_many(feeds), strict=True):
-            self._observe(outputs)
-            found.append(run.take(outputs))
-        return found
+    def follow(self, scenes: Sequence[Scene]) -> None:
+        """Run as `greedy_many`, for what observers see of it."""
+        self._decode(scenes, tokens_alone=True)
+
+    def _decode(
+        self, scenes: Sequence[Scene], forced: Sequence[Sequence[int]] | None = None, *, tokens_alone: bool = False
+    ) -> list[GrowingAnswer]:
+        answer, last = self._sizes.answer, self._sizes.actions.per_answer - 1
+        passes = self._passes(scenes)
+        answers = [self._sizes.growing_answer(run.prompt.ids, tokens_alone=tokens_alone) for run in passes]
+        for step in range(last + 1):
+            feeds, goes_on = [], step < last
+            for run, growing in zip(passes, answers, strict=True):
+                start = len(run.prompt.ids)
+                rows = [0] if step else [start + answer.fork_index - 1, start + len(answer.fast_prefix) - 1]
+                feeds.append(run.feed([growing.last_id] if step else answer.fast_prefix, rows))
+
+            def read(index: int, outputs: Arrays, step: int = step, goes_on: bool = goes_on) -> None:
+                self._observe(outputs)
+                if goes_on:
+                    passes[index].keep(outputs)
+                if "logits" in outputs:
+                    *fork, row = outputs["logits"]
+                    if fork:
+                        answers[index].take_fork(fork[0])
+                    answers[index].take(row, None if forced is None else forced[index][step])
+
+            self._language.run_each(feeds, read)
+            for run in passes:
+                run.advance()
+        for run in passes:
+            run.forget()
+        return answers
+
+    def _passes(self, scenes: Sequence[Scene]) -> list[_Pass]:
+        """A growing sequence over each scene's prompt."""
+        prompts, sizes = self.see(scenes), self._sizes
+        text, longest = sizes.model.text, len(sizes.answer.fast_prefix) + sizes.actions.per_answer
+        limit = max(max(int(prompt.positions.max()) + 1, prompt.next_position) for prompt in prompts) + longest
+        rotary = RotaryTable(text.head_dim, text.rope_theta, text.mrope_section, limit)
+        return [
+            _Pass(text, self._embedding, rotary, prompt, self._kept, f"scene-{index}-")
+            for index, prompt in enumerate(prompts)
+        ]
 
     def see(self, scenes: Sequence[Scene]) -> list[SeenPrompt]:
         """Embeddings and positions of each prompt, visual tokens filled in; the latest scenes are remembered."""
@@ -193,27 +216,48 @@ class SceneRunner:
             self._seen = seen
         return seen[1]
 
-    def _encode_prompts(self, scenes: Sequence[Scene]) -> list[SeenPrompt]:
-        visual: list[list[Floats]] = [[] for _ in scenes]
-        for camera in self._sizes.cameras:
-            feeds = [{"patches": self.patches(scene.images[camera.role])} for scene in scenes]
-            for tokens, outputs in zip(visual, self._vision[camera.vision_graph].run_many(feeds), strict=True):
-                self._observe(outputs)
-                embeddings: Floats = outputs["embeddings"]
-                tokens.append(embeddings.reshape(-1, embeddings.shape[-1]))
-        return [self._prompt(scene, tokens) for scene, tokens in zip(scenes, visual, strict=True)]
+    @property
+    def roles(self) -> list[str]:
+        """The cameras in the order in which a scene's pictures are run: those that share a graph together."""
+        return [camera.role for cameras in self._cameras().values() for camera in cameras]
 
-    def _prompt(self, scene: Scene, visual: Sequence[Floats]) -> SeenPrompt:
+    def _cameras(self) -> dict[str, list[CameraInput]]:
+        """Vision graph to its cameras."""
+        found: dict[str, list[CameraInput]] = {}
+        for camera in self._sizes.cameras:
+            found.setdefault(camera.vision_graph, []).append(camera)
+        return found
+
+    def _encode_prompts(self, scenes: Sequence[Scene]) -> list[SeenPrompt]:
+        for graph, cameras in self._cameras().items():
+            places = [(index, camera.role) for index in range(len(scenes)) for camera in cameras]
+
+            def take(number: int, outputs: Arrays, places: list[tuple[int, str]] = places) -> None:
+                self._observe(outputs)
+                if "embeddings" in outputs:
+                    index, role = places[number]
+                    tokens = outputs["embeddings"]
+                    self._kept[_visual(index, role)] = tokens.reshape(-1, tokens.shape[-1])
+
+            self._vision[graph].run_each([self._pictures(scenes[index], role) for index, role in places], take)
+        return [self._prompt(index, scene) for index, scene in enumerate(scenes)]
+
+    def _pictures(self, scene: Scene, role: str) -> Feed:
+        return OnDemand({"patches": lambda: self.patches(scene.images[role])})
+
+    def _prompt(self, index: int, scene: Scene) -> SeenPrompt:
         sizes, vision = self._sizes, self._sizes.model.vision
+        visual = [self._kept.pop(_visual(index, camera.role)) for camera in sizes.cameras]
         embeddings = self._embedding[scene.prompt_ids].astype(np.float32)
         places = np.flatnonzero(scene.prompt_ids == sizes.tokens.video_pad)
         count = sum(len(tokens) for tokens in visual)
         if len(places) != count:
             raise BundleError(f"a scene's prompt has {len(places)} visual tokens, its cameras give {count}")
         embeddings[places] = np.concatenate(visual)
+        self._kept[f"prompt-{index}"] = embeddings
         runs = _runs(scene.prompt_ids == sizes.tokens.video_pad, self._grids(scene))
         positions, following = prompt_positions(runs, vision.tokens_per_second, vision.second_per_grid)
-        return SeenPrompt(embeddings, positions, following, scene.prompt_ids)
+        return SeenPrompt(positions, following, scene.prompt_ids, self._kept, f"prompt-{index}")
 
     def _grids(self, scene: Scene) -> list[VideoGrid]:
         vision = self._sizes.model.vision
@@ -233,58 +277,72 @@ class SceneRunner:
 
 
 class _Pass:
-    """A growing sequence over one prompt with its own key-value cache."""
+    """A growing sequence over one prompt; its keys and values lie in `kept`, their names begin with `at`."""
 
-    def __init__(self, runner: SceneRunner, prompt: SeenPrompt) -> None:
-        text, sizes = runner._sizes.model.text, runner._sizes
-        self._embedding, self.prompt, self._length = runner._embedding, prompt, 0
-        limit = max(int(prompt.positions.max()) + 1, prompt.next_position)
-        limit += len(sizes.answer.fast_prefix) + sizes.actions.per_answer
-        self._rotary = RotaryTable(text.head_dim, text.rope_theta, text.mrope_section, limit)
-        names = [f"past_{kind}_{i}" for i in range(text.layers) for kind in ("key", "value")]
-        self._cache: Arrays = {name: np.zeros((0, text.kv_heads, text.head_dim), np.float32) for name in names}
+    def __init__(
+        self,
+        text: TextDimensions,
+        embedding: NDArray[Any],
+        rotary: RotaryTable,
+        prompt: SeenPrompt,
+        kept: MutableMapping[str, NDArray[Any]],
+        at: str,
+    ) -> None:
+        self._embedding, self._rotary, self.prompt, self._kept, self._at = embedding, rotary, prompt, kept, at
+        self._length = self._new = 0
+        self._empty = np.zeros((0, text.kv_heads, text.head_dim), np.float32)
+        self._cached = [f"past_{kind}_{i}" for i in range(text.layers) for kind in ("key", "value")]
 
-    def feed(self, ids: Sequence[int], rows: Sequence[int]) -> Arrays:
+    def feed(self, ids: Sequence[int], rows: Sequence[int]) -> Feed:
         """Inputs that append `ids` (the first time after the prompt) and ask for the logits of `rows`."""
-        prompt = self.prompt
-        embeds = self._embedding[list(ids)].astype(np.float32)
-        positions = text_positions(prompt.next_position + max(0, self._length - len(prompt.ids)), len(ids))
-        if self._length == 0:
-            embeds = np.concatenate([prompt.embeddings, embeds])
+        prompt, past = self.prompt, self._length
+        positions = text_positions(prompt.next_position + max(0, past - len(prompt.ids)), len(ids))
+        if past == 0:
             positions = np.concatenate([prompt.positions, positions], axis=1)
-        new, past = len(embeds), self._length
-        cos, sin = self._rotary.look_up(positions)
-        bias = np.triu(np.full((new, past + new), MASKED_BIAS, np.float32), past + 1)
-        feed: Arrays = {"embeds": embeds, "cos": cos, "sin": sin, "bias": bias, "rows": np.array(rows, np.int64)}
-        return {**feed, **self._cache}
+        new = self._new = positions.shape[1]
+        return OnDemand(
+            {
+                "embeds": lambda: self._embeddings(ids, past == 0),
+                "cos": lambda: self._rotary.look_up(positions)[0],
+                "sin": lambda: self._rotary.look_up(positions)[1],
+                "bias": lambda: np.triu(np.full((new, past + new), MASKED_BIAS, np.float32), past + 1),
+                "rows": lambda: np.array(rows, np.int64),
+                **{name: partial(self._past, name) for name in self._cached},
+            }
+        )
 
-    def take(self, outputs: Arrays) -> Floats:
-        """Take in what the graph made of the feed; the raw logits."""
-        self._cache = {
-            name: np.concatenate([old, outputs[name.replace("past_", "new_")]]) for name, old in self._cache.items()
-        }
-        self._length = len(next(iter(self._cache.values())))
-        logits: Floats = outputs["logits"]
-        return logits
+    def keep(self, outputs: Arrays) -> None:
+        """Append the keys and values among some outputs of the latest feed."""
+        for name in self._cached:
+            if (new := outputs.get(name.replace("past_", "new_"))) is not None:
+                self._kept[self._at + name] = np.concatenate([self._past(name), new])
+
+    def advance(self) -> None:
+        """The latest feed has run."""
+        self._length += self._new
+
+    def forget(self) -> None:
+        """Drop all keys and values."""
+        for name in self._cached:
+            self._kept.pop(self._at + name, None)
+
+    def _past(self, name: str) -> NDArray[Any]:
+        return self._kept[self._at + name] if self._length else self._empty
+
+    def _embeddings(self, ids: Sequence[int], first: bool) -> Floats:
+        embeds: Floats = self._embedding[list(ids)].astype(np.float32)
+        return np.concatenate([self.prompt.embeddings, embeds]) if first else embeds
 
 
 def action_logits(
-    sizes: Sizes, prompt_ids: NDArray[np.int64], fork: Floats, rows: Floats, tokens: Sequence[int]
+    sizes: Sizes, prompt_ids: NDArray[np.int64], fork: Floats, rows: Iterable[Floats], tokens: Sequence[int]
 ) -> ActionLogits:
     """What the logits (V,) at the fork and (T, V) at the actions say, along `tokens`."""
-    actions, answer, penalty = sizes.actions, sizes.answer, sizes.generation.repetition_penalty
-    span = slice(actions.first_id, actions.first_id + actions.count)
-    seen = [*prompt_ids.tolist(), *answer.fast_prefix]
-    inside = []
-    for step, row in enumerate(rows):
-        given = [*seen, *(actions.first_id + token for token in tokens[:step])]
-        inside.append(span.start <= int(np.argmax(penalised(row, given, penalty))) < span.stop)
-    return ActionLogits(
-        fork=fork[[answer.fast_fork, answer.slow_fork]],
-        actions=np.ascontiguousarray(rows[:, span]),
-        tokens=np.array(tokens, np.int64),
-        inside=np.array(inside),
-    )
+    growing = sizes.growing_answer(prompt_ids)
+    growing.take_fork(fork)
+    for row, token in zip(rows, tokens, strict=True):
+        growing.take(row, token)
+    return growing.logits()
 
 
 def patches_of(vision: VisionDimensions, images: NDArray[np.uint8], table: Floats) -> Floats:
@@ -307,12 +365,8 @@ def _runs(visual: NDArray[np.bool_], grids: Sequence[VideoGrid]) -> list[int | V
     return [*runs, len(visual) - at]
 
 
-def penalised(logits: Floats, seen: Sequence[int], penalty: float) -> Floats:
-    """Logits (V,) with transformers' repetition penalty on the ids seen so far."""
-    scores: Floats = logits.copy()
-    ids = np.unique(seen)
-    scores[ids] = np.where(scores[ids] < 0, scores[ids] * np.float32(penalty), scores[ids] / np.float32(penalty))
-    return scores
+def _visual(index: int, role: str) -> str:
+    return f"visual-{index}-{role}"
 
 
 def _same(seen: Sequence[Scene], scenes: Sequence[Scene]) -> bool:

@@ -9,12 +9,15 @@ A file of scenes (`golden_scenes.npz`, `calibration_scenes.npz` of a checkpoint 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import ActionTokens, CameraInput, FrameSelection, SpecialTokens
@@ -22,6 +25,7 @@ from onboard_vla.core.errors import CheckpointError
 from onboard_vla.core.prompt import Value
 from onboard_vla.export.assets import PROMPT_FILE, Assets
 from onboard_vla.export.checkpoint_config import read_json
+from onboard_vla.export.kept_arrays import OnDemand
 from onboard_vla.runtime.positions import VideoGrid
 
 IMAGES = "images_"
@@ -36,7 +40,7 @@ RANDOM_ACTIONS = 4
 class Scene:
     """`images[camera]`: (frames, height, width, 3) uint8; `prompt_ids`: (S,) int64; `expert_tokens`: (T,) or None."""
 
-    images: dict[str, NDArray[np.uint8]]
+    images: Mapping[str, NDArray[np.uint8]]
     prompt_ids: NDArray[np.int64]
     expert_tokens: NDArray[np.int64] | None
 
@@ -52,31 +56,75 @@ class SceneShapes:
     grids: Mapping[str, VideoGrid]
 
 
-def load_scenes(path: Path, assets: Assets | SceneShapes) -> list[Scene]:
+class _Pictures:
+    """One camera's pictures of all scenes; they lie in `kept`, not in memory."""
+
+    def __init__(self, archive: Any, name: str, kept: MutableMapping[str, NDArray[Any]]) -> None:  # noqa: ANN401
+        """Read them out of an archive that numpy has opened, one scene after the other."""
+        self._name, self._kept = name, kept
+        with archive.zip.open(f"{name}.npy") as file:
+            read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
+            self.shape, by_columns, self.dtype = read_header(file)
+            if by_columns:
+                raise ValueError(f"{name} is in Fortran's order, expected C's")
+            for index in range(self.shape[0]):
+                content = file.read(math.prod(self.shape[1:]) * self.dtype.itemsize)
+                kept[f"{name}-{index}"] = np.frombuffer(content, self.dtype).reshape(self.shape[1:])
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        return self._kept[f"{self._name}-{index}"]
+
+
+def load_scenes(
+    path: Path, assets: Assets | SceneShapes, kept: MutableMapping[str, NDArray[Any]] | None = None
+) -> list[Scene]:
     """Read a file of scenes.
+
+    Args:
+        path: the file.
+        assets: what the scenes must fit.
+        kept: where pictures go, one scene at a time, and are read from when they are asked for; else into memory.
 
     Raises:
         CheckpointError: the file cannot be read, lacks an array, or an array does not fit the cameras or the prompt.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
+            seen = [name for name in archive.files if name.startswith(IMAGES)]
+            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files if name not in seen}
+            pictures = {name: archive[name] if kept is None else _Pictures(archive, name, kept) for name in seen}
     except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
         raise CheckpointError(f"{path} cannot be read as a file of scenes: {error}") from error
     if "prompt_ids" not in arrays or arrays["prompt_ids"].ndim != 2 or not len(arrays["prompt_ids"]):
-        raise CheckpointError(f"{path}: expected prompt_ids of shape (N, S), found arrays {sorted(arrays)}")
+        raise CheckpointError(f"{path}: expected prompt_ids of shape (N, S), found arrays {sorted([*arrays, *seen])}")
     count = len(arrays["prompt_ids"])
     for camera in assets.cameras:
-        pictures = (count, assets.frames.per_camera, camera.height, camera.width, 3)
-        _expect(path, arrays, f"{IMAGES}{camera.role}", np.dtype(np.uint8), pictures)
+        shape = (count, assets.frames.per_camera, camera.height, camera.width, 3)
+        _expect(path, pictures, f"{IMAGES}{camera.role}", np.dtype(np.uint8), shape)
     if "action_tokens" in arrays:
         _expect(path, arrays, "action_tokens", np.dtype(np.int64), (count, assets.actions.per_answer))
         if arrays["action_tokens"].min() < 0 or arrays["action_tokens"].max() >= assets.actions.count:
             raise CheckpointError(f"{path}: action_tokens must be codebook indices 0 to {assets.actions.count - 1}")
-    return [_scene(path, arrays, i, assets) for i in range(count)]
+    of_camera = {camera.role: pictures[f"{IMAGES}{camera.role}"] for camera in assets.cameras}
+    return [
+        _scene(
+            path,
+            arrays,
+            i,
+            assets,
+            OnDemand({role: partial(table.__getitem__, i) for role, table in of_camera.items()}),
+        )
+        for i in range(count)
+    ]
 
 
-def _scene(path: Path, arrays: dict[str, NDArray[Any]], index: int, assets: Assets | SceneShapes) -> Scene:
+def _scene(
+    path: Path,
+    arrays: dict[str, NDArray[Any]],
+    index: int,
+    assets: Assets | SceneShapes,
+    images: Mapping[str, NDArray[np.uint8]],
+) -> Scene:
     ids = arrays["prompt_ids"][index]
     ids = ids[ids != PADDING].astype(np.int64)
     found, expected = int((ids == assets.tokens.video_pad).sum()), sum(grid.tokens for grid in assets.grids.values())
@@ -85,13 +133,13 @@ def _scene(path: Path, arrays: dict[str, NDArray[Any]], index: int, assets: Asse
             f"{path}: prompt {index} has {found} visual tokens, the cameras give {expected}; was it written for others?"
         )
     return Scene(
-        images={camera.role: arrays[f"{IMAGES}{camera.role}"][index] for camera in assets.cameras},
+        images=images,
         prompt_ids=ids,
         expert_tokens=arrays["action_tokens"][index] if "action_tokens" in arrays else None,
     )
 
 
-def _expect(path: Path, arrays: dict[str, NDArray[Any]], key: str, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:
+def _expect(path: Path, arrays: Mapping[str, Any], key: str, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:
     found = (arrays[key].dtype, arrays[key].shape) if key in arrays else None
     if found != (kind, shape):
         raise CheckpointError(f"{path}: {key} must be {kind} of shape {shape}, found {found}")

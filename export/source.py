@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,14 @@ from onboard_vla.export.external_data import SUFFIX, ExternalData
 from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.graph import save_model
 from onboard_vla.export.graph_session import GraphSession
+from onboard_vla.export.kept_arrays import OnDisk
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.language_graph import language_graph
 from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, ReportedLinears
 from onboard_vla.export.observation import Observations, ObservedLinears
-from onboard_vla.export.pieces import PieceSession
+from onboard_vla.export.pieces import PieceSession, Probe
 from onboard_vla.export.quantisation import observe, observe_together
-from onboard_vla.export.scene_runner import SceneRunner, Sizes
+from onboard_vla.export.scene_runner import Observer, SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene, load_scenes, random_scenes
 from onboard_vla.export.vision_graph import vision_graph
 from onboard_vla.export.vision_grid import VisionGrid, vision_grid
@@ -91,8 +92,10 @@ class Source:
         """Whether there are real scenes, so that figures over them say something about the model."""
         return given is not None or (self.assets.folder / source.file).is_file()
 
-    def scenes(self, given: Path | None, source: SceneSource) -> tuple[str, list[Scene]]:
-        """A word on where the scenes come from, and the scenes.
+    def scenes(
+        self, given: Path | None, source: SceneSource, kept: MutableMapping[str, NDArray[Any]] | None = None
+    ) -> tuple[str, list[Scene]]:
+        """A word on where the scenes come from, and the scenes; `kept`: see `load_scenes`.
 
         Raises:
             CheckpointError: a file of scenes does not fit this checkpoint.
@@ -101,7 +104,7 @@ class Source:
         if not self.has_scenes(given, source):
             scenes = random_scenes(self.assets, source.count, np.random.default_rng(source.seed))
             return f"random, seed {source.seed}", scenes
-        return path.name, load_scenes(path, self.assets)
+        return path.name, load_scenes(path, self.assets, kept)
 
     @property
     def large(self) -> bool:
@@ -164,17 +167,34 @@ class Source:
         linears: LinearWriter,
         scratch: Path,
         embedding: NDArray[Any],
-        observations: Observations | None = None,
-        progress: Share = lambda _: None,
+        progress: Callable[[str], Share],
+        *,
+        runs: int = 1,
+        observations: Observer | None = None,
+        probes: Callable[[str], Probe | None] = lambda _: None,
     ) -> SceneRunner:
-        """Runs scenes on graphs that are written one piece at a time into `scratch`; run many scenes together."""
+        """Runs scenes on graphs that are written one piece at a time into `scratch`; run many scenes together.
+
+        Args:
+            weights: for the norms.
+            linears: writes the linear layers.
+            scratch: a folder for pieces, and for what scenes become between them.
+            embedding: the table of embeddings.
+            progress: takes a graph's file name, gives what takes in the finished share of it.
+            runs: how often the language graph will be run.
+            observations: takes in what observed graphs report.
+            probes: takes a graph's file name, gives what looks at its pieces.
+        """
         steps = {grid.name: self.model.vision.depth + 1 for grid in self.grids}
         steps[LANGUAGE_FILE] = self.model.text.layers + 1
         sessions = {
-            name: PieceSession(write, steps[name], scratch, progress if name == LANGUAGE_FILE else _ignore)
+            name: PieceSession(
+                write, steps[name], scratch, progress(name), probes(name), runs if name == LANGUAGE_FILE else 1
+            )
             for name, write in self.graph_writers(weights, linears).items()
         }
-        return SceneRunner(self.sizes, sessions, sessions[LANGUAGE_FILE], embedding, observations)
+        kept = OnDisk(scratch / "kept")
+        return SceneRunner(self.sizes, sessions, sessions[LANGUAGE_FILE], embedding, observations, kept)
 
     def references(self, folder: Path, scenes: Sequence[Scene], progress: Share) -> list[GoldenScene]:
         """Scenes with what the float32 graphs in `folder` make of them."""
@@ -209,16 +229,25 @@ class Source:
 
     def observe(self, scenes: Sequence[Scene], progress: Share) -> Mapping[str, NDArray[np.float32]]:
         """Largest magnitudes at the inputs of all linear layers over calibration scenes."""
-        observations = Observations()
+        observations, linears = Observations(), ObservedLinears(self.weights)
         if self.large:
-            with tempfile.TemporaryDirectory() as scratch:
-                linears, table = ObservedLinears(self.weights), self.checkpoint.embedding
-                runner = self.runner_in_pieces(self.weights, linears, Path(scratch), table, observations, progress)
+            # Beside the checkpoint: what lies in memory is what this is to avoid, and /tmp may be there.
+            with tempfile.TemporaryDirectory(prefix=".observe-", dir=self.assets.folder) as folder:
+                scratch = Path(folder)
+                self.checkpoint.save_embedding(scratch / "embeddings.npy")
+                table = np.load(scratch / "embeddings.npy", mmap_mode="r", allow_pickle=False)
+                shares = language_share(progress)
+                runner = self.runner_in_pieces(self.weights, linears, scratch, table, shares, observations=observations)
                 return observe_together(runner, observations, scenes)
-        writers = self.graph_writers(self.weights, ObservedLinears(self.weights))
+        writers = self.graph_writers(self.weights, linears)
         sessions = {name: GraphSession(write(None, None).SerializeToString()) for name, write in writers.items()}
         runner = SceneRunner(self.sizes, sessions, sessions[LANGUAGE_FILE], self.checkpoint.embedding, observations)
         return observe(runner, observations, scenes, progress)
+
+
+def language_share(progress: Share) -> Callable[[str], Share]:
+    """Progress of the language graph alone, for runs in pieces."""
+    return lambda graph: progress if graph == LANGUAGE_FILE else _ignore
 
 
 def _ignore(_: float) -> None:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.errors import CheckpointError, EnvironmentLacksError
 from onboard_vla.core.installation import installation
-from onboard_vla.export.scene_runner import ActionLogits, Sizes, action_logits, patches_of, penalised
+from onboard_vla.export.action_logits import ActionLogits, penalised
+from onboard_vla.export.scene_runner import Sizes, action_logits, patches_of
 from onboard_vla.export.scenes import Scene
 from onboard_vla.kernels.reference_images import normalisation_table
 

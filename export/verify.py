@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.codebook import Codebook
+from onboard_vla.export.action_logits import ActionLogits
 from onboard_vla.export.golden import GoldenScene
-from onboard_vla.export.scene_runner import ActionLogits, SceneRunner
+from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.kernels.reference_actions import action_statistics
 
 Floats = NDArray[np.float32]

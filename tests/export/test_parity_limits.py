@@ -14,11 +14,11 @@ from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export import linear_layers
+from onboard_vla.export.action_logits import ActionLogits
 from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.parity_limits import PARITY_LIMITS, misses, require_parity, tightened
-from onboard_vla.export.scene_runner import ActionLogits
 from onboard_vla.export.verify import Figures, compare
 
 EXACT = Figures(**dict.fromkeys((field.name for field in dataclasses.fields(Figures)), 0))

@@ -75,7 +75,7 @@ def test_int8_drifts_from_stage_to_stage_and_is_still_the_model(int8_bundle, ora
 
 def test_a_stage_that_is_wrong_is_the_one_that_shows_it(opened, oracle, golden):
     expected = oracle.teacher_forced(golden.scene, golden.reference.tokens.tolist())
-    images = golden.scene.images | {"back": golden.scene.images["front_left"]}
+    images = {**golden.scene.images, "back": golden.scene.images["front_left"]}
     stages = compared(opened, dataclasses.replace(golden.scene, images=images), expected)
     wrong = [name for name, stage in stages.items() if stage.error_max > EXACT]
     assert wrong == [
