@@ -25,6 +25,11 @@ export OMP_NUM_THREADS ?= 1
 # The ROS wheels re-execute each Python of their environment once; an inherited mark would stop ours from doing so.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
+# Tests with real processes and clocks run one after another, all others beside each other. $(1): which, $(2): options.
+run_tests = $(BIN)/pytest -m "$(1)not real_time" --numprocesses logical --maxprocesses 4 --dist loadfile $(2) $(ARGS); beside=$$?; \
+	$(BIN)/pytest -m "$(1)real_time" $(2) $(ARGS); alone=$$?; \
+	case $$beside,$$alone in 0,0|0,5|5,0) ;; *) echo "make: tests failed (pytest's statuses: $$beside beside each other, $$alone alone)"; exit 1;; esac
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all faults mutation lint typecheck unit benchmark clean host
 
@@ -38,10 +43,10 @@ demo: $(VENV)/.demo-installed  ## Drive 60 s from six cameras to a safe trajecto
 	 exec $(BIN)/onboard-vla demo $$transport $(ARGS)
 
 test: lint typecheck $(ROS_PACKAGES)  ## Lint, types, import contracts and tests (about 20 minutes on two cores, installation included)
-	$(BIN)/pytest -m "not slow" --hypothesis-profile=repeatable $(ARGS)
+	@$(call run_tests,not slow and ,--hypothesis-profile=repeatable)
 
 test-all: lint typecheck $(ROS_PACKAGES) $(VENV)/.pycuda-built  ## The same with the slow tests, the whole fault campaign and a soak (a day and more; resumable)
-	$(BIN)/pytest $(ARGS)
+	@$(call run_tests,,)
 	$(BIN)/onboard-vla faults --all --shard $(SHARD) --resume out/faults --json out/faults.json
 	$(BIN)/onboard-vla faults --soak $(SOAK) --json out/soak.json
 
@@ -59,7 +64,7 @@ typecheck: $(VENV)/.test-installed
 	$(BIN)/mypy
 
 unit: $(VENV)/.test-installed $(ROS_PACKAGES)  ## Only the tests
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	@$(call run_tests,not slow and ,)
 
 benchmark: $(VENV)/.test-installed  ## Timings of planner, kernels, transports, supervisor, camera guard and renderer
 	$(BIN)/python benchmarks/supervisor_cycle.py --json out/benchmark_supervisor.json

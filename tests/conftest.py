@@ -15,15 +15,19 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or os.getcwd()).resolve
 os.environ.setdefault("ROS_LOG_DIR", str(Path(tempfile.gettempdir()) / f"onboard-vla-ros-log-{os.getuid()}"))
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 """Of `make test`: the same code gets the same examples. `make test-all` draws new ones each time."""
+REAL_TIME = ("app", "hil", "ros_nodes")
+"""Folders whose tests start processes and look at clocks: `make test` runs them one by one, others in parallel."""
 NEEDS = {"parity": ("torch", "transformers"), "ros": ("rclpy",)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, with the reason, what this environment has no oracle or transport for."""
+    """Mark what needs the machine for itself; skip, with the reason, what this environment has no oracle for."""
     from importlib.util import find_spec
 
     missing = {mark: [name for name in names if find_spec(name) is None] for mark, names in NEEDS.items()}
     for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in REAL_TIME:
+            item.add_marker(pytest.mark.real_time)
         for mark, names in missing.items():
             if names and item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=f"needs {' and '.join(names)} (extra {mark!r})"))
