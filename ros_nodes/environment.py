@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import tempfile
@@ -11,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from onboard_vla.core.errors import EnvironmentLacksError
+from onboard_vla.core.heap import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, set_malloc
 from onboard_vla.core.installation import installation
 
 PROFILE_FILE = Path(__file__).with_name("onboard_vla_bringup") / "dds" / "vehicle.xml"
@@ -21,8 +21,6 @@ FIRST_RCLPY_WITH_FAST_DDS_3 = 9
 """Kilted's."""
 MALLOC_THRESHOLD_BYTES = 1 << 30
 """Below this, freed picture buffers stay with the process: saves a million page faults per 6 s of 1600x900 pictures."""
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""mallopt(3) parameters."""
 FIRST_DOMAIN, LAST_DOMAIN = 10, 101
 """Domain ids to choose from: 0 is everyone's default, and ports above 101's fall into Linux's ephemeral range."""
 
@@ -86,11 +84,8 @@ def apply_ros_environment(domain_id: int | None = None) -> int:
         given = os.environ.get("ROS_DOMAIN_ID", "")
         domain_id = int(given) if given.isdigit() else unused_domain_id()
     os.environ.update(ros_environment(domain_id))
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        # The variables come too late for a process that runs already.
-        libc.mallopt(M_MMAP_THRESHOLD, MALLOC_THRESHOLD_BYTES)
-        libc.mallopt(M_TRIM_THRESHOLD, MALLOC_THRESHOLD_BYTES)
+    # The variables come too late for a process that runs already.
+    set_malloc({M_MMAP_THRESHOLD: MALLOC_THRESHOLD_BYTES, M_TRIM_THRESHOLD: MALLOC_THRESHOLD_BYTES})
     return domain_id
 
 

@@ -14,6 +14,7 @@ from onboard_vla.core.errors import WireError
 from onboard_vla.ros_nodes.stamps import from_time, to_time
 
 ENCODING = "rgb8"
+"""The only one of three bytes a pixel, and what our own nodes send."""
 YUV_ENCODINGS = {"yuv422": UYVY, "uyvy": UYVY, "yuv422_yuy2": YUYV, "yuyv": YUYV, "nv12": NV12}
 """As sensor_msgs/image_encodings.hpp names them, the older name first; NV12 is what camera drivers call theirs."""
 CHANNELS = 3

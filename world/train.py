@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
+from onboard_vla.core.heap import M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, set_malloc
 
 if TYPE_CHECKING:
     from onboard_vla.world.train_plan import Workplace
     from onboard_vla.world.train_stages import Report
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-"""Numbers of glibc's malloc.h."""
 TOP_PAD_BYTES = 1 << 28
 STAGES = ("codebook", "data", "vision", "whole", "drive", "finish", "blind", "card")
 
@@ -55,11 +53,7 @@ def keep_big_tensors() -> None:
 
     That costs half the training's speed. For the whole process, which keeps what it once took; nothing without glibc.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)
-        mallopt(M_TOP_PAD, TOP_PAD_BYTES)
+    set_malloc({M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: TOP_PAD_BYTES})
 
 
 def run(stages: Sequence[str], options: argparse.Namespace) -> None:

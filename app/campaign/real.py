@@ -21,6 +21,7 @@ from onboard_vla.app.campaign.outcome import FALSE_ALARM, HANDLED, HANG, LATE
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.straight_road.graph import Graph
 from onboard_vla.app.straight_road.lateness import STARVED_S, LatenessWatch
+from onboard_vla.app.straight_road.road import NotSeenError
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.process_graph import PLANNER, PROCESSES, SUPERVISOR
@@ -161,7 +162,8 @@ def _break(case: RealCase, job: RealJob, graph: Graph, watch: LatenessWatch) -> 
     graph.road.lateness_s = 0.0
     begin = _settle(graph, (job.number * 7) % 10)
     before = next((m.mode for m, _ in reversed(graph.road.heard) if isinstance(m, SafeTrajectory)), Mode.STOPPED)
-    assert before <= Mode.REDUCED, f"before the fault the mode was {before.name}: a reaction would show nothing"
+    if before > Mode.REDUCED:
+        raise NotSeenError(f"before the fault the mode was {before.name}: a reaction would show nothing")
     seen = _watch(graph, _fill_disk(graph) if case.disk_full else _signals(case, graph), case)
     lateness_ms = max(watch.since(begin.monotonic_ns), graph.road.lateness_s) * 1e3
     gap_ms = seen.longest_silence_ms
@@ -207,9 +209,15 @@ def _settle(graph: Graph, steps: int) -> Now:
 
 def _signals(case: RealCase, graph: Graph) -> list[tuple[int, Callable[[], None]]]:
     """When to send which signal, ms after the first."""
-    pid = graph.processes.pid(case.process)
-    assert pid is not None, f"{case.process} does not run"
+    pid = _running(graph, case.process)
     return [(after_ms, lambda number=number: os.kill(pid, number)) for after_ms, number in case.signals]  # type: ignore[misc]
+
+
+def _running(graph: Graph, process: str) -> int:
+    pid = graph.processes.pid(process)
+    if pid is None:
+        raise NotSeenError(f"{process} does not run")
+    return pid
 
 
 def _fill_disk(graph: Graph) -> list[tuple[int, Callable[[], None]]]:
@@ -217,9 +225,7 @@ def _fill_disk(graph: Graph) -> list[tuple[int, Callable[[], None]]]:
 
     def fill() -> None:
         for process in PROCESSES:
-            pid = graph.processes.pid(process)
-            assert pid is not None, f"{process} does not run"
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+            resource.prlimit(_running(graph, process), resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         graph.send_garbage()
 
     return [(0, fill), *((k * GARBAGE_EVERY_MS, graph.send_garbage) for k in range(1, int(WATCHED_S * 10)))]

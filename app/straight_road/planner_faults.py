@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onboard_vla.app.straight_road.graph import Graph
+from onboard_vla.app.straight_road.road import NotSeenError
 from onboard_vla.core.clock import Now, seconds, system_now
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.safe_trajectory import Mode, SafeTrajectory
@@ -42,13 +43,14 @@ def break_planner(graph: Graph, fault: signal.Signals) -> Reaction:
     beyond; the gap is the longest time between two trajectories from before the signal until a second after it.
 
     Raises:
-        NotSeenError: no fallback came.
+        NotSeenError: no fallback came, or no planner runs.
     """
     road = graph.road
     before, began = len(road.heard), system_now()
     road.drive(0.5)
     pid = graph.processes.pid(PLANNER)
-    assert pid is not None
+    if pid is None:
+        raise NotSeenError(f"{PLANNER} does not run")
     sent = system_now()
     os.kill(pid, fault)
     try:

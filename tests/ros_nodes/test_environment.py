@@ -76,7 +76,7 @@ def test_a_long_run_does_not_use_up_the_domain_ids() -> None:
 def test_missing_rclpy_is_one_line_that_says_what_to_do(monkeypatch) -> None:
     monkeypatch.setattr(environment, "find_spec", lambda name: None)
 
-    with pytest.raises(EnvironmentLacksError, match=r"onboard-vla\[ros\].*--transport zmq") as caught:
+    with pytest.raises(EnvironmentLacksError, match=r"pip install '\.\[ros\]' in a clone.*--transport zmq") as caught:
         require_rclpy()
     assert "\n" not in str(caught.value)
 

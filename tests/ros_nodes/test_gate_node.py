@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Float64MultiArray
 
 from onboard_vla.app.straight_road.graph import Graph
+from onboard_vla.app.straight_road.road import NotSeenError
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.safe_trajectory import Engagement, SafeTrajectory
@@ -26,6 +28,7 @@ from .nodes import Client, NodeProcess
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(200)]
 GATE = ("-m", "onboard_vla.ros_nodes.vehicle_gate")
+POPEN = subprocess.Popen
 STOP_LIMIT_S = 0.35
 """The gate's reaction of 220 ms, and room for the way through three processes on a machine that does other work."""
 STEPS = 1000
@@ -39,15 +42,25 @@ class GatedGraph(Graph):
         super().__init__(transport, directory)
         self.demands: list[tuple[Now, Float64MultiArray]] = []
         self.states: list[str] = []
-        self.client = Client(self.link.domain_id)
+        self._added: list[Client | NodeProcess] = []
+        try:
+            self._add_gate(directory)
+        except BaseException:
+            # Nobody else has this graph yet.
+            self.close()
+            raise
+
+    def _add_gate(self, directory: Path) -> None:
+        client = Client(self.link.domain_id)
+        self._added.append(client)
         kept = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node, prefix = self.client.node, "onboard_vla/gate"
+        node, prefix = client.node, "onboard_vla/gate"
         node.create_subscription(
             Float64MultiArray, f"{prefix}_commands", lambda m: self.demands.append((system_now(), m)), 10
         )
         node.create_subscription(DiagnosticStatus, f"{prefix}_state", lambda m: self.states.append(m.message), kept)
-        self.client.spin_beside()
-        self.gate = NodeProcess("kilted", directory, GATE)
+        client.spin_beside()
+        self._added.append(NodeProcess("kilted", directory, GATE))
         self.drive_until(lambda: self.states[-1:] == ["holding: standby"], "the gate sees standby")
 
     def drive_until(self, condition: Callable[[], bool], what: str) -> None:
@@ -58,9 +71,14 @@ class GatedGraph(Graph):
         raise AssertionError(f"not seen: {what}; states: {self.states}")
 
     def close(self) -> None:
-        self.gate.close()
-        self.client.close()
+        while self._added:
+            self._added.pop().close()
         super().close()
+
+
+def never_seen(graph: GatedGraph, condition: Callable[[], bool], what: str) -> None:
+    """In place of driving until something is seen."""
+    raise NotSeenError("never")
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +86,20 @@ def rig() -> Iterator[RealTimeRig]:
     rig = RealTimeRig(GatedGraph, "ros")
     yield rig
     rig.close()
+
+
+def test_a_graph_whose_gate_never_stands_by_leaves_no_process_behind(tmp_path, monkeypatch) -> None:
+    started: list[subprocess.Popen] = []
+    monkeypatch.setattr(
+        "subprocess.Popen", lambda *args, **kwargs: started.append(POPEN(*args, **kwargs)) or started[-1]
+    )
+    monkeypatch.setattr(GatedGraph, "drive_until", never_seen)
+
+    with pytest.raises(NotSeenError, match="never"):
+        GatedGraph("ros", tmp_path)
+
+    assert len(started) == 4, "supervisor, guard, planner and gate"
+    assert all(process.poll() is not None for process in started)
 
 
 def test_without_a_supervisor_the_vehicle_stops_and_comes_back_latched(rig, record_testsuite_property) -> None:

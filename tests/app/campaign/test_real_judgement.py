@@ -11,6 +11,7 @@ import pytest
 from onboard_vla.app.campaign import real
 from onboard_vla.app.campaign.planted import NeverIntervenes
 from onboard_vla.app.campaign.real import REAL_CASES, RealJob
+from onboard_vla.app.straight_road.road import NotSeenError
 from onboard_vla.core.clock import Now
 from onboard_vla.core.safe_trajectory import Engagement, Mode
 
@@ -77,7 +78,7 @@ def test_the_mode_too_late_is_late(monkeypatch):
 
 def test_a_drive_that_was_in_the_mode_asked_for_before_the_fault_shows_nothing(monkeypatch):
     graph = ScriptedGraph(lambda ms: Mode.FALLBACK, mode_before=Mode.FALLBACK)
-    with pytest.raises(AssertionError, match="before the fault"):
+    with pytest.raises(NotSeenError, match="before the fault"):
         judged(graph, monkeypatch)
 
 
