@@ -94,7 +94,7 @@ class SceneRunner:
         kept: MutableMapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """`kept`: where prompts with their pictures and keys and values go; on disk, if many scenes run together."""
-        self._sizes, self._embedding, self._observations = sizes, embedding, observations
+        self.sizes, self._embedding, self._observations = sizes, embedding, observations
         self._vision, self._language = vision, language
         self._kept: MutableMapping[str, NDArray[Any]] = {} if kept is None else kept
         self._seen: tuple[Sequence[Scene], list[SeenPrompt]] | None = None
@@ -116,13 +116,13 @@ class SceneRunner:
 
     def with_language(self, language: Session) -> SceneRunner:
         """The same with another language graph; what it saw of the latest scenes is kept."""
-        other = SceneRunner(self._sizes, self._vision, language, self._embedding, self._observations, self._kept)
+        other = SceneRunner(self.sizes, self._vision, language, self._embedding, self._observations, self._kept)
         other._seen = self._seen
         return other
 
     def with_vision(self, vision: Mapping[str, Session]) -> SceneRunner:
         """The same with other vision graphs."""
-        return SceneRunner(self._sizes, vision, self._language, self._embedding, self._observations)
+        return SceneRunner(self.sizes, vision, self._language, self._embedding, self._observations)
 
     def teacher_forced(self, scene: Scene, tokens: Sequence[int]) -> ActionLogits:
         """Logits at every action when the actions before it are `tokens`; one pass over prompt and fast answer."""
@@ -136,7 +136,7 @@ class SceneRunner:
 
     def teacher_forced_each(self, scenes: Sequence[Scene], tokens: Sequence[Sequence[int]], take: TakeLogits) -> None:
         """As `teacher_forced_many`; hands each scene's logits over instead of keeping them."""
-        answer, first_id = self._sizes.answer, self._sizes.actions.first_id
+        answer, first_id = self.sizes.answer, self.sizes.actions.first_id
         passes, feeds = self._passes(scenes), []
         for run, along in zip(passes, tokens, strict=True):
             start, first = len(run.prompt.ids), len(run.prompt.ids) + len(answer.fast_prefix) - 1
@@ -147,7 +147,7 @@ class SceneRunner:
             self._observe(outputs)
             if "logits" in outputs:
                 fork, *rows = outputs["logits"]
-                take(index, action_logits(self._sizes, passes[index].prompt.ids, fork, rows, tokens[index]))
+                take(index, action_logits(self.sizes, passes[index].prompt.ids, fork, rows, tokens[index]))
 
         self._language.run_each(feeds, read)
 
@@ -170,9 +170,9 @@ class SceneRunner:
     def _decode(
         self, scenes: Sequence[Scene], forced: Sequence[Sequence[int]] | None = None, *, tokens_alone: bool = False
     ) -> list[GrowingAnswer]:
-        answer, last = self._sizes.answer, self._sizes.actions.per_answer - 1
+        answer, last = self.sizes.answer, self.sizes.actions.per_answer - 1
         passes = self._passes(scenes)
-        answers = [self._sizes.growing_answer(run.prompt.ids, tokens_alone=tokens_alone) for run in passes]
+        answers = [self.sizes.growing_answer(run.prompt.ids, tokens_alone=tokens_alone) for run in passes]
         for step in range(last + 1):
             feeds, goes_on = [], step < last
             for run, growing in zip(passes, answers, strict=True):
@@ -199,7 +199,7 @@ class SceneRunner:
 
     def _passes(self, scenes: Sequence[Scene]) -> list[_Pass]:
         """A growing sequence over each scene's prompt."""
-        prompts, sizes = self.see(scenes), self._sizes
+        prompts, sizes = self.see(scenes), self.sizes
         text, longest = sizes.model.text, len(sizes.answer.fast_prefix) + sizes.actions.per_answer
         limit = max(max(int(prompt.positions.max()) + 1, prompt.next_position) for prompt in prompts) + longest
         rotary = RotaryTable(text.head_dim, text.rope_theta, text.mrope_section, limit)
@@ -224,7 +224,7 @@ class SceneRunner:
     def _cameras(self) -> dict[str, list[CameraInput]]:
         """Vision graph to its cameras."""
         found: dict[str, list[CameraInput]] = {}
-        for camera in self._sizes.cameras:
+        for camera in self.sizes.cameras:
             found.setdefault(camera.vision_graph, []).append(camera)
         return found
 
@@ -246,7 +246,7 @@ class SceneRunner:
         return OnDemand({"patches": lambda: self.patches(scene.images[role])})
 
     def _prompt(self, index: int, scene: Scene) -> SeenPrompt:
-        sizes, vision = self._sizes, self._sizes.model.vision
+        sizes, vision = self.sizes, self.sizes.model.vision
         visual = [self._kept.pop(_visual(index, camera.role)) for camera in sizes.cameras]
         embeddings = self._embedding[scene.prompt_ids].astype(np.float32)
         places = np.flatnonzero(scene.prompt_ids == sizes.tokens.video_pad)
@@ -260,16 +260,16 @@ class SceneRunner:
         return SeenPrompt(positions, following, scene.prompt_ids, self._kept, f"prompt-{index}")
 
     def _grids(self, scene: Scene) -> list[VideoGrid]:
-        vision = self._sizes.model.vision
+        vision = self.sizes.model.vision
         merge, frames = vision.merge_size, vision.temporal_patch_size
         return [
             VideoGrid(len(scene.images[camera.role]) // frames, camera.grid_h // merge, camera.grid_w // merge)
-            for camera in self._sizes.cameras
+            for camera in self.sizes.cameras
         ]
 
     def patches(self, images: NDArray[np.uint8]) -> Floats:
         """Patches (pairs, N, width) of one camera's pictures."""
-        return patches_of(self._sizes.model.vision, images, self._table)
+        return patches_of(self.sizes.model.vision, images, self._table)
 
     def _observe(self, outputs: Arrays) -> None:
         if self._observations is not None:

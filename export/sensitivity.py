@@ -95,7 +95,10 @@ class Trial:
         """See `Measures`; over `RANKING_SCENES` scenes."""
         items, codebook = self._ranked, self._source.assets.codebook
         found = self._runner_with(layer).teacher_forced_many(*self._forced)
-        return figures_of([difference(item, one, one, codebook) for item, one in zip(items, found, strict=True)])
+        sizes = self._source.sizes
+        return figures_of(
+            [difference(item, one, one, codebook, sizes) for item, one in zip(items, found, strict=True)]
+        )
 
     def _runner_with(self, layer: str) -> SceneRunner:
         """Float32 but for one layer."""

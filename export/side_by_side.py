@@ -110,7 +110,7 @@ def _measure(
             references.append(GoldenScene(scene, decoded))
         item = references[done - 1]
         forced = decoded if first else runner.teacher_forced(scene, item.reference.tokens.tolist())
-        measured.append(difference(item, forced, decoded, bundle.codebook))
+        measured.append(difference(item, forced, decoded, bundle.codebook, runner.sizes))
         progress(done / len(scenes))
     return measured
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.errors import CheckpointError, EnvironmentLacksError
 from onboard_vla.core.installation import installation
-from onboard_vla.export.action_logits import ActionLogits, penalised
+from onboard_vla.export.action_logits import ActionLogits
+from onboard_vla.export.deciding import deciding
 from onboard_vla.export.scene_runner import Sizes, action_logits, patches_of
 from onboard_vla.export.scenes import Scene
 from onboard_vla.kernels.reference_images import normalisation_table
@@ -128,15 +129,9 @@ class TransformersOracle:
 
     def _choices(self, scene: Scene, found: ActionLogits) -> list[int]:
         """The tokens `found.tokens`; from the first on that the model would not choose: its choice, then guesses."""
-        actions = self._sizes.actions
         chosen: list[int] = found.tokens.tolist()
-        seen = [*scene.prompt_ids.tolist(), *self._sizes.answer.fast_prefix]
-        for step, row in enumerate(found.actions):
-            given = [*seen, *(actions.first_id + token for token in chosen[:step])]
-            whole = np.full(max(max(given) + 1, actions.first_id + actions.count), -np.inf, np.float32)
-            whole[actions.first_id : actions.first_id + actions.count] = row
-            scores = penalised(whole, given, self._sizes.generation.repetition_penalty)
-            best = int(np.argmax(scores[actions.first_id : actions.first_id + actions.count]))
+        for step, row in enumerate(deciding(self._sizes, scene.prompt_ids, found).actions):
+            best = int(np.argmax(row))
             if best != chosen[step]:
                 return [*chosen[:step], best, *found.actions[step + 1 :].argmax(axis=1).tolist()]
         return chosen

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.codebook import Codebook
 from onboard_vla.export.action_logits import ActionLogits
+from onboard_vla.export.deciding import deciding
 from onboard_vla.export.golden import GoldenScene
-from onboard_vla.export.scene_runner import SceneRunner
+from onboard_vla.export.scene_runner import SceneRunner, Sizes
 from onboard_vla.kernels.reference_actions import action_statistics
 
 Floats = NDArray[np.float32]
@@ -22,9 +23,11 @@ Floats = NDArray[np.float32]
 class Figures:
     """Agreement between a bundle and its float32 references.
 
+    What decides is what decoding compares: logits after the repetition penalty; best actions, margins, forks and
+    preference are about those, cosines, differences and distributions about the model's own logits.
     Over `steps` action steps, each after the reference's own tokens: cosine between mean-centred action logits, share
     of steps with the same best action, largest difference of a logit, and the reference's median distance between its
-    best two logits (agreement means little where that is small). `spread_m` is the root-mean-square distance of the
+    best two actions (agreement means little where that is small). `spread_m` is the root-mean-square distance of the
     action distribution from its mean in the reference, `spread_shift_m` its mean change.
     Over `scenes` scenes: share with the same fork decision, largest change of the fork's logit difference, and the
     average displacement between both greedy trajectories: median, mean, 95th and 99th percentile (order statistics) and
@@ -90,7 +93,7 @@ def compare(
 def measure_scene(runner: SceneRunner, item: GoldenScene, codebook: Codebook) -> Measured:
     """Run one scene, along the reference's tokens and along its own, and compare."""
     forced = runner.teacher_forced(item.scene, item.reference.tokens.tolist())
-    return difference(item, forced, runner.greedy(item.scene), codebook)
+    return difference(item, forced, runner.greedy(item.scene), codebook, runner.sizes)
 
 
 def compare_together(runner: SceneRunner, golden: Sequence[GoldenScene], codebook: Codebook) -> Figures:
@@ -98,7 +101,9 @@ def compare_together(runner: SceneRunner, golden: Sequence[GoldenScene], codeboo
     scenes = [item.scene for item in golden]
     forced = runner.teacher_forced_many(scenes, [item.reference.tokens.tolist() for item in golden])
     decoded = runner.greedy_many(scenes)
-    return figures_of([difference(*parts, codebook) for parts in zip(golden, forced, decoded, strict=True)])
+    return figures_of(
+        [difference(*parts, codebook, runner.sizes) for parts in zip(golden, forced, decoded, strict=True)]
+    )
 
 
 def figures_of(measured: Sequence[Measured]) -> Figures:
@@ -193,22 +198,27 @@ class Measured:
     reference_xy: NDArray[np.float64]
 
 
-def difference(golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, codebook: Codebook) -> Measured:
+def difference(
+    golden: GoldenScene, found: ActionLogits, decoded: ActionLogits, codebook: Codebook, sizes: Sizes
+) -> Measured:
     """One scene: `found` along the reference's tokens, `decoded` along its own."""
     reference, ends = golden.reference, np.ascontiguousarray(codebook.deltas[:, :2])
-    best = np.sort(reference.actions, axis=1)
-    chosen = np.take_along_axis(reference.actions, found.actions.argmax(axis=1)[:, None], axis=1)[:, 0]
+    # What decoding compares, the reference's and what was found after the reference's own tokens.
+    decides = deciding(sizes, golden.scene.prompt_ids, reference)
+    decides_here = deciding(sizes, golden.scene.prompt_ids, dataclasses.replace(found, tokens=reference.tokens))
+    best = np.sort(decides.actions, axis=1)
+    chosen = np.take_along_axis(decides.actions, decides_here.actions.argmax(axis=1)[:, None], axis=1)[:, 0]
     spread, spread_found = (_spread(logits, reference.tokens, ends) for logits in (reference.actions, found.actions))
     found_xy, reference_xy = (
         codebook.decode(t)[0][:, :2].astype(np.float64) for t in (decoded.tokens, reference.tokens)
     )
-    fork, fork_found = float(reference.fork[0] - reference.fork[1]), float(found.fork[0] - found.fork[1])
+    fork, fork_found = (float(one.fork[0] - one.fork[1]) for one in (decides, decides_here))
     margin = best[:, -1] - best[:, -2]
     apart = decoded.tokens != reference.tokens
     likelihood = [_likelihood(logits, reference.tokens) for logits in (reference.actions, found.actions)]
     return Measured(
         cosine=_cosines(found.actions, reference.actions),
-        same=found.actions.argmax(axis=1) == reference.actions.argmax(axis=1),
+        same=decides_here.actions.argmax(axis=1) == decides.actions.argmax(axis=1),
         difference=np.abs(found.actions - reference.actions).max(axis=1),
         margin=margin,
         spread_m=spread,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from types import SimpleNamespace
 import shutil
 
 import numpy as np
@@ -19,16 +20,30 @@ from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.parity_limits import PARITY_LIMITS, misses, require_parity, tightened
+from onboard_vla.export.scenes import Scene
 from onboard_vla.export.verify import Figures, compare
 
 EXACT = Figures(**dict.fromkeys((field.name for field in dataclasses.fields(Figures)), 0))
 
 
+FIRST_ID, FAST, SLOW = 100, 7, 8
+"""First of three action tokens, and the fork's two."""
+
+
+def sizes(penalty=1.0):
+    """What a model without a prompt of its own would say of itself."""
+    return SimpleNamespace(
+        actions=SimpleNamespace(first_id=FIRST_ID, count=3),
+        answer=SimpleNamespace(fast_prefix=(5, FAST, 6), fork_index=1, fast_fork=FAST, slow_fork=SLOW),
+        generation=SimpleNamespace(repetition_penalty=penalty),
+    )
+
+
 class Recorded:
     """Stands in for a runner: gives the same logits whatever it is shown."""
 
-    def __init__(self, found):
-        self.found = found
+    def __init__(self, found, penalty):
+        self.found, self.sizes = found, sizes(penalty)
 
     def teacher_forced(self, scene, tokens):
         return self.found
@@ -49,8 +64,29 @@ def codebook(reference_checkpoint):
     return dataclasses.replace(whole, contours=whole.contours[:3])
 
 
-def figures_of(reference, found, codebook):
-    return compare(Recorded(found), [GoldenScene(None, reference)], codebook, lambda _: None)
+def figures_of(reference, found, codebook, penalty=1.0, prompt=(1, 2)):
+    scene = Scene({}, np.array(prompt), None)
+    return compare(Recorded(found, penalty), [GoldenScene(scene, reference)], codebook, lambda _: None)
+
+
+def test_margins_and_agreement_are_those_of_what_decoding_compares(codebook):
+    """Token 0 was said, so a penalty of 2 halves its logit: it leads by 1 nat in the model, and loses by 0.5."""
+    reference = dataclasses.replace(logits([[3, 0, 0], [3, 2, 0]], [1, 0]), tokens=np.array([0, 1]))
+    figures = figures_of(reference, reference, codebook, penalty=2.0)
+    assert figures.reference_margin_median == pytest.approx((3 + 0.5) / 2)
+    found = dataclasses.replace(reference, actions=np.array([[3, 0, 0], [4.2, 2, 0]], np.float32))
+    figures = figures_of(reference, found, codebook, penalty=2.0)
+    assert figures.token_agreement == 0.5
+    assert figures.preference_loss_max == pytest.approx(0.5)
+    assert figures_of(reference, found, codebook).token_agreement == 1, "without the penalty both prefer token 0"
+
+
+def test_the_fork_decides_after_the_penalty_on_words_that_the_prompt_says(codebook):
+    reference, found = logits([[3, 2, 0]], [1.5, 1]), logits([[3, 2, 0]], [2.5, 1])
+    assert figures_of(reference, found, codebook, penalty=2.0).fork_changes == 0, "the prompt says neither word"
+    figures = figures_of(reference, found, codebook, penalty=2.0, prompt=(1, FAST))
+    assert figures.fork_changes == 1
+    assert figures.fork_loss_max == pytest.approx(0.25)
 
 
 def test_preference_loss_is_what_the_reference_gives_up_where_the_actions_differ(codebook):
