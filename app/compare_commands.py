@@ -81,6 +81,7 @@ def _exported(checkpoint: Path, out: Path, show: Callable[[str, float], None]) -
             checkpoint,
             out / precision,
             precision=precision,
+            unjudged=True,  # the table judges them, on the scenes that it is given
             progress=lambda stage, share, made=precision: show(f"{made}, {stage}", share),
         )
         for precision in writer.PRECISIONS

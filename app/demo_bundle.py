@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib.metadata
 import shutil
 import time
 from collections.abc import Callable
@@ -12,20 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onboard_vla.core.bundle_manifest import sha256_of
-from onboard_vla.core.errors import BundleError, CheckpointError, EnvironmentLacksError
-from onboard_vla.core.installation import installation
+from onboard_vla.core.errors import BundleError, CheckpointError
 from onboard_vla.core.thresholds import Thresholds
+from onboard_vla.export.fingerprints import hash_of, tools_hash
 
 if TYPE_CHECKING:
     from onboard_vla.runtime.bundle import Bundle
 
 ROOMS = Path(__file__).resolve().parent.parent
 REFERENCE_CHECKPOINT = ROOMS / "world" / "reference"
-SHAPING_ROOMS = ("core", "export", "kernels", "runtime")
-SHAPING_FILES = (".py", ".json", ".cpp", ".cu", ".cuh", ".h", ".hpp")
-SHAPING_PACKAGES = ("numpy", "onnx", "onnxruntime", "tokenizers")
-"""Sources and packages that an export's content depends on, beside the checkpoint."""
 CHECKPOINT_CONFIG = "config.json"
 PRECISION = "int8"
 HASH_DIGITS = 12
@@ -51,6 +44,8 @@ class PreparedBundle:
     bytes_by_file: dict[str, int]
     parity: dict[str, Any]
     """What the exporter noted, each figure replaced by what was measured on this machine before this run."""
+    unjudged: tuple[str, ...]
+    """What nobody has judged of it; only simulation runs it then."""
 
     def summary(self) -> dict[str, Any]:
         """For report and JSON; no paths."""
@@ -61,6 +56,7 @@ class PreparedBundle:
             "precision": self.precision,
             "size": f"{sum(self.bytes_by_file.values()) / 1e6:.1f} MB",
             "parity, measured on this machine before the run": self.parity,
+            "unjudged": "; ".join(self.unjudged) or "nothing",
             "thresholds": "provisional, accepted by the simulation profile alone",
         }
 
@@ -76,20 +72,7 @@ def checkpoint_hash(checkpoint: Path) -> str:
             f"no checkpoint in {checkpoint}: it has no {CHECKPOINT_CONFIG}; pass --checkpoint FOLDER as "
             "save_pretrained writes it, or make one: `onboard-vla train`"
         )
-    return _hash_of(sorted(path for path in checkpoint.rglob("*") if path.is_file()), checkpoint)
-
-
-def tools_hash(rooms: Path = ROOMS) -> str:
-    """sha256 over all sources and package versions that shape a bundle: one made by others is not used again.
-
-    Raises:
-        EnvironmentLacksError: one of the packages is not installed.
-    """
-    files = [
-        path for room in SHAPING_ROOMS for path in sorted((rooms / room).rglob("*")) if path.suffix in SHAPING_FILES
-    ]
-    versions = [f"{package} {_version(package)}" for package in SHAPING_PACKAGES]
-    return hashlib.sha256("\n".join([_hash_of(files, rooms), *versions]).encode()).hexdigest()
+    return hash_of(sorted(path for path in checkpoint.rglob("*") if path.is_file()), checkpoint)
 
 
 def prepare_bundle(
@@ -139,13 +122,14 @@ def given_bundle(path: Path, cache: Path, progress: Progress) -> PreparedBundle:
 def _prepared(bundle: Bundle, folder: Path, origin: str, digest: str | None, progress: Progress) -> PreparedBundle:
     """Measure parity on this machine, now, and make the provisional thresholds in `folder`."""
     from onboard_vla.calibration.provisional import thresholds_of
-    from onboard_vla.export.parity_limits import require_parity
+    from onboard_vla.export.parity_limits import Limits, require_parity
     from onboard_vla.export.verification import verify_bundle
 
     manifest = bundle.manifest
     figures = verify_bundle(bundle.path, progress=lambda share: progress("measure parity on this machine", share))
     if manifest.parity.get("limits"):  # without real golden scenes nothing can be judged
-        require_parity(figures, f"bundle {bundle.core_hash[:HASH_DIGITS]}, run on this machine,")
+        limits = Limits.of_manifest(manifest.parity).golden
+        require_parity(figures, f"bundle {bundle.core_hash[:HASH_DIGITS]}, run on this machine,", limits)
     folder.mkdir(parents=True, exist_ok=True)
     thresholds = folder / "thresholds.json"
     made = thresholds_of(bundle.path)
@@ -161,6 +145,7 @@ def _prepared(bundle: Bundle, folder: Path, origin: str, digest: str | None, pro
         precision_by_part=dict(manifest.precision),
         bytes_by_file={name: record.bytes for name, record in manifest.files.items()},
         parity={**manifest.parity, **figures.as_table()},
+        unjudged=manifest.unjudged,
     )
 
 
@@ -181,20 +166,3 @@ def _export(checkpoint: Path, path: Path, precision: str, progress: Progress) ->
         shutil.rmtree(path)
     export_bundle(checkpoint, path, precision=precision, progress=progress)
     return time.monotonic() - begin
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        raise EnvironmentLacksError(
-            f"a bundle needs {package}, which is not installed: {installation('export')}"
-        ) from None
-
-
-def _hash_of(files: list[Path], root: Path) -> str:
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(root).as_posix().encode())
-        digest.update(sha256_of(path).encode())
-    return digest.hexdigest()

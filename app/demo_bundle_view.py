@@ -52,6 +52,8 @@ def bundle_table(prepared: PreparedBundle) -> Table:
     for name, value in parity_rows(prepared.parity):
         table.add_row(f"parity, {name}", value)
     table.add_row("thresholds", "provisional: accepted by the simulation profile alone")
+    if prepared.unjudged:
+        table.add_row("UNJUDGED", "; ".join(prepared.unjudged))
     return table
 
 
@@ -72,6 +74,6 @@ def parity_rows(parity: dict[str, Any]) -> list[tuple[str, str]]:
         text = f"{value:.4g}" if isinstance(value, float) else str(value)
         if name in limits:
             text += f" (at most {limits[name]:.3g})"
-        if name != "limits":
+        if not isinstance(value, dict):
             rows.append((name.replace("_", " "), text))
     return rows

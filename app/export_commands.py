@@ -62,6 +62,12 @@ def export(
     limit: Annotated[
         list[str] | None, typer.Option(help="FIGURE=BOUND: tighter than the project's, for this bundle; repeatable.")
     ] = None,
+    unjudged: Annotated[
+        bool,
+        typer.Option(
+            "--unjudged", help="Random pictures where scenes are missing; the bundle says so, no vehicle takes it."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
 ) -> None:
     """Export a checkpoint to a bundle: graphs, codebook, prompt, tokenizer, golden scenes, each with its hash.
@@ -94,6 +100,7 @@ def export(
             golden_scenes=golden_scenes,
             calibration_scenes=calibration_scenes,
             limits=dict(map(_bound, limit or ())),
+            unjudged=unjudged,
             progress=progress.show,
         )
     if as_json:
@@ -125,6 +132,7 @@ def _document(path: Path, seconds: float) -> dict[str, Any]:
         "core_hash": manifest.core_hash,
         "precision": manifest.precision,
         "files": {name: record.bytes for name, record in manifest.files.items()},
+        "unjudged": list(manifest.unjudged),
         "calibration": manifest.calibration,
         "parity": manifest.parity,
         "seconds": round(seconds, 2),
@@ -164,4 +172,6 @@ def _bundle_table(path: Path) -> Table:
     table.add_section()
     for name, text in parity_rows(manifest.parity):
         table.add_row(f"parity, {name}", text)
+    if manifest.unjudged:
+        table.add_row("UNJUDGED", "; ".join(manifest.unjudged))
     return table

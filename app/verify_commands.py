@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-JSON_FORMAT = 2
+JSON_FORMAT = 3
 """Version of the document that `verify --json` prints."""
 EXIT_MISSED = 1
 SENSITIVE_SHOWN = 10
@@ -31,8 +32,10 @@ def verify(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Compare stage by stage with transformers running this folder, which the bundle is of."),
+        typer.Option(help="Compare stage by stage with transformers running what the bundle is of: folder or .ckpt."),
     ] = None,
+    model: Annotated[Path | None, typer.Option(help="Folder of the base model (config.json) of a .ckpt.")] = None,
+    lora_alpha: Annotated[float | None, typer.Option(help="LoRA's alpha, for adapters that are not merged.")] = None,
     scenes: Annotated[
         Path | None, typer.Option(help="Many scenes (.npz); without it the golden scenes in the bundle.")
     ] = None,
@@ -42,13 +45,19 @@ def verify(
     """Run a bundle on scenes and hold it against float32: fork, actions, plan in metres, uncertainty.
 
     With --checkpoint transformers is the reference (extra `parity`), and every stage has its cosine and largest error.
-    Exit 1 if a limit is missed. Scenes: `python -m onboard_vla.app.scene_collection`.
+    Exit 1 if a limit is missed, or if the bundle has no scenes to be judged on.
+    Scenes: `python -m onboard_vla.app.scene_collection`.
     """
     from rich.console import Console
 
     verification = importlib.import_module("onboard_vla.export.verification")
     console = Console(stderr=True)
-    with console.status("verify") as status:
+    if checkpoint is None and (model is not None or lora_alpha is not None):
+        raise typer.BadParameter("--model and --lora-alpha are about a --checkpoint: give it")
+    with tempfile.TemporaryDirectory() as links, console.status("verify") as status:
+        if checkpoint is not None:
+            assembling = importlib.import_module("onboard_vla.export.assemble")
+            checkpoint = assembling.assemble(Path(links), checkpoint, model=model, lora_alpha=lora_alpha)
         result = verification.verify(
             bundle,
             reference=reference,
@@ -97,12 +106,20 @@ def inspect(
         "calibrated on": f"{calibration.get('scenes', 0)} scenes, {calibration.get('scenes_from', '-')}",
         "kept in float32": _kept(manifest.precision, calibration.get("fallbacks", [])),
         "moved to INT8": ", ".join(calibration.get("moved_to_int8", [])) or "nothing",
-        "golden scenes": len(manifest.golden),
+        "golden scenes": f"{len(manifest.golden)}, {manifest.parity.get('scenes_from', '-')}",
+        "unjudged": "; ".join(manifest.unjudged).upper() or "nothing",
+        "held to": ", ".join(f"{name} {bound:.3g}" for name, bound in _bounds(manifest.parity).items()) or "nothing",
+        "weights": manifest.weights_sha256,
     }
     rows |= {name: f"{record.bytes / BYTES_PER_MIB:.2f} MiB" for name, record in manifest.files.items()}
     _table(f"{bundle}: whole, every hash agrees", rows)
     if calibration.get("sensitivity"):
         _sensitivity(calibration, None if layers else SENSITIVE_SHOWN)
+
+
+def _bounds(parity: dict[str, Any]) -> dict[str, float]:
+    """Limits on golden scenes and over many, as far as the bundle was held to them."""
+    return {**parity.get("limits", {}), **parity.get("plan_limits", {})}
 
 
 def _kept(precision: dict[str, str], fallbacks: list[str]) -> str:
@@ -150,6 +167,8 @@ def _print(document: dict[str, Any]) -> None:
         typer.echo(f"missed: {line}")
     for line in document["aims_missed"]:
         typer.echo(f"aim missed: {line}")
+    if document["unjudged"]:
+        typer.echo(f"UNJUDGED, so no vehicle takes it: {'; '.join(document['unjudged'])}")
 
 
 def _stages(stages: list[dict[str, Any]]) -> None:

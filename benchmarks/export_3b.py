@@ -84,6 +84,7 @@ CONFIG = {
     "vision_start_token_id": 151652,
     "vision_end_token_id": 151653,
     "eos_token_id": [151645, 151643],
+    "repetition_penalty": 1.05,
     **TEXT,
     "vision_config": VISION,
 }
@@ -168,7 +169,7 @@ def measure(checkpoint: Path, out: Path, calibrate: int) -> dict[str, Any]:
     """Export in a child process; time, memory and sizes."""
     load, started = os.getloadavg(), time.monotonic()
     command = [sys.executable, "-m", "onboard_vla.app.cli", "export", str(checkpoint), "--out", str(out)]
-    ended = subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE)  # noqa: S603
+    ended = subprocess.run([*command, "--unjudged", "--json"], check=True, stdout=subprocess.PIPE)  # noqa: S603
     seconds, document = time.monotonic() - started, json.loads(ended.stdout)
     manifest = load_manifest(out)
     peak = document["peak_rss_mib"] / 1024

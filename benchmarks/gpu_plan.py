@@ -120,7 +120,7 @@ def prepare(folder: Path, cameras: int, tiny: bool) -> tuple[Path, Bundle]:
     layers, blocks = config["num_hidden_layers"], config["vision_config"]["depth"]
     export_3b.make_checkpoint(checkpoint, layers, blocks, config, ROLES[:cameras])
     precision = "fp32" if tiny else "fp16"
-    bundle = export_bundle(checkpoint, folder / f"bundle-{cameras}", precision=precision)
+    bundle = export_bundle(checkpoint, folder / f"bundle-{cameras}", precision=precision, unjudged=True)
     return checkpoint, Bundle.open(bundle)
 
 

@@ -164,7 +164,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
         comparisons = {
             precision: Comparison(
-                Bundle.open(export_bundle(arguments.checkpoint, Path(folder) / precision, precision=precision))
+                Bundle.open(
+                    export_bundle(arguments.checkpoint, Path(folder) / precision, precision=precision, unjudged=True)
+                )
             )
             for precision in precisions
         }

@@ -250,7 +250,9 @@ def main() -> int:
             checkpoint = REFERENCE if name == "reference" else random_checkpoint.write(Path(folder) / name)
             bundles = {
                 precision: Bundle.open(
-                    export_bundle(checkpoint, Path(folder) / f"{name}-{precision}-own", precision=precision)
+                    export_bundle(
+                        checkpoint, Path(folder) / f"{name}-{precision}-own", precision=precision, unjudged=True
+                    )
                 )
                 for precision in ("int8", "fp32")
             }

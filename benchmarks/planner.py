@@ -182,7 +182,9 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
         bundles = {
-            precision: Bundle.open(export_bundle(arguments.checkpoint, Path(folder) / precision, precision=precision))
+            precision: Bundle.open(
+                export_bundle(arguments.checkpoint, Path(folder) / precision, precision=precision, unjudged=True)
+            )
             for precision in ("fp32", "int8")
         }
         variants = [

@@ -121,7 +121,9 @@ def main() -> int:
     arguments = parser.parse_args()
     load_before = os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
-        path = arguments.bundle or export_bundle(arguments.checkpoint, Path(folder) / "bundle", precision="int8")
+        path = arguments.bundle or export_bundle(
+            arguments.checkpoint, Path(folder) / "bundle", precision="int8", unjudged=True
+        )
         bundle = Bundle.open(path)
         times = SecondAnswerTimes(bundle, arguments.first_seed)
         for drive in range(2 * arguments.drives):

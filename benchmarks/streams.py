@@ -147,7 +147,9 @@ def main() -> int:
             checkpoint = random_checkpoint.REFERENCE
             if name == "random":
                 checkpoint = random_checkpoint.write(Path(folder) / name)
-            bundle = Bundle.open(export_bundle(checkpoint, Path(folder) / f"{name}-int8", precision="int8"))
+            bundle = Bundle.open(
+                export_bundle(checkpoint, Path(folder) / f"{name}-int8", precision="int8", unjudged=True)
+            )
             rounds = drives(bundle.cameras, max(counts), arguments.rounds + WARM_UP)
             results[name] = [measure(bundle, rounds, count, name == "random", arguments.look_ahead) for count in counts]
     protocol = {

@@ -42,6 +42,8 @@ def _check_files(manifest: BundleManifest) -> None:
     for where, name in named.items():
         if name not in manifest.files:
             raise BundleError(f"manifest.{where} names {name!r}, which manifest.files does not list")
+    if not _SHA256.match(manifest.weights_sha256):
+        raise BundleError(f"manifest.weights_sha256: expected a sha256 in hex, found {manifest.weights_sha256!r}")
     for part, precision in manifest.precision.items():
         if precision not in PRECISIONS:
             raise BundleError(

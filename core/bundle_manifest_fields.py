@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 PRECISIONS = ("fp32", "fp16", "int8", "w4a16", "int8-fp16", "float32", "float16")
 """w4a16: weights in four bits, activations in the engine's float type (float32 in ONNX Runtime on the processor). fp16:
 matrix products in half precision; int8-fp16: in INT8, with half precision around them."""
@@ -146,6 +146,9 @@ class Generation:
 class BundleManifest:
     """The immutable core of a bundle. File names are POSIX paths relative to the bundle's folder.
 
+    `weights_sha256`: of the checkpoint's files that hold weights (see `export.fingerprints`).
+    `unjudged`: what of a bundle that is not float32 nobody has held against float32 on real scenes, in words; empty
+    where all was. A vehicle's supervisor takes no bundle of which anything stands here.
     `vision_reference`: statistics of each camera's embeddings on nominal drives, for the distance that a plan carries;
     `drift_reference`: how a plan's signals are distributed on nominal drives. None where nobody measured them.
     `calibration` tells where activation ranges come from, `parity` what the exporter measured (each figure with its n);
@@ -155,6 +158,8 @@ class BundleManifest:
     format_version: int
     producer: str
     core_hash: str
+    weights_sha256: str
+    unjudged: tuple[str, ...]
     files: dict[str, FileRecord]
     precision: dict[str, str]
     model: ModelDimensions

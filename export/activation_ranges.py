@@ -16,12 +16,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.bundle_manifest import sha256_of
 from onboard_vla.core.errors import CheckpointError
+from onboard_vla.export.checkpoint import LORA_FILE
+from onboard_vla.export.fingerprints import WEIGHTS, file_hash
 
 RANGES_FILE = "calibration_ranges.npz"
 LARGEST = "largest/"
-SHAPING = ("*.safetensors", "*.ckpt", "config.json", "cameras.json", "prompt.json", "tokenizer.json")
+SHAPING = (
+    *WEIGHTS,
+    LORA_FILE,
+    "config.json",
+    "preprocessor_config.json",
+    "cameras.json",
+    "prompt.json",
+    "tokenizer.json",
+)
 """Files of a checkpoint folder that decide what flows through its layers."""
 
 Largest = Mapping[str, NDArray[np.float32]]
@@ -41,7 +50,7 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(path for pattern in SHAPING for path in folder.glob(pattern)):
         digest.update(path.name.encode())
-        digest.update(sha256_of(path).encode())
+        digest.update(file_hash(path).encode())
     return digest.hexdigest()
 
 

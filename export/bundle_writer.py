@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -14,15 +13,16 @@ import numpy as np
 import onnx
 
 from onboard_vla import __version__
-from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, computed_precision, sha256_of
-from onboard_vla.core.errors import BundleError
-from onboard_vla.export.activation_ranges import check_fingerprint, fingerprint
+from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, computed_precision
+from onboard_vla.core.errors import BundleError, CheckpointError
+from onboard_vla.export.activation_ranges import check_fingerprint
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
+from onboard_vla.export.fingerprints import recipe, weights_fingerprint
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.large_export import EMBEDDINGS_FILE, LargeExport
-from onboard_vla.export.parity_limits import ParityLimit, limits_table, own_limits, require_parity
+from onboard_vla.export.parity_limits import Limits, limits_table, own_limits, require_parity
 from onboard_vla.export.prompt_fingerprint import check_variant
 from onboard_vla.export.quantisation import (
     FP16,
@@ -47,6 +47,10 @@ PRECISIONS = (FP32, FP16, *QUANTISED)
 GOLDEN_FOLDER = "golden"
 BYTES_PER_WEIGHT = {FP32: 4, FP16: 2, INT8: 1, W4A16: 1, INT8_FP16: 1}
 GIB = 1 << 30
+SCENES_ADVICE = (
+    "give scenes of the deployment (--golden-scenes, --calibration-scenes, or as files beside the weights: "
+    "docs/export.md says how to make them), or --unjudged for random pictures, which no vehicle takes"
+)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No room on the disk, in the user's share of it, or in what a file may grow to."""
 
@@ -64,6 +68,7 @@ def export_bundle(
     calibration_scenes: Path | None = None,
     fallbacks: Iterable[str] | None = None,
     limits: Mapping[str, float] | None = None,
+    unjudged: bool = False,
 ) -> Path:
     """Export a checkpoint folder as a bundle.
 
@@ -78,15 +83,18 @@ def export_bundle(
         calibration_scenes: file of scenes for activation ranges; the checkpoint's own ranges or scenes if not given.
         fallbacks: names of linear layers that stay in float32 although the rest is quantised; if not given, they are
             chosen by measured sensitivity.
-        limits: bounds of this bundle's own on figures of `PARITY_LIMITS`, tighter than the project's; they go with it.
+        limits: bounds of this bundle's own on figures of `PARITY_LIMITS` (judged here and by `verify`) and of
+            `PLAN_LIMITS` (judged by `verify` over many scenes), tighter than the project's; they go with it.
+        unjudged: take random pictures where calibration or golden scenes are missing; the manifest then says what
+            nobody has judged.
 
     Returns:
         `out`.
 
     Raises:
-        CheckpointError: the checkpoint is incomplete or contradicts itself.
+        CheckpointError: the checkpoint is incomplete or contradicts itself, or there are no scenes to judge it on.
         BundleError: `out` is in the way, an INT8 layer would not run in integers, or the result is further from the
-            float32 model than `parity_limits` allow (judged where the golden scenes are real ones).
+            float32 model than `parity_limits` allow.
     """
     if precision not in PRECISIONS:
         raise BundleError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
@@ -97,18 +105,25 @@ def export_bundle(
         check_variant(source.assets, prompt_variant)
     check_fingerprint(checkpoint)
     bounds = own_limits(limits or {})
-    export = _Export(source, precision, progress, None if fallbacks is None else frozenset(fallbacks), bounds)
+    open_points = unjudged_points(source, precision, golden_scenes, calibration_scenes)
+    if open_points and not unjudged:
+        raise CheckpointError(f"{checkpoint}: {'; '.join(open_points)}; {SCENES_ADVICE}")
+    kept = None if fallbacks is None else frozenset(fallbacks)
+    export = _Export(source, precision, progress, kept, bounds, open_points)
     golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)
     progress("read checkpoint", 1.0)
+    attempt = None
     if source.large:
         golden = golden if judged else ("none: random scenes say nothing, and cost minutes at this size", [])
-    recipe = _recipe(checkpoint, precision, golden_scenes, calibration_scenes, fallbacks) if source.large else None
+        asked = {"fallbacks": kept and sorted(kept), "limits": dict(limits or {}), "unjudged": open_points}
+        scenes = {"golden": golden_scenes, "calibration": calibration_scenes}
+        attempt = recipe(checkpoint, scenes, {"precision": precision, **asked})
     try:
-        with Staging(out, recipe) as staging:
+        with Staging(out, attempt) as staging:
             require_space(source, precision, staging.folder)
             figures = export.write(staging, golden, judged, calibration_scenes)
             if judged and figures is not None:
-                require_parity(figures, f"{precision} export of {checkpoint}", bounds)
+                require_parity(figures, f"{precision} export of {checkpoint}", bounds.golden)
             staging.commit()
     except OSError as error:
         if error.errno not in FULL:
@@ -133,18 +148,16 @@ def require_space(source: Source, precision: str, folder: Path) -> None:
         raise BundleError(f"{place} has {free / GIB:.1f} GiB free, the bundle takes about {needed / GIB:.1f} GiB")
 
 
-def _recipe(
-    checkpoint: Path,
-    precision: str,
-    golden_scenes: Path | None,
-    calibration_scenes: Path | None,
-    fallbacks: Iterable[str] | None,
-) -> str:
-    """All that shapes a bundle, for resuming after a kill."""
-    scenes = {str(path): sha256_of(path) for path in (golden_scenes, calibration_scenes) if path is not None}
-    kept = None if fallbacks is None else sorted(fallbacks)
-    parts = [__version__, FORMAT_VERSION, fingerprint(checkpoint), precision, scenes, kept]
-    return json.dumps(parts)
+def unjudged_points(
+    source: Source, precision: str, golden_scenes: Path | None, calibration_scenes: Path | None
+) -> tuple[str, ...]:
+    """What nobody could judge of a bundle that is not float32, in words; nothing where there are real scenes."""
+    points = []
+    if precision in QUANTISED and not source.has_calibration(calibration_scenes):
+        points.append("no calibration scenes (activation ranges of random pictures)")
+    if precision != FP32 and not source.has_scenes(golden_scenes, GOLDEN):
+        points.append(f"no golden scenes (nothing holds {precision} against float32)")
+    return tuple(points)
 
 
 class _Export:
@@ -156,9 +169,11 @@ class _Export:
         precision: str,
         progress: Progress,
         given: frozenset[str] | None,
-        limits: tuple[ParityLimit, ...],
+        limits: Limits,
+        unjudged: tuple[str, ...],
     ) -> None:
         self._source, self._precision, self._given, self._limits = source, precision, given, limits
+        self._unjudged = unjudged
         self._fallbacks = given or frozenset()
         self._progress = progress
         known = frozenset[str]().union(*source.layers().values())
@@ -181,7 +196,7 @@ class _Export:
             choice = None
             if self._given is None and judged:
                 trial = Trial(source, items, ranges.largest, staging.scratch / "trial", self._precision)
-                choice = choose_fallbacks(source, trial, self._stage("measure sensitivity"), self._limits)
+                choice = choose_fallbacks(source, trial, self._stage("measure sensitivity"), self._limits.golden)
                 self._fallbacks = frozenset(choice.moved)
             made = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks, self._precision)
             graph_bytes, counts = self._write_quantised(staging.folder, made)
@@ -201,7 +216,7 @@ class _Export:
             "against": "float32 graphs of the same export",
             "scenes_from": golden[0],
             **figures.as_table(),
-            "limits": limits_table(self._limits) if judged else {},
+            **(self._bounds() if judged else {}),
             "graph_bytes": sum(graph_bytes.values()),
             "fp32_graph_bytes": sum(reference_bytes.values()),
         }
@@ -228,7 +243,7 @@ class _Export:
             parity |= {
                 "against": "float32, run layer by layer",
                 **figures.as_table(),
-                "limits": limits_table(self._limits),
+                **self._bounds(),
             }
         self._describe(staging, calibration, parity, names)
         return figures
@@ -241,6 +256,10 @@ class _Export:
         self._progress("hash", 0.0)
         staging.describe(replace(manifest, vision_reference=vision, drift_reference=drift))
         self._progress("hash", 1.0)
+
+    def _bounds(self) -> dict[str, dict[str, float]]:
+        """What the bundle is held to, on its golden scenes and over many."""
+        return {"limits": limits_table(self._limits.golden), "plan_limits": limits_table(self._limits.many)}
 
     def _stage(self, name: str) -> Share:
         return lambda share: self._progress(name, share)
@@ -281,6 +300,8 @@ class _Export:
             format_version=FORMAT_VERSION,
             producer=f"onboard-vla {__version__}",
             core_hash="",
+            weights_sha256=weights_fingerprint(assets.folder),
+            unjudged=self._unjudged,
             files={},
             precision={
                 "vision": rest,

@@ -47,7 +47,7 @@ class Checkpoint:
             self._store: TensorStore = SafetensorsStore(folder)
         else:
             opened = LightningStore(lightning)
-            self._store = merged(opened, _lora_alpha(folder), opened.lora_alphas, str(lightning))
+            self._store = merged(opened, lora_alpha(folder), opened.lora_alphas, str(lightning))
         self._names = canonical_names(self._store.tensors)
         if lightning is not None:
             self._adopt_vocabulary()
@@ -101,6 +101,11 @@ class Checkpoint:
     def head(self, rows: slice | None = None) -> Floats:
         """The output head (vocabulary, hidden), or some of its rows, as float32."""
         return self.tensor(EMBEDDING if self.tied else HEAD, rows)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Canonical names of all tensors."""
+        return tuple(self._names)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of a tensor by canonical name."""
@@ -159,7 +164,8 @@ class Checkpoint:
         return all(np.array_equal(self.tensor(HEAD, part), self.tensor(EMBEDDING, part)) for part in parts)
 
 
-def _lora_alpha(folder: Path) -> float | None:
+def lora_alpha(folder: Path) -> float | None:
+    """LoRA's alpha as the file beside the weights says it; None where there is no such file."""
     file = folder / LORA_FILE
     if not file.is_file():
         return None

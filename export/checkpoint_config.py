@@ -161,7 +161,12 @@ def _vision_dimensions(section: Section, folder: Path, text: TextDimensions) -> 
 def read_generation(folder: Path) -> tuple[Generation, tuple[int, ...], int | None]:
     """Generation parameters, end-of-answer ids and the padding id, from generation_config.json and config.json.
 
-    Absent warpers mean "off", as in transformers' greedy decoding: penalty 1, temperature 1, top_k 0, top_p 1.
+    Absent warpers mean "off", as in transformers' greedy decoding: temperature 1, top_k 0, top_p 1. So does an absent
+    penalty in a generation_config.json, for `save_pretrained` leaves out what is at its default; without that file
+    nobody knows.
+
+    Raises:
+        CheckpointError: no file says the repetition penalty, or what ends an answer.
     """
     values = read_json(folder / "config.json")
     nested = values.get("text_config")
@@ -169,6 +174,12 @@ def read_generation(folder: Path) -> tuple[Generation, tuple[int, ...], int | No
     merged |= {key: value for key, value in values.items() if value is not None}
     if (folder / "generation_config.json").is_file():
         merged |= read_json(folder / "generation_config.json")
+    elif merged.get("repetition_penalty") is None:
+        raise CheckpointError(
+            f"{folder}: generation_config.json is missing, and with it the repetition penalty that plans are decoded "
+            "with (1.05 for Qwen2.5-VL, and so for AutoVLA, which inherits it): copy the base model's, or write one "
+            'that says {"repetition_penalty": 1.0} if the model was run without'
+        )
     section = Section(merged, str(folder / "generation_config.json"))
     ends = merged.get("eos_token_id")
     ends = (ends,) if isinstance(ends, int) else tuple(ends or ())

@@ -77,7 +77,7 @@ def build_engines(
         missed = gate_misses(figures.as_table(), bundle.manifest.parity)
         if missed:
             raise BundleError(f"engines of {path} did not pass the parity gate: {'; '.join(missed)}; {ADVICE}")
-        write_gate(partial, figures.as_table(), missed)
+        write_gate(partial, figures.as_table(), missed, bundle.manifest.unjudged)
         shutil.rmtree(out, ignore_errors=True)
         partial.rename(out)
     finally:

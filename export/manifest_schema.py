@@ -17,6 +17,7 @@ SCALARS: dict[object, str] = {int: "integer", float: "number", str: "string", bo
 NARROWED: dict[str, dict[str, Any]] = {
     "format_version": {"const": FORMAT_VERSION},
     "core_hash": {"pattern": "^[0-9a-f]{64}$"},
+    "weights_sha256": {"pattern": "^[0-9a-f]{64}$"},
     "codebook_hash": {"pattern": "^[0-9a-f]{64}$"},
     "sha256": {"pattern": "^[0-9a-f]{64}$"},
     "precision": {"additionalProperties": {"enum": list(PRECISIONS)}},

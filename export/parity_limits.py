@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import log
+from typing import Any
 
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.verify import Figures
@@ -85,7 +86,9 @@ AIMS = (
 """What is aimed at and reported; missing it refuses nothing."""
 
 
-def tightened(limits: tuple[ParityLimit, ...], bounds: Mapping[str, float]) -> tuple[ParityLimit, ...]:
+def tightened(
+    limits: tuple[ParityLimit, ...], bounds: Mapping[str, float], field: str = "limits"
+) -> tuple[ParityLimit, ...]:
     """The project's limits, each replaced by a bound of the bundle's own where that is tighter; looser ones are not.
 
     Raises:
@@ -93,17 +96,37 @@ def tightened(limits: tuple[ParityLimit, ...], bounds: Mapping[str, float]) -> t
     """
     for figure, bound in bounds.items():
         if isinstance(bound, bool) or not isinstance(bound, (int, float)):
-            raise BundleError(f"manifest.parity.limits: {figure} must be a number, found {bound!r}; export it again")
+            raise BundleError(f"manifest.parity.{field}: {figure} must be a number, found {bound!r}; export it again")
     return tuple(replace(limit, bound=min(limit.bound, bounds.get(limit.figure, limit.bound))) for limit in limits)
 
 
-def own_limits(bounds: Mapping[str, float]) -> tuple[ParityLimit, ...]:
-    """The project's limits on golden scenes with tighter bounds of an export's own.
+@dataclass(frozen=True)
+class Limits:
+    """The project's limits with tighter bounds of a bundle's own: `golden` over golden scenes, `many` over many."""
+
+    golden: tuple[ParityLimit, ...] = PARITY_LIMITS
+    many: tuple[ParityLimit, ...] = PLAN_LIMITS
+
+    @classmethod
+    def of_manifest(cls, parity: Mapping[str, Any]) -> Limits:
+        """Those that count for a bundle with these parity figures in its manifest.
+
+        Raises:
+            BundleError: a bound is no number.
+        """
+        return cls(
+            tightened(PARITY_LIMITS, parity.get("limits", {}), "limits"),
+            tightened(PLAN_LIMITS, parity.get("plan_limits", {}), "plan_limits"),
+        )
+
+
+def own_limits(bounds: Mapping[str, float]) -> Limits:
+    """The project's limits with tighter bounds of an export's own.
 
     Raises:
         BundleError: a figure has no limit, or a bound is no number or looser than the project's.
     """
-    known = {limit.figure: limit.bound for limit in PARITY_LIMITS}
+    known = {limit.figure: limit.bound for limit in (*PARITY_LIMITS, *PLAN_LIMITS)}
     for figure, bound in bounds.items():
         if figure not in known:
             raise BundleError(f"limit {figure!r}: expected one of {', '.join(known)}")
@@ -111,7 +134,7 @@ def own_limits(bounds: Mapping[str, float]) -> tuple[ParityLimit, ...]:
             raise BundleError(
                 f"limit {figure}: {bound:g} is not from 0 to the project's {known[figure]:.3g}: tighten it"
             )
-    return tightened(PARITY_LIMITS, bounds)
+    return Limits(tightened(PARITY_LIMITS, bounds), tightened(PLAN_LIMITS, bounds))
 
 
 def misses(figures: Figures, share: float = 1.0, limits: tuple[ParityLimit, ...] = PARITY_LIMITS) -> list[str]:

@@ -96,9 +96,7 @@ class Trial:
         items, codebook = self._ranked, self._source.assets.codebook
         found = self._runner_with(layer).teacher_forced_many(*self._forced)
         sizes = self._source.sizes
-        return figures_of(
-            [difference(item, one, one, codebook, sizes) for item, one in zip(items, found, strict=True)]
-        )
+        return figures_of([difference(item, one, one, codebook, sizes) for item, one in zip(items, found, strict=True)])
 
     def _runner_with(self, layer: str) -> SceneRunner:
         """Float32 but for one layer."""

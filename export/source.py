@@ -92,6 +92,10 @@ class Source:
         """Whether there are real scenes, so that figures over them say something about the model."""
         return given is not None or (self.assets.folder / source.file).is_file()
 
+    def has_calibration(self, given: Path | None) -> bool:
+        """Whether ranges are of real scenes: of given ones, kept beside the weights, or of the folder's own scenes."""
+        return (self.assets.folder / RANGES_FILE).is_file() or self.has_scenes(given, CALIBRATION)
+
     def scenes(
         self, given: Path | None, source: SceneSource, kept: MutableMapping[str, NDArray[Any]] | None = None
     ) -> tuple[str, list[Scene]]:

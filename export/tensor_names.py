@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from onboard_vla.core.bundle_manifest import TextDimensions, VisionDimensions
+from onboard_vla.core.errors import CheckpointError
 
 HEAD = "head.weight"
 EMBEDDING = "text.embed_tokens.weight"
@@ -25,10 +26,29 @@ Shape = tuple[int, ...]
 
 
 def canonical_names(keys: Iterable[str]) -> dict[str, str]:
-    """Map canonical names to the file's names; a key of neither style keeps its own name."""
+    """Map canonical names to the file's names; a key of neither style keeps its own name.
+
+    Raises:
+        CheckpointError: two keys are one tensor of the model; both are named, and which counts is nobody's guess.
+    """
     keys = list(keys)
     style = _style_of(keys)
-    return {_replaced(key, style): key for key in keys if not key.endswith(DERIVED_SUFFIXES)}
+    names: dict[str, str] = {}
+    for key in keys:
+        if key.endswith(DERIVED_SUFFIXES):
+            continue
+        other = names.setdefault(_replaced(key, style), key)
+        if other != key:
+            raise CheckpointError(
+                f"the checkpoint holds {other} and {key}, which are one tensor of the model: save it again with one"
+            )
+    return names
+
+
+def live_names(names: Iterable[str]) -> list[str]:
+    """Canonical names as a live model of transformers calls them."""
+    back = tuple((canonical, prefix) for prefix, canonical in NEW_STYLE)
+    return [_replaced(name, back) for name in names]
 
 
 def file_names(names: Iterable[str], keys: Iterable[str]) -> list[str]:

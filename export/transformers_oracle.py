@@ -17,9 +17,13 @@ from numpy.typing import NDArray
 from onboard_vla.core.errors import CheckpointError, EnvironmentLacksError
 from onboard_vla.core.installation import installation
 from onboard_vla.export.action_logits import ActionLogits
+from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.deciding import deciding
+from onboard_vla.export.lightning_store import lightning_file
 from onboard_vla.export.scene_runner import Sizes, action_logits, patches_of
 from onboard_vla.export.scenes import Scene
+from onboard_vla.export.tensor_names import HEAD, live_names
+from onboard_vla.export.tensor_store import listed
 from onboard_vla.kernels.reference_images import normalisation_table
 
 Floats = NDArray[np.float32]
@@ -41,10 +45,10 @@ class Stages:
 
 
 class TransformersOracle:
-    """Runs scenes through a checkpoint folder that `save_pretrained` wrote."""
+    """Runs scenes through a checkpoint: a folder that `save_pretrained` wrote, or one with a `.ckpt`."""
 
     def __init__(self, folder: Path, sizes: Sizes) -> None:
-        """Load the weights.
+        """Load the weights: those that `save_pretrained` wrote by transformers itself, a `.ckpt`'s by our reader.
 
         Raises:
             EnvironmentLacksError: torch or transformers is not installed.
@@ -52,23 +56,14 @@ class TransformersOracle:
         """
         try:
             import torch
-            from transformers import Qwen2_5_VLForConditionalGeneration, __version__
+            from transformers import __version__
             from transformers.utils import logging
         except ImportError as error:
             raise EnvironmentLacksError(
                 f"{error.name} is missing: {installation('parity')}, to compare with transformers"
             ) from None
         logging.disable_progress_bar()
-        try:
-            model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-            )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"{folder}: transformers cannot load it: {first}") from None
-        for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-            if report.get(kind):
-                raise CheckpointError(f"{folder}: transformers says {kind}: {sorted(map(str, report[kind]))[:3]}")
+        model = _of_folder(folder) if lightning_file(folder) is None else _of_lightning(folder)
         self.name, self._torch, self._model, self._sizes = f"transformers {__version__}", torch, model.eval(), sizes
         vision = sizes.model.vision
         self._table = normalisation_table(vision.image_mean, vision.image_std)
@@ -135,3 +130,45 @@ class TransformersOracle:
             if best != chosen[step]:
                 return [*chosen[:step], best, *found.actions[step + 1 :].argmax(axis=1).tolist()]
         return chosen
+
+
+def _of_folder(folder: Path) -> Any:  # noqa: ANN401  (transformers is an extra)
+    import torch
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    try:
+        model, report = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{folder}: transformers cannot load it: {first}") from None
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report.get(kind):
+            raise CheckpointError(f"{folder}: transformers says {kind}: {sorted(map(str, report[kind]))[:3]}")
+    return model
+
+
+def _of_lightning(folder: Path) -> Any:  # noqa: ANN401
+    """Prefixes, adapters and the grown vocabulary are our reader's; what is computed of the tensors is not."""
+    import torch
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    checkpoint = Checkpoint(folder)
+    try:
+        config = Qwen2_5_VLConfig.from_pretrained(folder, local_files_only=True)
+        config.text_config.vocab_size = checkpoint.model.text.vocabulary_size
+        model = Qwen2_5_VLForConditionalGeneration(config).float()
+        names = [name for name in checkpoint.names if name != HEAD or not checkpoint.tied]
+        state = {
+            live: torch.from_numpy(checkpoint.tensor(name)) for live, name in zip(live_names(names), names, strict=True)
+        }
+        report = model.load_state_dict(state, strict=False)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{folder}: transformers cannot load it: {first}") from None
+    tied = live_names([HEAD]) if checkpoint.tied else []
+    if wrong := sorted({*report.missing_keys, *report.unexpected_keys} - set(tied)):
+        raise CheckpointError(f"{folder}: transformers lacks or does not know {listed(wrong)}")
+    model.tie_weights()
+    return model

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from onboard_vla.core.errors import BundleError
-from onboard_vla.export.checkpoint import Checkpoint
+from onboard_vla.export.fingerprints import weights_fingerprint
 from onboard_vla.export.golden import GoldenScene, load_golden
-from onboard_vla.export.parity_limits import AIMS, PARITY_LIMITS, PLAN_LIMITS, ParityLimit, misses, tightened
+from onboard_vla.export.parity_limits import AIMS, Limits, ParityLimit, limits_table, misses
 from onboard_vla.export.scene_runner import Observer, SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene, SceneShapes, load_scenes
 from onboard_vla.export.stage_parity import Recorder, StageComparison, StageFigures, as_rows
@@ -38,6 +36,7 @@ class Verification:
     limits: tuple[ParityLimit, ...]
     missed: tuple[str, ...]
     stages: tuple[StageFigures, ...]
+    unjudged: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -52,6 +51,7 @@ class Verification:
             "aims": {aim.figure: aim.bound for aim in AIMS},
             "aims_missed": misses(self.figures, limits=AIMS),
             "stages": as_rows(self.stages),
+            "unjudged": list(self.unjudged),
         }
 
 
@@ -66,9 +66,10 @@ def verify(
 ) -> Verification:
     """Run a bundle and compare.
 
-    Without `scenes`: on its golden scenes, held against `PARITY_LIMITS`. With them: against the bundle `reference`,
-    held against `PLAN_LIMITS`; other figures are reported. With `checkpoint`, transformers runs that folder as the
-    reference, on either, and every stage is compared. Bounds in the bundle's manifest count where they are tighter.
+    Without `scenes`: on its golden scenes, held against what the export held it against; a bundle without real ones
+    misses for that. With them: against the bundle `reference`, held against `PLAN_LIMITS`; other figures are reported.
+    With `checkpoint`, transformers runs that folder (see `assemble` for a `.ckpt`) as the reference, on either, and
+    every stage is compared. Bounds in the bundle's manifest count where they are tighter.
 
     Raises:
         BundleError: a bundle is damaged, has no golden scenes, or the two are not of one checkpoint.
@@ -80,7 +81,11 @@ def verify(
     if scenes is not None and (reference is None) == (checkpoint is None):
         raise BundleError("--scenes needs --reference or --checkpoint: many scenes have no stored references")
     bundle = Bundle.open(path)
-    limits = tightened(PARITY_LIMITS if scenes is None else PLAN_LIMITS, bundle.manifest.parity.get("limits", {}))
+    bounds, unjudged = Limits.of_manifest(bundle.manifest.parity), bundle.manifest.unjudged
+    limits = bounds.golden if scenes is None else bounds.many
+    nothing = scenes is None and unjudged and "limits" not in bundle.manifest.parity
+    if nothing:  # as the export: over random pictures a limit says nothing
+        limits = ()
     where = f"{len(bundle.manifest.golden)} golden scenes" if scenes is None else f"scenes of {scenes.name}"
     recorder = Recorder()
     runner = runner_of(bundle, observations=recorder if checkpoint is not None else None)
@@ -110,10 +115,11 @@ def verify(
     figures = figures_of(measured)
     found = stages.figures()
     if report is not None:
-        bounds = {limit.figure: limit.bound for limit in limits}
-        write_report(report, f"{path} against {against}", figures.as_table(), bounds, measured, worst, found)
-    missed = tuple(misses(figures, limits=limits))
-    return Verification(path, against, bundle.precision, bundle.core_hash, figures, limits, missed, found)
+        write_report(
+            report, f"{path} against {against}", figures.as_table(), limits_table(limits), measured, worst, found
+        )
+    missed = (f"nothing was judged: {'; '.join(unjudged)}",) if nothing else tuple(misses(figures, limits=limits))
+    return Verification(path, against, bundle.precision, bundle.core_hash, figures, limits, missed, found, unjudged)
 
 
 def verify_bundle(path: Path, *, threads: int = 1, progress: Callable[[float], None] | None = None) -> Figures:
@@ -182,11 +188,10 @@ def _by_transformers(
 
 def _oracle(bundle: Bundle, folder: Path) -> TransformersOracle:
     """The checkpoint in transformers, if it is the one that the bundle was made from."""
-    checkpoint = Checkpoint(folder)
-    text, vision = bundle.manifest.model.text, bundle.manifest.model.vision
-    pixels = replace(checkpoint.model.vision, image_mean=vision.image_mean, image_std=vision.image_std)
-    if (checkpoint.model.text, pixels) != (text, vision):
-        raise BundleError(f"{bundle.path} was not made from {folder}: their dimensions differ")
-    if not np.array_equal(checkpoint.embedding, bundle.embeddings):
-        raise BundleError(f"{bundle.path} was not made from {folder}: their embeddings differ")
+    found, expected = weights_fingerprint(folder), bundle.manifest.weights_sha256
+    if found != expected:
+        raise BundleError(
+            f"{bundle.path} was not made from {folder}: its manifest says weights_sha256 {expected}, the checkpoint's "
+            f"weights have {found}; give the files that were exported"
+        )
     return TransformersOracle(folder, sizes_of(bundle))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -174,13 +174,14 @@ class EngineCache:
         return (self._folder / self._record.engines[graph].file).read_bytes()
 
 
-def write_gate(folder: Path, figures: Mapping[str, float], missed: list[str]) -> None:
-    """Note what the parity run on this target gave, passed or not."""
+def write_gate(folder: Path, figures: Mapping[str, float], missed: list[str], unjudged: Sequence[str]) -> None:
+    """Note what the parity run on this target gave, passed or not, and what nobody has judged of the bundle itself."""
     document = {
         "format": FORMAT,
         "engines_sha256": sha256_of(folder / RECORD),
         "figures": dict(figures),
         "missed": missed,
+        "unjudged": list(unjudged),
     }
     (folder / GATE).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -24,7 +24,7 @@ from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.core.verdict import Reason
 from onboard_vla.core.wire import Message
-from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
 from onboard_vla.safety.config_file import CONFIG_OPTION, Compose, given_config
 from onboard_vla.safety.driving_marker import DrivingMarker
 from onboard_vla.safety.indicator_record import PERIOD_S, IndicatorRecord
@@ -234,15 +234,23 @@ def _config(options: Mapping[str, OptionValue], compose: Compose) -> SupervisorC
     own = {option.name for option in SUPERVISOR_OPTIONS}
     config = with_settings(config, {name: value for name, value in options.items() if name not in own})
     if config.thresholds is not None:
-        _require_bundle(config.thresholds, str(options["bundle"]))
+        _require_bundle(config, config.thresholds, str(options["bundle"]))
     return config
 
 
-def _require_bundle(thresholds: Thresholds, bundle: str) -> None:
-    """Refuse thresholds that were made for another core or precision than the planner's bundle has."""
+def _require_bundle(config: SupervisorConfig, thresholds: Thresholds, bundle: str) -> None:
+    """Refuse thresholds that were made for another core or precision than the planner's bundle has.
+
+    On a vehicle, refuse a bundle that says of itself that nobody has judged it, too.
+    """
     if not bundle:
         raise ConfigurationError(
             "bundle is not set: thresholds are bound to a bundle's core and precision; give its folder"
         )
     manifest = load_manifest(Path(bundle))
     thresholds.require_core(manifest.core_hash, computed_precision(manifest))
+    if manifest.unjudged and config.profile != SIMULATION_PROFILE:
+        raise ConfigurationError(
+            f"bundle {bundle} is unjudged ({'; '.join(manifest.unjudged)}) and the profile is {config.profile}: export "
+            "it with scenes of the deployment (docs/export.md), or take the profile simulation"
+        )

@@ -97,7 +97,8 @@ def _bundle(path: Path) -> str:
     from onboard_vla.runtime.bundle import Bundle
 
     manifest = Bundle.open(path).manifest
-    return f"core {manifest.core_hash[:12]}, every hash agrees"
+    unjudged = f"; UNJUDGED: {'; '.join(manifest.unjudged)}" if manifest.unjudged else ""
+    return f"core {manifest.core_hash[:12]}, every hash agrees{unjudged}"
 
 
 def _node(start: NodeStart, namespace: str) -> str:

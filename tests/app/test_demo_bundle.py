@@ -12,12 +12,13 @@ import pytest
 
 from onboard_vla.app import demo_bundle
 from onboard_vla.app.cli import run
-from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, given_bundle, prepare_bundle, tools_hash
+from onboard_vla.app.demo_bundle import REFERENCE_CHECKPOINT, given_bundle, prepare_bundle
 from onboard_vla.app.lockstep_parts import planner_with_model
 from onboard_vla.core.bundle_manifest import load_manifest, to_json, with_core_hash
 from onboard_vla.core.errors import BundleError, EnvironmentLacksError
 from onboard_vla.export import verification as verify
 from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.export.fingerprints import tools_hash
 
 
 @pytest.fixture(scope="module")
@@ -182,5 +183,5 @@ def test_missing_package_is_named_with_the_extra_to_install(monkeypatch):
         raise importlib.metadata.PackageNotFoundError(package)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    with pytest.raises(EnvironmentLacksError, match=r"needs numpy.*onboard-vla\[export\]"):
+    with pytest.raises(EnvironmentLacksError, match=r"needs numpy.*'\.\[export\]' in a clone"):
         tools_hash()

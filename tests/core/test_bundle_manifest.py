@@ -62,6 +62,8 @@ def manifest(records):
         format_version=FORMAT_VERSION,
         producer="test",
         core_hash="",
+        weights_sha256="0" * 64,
+        unjudged=(),
         files=records,
         precision={"vision": "int8"},
         model=ModelDimensions("qwen2_5_vl", text, vision),
@@ -131,7 +133,7 @@ def test_core_hash_covers_every_field(bundle):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["format_version"], 1, "format_version is 1, this build reads 4; export it again"),
+        (["format_version"], 1, "format_version is 1, this build reads 5; export it again"),
         (["format_version"], True, "format_version is True"),
         (["actions", "count"], KeyError, "manifest.actions: lacks count"),
         (["actions", "spare"], 1, "manifest.actions: has unknown fields spare"),

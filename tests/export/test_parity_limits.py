@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from types import SimpleNamespace
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,13 +150,17 @@ def test_a_bundle_may_tighten_limits_and_not_loosen_them():
 def test_an_export_may_be_given_tighter_limits_that_go_with_the_bundle(reference_checkpoint, tmp_path, capsys):
     out = tmp_path / "bundle"
     words = ["export", str(reference_checkpoint), "--precision", "fp32", "--out", str(out)]
-    assert cli.run([*words, "--limit", "ade_p95_m=0.5", "--limit", "ade_mean_m=0.01"]) == 0
+    assert (
+        cli.run([*words, "--limit", "ade_p95_m=0.5", "--limit", "ade_mean_m=0.01", "--limit", "ade_median_m=0.02"]) == 0
+    )
     limits = load_manifest(out).parity["limits"]
     assert (limits["ade_p95_m"], limits["ade_mean_m"]) == (0.5, 0.01)
     assert limits["motion_shift_mean_m"] == 0.01, "the project's"
+    assert load_manifest(out).parity["plan_limits"] == {"fork_changes": 0.01, "ade_median_m": 0.02}
     capsys.readouterr()
     for wrong, message in (
         ("ade_p95_m=0.9", "0.9 is not from 0 to the project's 0.76"),
+        ("fork_changes=0.5", "0.5 is not from 0 to the project's 0.01"),
         ("ade_p95_m=nan", "nan is not from 0"),
         ("speed=1", "limit 'speed': expected one of preference_loss_max"),
     ):
@@ -188,7 +192,7 @@ def test_bad_quantisation_is_refused_in_one_line_and_nothing_is_left(reference_c
     else:
         (checkpoint / RANGES_FILE).unlink()
     with pytest.raises(BundleError) as caught:
-        export_bundle(checkpoint, tmp_path / "out" / "bundle", fallbacks=())
+        export_bundle(checkpoint, tmp_path / "out" / "bundle", fallbacks=(), unjudged=True)
     message = str(caught.value)
     assert "ade_mean_m is " in message
     assert "at most 0.1 m is allowed" in message

@@ -10,8 +10,8 @@ import pytest
 
 from onboard_vla.app import cli
 from onboard_vla.core.errors import BundleError
-from onboard_vla.export import verification
-from onboard_vla.export.parity_limits import PLAN_LIMITS, misses
+from onboard_vla.export import parity_limits, verification
+from onboard_vla.export.parity_limits import PARITY_LIMITS, PLAN_LIMITS, misses
 from onboard_vla.export.verification import verify
 
 
@@ -69,8 +69,8 @@ def test_the_command_prints_one_document_and_draws_the_worst_scenes(int8_bundle,
 
 
 def test_a_missed_limit_is_named_and_is_the_exit_status(int8_bundle, capsys, monkeypatch):
-    tight = tuple(replace(limit, bound=-1.0) for limit in verification.PARITY_LIMITS)
-    monkeypatch.setattr(verification, "PARITY_LIMITS", tight)
+    tight = tuple(replace(limit, bound=-1.0) for limit in PARITY_LIMITS)
+    monkeypatch.setattr(parity_limits, "PARITY_LIMITS", tight)
     status, output = run(capsys, "verify", int8_bundle)
     assert status == 1
     assert "missed: preference_loss_max is" in output.out
@@ -98,6 +98,18 @@ def test_a_bound_in_the_bundle_counts_where_it_is_tighter(int8_bundle, monkeypat
     result = verify(int8_bundle)
     assert [line.split()[0] for line in result.missed] == ["ade_mean_m"]
     assert {limit.figure: limit.bound for limit in result.limits}["ade_p95_m"] == 0.76
+
+
+def test_a_bound_over_many_scenes_in_the_bundle_counts_where_it_is_tighter(
+    int8_bundle, fp32_bundle, scenes, monkeypatch
+):
+    opened, reference = verification.Bundle.open(int8_bundle), verification.Bundle.open(fp32_bundle)
+    parity = opened.manifest.parity | {"plan_limits": {"fork_changes": -1.0, "ade_median_m": 50.0}}
+    tight = replace(opened, manifest=replace(opened.manifest, parity=parity))
+    monkeypatch.setattr(verification.Bundle, "open", lambda path: reference if path == fp32_bundle else tight)
+    result = verify(int8_bundle, reference=fp32_bundle, scenes=scenes)
+    assert [line.split()[0] for line in result.missed] == ["fork_changes"]
+    assert {limit.figure: limit.bound for limit in result.limits} == {"fork_changes": -1.0, "ade_median_m": 0.05}
 
 
 def test_inspect_says_what_a_bundle_is_and_notices_damage(fp32_bundle, tmp_path, capsys):

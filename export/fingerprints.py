@@ -1,0 +1,101 @@
+"""What shapes an export, as hashes: a checkpoint's files, its weights, the sources and packages that read them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from onboard_vla.core.bundle_manifest import FORMAT_VERSION, sha256_of
+from onboard_vla.core.errors import EnvironmentLacksError
+from onboard_vla.core.installation import installation
+from onboard_vla.export.checkpoint import lora_alpha
+
+ROOMS = Path(__file__).resolve().parent.parent
+SHAPING_ROOMS = ("core", "export", "kernels", "runtime")
+SHAPING_FILES = (".py", ".json", ".cpp", ".cu", ".cuh", ".h", ".hpp")
+SHAPING_PACKAGES = ("numpy", "onnx", "onnxruntime", "tokenizers")
+"""Sources and packages that an export's content depends on, beside the checkpoint."""
+WEIGHTS = ("*.safetensors", "*.ckpt")
+"""Files of a checkpoint folder that hold weights."""
+READ = (*WEIGHTS, "*.json", "*.npz")
+"""All that an export may read of a checkpoint folder: what else lies there (optimiser states, notes) shapes nothing."""
+
+
+def recipe(folder: Path, given: Mapping[str, Path | None], options: Mapping[str, object]) -> str:
+    """All that shapes a bundle, so that an attempt is gone on with only by the same.
+
+    Args:
+        folder: the checkpoint folder, with ranges, scenes and references of its own.
+        given: files from elsewhere by what they are for; None for what was not given.
+        options: everything else that was asked for, as JSON has it.
+    """
+    parts = {
+        "format": FORMAT_VERSION,
+        "tools": tools_hash(),
+        "checkpoint": {path.name: file_hash(path) for path in _found(folder, READ)},
+        "given": {name: None if path is None else [path.name, file_hash(path)] for name, path in given.items()},
+        "options": options,
+    }
+    return json.dumps(parts, sort_keys=True)
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """sha256 over the hashes of the files that hold a checkpoint's weights, whatever they are called, and LoRA's alpha.
+
+    Raises:
+        CheckpointError: the file that says alpha cannot be read.
+    """
+    parts = sorted(file_hash(path) for path in _found(folder, WEIGHTS))
+    if (alpha := lora_alpha(folder)) is not None:
+        parts.append(f"{alpha:g}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def tools_hash(rooms: Path = ROOMS) -> str:
+    """sha256 over all sources and package versions that shape a bundle: one made by others is not used again.
+
+    Raises:
+        EnvironmentLacksError: one of the packages is not installed.
+    """
+    files = [
+        path for room in SHAPING_ROOMS for path in sorted((rooms / room).rglob("*")) if path.suffix in SHAPING_FILES
+    ]
+    versions = [f"{package} {_version(package)}" for package in SHAPING_PACKAGES]
+    return hashlib.sha256("\n".join([hash_of(files, rooms), *versions]).encode()).hexdigest()
+
+
+def hash_of(files: Iterable[Path], root: Path) -> str:
+    """sha256 over names (below `root`) and contents of files."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(sha256_of(path).encode())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file; one that has not changed since is not read again, for weights are asked for several times."""
+    state = path.stat()
+    return _file_hash(path.resolve(), state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _file_hash(path: Path, *_state: int) -> str:
+    return sha256_of(path)
+
+
+def _found(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise EnvironmentLacksError(
+            f"a bundle needs {package}, which is not installed: {installation('export')}"
+        ) from None
