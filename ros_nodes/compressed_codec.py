@@ -11,6 +11,7 @@ from std_msgs.msg import Header
 
 from onboard_vla.core.cameras import JPEG, CameraFrame, CompressedFrame
 from onboard_vla.core.errors import WireError
+from onboard_vla.ros_nodes.encodings import JPEG_WORDS
 from onboard_vla.ros_nodes.stamps import from_time, to_time
 
 FORMAT = "rgb8; jpeg compressed bgr8"
@@ -65,4 +66,4 @@ class CompressedImageCodec:
 def is_jpeg(words: str) -> bool:
     """Whether a CompressedImage's `format` says JPEG: "jpeg", "jpg", or image_transport's longer form."""
     kind = words.rpartition(";")[2].lower().split()
-    return bool(kind) and kind[0] in ("jpeg", "jpg")
+    return bool(kind) and kind[0] in JPEG_WORDS

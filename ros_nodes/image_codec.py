@@ -9,14 +9,11 @@ import numpy as np
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
-from onboard_vla.core.cameras import NV12, UYVY, YUYV, CameraFrame, CompressedFrame
+from onboard_vla.core.cameras import NV12, CameraFrame, CompressedFrame
 from onboard_vla.core.errors import WireError
+from onboard_vla.ros_nodes.encodings import RAW_LAYOUTS, RGB
 from onboard_vla.ros_nodes.stamps import from_time, to_time
 
-ENCODING = "rgb8"
-"""The only one of three bytes a pixel, and what our own nodes send."""
-YUV_ENCODINGS = {"yuv422": UYVY, "uyvy": UYVY, "yuv422_yuy2": YUYV, "yuyv": YUYV, "nv12": NV12}
-"""As sensor_msgs/image_encodings.hpp names them, the older name first; NV12 is what camera drivers call theirs."""
 CHANNELS = 3
 
 
@@ -38,7 +35,7 @@ class ImageCodec:
             header=header,
             height=height,
             width=width,
-            encoding=ENCODING,
+            encoding=RGB,
             is_bigendian=0,
             step=width * channels,
             data=data,
@@ -52,10 +49,10 @@ class ImageCodec:
             WireError: another encoding, or a size that does not fit the data.
         """
         width, height, step = int(received.width), int(received.height), int(received.step)
-        layout = YUV_ENCODINGS.get(received.encoding)
-        if received.encoding != ENCODING and layout is None:
-            known = ", ".join((ENCODING, *YUV_ENCODINGS))
+        if received.encoding not in RAW_LAYOUTS:
+            known = ", ".join(RAW_LAYOUTS)
             raise WireError(f"camera {self._camera}: expected encoding {known}, found {received.encoding!r}")
+        layout = RAW_LAYOUTS[received.encoding]
         row_bytes = {None: CHANNELS, NV12: 1}.get(layout, 2) * width
         rows = height + height // 2 if layout == NV12 else height
         odd = layout is not None and (width % 2 or (layout == NV12 and height % 2))

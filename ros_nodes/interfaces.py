@@ -10,8 +10,9 @@ from onboard_vla.core.process import Option, Role
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR
 from onboard_vla.ros_nodes.checks import ASPECTS, PLAN_ASPECT
 from onboard_vla.ros_nodes.deployment_files import described, options_of
+from onboard_vla.ros_nodes.encodings import ENCODINGS
 from onboard_vla.ros_nodes.services import SERVICES
-from onboard_vla.ros_nodes.topics import VEHICLE_GATE, markdown_table
+from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, VEHICLE_GATE, markdown_table
 
 HEAD = """\
 # ROS 2 interfaces
@@ -31,6 +32,12 @@ next one). Both are needed, and offered transient local: `ros2 topic pub --qos-d
 
 Frames: `odom`, `base_link` (rear axle's centre on the ground), `<camera>_optical` (REP 103, REP 105). A plan's stamp is
 its anchor picture's; a trajectory's is the instant that its first point is for, on ROS time.
+"""
+PICTURES = """\
+Send JPEG, and set `cameras.transport: compressed` for `vla_planner`, `camera_guard` and `plan_view`: a picture of
+1600x900 is 0.2 MB instead of 4.3 MB on its way ([measurements](measurements.md)), and the planner decodes only those
+that an inference uses. Either way the publisher needs the shipped Fast DDS profile, or pictures get lost. A node takes
+one of the two messages; another value is refused, counted in `/diagnostics` and logged. YUV is read by BT.601.
 """
 ON_EVERY_NODE = """\
 Every node has the parameter services of rclpy; `vla_planner` has those of a lifecycle node, too (`~/change_state`,
@@ -55,6 +62,9 @@ def page(roles: Sequence[Role]) -> str:
         HEAD,
         "## Topics\n",
         markdown_table(),
+        "## Pictures\n",
+        PICTURES,
+        _table(("message", "field", "value", "meaning"), _encodings()),
         "## Services\n",
         _table(("service", "type", "meaning"), ((f"`/{s.node}/{s.name}`", s.type, s.meaning) for s in SERVICES)),
         ON_EVERY_NODE,
@@ -69,6 +79,13 @@ def page(roles: Sequence[Role]) -> str:
         _settings(roles),
     )
     return "\n".join(parts)
+
+
+def _encodings() -> Iterable[tuple[str, str, str, str]]:
+    messages = {RAW: ("Image", "encoding"), COMPRESSED: ("CompressedImage", "format")}
+    for encoding in ENCODINGS:
+        message, field = messages[encoding.transport]
+        yield f"sensor_msgs/msg/{message}", f"`{field}`", f"`{encoding.name}`", encoding.meaning
 
 
 def _checks() -> Iterable[tuple[str, str]]:

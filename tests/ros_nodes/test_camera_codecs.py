@@ -14,7 +14,10 @@ from onboard_vla.core.cameras import CameraFrame, CameraModel, CompressedFrame
 from onboard_vla.core.errors import WireError
 from onboard_vla.ros_nodes.camera_info_codec import CameraInfoCodec
 from onboard_vla.ros_nodes.compressed_codec import CompressedImageCodec, is_jpeg
+from onboard_vla.ros_nodes.documents import PAGE
+from onboard_vla.ros_nodes.encodings import ENCODINGS
 from onboard_vla.ros_nodes.image_codec import ImageCodec
+from onboard_vla.ros_nodes.topics import COMPRESSED
 from onboard_vla.runtime.jpeg import decode_frame, encode_frame
 
 pytestmark = pytest.mark.ros
@@ -127,3 +130,20 @@ def test_yuv_pictures_whose_sizes_do_not_fit_and_other_encodings_are_refused(cha
     assert ImageCodec("front").unpack("", Image(**right)).format == "uyvy 8x4"
     with pytest.raises(WireError, match="camera front: "):
         ImageCodec("front").unpack("", Image(**(right | changes)))
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda encoding: encoding.name)
+def test_every_encoding_that_the_page_names_is_taken(encoding) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    if encoding.transport == COMPRESSED:
+        data = encode_frame(CameraFrame("front", 1, 0, pixels)).data.tobytes()
+        taken = CompressedImageCodec("front").unpack("", CompressedImage(format=encoding.name, data=data))
+    else:
+        step = {"nv12": 8, "rgb8": 24}.get(encoding.name, 16)
+        size = step * (12 if encoding.name == "nv12" else 8)
+        raw = Image(width=8, height=8, encoding=encoding.name, step=step, data=bytes(size))
+        taken = ImageCodec("front").unpack("", raw)
+
+    shown = taken if isinstance(taken, CameraFrame) else decode_frame(taken)
+    assert shown.image.shape == (8, 8, 3)
+    assert f"`{encoding.name}`" in PAGE.read_text()
