@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 from passes import CHECKPOINT, instants
+from result import show
 
 from onboard_vla.core.cameras import FrameSet
 from onboard_vla.core.plan import FAST, SLOW, Plan
@@ -88,15 +86,8 @@ def main() -> int:
         "most_mib": round(max(readings) / 1024, 1),
         "processor_seconds": round(spent_s, 1),
         "readings_kib": readings,
-        "onnxruntime": version("onnxruntime"),
-        "python": platform.python_version(),
-        "load_average": os.getloadavg(),
     }
-    if arguments.json:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
-    else:
-        for name, value in result.items():
-            sys.stdout.write(f"{name:20} {value}\n")
+    show(result, as_json=arguments.json)
     return 0 if result["kept"] else 1
 
 

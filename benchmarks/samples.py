@@ -10,37 +10,28 @@ best in hindsight, which no vehicle can pick. Means with 95 % bounds over whole 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
-from collections import deque
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from passes import CHECKPOINT
+from result import show
 
-from onboard_vla.app.closed_loop import STEP_S
 from onboard_vla.app.evaluation.intervals import mean
 from onboard_vla.app.evaluation.open_loop import (
-    EVERY_S,
-    FIRST_S,
-    FRAME_STEPS,
-    FRAMES,
-    HORIZON_S,
-    INSTANT_STEPS,
+    Due,
+    expert_drive,
     frame_set,
     score_plan,
 )
 from onboard_vla.app.evaluation.surroundings import road_of
-from onboard_vla.app.evaluation.trace import Instant, instant_of
+from onboard_vla.app.evaluation.trace import Instant
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.plan import Plan
 from onboard_vla.core.scoring.ranking import PdmScorer
@@ -49,7 +40,6 @@ from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.samples import Draw
-from onboard_vla.world.expert import Expert
 from onboard_vla.world.render import Renderer
 from onboard_vla.world.rig import default_rig
 from onboard_vla.world.world import World
@@ -85,23 +75,12 @@ class Candidates:
 def along(seed: int, seconds: float, planner: Planner, draw: Draw, found: Ranked) -> None:
     """One drive: plans once a second, then all of their scores."""
     world = World(seed, "quiet_road")
-    expert, renderer = Expert(world), Renderer(default_rig())
     instants: list[Instant] = []
-    pictures: deque[tuple[int, dict[str, NDArray[np.uint8]]]] = deque(maxlen=FRAMES)
     asked: list[Candidates] = []
-    last_s = FIRST_S + seconds
-    for step in range(round((last_s + HORIZON_S) / STEP_S) + 1):
-        time_s = step * STEP_S
-        if step % INSTANT_STEPS == 0:
-            instants.append(instant_of(world, expert, None))
-        if step % FRAME_STEPS == 0 and time_s < last_s:
-            pictures.append((world.time_ns, {role: image.copy() for role, image in renderer.render(world).items()}))
-            due = time_s >= FIRST_S and round((time_s - FIRST_S) / STEP_S) % round(EVERY_S / STEP_S) == 0
-            if due and len(pictures) == FRAMES:
-                candidates = proposed(world, instants, pictures, planner, replace(draw, seed=len(asked)), found)
-                if candidates is not None:
-                    asked.append(replace(candidates, time_s=time_s))
-        world.step(expert.control(), STEP_S)
+    for due in expert_drive(world, Renderer(default_rig()), seconds, instants):
+        candidates = proposed(world, instants[-1], due, planner, replace(draw, seed=len(asked)), found)
+        if candidates is not None:
+            asked.append(candidates)
     for item in asked:
         scores = [score_plan(instants, world, item.index, plan, item.time_s) for plan in item.plans]
         table = [(score.displacement.ade_m, score.pdms) for score in scores]
@@ -112,17 +91,10 @@ def along(seed: int, seconds: float, planner: Planner, draw: Draw, found: Ranked
             found.scores[name].append(table[k])
 
 
-def proposed(
-    world: World,
-    instants: list[Instant],
-    pictures: deque[tuple[int, dict[str, NDArray[np.uint8]]]],
-    planner: Planner,
-    draw: Draw,
-    found: Ranked,
-) -> Candidates | None:
+def proposed(world: World, here: Instant, due: Due, planner: Planner, draw: Draw, found: Ranked) -> Candidates | None:
     """The greedy plan and the drawn ones, ranked by what is known now; none if the plan is refused."""
     begin = time.process_time()
-    plan = planner.plan(frame_set(pictures), world.ego, world.command, 1)
+    plan = planner.plan(frame_set(due.pictures), world.ego, world.command, 1)
     planned = time.process_time()
     if not isinstance(plan, Plan):
         return None
@@ -136,14 +108,13 @@ def proposed(
     ]
     plans = (plan, *drawn)
     found.distinct.append(len({item.action_tokens for item in plans}))
-    here = instants[-1]
     traffic = Traffic.constant_velocity(here.users[:, 1:6], here.users[:, 6], here.agents, FORECAST, 0.1)
     # A signal is known to be red now; how long it stays so is not.
     road = road_of(world, here.ego_s_m, [world.time_ns] * FORECAST)
     scorer = PdmScorer(world.ego, traffic, road, VehicleGeometry())
     return Candidates(
-        index=len(instants) - 1,
-        time_s=0.0,
+        index=due.index,
+        time_s=due.time_s,
         plans=plans,
         ranks=scorer.scores(np.array([item.fine_poses for item in plans])),
     )
@@ -183,15 +154,8 @@ def main() -> int:
             }
             for name, table in found.scores.items()
         },
-        "onnxruntime": version("onnxruntime"),
-        "python": platform.python_version(),
-        "load_average": os.getloadavg(),
     }
-    if arguments.json:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
-    else:
-        for name, value in result.items():
-            sys.stdout.write(f"{name:22} {value}\n")
+    show(result, as_json=arguments.json)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,8 @@ FIRST_S, EVERY_S, HORIZON_S = 2.0, 1.0, 5.0
 """Plans begin once the model's look-back is full, come once a second, and reach this far."""
 
 Array = NDArray[np.float64]
+Pictures = deque[tuple[int, dict[str, NDArray[np.uint8]]]]
+"""Stamps in ns, and each camera's picture (H, W, 3) RGB."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,15 @@ class PlanScore:
     slow_probability: float
 
 
+@dataclass(frozen=True, eq=False)
+class Due:
+    """An instant at which a plan is asked for: its place among the drive's instants, and the newest pictures."""
+
+    index: int
+    time_s: float
+    pictures: Pictures
+
+
 @dataclass(frozen=True)
 class _Asked:
     index: int
@@ -83,9 +94,19 @@ def plan_along(
     seen: Collection[str] = CAMERAS,
 ) -> list[PlanScore]:
     """Drive the expert, ask for plans once a second at each of `depths`, and score them; rejections are left out."""
-    expert, instants = Expert(world), list[Instant]()
-    pictures: deque[tuple[int, dict[str, NDArray[np.uint8]]]] = deque(maxlen=FRAMES)
-    asked: list[_Asked] = []
+    instants, asked = list[Instant](), list[_Asked]()
+    for due in expert_drive(world, renderer, seconds, instants):
+        frames = frame_set(due.pictures, seen)
+        for depth in depths:
+            plan = planner.plan(frames, world.ego, world.command, len(asked) + 1, depth=depth)
+            if isinstance(plan, Plan):
+                asked.append(_Asked(due.index, due.time_s, plan))
+    return [score_plan(instants, world, item.index, item.plan, item.world_time_s) for item in asked]
+
+
+def expert_drive(world: World, renderer: PictureSource, seconds: float, instants: list[Instant]) -> Iterator[Due]:
+    """Drive the expert and fill `instants` up to the last plan's horizon; the world stands still at what is due."""
+    expert, pictures = Expert(world), Pictures(maxlen=FRAMES)
     last_s = FIRST_S + seconds
     for step in range(round((last_s + HORIZON_S) / STEP_S) + 1):
         time_s = step * STEP_S
@@ -95,16 +116,12 @@ def plan_along(
             taken = {role: image.copy() for role, image in renderer.render(world).items()}
             pictures.append((world.time_ns, taken))
             due = time_s >= FIRST_S and round((time_s - FIRST_S) / STEP_S) % round(EVERY_S / STEP_S) == 0
-            for depth in depths if due and len(pictures) == FRAMES else ():
-                frames = frame_set(pictures, seen)
-                plan = planner.plan(frames, world.ego, world.command, len(asked) + 1, depth=depth)
-                if isinstance(plan, Plan):
-                    asked.append(_Asked(len(instants) - 1, time_s, plan))
+            if due and len(pictures) == FRAMES:
+                yield Due(len(instants) - 1, time_s, pictures)
         world.step(expert.control(), STEP_S)
-    return [score_plan(instants, world, item.index, item.plan, item.world_time_s) for item in asked]
 
 
-def frame_set(pictures: deque[tuple[int, dict[str, NDArray[np.uint8]]]], seen: Collection[str] = CAMERAS) -> FrameSet:
+def frame_set(pictures: Pictures, seen: Collection[str] = CAMERAS) -> FrameSet:
     """The newest pictures as the planner takes them; those of cameras that it is not to see are one even grey."""
     stamps = tuple(stamp for stamp, _ in pictures)
     images: dict[str, tuple[Picture, ...]] = {}
