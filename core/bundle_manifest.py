@@ -119,7 +119,9 @@ def load_manifest(path: Path) -> BundleManifest:
         raise BundleError(f"{file}: expected a JSON object, found {type(content).__name__}")
     version = content.get("format_version")
     if version != FORMAT_VERSION or isinstance(version, bool):
-        raise BundleError(f"{file}: format_version is {version!r}, this build reads {FORMAT_VERSION}; export it again")
+        newer = type(version) is int and version > FORMAT_VERSION
+        advice = "update Onboard VLA, or export it again with this one" if newer else "export it again"
+        raise BundleError(f"{file}: format_version is {version!r}, this build reads {FORMAT_VERSION}; {advice}")
     manifest = load_fields(BundleManifest, content, "manifest", BundleError)
     check_values(manifest)
     actual = compute_core_hash(manifest)

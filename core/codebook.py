@@ -50,11 +50,17 @@ class Codebook:
                 contours = archive["contours"]
         except CodebookError:
             raise
-        except (OSError, ValueError, EOFError, KeyError) as error:
-            raise CodebookError(f"{path}: cannot be read as .npz without pickles: {error}") from None
+        except OSError as error:
+            raise CodebookError(f"{path}: cannot be read: {error.strerror or error}") from None
+        except (ValueError, EOFError, KeyError, TypeError):
+            # numpy's own words advise to load pickles, which run what they hold.
+            raise CodebookError(f"{path}: is no .npz of plain arrays; make it again or copy it again") from None
         except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
             raise CodebookError(f"{path}: damaged archive: {error}") from error
-        return cls(contours)
+        try:
+            return cls(contours)
+        except CodebookError as error:
+            raise CodebookError(f"{path}: {error}") from None
 
     def save(self, path: Path | str) -> None:
         """Write the codebook as an .npz file with the key `contours`."""

@@ -182,6 +182,11 @@ def _action_tokens(
                 f"{folder}: {answer.action_token.format(index=index)!r} has ids {found}, expected {first[0] + index}: "
                 f"the codebook's {codebook.size} tokens must follow each other"
             )
+    if len(tokenizer.encode(answer.action_token.format(index=codebook.size))) == 1:
+        raise CheckpointError(
+            f"{folder}: the tokenizer has {answer.action_token.format(index=codebook.size)!r} too, the codebook ends "
+            f"at {codebook.size - 1}: it is another one than the training's"
+        )
     if first[0] + codebook.size > vocabulary:
         raise CheckpointError(
             f"{folder}: action ids reach {first[0] + codebook.size - 1}, config.json says vocab_size {vocabulary}"

@@ -98,6 +98,9 @@ def export_bundle(
     """
     if precision not in PRECISIONS:
         raise BundleError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    for path in (golden_scenes, calibration_scenes):
+        if path is not None and not path.is_file():
+            raise CheckpointError(f"{path} does not exist: expected a file of scenes (docs/export.md)")
     progress = progress or (lambda _stage, _share: None)
     progress("read checkpoint", 0.0)
     source = Source.open(checkpoint)

@@ -48,9 +48,12 @@ class Staging:
 
     def __enter__(self) -> Staging:
         parent = self._out.absolute().parent
-        parent.mkdir(parents=True, exist_ok=True)
         self._root = parent / f".{self._out.name}.partial"
-        self._lock = (parent / f".{self._out.name}.lock").open("w")
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self._lock = (parent / f".{self._out.name}.lock").open("w")
+        except OSError as error:
+            raise BundleError(f"{parent} cannot be written to ({error.strerror}): choose another place") from None
         if not _locked(self._lock):
             self._lock.close()
             raise BundleError(f"{self._out} is being written by another export: wait for it or choose another")

@@ -62,6 +62,17 @@ def wrong_codebook(folder):
     np.savez(folder / CODEBOOK, **arrays)
 
 
+def short_codebook(folder):
+    with np.load(folder / CODEBOOK) as archive:
+        arrays = dict(archive)
+    arrays["contours"] = arrays["contours"][:100]
+    np.savez(folder / CODEBOOK, **arrays)
+
+
+def damaged_codebook(folder):
+    (folder / CODEBOOK).write_text("garbage")
+
+
 def no_action_tokens(folder):
     tokenizer = json.loads((folder / TOKENIZER).read_text())
     actions = {token["content"] for token in tokenizer["added_tokens"] if "action" in token["content"]}
@@ -91,7 +102,9 @@ DEFECTS = {
     "missing key": (weights(missing_key), LAYER),
     "extra key": (weights(extra_key), "side_proj"),
     "NaN weights": (weights(nan_weight), "NaN or infinite"),
-    "codebook's shape": (wrong_codebook, "contours"),
+    "codebook's shape": (wrong_codebook, f"{CODEBOOK}: contours: expected shape"),
+    "codebook of fewer motions": (short_codebook, "the tokenizer has '<action_100>' too, the codebook ends at 99"),
+    "damaged codebook": (damaged_codebook, f"{CODEBOOK}: is no .npz of plain arrays"),
     "no action tokens": (no_action_tokens, "the tokenizer has no action tokens"),
     "newer prompt": (newer_prompt, "format"),
 }
@@ -116,6 +129,27 @@ def test_each_defect_is_one_line_and_nothing_is_half_written(checkpoint, tmp_pat
     assert error.count("\n") == 1
     assert words in error
     assert {file: file.read_bytes() for file in place.rglob("*") if file.is_file()} == before
+
+
+def test_a_file_of_scenes_that_is_not_there_is_named_before_anything_else(checkpoint, tmp_path, capsys):
+    words = [
+        "export",
+        str(checkpoint),
+        "--out",
+        str(tmp_path / "bundle"),
+        "--golden-scenes",
+        str(tmp_path / "none.npz"),
+    ]
+    assert cli.run(words) == 1
+    assert "none.npz does not exist" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_named(checkpoint, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert cli.run(["export", str(checkpoint), "--out", str(tmp_path / "file" / "bundle"), "--precision", "fp32"]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'file'} cannot be written to" in error
+    assert error.count("\n") == 1
 
 
 def test_a_disk_that_fills_up_leaves_the_older_bundle(checkpoint, tmp_path, capsys, monkeypatch):
@@ -162,5 +196,5 @@ def test_a_bundle_of_a_newer_format_is_refused_with_both_versions(fp32_bundle, t
     (tmp_path / MANIFEST_NAME).write_text(json.dumps(manifest | {"format_version": FORMAT_VERSION + 1}))
     assert cli.run([*command, str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert f"format_version is {FORMAT_VERSION + 1}, this build reads {FORMAT_VERSION}" in error
+    assert f"format_version is {FORMAT_VERSION + 1}, this build reads {FORMAT_VERSION}; update Onboard VLA" in error
     assert error.count("\n") == 1
