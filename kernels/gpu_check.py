@@ -1,5 +1,8 @@
 """Checks the kernels on a GPU: `python -m onboard_vla.kernels.gpu_check --json report.json`.
 
+From a checkout that is not installed (its folder on PYTHONPATH), `--build FOLDER` builds the kernels first; that takes
+CMake, a C++ compiler, nvcc and NumPy.
+
 Every kernel on random shapes, to the bit what the host library gives, twice, with guard bands; the sanitizer's tools
 where they are installed; times by events and by graph replay over the time that the bytes alone would take. Without a
 GPU one line and status 3; a difference is status 1.
@@ -22,9 +25,10 @@ import numpy as np
 
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
 from onboard_vla.kernels.device_form import DeviceForm
-from onboard_vla.kernels.forms import kernel_form
+from onboard_vla.kernels.forms import FATBIN, kernel_form
 from onboard_vla.kernels.gpu_cases import CASES, TIMED
 from onboard_vla.kernels.gpu_timing import REPETITIONS, Timings
+from onboard_vla.kernels.host_library import LIBRARY as LIBRARY_FILE
 from onboard_vla.kernels.host_library import HostLibrary
 from onboard_vla.kernels.launch import Device, FatBinary, GpuKernels
 from onboard_vla.kernels.launch_driver import LIBRARY, DriverDevice
@@ -85,6 +89,27 @@ def examine(device: Device, gpu: GpuKernels, host: KernelForm, options: argparse
     return report
 
 
+def build(folder: Path) -> tuple[Path, Path]:
+    """Host library and fat binary of these sources, built in a folder.
+
+    Raises:
+        EnvironmentLacksError: a tool is missing, or the sources do not build with it.
+    """
+    sources = Path(__file__).resolve().parent
+    for command in (["cmake", "-S", str(sources), "-B", str(folder)], ["cmake", "--build", str(folder)]):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  fixed words
+        except OSError as error:
+            raise EnvironmentLacksError(f"GPU kernels: {error}; install CMake 3.22 or newer") from None
+        if done.returncode:
+            tail = " ".join((done.stdout + done.stderr).split()[-60:])
+            raise EnvironmentLacksError(f"GPU kernels: {' '.join(command)} fails: {tail}")
+    binary = folder / FATBIN
+    if not binary.is_file():
+        raise EnvironmentLacksError(f"GPU kernels: {folder} has no {FATBIN}: put nvcc on PATH, or see its ptxas.txt")
+    return folder / LIBRARY_FILE, binary
+
+
 def sanitize(command: Sequence[str]) -> dict[str, str]:
     """What each tool of compute-sanitizer says of a short comparison."""
     tool = shutil.which("compute-sanitizer")
@@ -105,6 +130,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--back-end", choices=("driver", "pycuda"), default="driver")
     parser.add_argument("--driver", default=LIBRARY, help="driver library")
+    parser.add_argument("--build", type=Path, metavar="FOLDER", help="build both from these sources, and use them")
     parser.add_argument("--host-library", type=Path, help="the installed one if not given")
     parser.add_argument("--fat-binary", type=Path, help="the installed one if not given; its manifest beside it")
     parser.add_argument("--shapes", type=int, default=SHAPES, help="random calls of each kernel")
@@ -114,6 +140,8 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(given)
     try:
+        if options.build is not None:
+            options.host_library, options.fat_binary = build(options.build)
         with closing(
             PycudaDevice() if options.back_end == "pycuda" else DriverDevice(library=options.driver)
         ) as device:
@@ -125,8 +153,11 @@ def main(given: Sequence[str] | None = None) -> int:
         return NO_GPU
     if not options.no_sanitizer:
         # The program again, short: the same arguments, few shapes, no timings.
-        short = [*(sys.argv[1:] if given is None else given), "--shapes", str(SANITIZED_SHAPES), "--repetitions", "0"]
-        report["sanitizer"] = sanitize([sys.executable, "-m", __spec__.name, *_without_json(short), *UNDER_A_TOOL])
+        short = _without(list(sys.argv[1:] if given is None else given), "--json", "--build")
+        if options.build is not None:
+            short += ["--host-library", str(options.host_library), "--fat-binary", str(options.fat_binary)]
+        short += ["--shapes", str(SANITIZED_SHAPES), "--repetitions", "0", *UNDER_A_TOOL]
+        report["sanitizer"] = sanitize([sys.executable, "-m", __spec__.name, *short])
     show(report)
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
@@ -150,11 +181,12 @@ def show(report: dict[str, Any]) -> None:
             out(f"floor {figures['floor_us']:8.3f} us, {figures['graph_over_floor']:7.1f} x\n")
 
 
-def _without_json(arguments: list[str]) -> list[str]:
-    kept = list(arguments)
-    if "--json" in kept:
-        del kept[kept.index("--json") : kept.index("--json") + 2]
-    return kept
+def _without(arguments: list[str], *options: str) -> list[str]:
+    """Arguments without some options that take a value."""
+    for option in options:
+        if option in arguments:
+            del arguments[arguments.index(option) : arguments.index(option) + 2]
+    return arguments
 
 
 if __name__ == "__main__":

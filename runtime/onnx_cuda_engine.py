@@ -18,6 +18,9 @@ from onboard_vla.runtime.device_tensors import DeviceMemory, Placed
 from onboard_vla.runtime.engine import LOG_ERRORS_ONLY
 
 PROVIDER = "CUDAExecutionProvider"
+OLDEST = (1, 27)
+"""Older ones have no CUDA kernels for opset 21's Reshape, Transpose, Squeeze and Unsqueeze (to 1.23) and Identity
+(microsoft/onnxruntime, pull requests 26075 and 27728), and would run those on the processor, which is refused here."""
 NO_GRAPH = -1
 """Annotation id of runs that are not captured (ONNX Runtime, CUDA execution provider, "Using CUDA Graphs")."""
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
@@ -40,7 +43,7 @@ class OnnxCudaEngine(DeviceEngine):
         """Build a session on the GPU that `device` is.
 
         Raises:
-            EnvironmentLacksError: onnxruntime is missing or has no CUDA provider.
+            EnvironmentLacksError: onnxruntime is missing, or see `require_provider`.
             EngineError: the graph cannot be loaded, or a part of it would run on the processor.
         """
         try:
@@ -49,12 +52,7 @@ class OnnxCudaEngine(DeviceEngine):
             raise EnvironmentLacksError(f"onnxruntime is missing: {installation('gpu')}") from None
         self._ort, self.not_captured = onnxruntime, ""
         name = "graph" if isinstance(graph, bytes) else graph.name
-        available = onnxruntime.get_available_providers()
-        if PROVIDER not in available:
-            raise EnvironmentLacksError(
-                f"ONNX Runtime here has the providers {', '.join(available)} and not {PROVIDER}: remove onnxruntime, "
-                f"{installation('gpu')}, or set the engine to cpu"
-            )
+        require_provider(onnxruntime)
         stream = device.new_stream()
         source = graph if isinstance(graph, bytes) else str(graph)
         self._session: Any = None
@@ -122,6 +120,26 @@ class OnnxCudaEngine(DeviceEngine):
             return NO_GRAPH
         self._ids[key] = len(self._ids) + 1
         return self._ids[key]
+
+
+def require_provider(onnxruntime: Any) -> None:  # noqa: ANN401  (a module)
+    """See that this ONNX Runtime can run our graphs on a GPU.
+
+    Raises:
+        EnvironmentLacksError: it has no CUDA provider, or one that lacks kernels of our opset.
+    """
+    available = onnxruntime.get_available_providers()
+    if PROVIDER not in available:
+        raise EnvironmentLacksError(
+            f"ONNX Runtime here has the providers {', '.join(available)} and not {PROVIDER}: remove onnxruntime, "
+            "pip install 'onboard-vla[gpu]', or set the engine to cpu"
+        )
+    found = tuple(int(part) for part in str(onnxruntime.__version__).split(".")[:2])
+    if found < OLDEST:
+        raise EnvironmentLacksError(
+            f"ONNX Runtime {onnxruntime.__version__} has no CUDA kernels for graphs of opset 21: "
+            f"pip install 'onnxruntime-gpu>={OLDEST[0]}.{OLDEST[1]}', or set the engine to cpu"
+        )
 
 
 def _type(name: str, value: Any) -> np.dtype[Any]:  # noqa: ANN401  (onnxruntime's)

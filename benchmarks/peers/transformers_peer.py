@@ -71,7 +71,7 @@ class TransformersPeer:
         from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
         torch, pixels, grids = self._torch, [], []
-        for camera in self._bundle.manifest.cameras:
+        for camera in [camera for camera in self._bundle.manifest.cameras if camera.role in pictures]:
             area = camera.width * camera.height
             processor = Qwen2VLImageProcessorPil(size={"shortest_edge": area, "longest_edge": area})
             single = processor(pictures[camera.role], return_tensors="np")["pixel_values"]

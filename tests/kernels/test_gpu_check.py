@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -71,6 +72,37 @@ def test_without_a_gpu_there_is_one_line_and_status_3(capsys):
     assert said.out == ""
     assert said.err.count("\n") == 1
     assert "no CUDA driver" in said.err
+
+
+def test_building_without_a_tool_is_one_line_and_status_3(options, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main([*options, "--build", str(tmp_path / "built")]) == NO_GPU
+
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "install CMake" in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
+def test_from_a_checkout_the_kernels_are_built_first(fake, tmp_path, capsys):
+    built = str(tmp_path / "built")
+    assert main(["--driver", fake, "--build", built, "--shapes", "1", "--repetitions", "0", "--no-sanitizer"]) == 0
+    assert capsys.readouterr().out.count("1 of 1 shapes equal to the bit") == len(KERNELS)
+
+
+def test_what_runs_under_a_tool_takes_what_was_built_and_builds_nothing(
+    options, library, binary, tmp_path, monkeypatch
+):
+    ran = []
+    monkeypatch.setattr(gpu_check, "build", lambda folder: (library.path, binary.path))
+    monkeypatch.setattr(gpu_check, "sanitize", lambda command: ran.append(command) or {})
+    given = [option for option in options if option != "--no-sanitizer"]
+    assert main([*given, "--build", "here", "--json", str(tmp_path / "report.json")]) == 0
+
+    (command,) = ran
+    assert not {"--build", "here", "--json"} & set(command)
+    assert command[-8:-3] == ["--fat-binary", str(binary.path), "--shapes", "2", "--repetitions"]
 
 
 def test_a_kernel_that_gives_other_bits_on_the_device_is_named(options, build, monkeypatch, capsys):

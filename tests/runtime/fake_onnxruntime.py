@@ -16,7 +16,8 @@ class Module:
 
     SessionOptions, RunOptions = real.SessionOptions, real.RunOptions
 
-    def __init__(self, gpu, available=(CUDA, CPU), given=(CUDA, CPU), capturable=True):
+    def __init__(self, gpu, available=(CUDA, CPU), given=(CUDA, CPU), capturable=True, version="1.27.0"):
+        self.__version__ = version
         self.gpu, self.available, self.given, self.capturable = gpu, list(available), list(given), capturable
         self.settings: list[dict[str, str]] = []
         self.graph_ids: list[str] = []

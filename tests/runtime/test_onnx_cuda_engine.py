@@ -79,6 +79,16 @@ def test_an_onnxruntime_without_the_provider_is_refused(installed, gpu):
         OnnxCudaEngine(graph(), gpu)
 
 
+@pytest.mark.parametrize(("version", "old"), [("1.26.9", True), ("1.27.0", False), ("1.31.1", False), ("2.0.0", False)])
+def test_an_onnxruntime_without_kernels_of_our_opset_is_refused(installed, gpu, version, old):
+    installed(version=version)
+    if not old:
+        assert OnnxCudaEngine(graph(), gpu).graphs
+        return
+    with pytest.raises(EnvironmentLacksError, match=r"1.26.9 has no CUDA kernels for graphs of opset 21: pip install"):
+        OnnxCudaEngine(graph(), gpu)
+
+
 def test_this_very_machine_is_refused_rather_than_run_on_the_processor(gpu):
     import onnxruntime
 
