@@ -188,8 +188,9 @@ def _choose(before: Choice | None, proposals: Proposals, now_ns: int) -> Choice:
     """Score the proposals; stay with the side in force unless another is clearly better."""
     now, settings = proposals.now, proposals.now.settings
     paths = [lane.path for lane in proposals.lanes]
+    own = np.array([now.motion.x_m, now.motion.y_m])
     scores = score(
-        paths, proposals.rollouts, proposals.targets_m, now.others.objects, now.lanes, now.vehicle, now.margins
+        paths, proposals.rollouts, proposals.targets_m, own, now.others.objects, now.lanes, now.vehicle, now.margins
     )
     best = _stay_or_switch(before, scores, proposals.sides, settings, now_ns)
     row, column = divmod(best, len(SHARES))

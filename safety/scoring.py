@@ -20,9 +20,11 @@ from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.prediction import predict
 from onboard_vla.safety.proposals import SHARES, STEP_S, Rollouts, poses
+from onboard_vla.safety.struck import from_behind, in_own_lane
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Rows = NDArray[np.int64]
 
 EVERY = 3
 """Steps between judged instants: 0.3 s, the spacing of the time-to-collision projections."""
@@ -51,15 +53,19 @@ def score(
     paths: list[JoinedPath],
     rollouts: Rollouts,
     targets_m: tuple[float, ...],
+    own: Array,
     objects: ObjectSet,
     lanes: LaneObservation,
     vehicle: VehicleGeometry,
     margins: CollisionLimits,
 ) -> Scores:
-    """Judge all proposals against those `objects`, at the present instant, that can matter."""
+    """Judge all proposals against those `objects`, at the present instant, that can matter.
+
+    `own` (2,): where the vehicle's rear axle is, which need not be on any of the paths.
+    """
     steps = np.arange(0, rollouts.distance_m.shape[1], EVERY)
     distance, speed = rollouts.distance_m[:, steps], rollouts.speed_mps[:, steps]
-    contact, close = _contacts(poses(paths, distance), speed, objects, lanes.line, vehicle, margins)
+    contact, close = _contacts(poses(paths, distance), speed, own, objects, lanes.line, vehicle, margins)
     gone = distance[:, -1]
     off = np.repeat(drivable_m(paths, lanes, vehicle), len(SHARES)) < gone
     allowed = (contact >= NEVER_S) & ~off
@@ -99,8 +105,9 @@ def drivable_m(paths: list[JoinedPath], lanes: LaneObservation, vehicle: Vehicle
 
 
 def _contacts(
-    ego: Array, speed: Array, objects: ObjectSet, line: Polyline, vehicle: VehicleGeometry, margins: CollisionLimits
-) -> tuple[Array, Flags]:
+    ego: Array, speed: Array, own: Array, objects: ObjectSet, line: Polyline, vehicle: VehicleGeometry,
+    margins: CollisionLimits,
+) -> tuple[Array, Flags]:  # fmt: skip
     """First contact at fault (K,), and whether a constant-speed projection of any instant makes contact (K,)."""
     count, instants = speed.shape
     if not len(objects.states):
@@ -113,38 +120,78 @@ def _contacts(
     looks = (0, *PROJECTIONS)
     travels = [speed * (ahead * EVERY * STEP_S) for ahead in looks]
     then = np.concatenate([np.arange(ahead, ahead + instants) for ahead in looks])
-    hit = _touches(
+    touches = _touches(
         np.concatenate([x + travel * cos for travel in travels], axis=1),
         np.concatenate([y + travel * sin for travel in travels], axis=1),
         np.tile(ego[..., 2], len(looks)), np.tile(speed, len(looks)), places[then], turns[then], velocities[then],
         objects.states[:, 5:7], np.where(objects.vulnerable, margins.lateral_margin_m, CONTACT_MARGIN_M), vehicle,
     )  # fmt: skip
+    hit = np.zeros((count, len(looks) * instants), bool)
+    fault = _at_fault(touches, instants, own, line, places[then], turns[then], objects, vehicle)
+    hit[touches.proposal[fault], touches.instant[fault]] = True
     now, projected = hit[:, :instants], hit[:, instants:].reshape(count, len(PROJECTIONS), instants)
     contact = np.where(now.any(axis=1), now.argmax(axis=1) * (EVERY * STEP_S), NEVER_S)
     close = (projected.any(axis=1) & (speed > MOVING_MPS)).any(axis=1)
     return contact, np.asarray(close, bool)
 
 
+@dataclass(frozen=True, eq=False)
+class Touches:
+    """Where footprints touch, (M,) each, in order of proposal and instant; `margin_m`: of the footprint to the sides.
+
+    `ahead_m`: of the object's centre before the vehicle's; `own_mps`, `their_mps`: along the vehicle's heading.
+    """
+
+    proposal: Rows
+    instant: Rows
+    row: Rows
+    ahead_m: Array
+    own_mps: Array
+    their_mps: Array
+    margin_m: Array
+
+
 def _touches(
     x: Array, y: Array, heading: Array, speed: Array, places: Array, turns: Array, velocities: Array, sizes: Array,
     margin: Array, vehicle: VehicleGeometry,
-) -> Flags:  # fmt: skip
-    """Where (K, T) the footprint touches an object at fault: ahead of the own centre, or no faster than oneself."""
+) -> Touches:  # fmt: skip
+    """Where (K, T) centres `x`, `y` of the vehicle's footprint let it touch an object."""
     half_length, half_width = vehicle.length_m / 2, vehicle.width_m / 2
     reach = math.hypot(half_length, half_width) + margin + np.hypot(sizes[:, 0], sizes[:, 1]) / 2
     dx, dy = places[None, ..., 0] - x[..., None], places[None, ..., 1] - y[..., None]
     k, t, n = np.nonzero(dx * dx + dy * dy <= reach**2)
-    hit = np.zeros(x.shape, bool)
-    if not len(k):
-        return hit
-    dx, dy, own, speed = dx[k, t, n], dy[k, t, n], heading[k, t], speed[k, t]
+    dx, dy, own = dx[k, t, n], dy[k, t, n], heading[k, t]
     cos, sin = np.cos(own), np.sin(own)
     along, across, turn = dx * cos + dy * sin, dy * cos - dx * sin, turns[t, n] - own
     touching = boxes_touch(along, across, turn, half_length, half_width + margin[n], sizes[n, 0] / 2, sizes[n, 1] / 2)
-    their = velocities[t, n, 0] * cos + velocities[t, n, 1] * sin
-    fault = touching & ((along > 0.0) | (their < speed)) & (along > -half_length)
-    hit[k[fault], t[fault]] = True
-    return hit
+    k, t, n = k[touching], t[touching], n[touching]
+    their = velocities[t, n, 0] * cos[touching] + velocities[t, n, 1] * sin[touching]
+    return Touches(k, t, n, along[touching], speed[k, t], their, margin[n])
+
+
+def _at_fault(
+    touches: Touches, instants: int, own: Array, line: Polyline, places: Array, turns: Array, objects: ObjectSet,
+    vehicle: VehicleGeometry,
+) -> Flags:  # fmt: skip
+    """Which touches a proposal is to blame for; an object's first one decides, in each look ahead.
+
+    Left out is who runs into the vehicle in its lane, as the guards leave it out, and who is against its rear end at
+    once: driving on parts them.
+    """
+    if not len(touches.row):
+        return np.zeros(0, bool)
+    look = touches.instant // instants
+    pair = (touches.proposal * (1 + len(PROJECTIONS)) + look) * len(objects.states) + touches.row
+    _, first, of_pair = np.unique(pair, return_index=True, return_inverse=True)
+    behind = from_behind(touches.ahead_m[first], touches.own_mps[first], touches.their_mps[first])
+    at_once = touches.instant[first] == 0
+    behind |= at_once & (touches.ahead_m[first] <= -vehicle.length_m / 2)
+    rear = first[behind]
+    time, row = touches.instant[rear], touches.row[rear]
+    behind[behind] = in_own_lane(
+        places[time, row], turns[time, row], objects.states[row, 5:7], touches.margin_m[rear], vehicle, own, 0.0, line
+    )
+    return np.asarray(~behind[of_pair], bool)
 
 
 def boxes_touch(

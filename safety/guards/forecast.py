@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline, box_corners, boxes_overlap
@@ -17,6 +16,7 @@ from onboard_vla.safety.config import CollisionLimits
 from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.placed_plan import Array
 from onboard_vla.safety.prediction import predict
+from onboard_vla.safety.struck import from_behind, in_own_lane
 
 SAMPLE_S = 0.1
 """Time between checked footprints."""
@@ -109,38 +109,19 @@ def first_overlap(poses: Array, seen: Forecast, vehicle: VehicleGeometry, nose_m
     own_speed = np.einsum("ij,ij->i", moved, heading)[near_t]
     their_speed = np.einsum("ij,ij->i", seen.velocities[near_t, near_o], heading[near_t])
     # The gaps are to the grown footprint's centre, which lies before the vehicle's.
-    from_behind = (ahead + nose_m / 2 < 0.0) & (their_speed > own_speed)
-    rear = np.flatnonzero(from_behind)
+    excused = from_behind(ahead + nose_m / 2, own_speed, their_speed)
+    rear = np.flatnonzero(excused)
     if len(rear):
-        from_behind[rear] = _in_the_vehicles_lane(near_t[rear], near_o[rear], poses[0, 2], seen, vehicle)
+        time, row = near_t[rear], near_o[rear]
+        places, turns = seen.positions[time, row], seen.headings[time, row]
+        excused[rear] = in_own_lane(
+            places, turns, states[row, 5:7], margin[row], vehicle, seen.own, poses[0, 2], seen.lane
+        )
     # Rows are in order of time: an object's first overlap decides whether it ran into the vehicle.
     first_rows: dict[int, int] = {}
     for row in np.flatnonzero(hit).tolist():
         first_rows.setdefault(int(near_o[row]), row)
-    rows = [row for row in first_rows.values() if not from_behind[row]]
+    rows = [row for row in first_rows.values() if not excused[row]]
     if not rows:
         return None
     return Overlap(float(seen.times_s[near_t[rows[0]]]), int(near_o[rows[0]]))
-
-
-def _in_the_vehicles_lane(
-    time: NDArray[np.int64], row: NDArray[np.int64], heading_rad: float, seen: Forecast, vehicle: VehicleGeometry
-) -> NDArray[np.bool_]:
-    """Whether objects `row` (N,) at times `time` (N,) reach into the corridor of a vehicle that goes on as it is.
-
-    The corridor is as wide as the grown footprint and follows the lane at the vehicle's own offset; without a lane it
-    goes straight on along `heading_rad`.
-    """
-    places = np.vstack([seen.own, seen.positions[time, row]])
-    if seen.lane is None:
-        feet, directions = np.zeros((len(places), 2)), np.full(len(places), heading_rad)
-    else:
-        arcs, _ = seen.lane.project(places)
-        feet, directions = seen.lane.at(arcs), np.asarray(seen.lane.heading_at(arcs), np.float64)
-    beside = places - feet
-    offsets = beside[:, 1] * np.cos(directions) - beside[:, 0] * np.sin(directions)
-    turn = seen.headings[time, row] - directions[1:]
-    sizes = seen.objects.states[row, 5:7]
-    reach = (np.abs(np.sin(turn)) * sizes[:, 0] + np.abs(np.cos(turn)) * sizes[:, 1]) / 2
-    aside = np.abs(offsets[1:] - offsets[0])
-    return np.asarray(aside <= vehicle.width_m / 2 + seen.margins_m[row] + reach, np.bool_)

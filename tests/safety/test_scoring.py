@@ -53,10 +53,11 @@ def steady(count=1):
     return Rollouts(speed * TIMES, speed, 0 * speed)
 
 
-def judged(rollouts=None, paths=None, targets=(0.0,), others=None, road=None):
+def judged(rollouts=None, paths=None, targets=(0.0,), others=None, road=None, own=(0.0, 0.0)):
     paths = paths or [path()] * len(targets)
     return score(
-        paths, rollouts or steady(len(paths)), targets, others or objects(), road or lanes(), VEHICLE, MARGINS
+        paths, rollouts or steady(len(paths)), targets, np.array(own), others or objects(), road or lanes(), VEHICLE,
+        MARGINS,
     )  # fmt: skip
 
 
@@ -142,23 +143,6 @@ class TestContact:
     def test_a_tenth_of_a_metre_to_the_side_is_contact_and_of_people_the_margin(self, y, on_foot, touch):
         found = judged(others=objects(standing(12.0, y), on_foot=on_foot))
         assert bool(found.contact_s[0] < 90.0) is touch
-
-    @pytest.mark.parametrize(
-        ("x", "vx", "fault"),
-        [
-            (-0.5, 12.0, False),  # its middle is behind the own one, and it is faster
-            (-0.5, 10.0, False),
-            (-0.5, 9.0, True),  # slower ones beside the rear half are not to be driven into
-            (1.0, 12.0, False),  # level with the own middle
-            (1.25, 12.0, True),  # its middle is ahead
-            (-1.0, 9.0, False),  # its middle is no farther ahead than the rear end
-        ],
-    )
-    def test_who_runs_into_the_vehicle_is_no_fault_of_its(self, x, vx, fault):
-        """The own middle is 1 m ahead of the rear axle, the rear end 1 m behind it."""
-        rollouts = steady()
-        found = judged(rollouts, others=objects([x, 1.5, 0.0, vx, 0.0, 4.0, 2.0]))
-        assert bool(found.contact_s[0] == 0.0) is fault
 
     def test_the_soonest_object_counts_and_a_crossing_one_where_it_will_be(self):
         """At 6 m/s from 12 m aside: in the lane from 1.7 s on, when the vehicle is 17 m on."""
