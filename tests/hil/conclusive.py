@@ -20,6 +20,28 @@ ON_TIME_FAILURES = 2
 Result = TypeVar("Result")
 
 
+def conclusively(attempt: Callable[[], Result], late_since: Callable[[int], float]) -> Result:
+    """What an attempt gives; one that fails is begun again.
+
+    Failing twice while the machine was on time fails the test: a defect repeats, one lost time slice does not. After
+    the last attempt the test is skipped as inconclusive, with what was seen. `late_since`: how late the machine was
+    since a monotonic time, s; called once after each attempt that failed.
+    """
+    failures, on_time = [], 0
+    for _ in range(ATTEMPTS):
+        begin_ns = time.monotonic_ns()
+        try:
+            return attempt()
+        except (AssertionError, EnvironmentLacksError) as failure:
+            late_s = late_since(begin_ns)
+            on_time += late_s <= STARVED_S
+            if on_time >= ON_TIME_FAILURES:
+                raise
+            failures.append(f"{late_s:.3f} s late: {str(failure).splitlines()[0][:200]}")
+            warnings.warn(f"begun again: {failures[-1]}", stacklevel=2)
+    pytest.skip(f"inconclusive after {ATTEMPTS} attempts on a machine that was late: " + "; ".join(failures))
+
+
 class RealTimeRig:
     """Keeps one driving graph for a module's scenarios; a graph that was starved or stopped is replaced."""
 
@@ -32,27 +54,14 @@ class RealTimeRig:
         self._watch = LatenessWatch(Path(self._own.name))
 
     def run(self, scenario: Callable[..., Result]) -> Result:
-        """Run a scenario on a graph in which the model drives; what fails, its start as well, begins again, afresh.
+        """Run a scenario on a graph in which the model drives; what fails, its start as well, begins again, afresh."""
 
-        Failing twice while the machine was on time fails the test: a defect repeats, one lost time slice does not.
-        After the last attempt the test is skipped as inconclusive, with what was seen.
-        """
-        failures, on_time = [], 0
-        for _ in range(ATTEMPTS):
-            begin_ns = time.monotonic_ns()
-            try:
-                graph = self._driving()
-                graph.road.lateness_s = 0.0
-                return scenario(graph)
-            except (AssertionError, EnvironmentLacksError) as failure:
-                late_s = max(self._watch.since(begin_ns), self._graph.road.lateness_s if self._graph else 0.0)
-                self._discard()
-                on_time += late_s <= STARVED_S
-                if on_time >= ON_TIME_FAILURES:
-                    raise
-                failures.append(f"{late_s:.3f} s late: {str(failure).splitlines()[0][:200]}")
-                warnings.warn(f"begun again: {failures[-1]}", stacklevel=2)
-        pytest.skip(f"inconclusive after {ATTEMPTS} attempts on a machine that was late: " + "; ".join(failures))
+        def attempt() -> Result:
+            graph = self._driving()
+            graph.road.lateness_s = 0.0
+            return scenario(graph)
+
+        return conclusively(attempt, self._late_since)
 
     def watch_with(self, watch) -> None:
         """Ask somebody else whether the machine was on time."""
@@ -63,6 +72,12 @@ class RealTimeRig:
         self._discard()
         self._watch.close()
         self._own.cleanup()
+
+    def _late_since(self, begin_ns: int) -> float:
+        """Of the machine and of the rig itself; the next attempt has a graph of its own."""
+        late_s = max(self._watch.since(begin_ns), self._graph.road.lateness_s if self._graph else 0.0)
+        self._discard()
+        return late_s
 
     def _driving(self):
         if self._graph is None or not self._graph.road.drives():

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from onboard_vla.app.straight_road.lateness import LatenessWatch
+
 from .message_stubs import standard_stubs, stub_package, texts_of
 from .nodes import Client, NodeProcess
 
@@ -54,6 +56,14 @@ def start(domain_id: int, distribution: str, tmp_path) -> Iterator:
     for node in nodes:
         node.close()
         sys.stdout.write(f"{node.log}:\n{node.said()}\n")  # pytest shows it where the test fails
+
+
+@pytest.fixture
+def late_since(tmp_path) -> Iterator[Callable[[int], float]]:
+    """How late this machine was since a monotonic time, s, for `conclusively`."""
+    watch = LatenessWatch(tmp_path)
+    yield watch.since
+    watch.close()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Calls a service, listens for the answer only when told to, and prints it; on Eclipse Cyclone DDS.
 
-`python late_caller.py DOMAIN`: has `vla_planner` configured; a line on standard input makes it listen. On DDS a caller
-is a writer of requests and a reader of answers, which ROS's own clients do not let come one after the other.
+`python late_caller.py DOMAIN`: has `vla_planner` configured; a line on standard input makes it listen, and it says so
+before the answer comes. On DDS a caller is a writer of requests and a reader of answers, which ROS's own clients do not
+let come one after the other.
 """
 
 import sys
@@ -49,6 +50,10 @@ def main(domain_id: int) -> None:
     writer.write(Request(Transition(CONFIGURE, "")))
     sys.stdin.readline()
     reader = DataReader(participant, Topic(participant, "rr/vla_planner/change_stateReply", Response), qos=reliable)
+    while not reader.get_matched_publications():
+        time.sleep(POLL_S)
+    sys.stdout.write("listens\n")
+    sys.stdout.flush()
     while domain is not None:
         for sample in reader.take():
             sys.stdout.write(f"{sample.success}\n")

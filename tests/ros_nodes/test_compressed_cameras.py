@@ -21,9 +21,9 @@ from onboard_vla.ros_nodes.image_codec import ImageCodec
 from onboard_vla.ros_nodes.ports import message_class
 from onboard_vla.ros_nodes.topics import ACCELERATION as ACCELERATION_TYPE
 
-from .nodes import STAND_IN
+from .nodes import LIMIT_S, STAND_IN
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
 GUARD = ("-m", "onboard_vla.ros_nodes.camera_guard")
 BASE = "onboard_vla/camera/front/image"
 PICTURE = np.random.default_rng(2).integers(30, 220, (90, 160, 3), np.uint8)
@@ -118,5 +118,5 @@ def test_planner_plans_on_compressed_pictures_and_does_not_listen_to_raw_ones(st
 def test_an_unknown_transport_ends_a_node_with_one_line(start) -> None:
     node = start(GUARD, **{"cameras.transport": "zip"})
 
-    assert node.process.wait(30) == 2
+    assert node.process.wait(LIMIT_S) == 2
     assert "cameras.transport: expected raw or compressed, found 'zip'" in node.said()

@@ -15,7 +15,7 @@ from lifecycle_msgs.srv import ChangeState
 
 from .nodes import STAND_IN, SUPERVISOR
 
-pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(300)]
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
 
 
@@ -44,8 +44,9 @@ def test_planner_reports_its_lifecycle_and_what_it_waits_for(start, client, newe
     for number in (1, 3):
         client.call(ChangeState, "vla_planner/change_state", ChangeState.Request(transition=Transition(id=number)))
 
-    client.until(lambda: level(newest, "vla_planner: worker") == OK, "entry of the worker")
-    assert level(newest, "vla_planner: lifecycle") == OK
+    # The worker is well before it is told to work: the two entries come in either order.
+    for check in ("worker", "lifecycle"):
+        client.until(lambda check=check: level(newest, f"vla_planner: {check}") == OK, f"entry of the {check}")
     assert newest["vla_planner: plan"].message == "no plan yet: look at pictures, ego state and route"
     assert {status.hardware_id for status in newest.values()} == {"onboard_vla"}
 
@@ -65,7 +66,7 @@ def test_dds_notices_a_planner_that_stands_still_and_one_that_comes_back(start, 
     client.until(lambda: level(newest, name) == STALE, "link that nobody uses yet")
     planner = start(STAND_IN)
     client.until(lambda: level(newest, name) == OK, "heartbeats")
-    assert level(newest, "safety_supervisor: planner") == OK
+    client.until(lambda: level(newest, "safety_supervisor: planner") == OK, "the supervisor has heard them, too")
     assert level(newest, "safety_supervisor: ego state") == ERROR
     assert newest["safety_supervisor: ego state"].message.startswith("EGO_MISSING: look at ")
 
@@ -75,7 +76,7 @@ def test_dds_notices_a_planner_that_stands_still_and_one_that_comes_back(start, 
         client.until(lambda: level(newest, "safety_supervisor: planner") == ERROR, "the supervisor's own word")
         values = {pair.key: pair.value for pair in newest[name].values}
         assert int(values["deadlines_missed"]) >= 1
-        assert values["liveliness_lost"] == "1"
+        assert int(values["liveliness_lost"]) >= 1, "more often on a machine that was late before"
     finally:
         os.kill(planner.process.pid, signal.SIGCONT)
     client.until(lambda: level(newest, name) == OK, "heartbeats again")

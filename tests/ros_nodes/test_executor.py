@@ -13,7 +13,7 @@ from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-LIMIT_S = 20.0
+from .nodes import LIMIT_S
 
 
 @pytest.fixture
@@ -149,10 +149,13 @@ def test_a_shut_down_context_ends_it(served) -> None:
 def test_it_waits_no_longer_than_asked(served) -> None:
     _, executor = served
     executor.spin_once(timeout_sec=0.0)
-    begin = time.monotonic()
-    for _ in range(5):
+    rounds_s = []
+    for _ in range(20):
+        begin = time.monotonic()
         executor.spin_once(timeout_sec=0.0)
-    assert time.monotonic() - begin < 5 * 0.05
+        rounds_s.append(time.monotonic() - begin)
+    # A machine that is late makes some rounds long; one that waited would make all of them so.
+    assert min(rounds_s) < 0.01
 
 
 @pytest.mark.parametrize("choice", ["steady", "rclpy"])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,7 +27,7 @@ from onboard_vla.core.vehicle_gate import GATE_BRAKING_MPS2
 from ..hil.conclusive import RealTimeRig
 from .nodes import Client, NodeProcess
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
 GATE = ("-m", "onboard_vla.ros_nodes.vehicle_gate")
 POPEN = subprocess.Popen
 STOP_LIMIT_S = 0.35
@@ -88,18 +89,23 @@ def rig() -> Iterator[RealTimeRig]:
     rig.close()
 
 
-def test_a_graph_whose_gate_never_stands_by_leaves_no_process_behind(tmp_path, monkeypatch) -> None:
+def test_a_graph_whose_gate_never_stands_by_leaves_no_process_behind(tmp_path, monkeypatch, domain_id) -> None:
     started: list[subprocess.Popen] = []
-    monkeypatch.setattr(
-        "subprocess.Popen", lambda *args, **kwargs: started.append(POPEN(*args, **kwargs)) or started[-1]
-    )
+    closed: list[Graph] = []
+
+    def graph(self: GatedGraph, transport: str, directory: Path) -> None:
+        self.link = SimpleNamespace(domain_id=domain_id)
+
+    monkeypatch.setattr(Graph, "__init__", graph)
+    monkeypatch.setattr(Graph, "close", lambda self: closed.append(self))
     monkeypatch.setattr(GatedGraph, "drive_until", never_seen)
+    monkeypatch.setattr("subprocess.Popen", lambda *a, **k: started.append(POPEN(*a, **k)) or started[-1])
 
     with pytest.raises(NotSeenError, match="never"):
         GatedGraph("ros", tmp_path)
 
-    assert len(started) == 4, "supervisor, guard, planner and gate"
-    assert all(process.poll() is not None for process in started)
+    assert len(started) == len(closed) == 1
+    assert started[0].poll() is not None
 
 
 def test_without_a_supervisor_the_vehicle_stops_and_comes_back_latched(rig, record_testsuite_property) -> None:

@@ -35,6 +35,16 @@ class Network:
         return [] if row is None else [SimpleNamespace(topic_type=row.type, qos_profile=quality(row))]
 
 
+def finding_of(file, name, conclusive):
+    """What is found of an input; where the network was not seen yet, once more with more time."""
+    for limit_s in (1.0, 5.0, 20.0):
+        found = input_findings(file, node_starts(file.deployment), limit_s)
+        (finding,) = [finding for finding in found if finding.name == name]
+        if conclusive(finding):
+            break
+    return finding
+
+
 def core_topic(name):
     return next(topic for topic in TOPICS if topic.name == name)
 
@@ -88,9 +98,10 @@ def test_compressed_drivers_are_judged_by_the_deployments_own_parameters(tmp_pat
     publisher = client.node.create_publisher(CompressedImage, f"/car/{PACKED}", 1)
     client.until(lambda: client.node.count_publishers(f"/car/{PACKED}") == 1, "our publisher")
 
-    found = input_findings(file, node_starts(file.deployment), 1.0)
+    def conclusive(finding) -> bool:
+        return finding.state is State.OK or "is published" in finding.found
 
-    assert {finding.name: finding.state for finding in found}["camera/front"] is state
+    assert finding_of(file, "camera/front", conclusive).state is state
     client.node.destroy_publisher(publisher)
 
 
@@ -106,9 +117,9 @@ def test_an_input_is_looked_for_where_the_deployment_remaps_it(tmp_path, client,
     publisher = client.node.create_publisher(TwistWithCovarianceStamped, "/car/can/speed", 1)
     client.until(lambda: client.node.count_publishers("/car/can/speed") == 1, "our publisher")
 
-    found = input_findings(file, node_starts(file.deployment), 1.0)
+    found = finding_of(file, "wheel_speed", lambda finding: finding.state is state)
 
-    assert {finding.name: finding.state for finding in found}["wheel_speed"] is state
+    assert found.state is state
     client.node.destroy_publisher(publisher)
 
 

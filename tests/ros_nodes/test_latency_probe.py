@@ -15,6 +15,8 @@ from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, T
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.ros_nodes.latency_probe import LatencyProbe
 
+from .nodes import LIMIT_S
+
 MS = 1_000_000
 POSES = np.zeros((2, 3), np.float32)
 PLAN = Plan(
@@ -79,7 +81,7 @@ def test_fallback_trajectories_and_rejections_are_no_latency() -> None:
 
 
 @pytest.mark.ros
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(300)
 def test_as_a_node_it_measures_and_leaves_its_file_when_told_to_end(start, client, tmp_path) -> None:
     from std_msgs.msg import UInt8MultiArray
 
@@ -99,6 +101,6 @@ def test_as_a_node_it_measures_and_leaves_its_file_when_told_to_end(start, clien
 
     client.until(measured, "a measurement")
     node.process.send_signal(signal.SIGINT)
-    assert node.process.wait(20) == 0
+    assert node.process.wait(LIMIT_S) == 0
     found = json.loads(out.read_text())["pictures to plan"]
     assert 50.0 <= found["p50"] < 5000.0

@@ -22,7 +22,7 @@ from .nodes import LIMIT_S, STAND_IN
 pytestmark = [
     pytest.mark.ros,
     pytest.mark.parametrize("distribution", ["kilted", "jazzy"]),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
 

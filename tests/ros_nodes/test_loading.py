@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 
 from .nodes import STAND_IN
 
-pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(300)]
 
 
 def state(client) -> str:

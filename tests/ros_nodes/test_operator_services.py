@@ -23,7 +23,7 @@ from onboard_vla.ros_nodes.services import SERVICES
 
 from .nodes import LIMIT_S, SUPERVISOR
 
-pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(300)]
 
 
 def ask(client, name: str) -> tuple[bool, str]:

@@ -15,7 +15,9 @@ from onboard_vla.ros_nodes.compressed_codec import CompressedImageCodec
 from onboard_vla.ros_nodes.image_codec import ImageCodec
 from onboard_vla.runtime.jpeg import decode_jpeg
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+from .nodes import LIMIT_S
+
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
 PLAN_VIEW = ("-m", "onboard_vla.ros_nodes.plan_view")
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 PICTURE = np.full((90, 160, 3), 200, np.uint8)
@@ -72,5 +74,5 @@ def test_who_looks_at_raw_pictures_gets_raw_ones(start, client) -> None:
 def test_a_missing_rig_file_ends_it_with_one_line(start) -> None:
     node = start(PLAN_VIEW, rig="/nowhere/rig.json")
 
-    assert node.process.wait(30) == 2
+    assert node.process.wait(LIMIT_S) == 2
     assert "/nowhere/rig.json: not a camera rig" in node.said().splitlines()[-1]

@@ -25,7 +25,7 @@ from onboard_vla.export.bundle_writer import export_bundle
 
 from .command import LIMIT_S, Running
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "ros" / "replay.yaml"
 DRIVE_S = 1.0

@@ -23,7 +23,7 @@ from onboard_vla.safety.guards.lanes import route_fault
 
 from .nodes import SUPERVISOR
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 

@@ -16,7 +16,8 @@ from onboard_vla.core.process import EXIT_FAILURE
 
 from .nodes import LIMIT_S, STAND_IN
 
-pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(300)]
+QUEUE = 5
 EXIT_DEAF = 1
 """Of faulthandler's own thread."""
 
@@ -26,7 +27,7 @@ def beats(client) -> list[float]:
     """When heartbeats came."""
     times: list[float] = []
     client.node.create_subscription(
-        UInt8MultiArray, "onboard_vla/wire/planner_heartbeat", lambda m: times.append(time.monotonic()), 5
+        UInt8MultiArray, "onboard_vla/wire/planner_heartbeat", lambda m: times.append(time.monotonic()), QUEUE
     )
     return times
 
@@ -44,12 +45,13 @@ def test_a_pass_that_does_not_end_is_reported_silences_the_planner_and_ends_it(s
 
     planner.process.send_signal(signal.SIGRTMIN + 1)
     client.until(lambda: DiagnosticStatus.ERROR in levels, "the worker is reported")
-    last = beats[-1]
+    heard = len(beats)
     client.until(lambda: planner.process.poll() is not None, "the planner ends itself")
 
     assert planner.process.returncode == EXIT_FAILURE
     assert "in one pass for more than 2 s" in planner.said()
-    assert beats[-1] == last, "heartbeats went on after silent_after_s"
+    # What was sent before may still have been on its way; 1.5 s of heartbeats are 30.
+    assert len(beats) - heard <= QUEUE, "heartbeats went on after silent_after_s"
 
 
 def test_a_library_that_never_gives_the_interpreters_lock_back_costs_the_process_its_life(start, client, beats) -> None:

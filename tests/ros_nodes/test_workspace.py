@@ -11,7 +11,7 @@ import pytest
 import onboard_vla
 from onboard_vla.core.objects import ObjectList, TrackedObject
 
-from .nodes import JAZZY, python_of
+from .nodes import JAZZY, LIMIT_S, python_of
 
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 pytestmark = pytest.mark.ros
@@ -64,7 +64,7 @@ class Sourced:
     def close(self) -> None:
         for process in self._running:
             process.terminate()
-            process.wait(20.0)
+            process.wait(LIMIT_S)
         self._log.close()
 
 
@@ -135,7 +135,11 @@ def test_typed_messages_pass_between_the_distributions_to_the_bit(sourced, clien
         lambda: publisher.get_subscription_count() and client.node.count_publishers("objects_back"), "the other end"
     )
 
-    publisher.publish(to_objects(objects))
-    client.until(lambda: received, "the way back")
+    def back() -> bool:
+        # The other end may not know our reader yet when its first answer goes out.
+        publisher.publish(to_objects(objects))
+        return bool(received)
+
+    client.until(back, "the way back")
 
     assert from_objects(received[0]) == objects
