@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import EngineError
-from onboard_vla.runtime.device_tensors import DeviceMemory, DeviceTensors, Placed
-from onboard_vla.runtime.engine import Arrays
+from onboard_vla.runtime.device_tensors import DeviceMemory, DeviceTensors, Placed, Placement
+from onboard_vla.runtime.engine import Arrays, StandingArrays, prepared_for
 
 PAST_MULTIPLE = 64
 """Cache lengths that a graph is run with are multiples of this: few shapes, so that captured graphs are met again."""
@@ -49,21 +49,33 @@ class DeviceEngine(ABC):
         self.tensors.keep(array)
 
     def run(self, inputs: Arrays, outputs: Arrays) -> None:
-        """See `engine.Engine.run`.
+        """See `engine.Engine.run`. Of `StandingArrays` it is worked out once what lies where.
 
         Raises:
             EngineError: names, types, shapes or memory layout do not fit the graph, or the execution failed.
         """
-        self._check(inputs, self._inputs, "inputs")
-        self._check(outputs, self._outputs, "outputs")
-        fed = self.tensors.feed(inputs)
-        placed = self.tensors.place(outputs)
-        self._execute(fed, placed)
-        self.tensors.fetch(outputs, placed)
+        placement, prepared = prepared_for(self, inputs, outputs, self._ready)
+        if placement.generation != self.tensors.generation:  # what these arrays were prepared for has moved since
+            assert isinstance(inputs, StandingArrays)
+            inputs.prepared = None
+            placement, prepared = prepared_for(self, inputs, outputs, self._ready)
+        self.tensors.feed(placement)
+        self._execute(prepared)
+        self.tensors.fetch(placement)
         self.executions += 1
 
+    def _ready(self, inputs: Arrays, outputs: Arrays) -> tuple[Placement, Any]:
+        self._check(inputs, self._inputs, "inputs")
+        self._check(outputs, self._outputs, "outputs")
+        placement = self.tensors.placement(inputs, outputs)
+        return placement, self._prepare(placement)
+
     @abstractmethod
-    def _execute(self, inputs: list[Placed], outputs: list[Placed]) -> None:
+    def _prepare(self, placement: Placement) -> Any:  # noqa: ANN401  (what the engine makes of it)
+        """Work out once what executions on these arrays need."""
+
+    @abstractmethod
+    def _execute(self, prepared: Any) -> None:  # noqa: ANN401  (what `_prepare` gave)
         """Put one execution on the stream."""
 
     def _check(self, arrays: Arrays, types: Mapping[str, np.dtype[Any]], what: str) -> None:

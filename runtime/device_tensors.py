@@ -51,6 +51,27 @@ class Placed:
     address: int
 
 
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """The arrays of one execution: where a graph is given them, and what is copied before and after.
+
+    `to_device`: address there, array here. `rows`: copies on the device, as `DeviceMemory.copy_rows` takes them.
+    `to_host`: array here, address there. `generation`: while it is `DeviceTensors.generation`, all this holds.
+    """
+
+    inputs: tuple[Placed, ...]
+    outputs: tuple[Placed, ...]
+    to_device: tuple[tuple[int, NDArray[Any]], ...]
+    rows: tuple[tuple[int, int, int, int, int, int], ...]
+    to_host: tuple[tuple[NDArray[Any], int], ...]
+    generation: int
+
+    @property
+    def key(self) -> tuple[Placed, ...]:
+        """Shapes and addresses: what a captured graph belongs to."""
+        return (*self.inputs, *self.outputs)
+
+
 class DeviceTensors:
     """Puts arrays where a graph reads and writes them.
 
@@ -63,6 +84,8 @@ class DeviceTensors:
         self._memory, self.stream = memory, stream
         self._kept: list[tuple[int, int, int]] = []  # begin and end here, address there
         self._arenas: dict[str, tuple[int, int]] = {}  # address and size
+        self.generation = 0
+        """Counts up whenever something may lie elsewhere than before."""
 
     def keep(self, array: NDArray[Any]) -> None:
         """Let an array live on the device, beginning with zeros; again: zero it."""
@@ -73,6 +96,7 @@ class DeviceTensors:
         if there is None:
             there = self._memory.allocate(array.nbytes)
             self._kept.append((begin, begin + array.nbytes, there))
+            self.generation += 1
         self._memory.zero(there, array.nbytes, self.stream)
         self._memory.synchronise(self.stream)
 
@@ -86,39 +110,41 @@ class DeviceTensors:
             self._memory.free(address)
             self._arenas.pop(arena)
         self._arenas[arena] = self._memory.allocate(size), size
+        self.generation += 1
 
-    def feed(self, inputs: Arrays) -> list[Placed]:
-        """Copy to the device what does not live there."""
+    def placement(self, inputs: Arrays, outputs: Arrays) -> Placement:
+        """Where a graph reads and writes these arrays."""
         moving = {name: array for name, array in inputs.items() if self._there(array) is None}
-        places = self._lay_out("inputs", moving)
-        for name, array in moving.items():
-            if array.nbytes:
-                self._memory.to_device(places[name], array, self.stream)
-        return [
-            Placed(name, array.shape, places.get(name) or self._there(array) or 0) for name, array in inputs.items()
-        ]
-
-    def place(self, outputs: Arrays) -> list[Placed]:
-        """Where the graph is to write."""
-        places = self._lay_out("outputs", outputs)
-        return [Placed(name, array.shape, places[name]) for name, array in outputs.items()]
-
-    def fetch(self, outputs: Arrays, placed: list[Placed]) -> None:
-        """Copy results to where the caller wants them, and wait."""
-        here = []
-        moves: list[tuple[int, int, int]] = []
-        for item in placed:
-            array = outputs[item.name]
+        places, results = self._lay_out("inputs", moving), self._lay_out("outputs", outputs)
+        moves, to_host = list[tuple[int, int, int]](), list[tuple[NDArray[Any], int]]()
+        for name, array in outputs.items():
             there = self._there(array)
             if there is None:
-                here.append((array, item.address))
+                to_host.append((array, results[name]))
             elif array.nbytes:
-                moves.append((there, item.address, array.nbytes))
-        for to, to_pitch, source, source_pitch, width, rows in joined(moves):
+                moves.append((there, results[name], array.nbytes))
+        return Placement(
+            inputs=tuple(
+                Placed(name, array.shape, places.get(name) or self._there(array) or 0) for name, array in inputs.items()
+            ),
+            outputs=tuple(Placed(name, array.shape, results[name]) for name, array in outputs.items()),
+            to_device=tuple((places[name], array) for name, array in moving.items() if array.nbytes),
+            rows=tuple(joined(moves)),
+            to_host=tuple((array, address) for array, address in to_host if array.nbytes),
+            generation=self.generation,
+        )
+
+    def feed(self, placement: Placement) -> None:
+        """Copy to the device what does not live there."""
+        for address, array in placement.to_device:
+            self._memory.to_device(address, array, self.stream)
+
+    def fetch(self, placement: Placement) -> None:
+        """Copy results to where the caller wants them, and wait."""
+        for to, to_pitch, source, source_pitch, width, rows in placement.rows:
             self._memory.copy_rows(to, to_pitch, source, source_pitch, width, rows, self.stream)
-        for array, address in here:
-            if array.nbytes:
-                self._memory.to_host(array, address, self.stream)
+        for array, address in placement.to_host:
+            self._memory.to_host(array, address, self.stream)
         self._memory.synchronise(self.stream)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import numpy as np
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
 from onboard_vla.core.installation import installation
 from onboard_vla.runtime.device_engine import MOST_GRAPHS, DeviceEngine, Key
-from onboard_vla.runtime.device_tensors import DeviceMemory, Placed
+from onboard_vla.runtime.device_tensors import DeviceMemory, Placement
 from onboard_vla.runtime.engine import LOG_ERRORS_ONLY
 
 PROVIDER = "CUDAExecutionProvider"
@@ -31,6 +32,15 @@ class StreamMemory(DeviceMemory, Protocol):
 
     def new_stream(self) -> int:
         """Handle of a stream that is not the default one."""
+
+
+@dataclass
+class _Bound:
+    """Arrays bound to the session; `options`: of all further runs, once they are known."""
+
+    binding: Any
+    key: Key
+    options: Any = None
 
 
 class OnnxCudaEngine(DeviceEngine):
@@ -75,7 +85,7 @@ class OnnxCudaEngine(DeviceEngine):
             )
         inputs, outputs = ({i.name: _type(name, i) for i in items} for items in self._values())
         super().__init__(name, device, stream, inputs, outputs)
-        self._ordinal, self._binding = ordinal, self._session.io_binding()
+        self._ordinal = ordinal
         self._ids: dict[Key, int] = {}
         self._met: set[Key] = set()
 
@@ -94,22 +104,33 @@ class OnnxCudaEngine(DeviceEngine):
         }
         return self._ort.InferenceSession(source, options, providers=[(PROVIDER, settings)])
 
-    def _execute(self, inputs: list[Placed], outputs: list[Placed]) -> None:
-        for item in inputs:
+    def _prepare(self, placement: Placement) -> _Bound:
+        binding = self._session.io_binding()
+        for item in placement.inputs:
             kind = self._inputs[item.name].type
-            self._binding.bind_input(item.name, "cuda", self._ordinal, kind, item.shape, item.address)
-        for item in outputs:
+            binding.bind_input(item.name, "cuda", self._ordinal, kind, item.shape, item.address)
+        for item in placement.outputs:
             kind = self._outputs[item.name].type
-            self._binding.bind_output(item.name, "cuda", self._ordinal, kind, item.shape, item.address)
+            binding.bind_output(item.name, "cuda", self._ordinal, kind, item.shape, item.address)
+        return _Bound(binding, placement.key)
+
+    def _execute(self, prepared: _Bound) -> None:
+        try:
+            self._session.run_with_iobinding(prepared.binding, prepared.options or self._options(prepared))
+        except Exception as error:  # as above
+            raise EngineError(f"{self.name}: execution failed: {error}") from error
+
+    def _options(self, bound: _Bound) -> Any:  # noqa: ANN401
+        """Of the next run; kept where later ones have the same."""
         options = self._ort.RunOptions()
         # The stream is ours: what follows on it waits, and nothing else has to.
         options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        number = self._graph_id(bound.key) if self.graphs else NO_GRAPH
         if self.graphs:
-            options.add_run_config_entry("gpu_graph_id", str(self._graph_id((*inputs, *outputs))))
-        try:
-            self._session.run_with_iobinding(self._binding, options)
-        except Exception as error:  # as above
-            raise EngineError(f"{self.name}: execution failed: {error}") from error
+            options.add_run_config_entry("gpu_graph_id", str(number))
+        if not self.graphs or number != NO_GRAPH:
+            bound.options = options
+        return options
 
     def _graph_id(self, key: Key) -> int:
         """A number for shapes and addresses that were met before; others are not captured."""

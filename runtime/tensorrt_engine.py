@@ -18,10 +18,11 @@ import numpy as np
 
 from onboard_vla.core.errors import EngineError
 from onboard_vla.runtime.device_engine import MOST_GRAPHS, DeviceEngine, Key
-from onboard_vla.runtime.device_tensors import DeviceMemory, Placed, rounded
+from onboard_vla.runtime.device_tensors import DeviceMemory, Placed, Placement, rounded
 from onboard_vla.runtime.tensorrt_module import new_logger, numpy_type
 
 Shape = tuple[int, ...]
+Placements = tuple[Placed, ...]
 
 
 class GraphMemory(DeviceMemory, Protocol):
@@ -50,6 +51,15 @@ class _Program:
 
     context: Any
     graph: int | None = None
+
+
+@dataclass
+class _Prepared:
+    """Arrays that were placed; `program` once it was captured for them."""
+
+    placement: Placement
+    key: Key
+    program: _Program | None = None
 
 
 class TensorRtEngine(DeviceEngine):
@@ -102,13 +112,17 @@ class TensorRtEngine(DeviceEngine):
         self._programs: dict[Key, _Program] = {}
         self._reserve()
 
-    def _execute(self, inputs: list[Placed], outputs: list[Placed]) -> None:
-        key: Key = (*inputs, *outputs)
-        stream = self.tensors.stream
-        program = self._programs.get(key)
+    def _prepare(self, placement: Placement) -> _Prepared:
+        return _Prepared(placement, placement.key)
+
+    def _execute(self, prepared: _Prepared) -> None:
+        key, stream = prepared.key, self.tensors.stream
+        program = prepared.program or self._programs.get(key)
         if program is not None and program.graph is not None:
+            prepared.program = program
             self._device.launch_graph(program.graph, stream)
             return
+        inputs, outputs = prepared.placement.inputs, prepared.placement.outputs
         profile = self._fitting(inputs)
         if not self.graphs or len(self._programs) >= MOST_GRAPHS or key not in self._met:
             self._met.add(key)
@@ -144,7 +158,7 @@ class TensorRtEngine(DeviceEngine):
         if not context.execute_async_v3(self.tensors.stream):
             raise EngineError(f"{self.name}: execution failed: {self._words()}")
 
-    def _set(self, context: Any, inputs: list[Placed], outputs: list[Placed]) -> None:  # noqa: ANN401
+    def _set(self, context: Any, inputs: Placements, outputs: Placements) -> None:  # noqa: ANN401
         for item in inputs:
             if not context.set_input_shape(item.name, item.shape):
                 raise EngineError(f"{self.name}: {item.name} cannot have the shape {item.shape}: {self._words()}")
@@ -172,7 +186,7 @@ class TensorRtEngine(DeviceEngine):
         shapes = {name: self._engine.get_tensor_profile_shape(name, index) for name in self._inputs}
         return {name: (tuple(least), tuple(most)) for name, (least, _, most) in shapes.items()}
 
-    def _fitting(self, inputs: list[Placed]) -> int:
+    def _fitting(self, inputs: Placements) -> int:
         """The profile that the shapes lie in; the narrowest first, for it was tuned for them."""
         fitting = [
             (sum(prod(most) for _, most in ranges.values()), index)

@@ -39,8 +39,7 @@ def test_keys_and_values_of_all_layers_are_one_copy():
     tensors.keep(cache.block)
     cache.advance(3)
     room = cache.room(2)
-    placed = tensors.place(room)
-    tensors.fetch(room, placed)
+    tensors.fetch(tensors.placement({}, room))
     assert gpu.calls.count("copy_rows") == 1
 
 
@@ -48,11 +47,12 @@ def test_what_is_written_to_a_kept_array_is_there_for_later_reads():
     gpu = FakeGpu()
     tensors, array = DeviceTensors(gpu, gpu.new_stream()), np.ones((8, 64), np.float32)
     tensors.keep(array)
-    out = {"x": array[3:5]}
-    (placed,) = tensors.place(out)
-    gpu.to_device(placed.address, np.full((2, 64), 7, np.float32), tensors.stream)
-    tensors.fetch(out, [placed])
-    (read,) = tensors.feed({"x": array[2:6]})
+    written = tensors.placement({}, {"x": array[3:5]})
+    gpu.to_device(written.outputs[0].address, np.full((2, 64), 7, np.float32), tensors.stream)
+    tensors.fetch(written)
+    reading = tensors.placement({"x": array[2:6]}, {})
+    tensors.feed(reading)
+    (read,) = reading.inputs
     found = np.empty((4, 64), np.float32)
     gpu.to_host(found, read.address, tensors.stream)
     assert found[:, 0].tolist() == [0, 7, 7, 0]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
+from onboard_vla.runtime.engine import StandingArrays
 from onboard_vla.runtime.onnx_cuda_engine import OnnxCudaEngine
 
 from .fake_gpu import FakeGpu
@@ -51,6 +52,40 @@ def test_an_array_that_lives_on_the_device_is_read_and_written_there(installed, 
         )
         assert (total == 2 * length + 2).all()
     assert (store == 9).all()
+
+
+def standing(past, fresh, bias):
+    new, total = floats(len(fresh)), floats(1)
+    return StandingArrays({"past": past, "fresh": fresh, "bias": bias}), StandingArrays({"new": new, "sum": total})
+
+
+def test_standing_arrays_are_bound_once_and_seen_with_their_new_content(installed, gpu, monkeypatch):
+    installed()
+    engine, bound = OnnxCudaEngine(graph(), gpu), []
+    make = engine._session.io_binding
+    monkeypatch.setattr(engine._session, "io_binding", lambda: bound.append(1) or make())
+    inputs, outputs = standing(floats(3, 1.0), floats(2), floats(1, 0.0))
+    for value in (1.0, 2.0, 3.0, 4.0):
+        inputs["fresh"][:] = value
+        engine.run(inputs, outputs)
+        assert (outputs["sum"] == 3 + 2 * value).all()
+    assert len(bound) == 1
+
+
+def test_standing_arrays_are_placed_anew_when_memory_has_moved(installed, gpu):
+    installed()
+    engine = OnnxCudaEngine(graph(), gpu)
+    inputs, outputs = standing(floats(3, 1.0), floats(2, 2.0), floats(1, 0.0))
+    for _ in range(3):
+        engine.run(inputs, outputs)
+    step(engine, floats(500), floats(300), 0.5)
+    outputs["sum"][:] = 0.0
+    engine.run(inputs, outputs)
+    assert (outputs["sum"] == 7).all()
+
+    engine.keep(inputs["past"])  # from now on it lives on the device, beginning with zeros
+    engine.run(inputs, outputs)
+    assert (outputs["sum"] == 4).all()
 
 
 def test_shapes_met_again_are_captured_under_a_number_of_their_own(installed, gpu):
