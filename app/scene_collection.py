@@ -16,22 +16,24 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import CameraInput
 from onboard_vla.core.errors import OnboardVlaError
+from onboard_vla.core.prompt import Value
 from onboard_vla.core.road import COMMANDS
+from onboard_vla.export.scenes import Scene, save_scenes
 from onboard_vla.runtime.bundle import Bundle
-from onboard_vla.runtime.prompt import PromptWriter, Tokenizer
+from onboard_vla.runtime.context_length import prompt_writer
+from onboard_vla.runtime.prompt import Tokenizer
 
 FIRST_SEED = 970_000
 """Seeds from here on are used by nothing else."""
 PROFILE, SECONDS = "quiet_road", 20.0
 ROW_S = 0.5
 """Time between the rows of a recorded drive; the cameras' frame spacing must be the same."""
-PADDING = -1
 
 Arrays = dict[str, NDArray[Any]]
 
 
-def collect(bundle: Bundle, seeds: Sequence[int], seconds: float, profile: str) -> Arrays:
-    """Arrays of a scene file (see `export.scenes`): every half second of every drive that has a whole history.
+def collect(bundle: Bundle, seeds: Sequence[int], seconds: float, profile: str) -> list[Scene]:
+    """Every half second of every drive that has a whole history.
 
     Raises:
         OnboardVlaError: the bundle's frames are not half a second apart, or its prompt wants other fields.
@@ -48,13 +50,12 @@ def collect(bundle: Bundle, seeds: Sequence[int], seconds: float, profile: str) 
     renderer = Renderer(default_rig())
     pictures = ModelPictures({"cameras": [_entry(camera) for camera in manifest.cameras]})
     drives = [record_episode(World(seed, profile), renderer, pictures, seconds, seed, None) for seed in seeds]
-    parts = [_scenes(bundle, drive) for drive in drives if len(drive["speed"]) >= manifest.frames.per_camera]
-    ids = [row for part in parts for row in part.pop("prompt_ids")]
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    arrays["prompt_ids"] = np.full((len(ids), max(map(len, ids))), PADDING, np.int64)
-    for row, prompt in zip(arrays["prompt_ids"], ids, strict=True):
-        row[: len(prompt)] = prompt
-    return arrays
+    return [
+        scene
+        for drive in drives
+        if len(drive["speed"]) >= manifest.frames.per_camera
+        for scene in _scenes(bundle, drive)
+    ]
 
 
 def _entry(camera: CameraInput) -> dict[str, Any]:
@@ -62,23 +63,24 @@ def _entry(camera: CameraInput) -> dict[str, Any]:
     return {"camera": camera.role, "width": camera.width, "height": camera.height, "crop": crop}
 
 
-def _scenes(bundle: Bundle, drive: Arrays) -> dict[str, Any]:
-    manifest = bundle.manifest
-    history = manifest.frames.per_camera
+def _scenes(bundle: Bundle, drive: Arrays) -> list[Scene]:
+    history, writer = (
+        bundle.manifest.frames.per_camera,
+        prompt_writer(bundle, Tokenizer(bundle.path / bundle.manifest.tokenizer)),
+    )
     rows = np.arange(history - 1, len(drive["speed"]))
-    frames = rows[:, None] + np.arange(1 - history, 1)
     sides = [camera for camera in bundle.cameras if camera != "front"]
-    arrays: dict[str, Any] = {"images_front": drive["front"][frames]}
-    arrays |= {f"images_{camera}": drive["sides"][frames, index] for index, camera in enumerate(sides)}
-    arrays["action_tokens"] = bundle.codebook.encode_batch(drive["poses"][rows])
-    scale = manifest.model.vision.tokens_per_second, manifest.model.vision.second_per_grid
-    tokenizer = Tokenizer(bundle.path / manifest.tokenizer)
-    writer = PromptWriter(bundle.template, tokenizer, manifest.tokens, bundle.grids(), scale)
-    arrays["prompt_ids"] = [
-        writer.write_fields({"speed": round(float(drive["speed"][i]), 1), "command": COMMANDS[drive["command"][i]]}).ids
-        for i in rows
-    ]
-    return arrays
+    scenes = []
+    for row, tokens in zip(rows, bundle.codebook.encode_batch(drive["poses"][rows]), strict=True):
+        frames = slice(row + 1 - history, row + 1)
+        images = {"front": drive["front"][frames]}
+        images |= {camera: drive["sides"][frames, index] for index, camera in enumerate(sides)}
+        fields: dict[str, Value] = {
+            "speed": round(float(drive["speed"][row]), 1),
+            "command": COMMANDS[drive["command"][row]],
+        }
+        scenes.append(Scene(images, writer.write_fields(fields).ids, tokens))
+    return scenes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,13 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     seeds = range(options.first_seed, options.first_seed + options.worlds)
     try:
-        arrays = collect(Bundle.open(options.bundle), seeds, options.seconds, options.profile)
+        scenes = collect(Bundle.open(options.bundle), seeds, options.seconds, options.profile)
+        save_scenes(options.out, scenes)
     except OnboardVlaError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(options.out, **arrays)  # type: ignore[arg-type]
-    print(f"{options.out}: {len(arrays['prompt_ids'])} scenes of {options.worlds} drives")  # noqa: T201
+    print(f"{options.out}: {len(scenes)} scenes of {options.worlds} drives")  # noqa: T201
     return 0
 
 
