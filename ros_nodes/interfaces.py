@@ -20,8 +20,9 @@ HEAD = """\
 Written by `python -m onboard_vla.ros_nodes.documents` from the tables in `ros_nodes/`; a test compares. Do not edit.
 
 A node knows its topics as `~/input/<name>` and `~/output/<name>`, without the prefix `onboard_vla/`; remap rules of
-yours win over the default ones that connect them to the names below (`remaps` of the file that `onboard-vla ros up`
-reads, see `examples/ros/vehicle.yaml`). `vehicle` is whoever is at the vehicle's end: drivers, perception,
+yours win over the default ones that connect them to the names below (`SetRemap` in a group around the launch file, see
+`ros_nodes/onboard_vla_bringup/README.md`; `remaps` of the file that `onboard-vla ros up` reads, see
+`examples/ros/vehicle.yaml`). `vehicle` is whoever is at the vehicle's end: drivers, perception,
 localisation, vehicle interface. Topics under `onboard_vla/wire/` hold the bytes of the versioned wire schema in
 `std_msgs/UInt8MultiArray`, for our own nodes, simulation and tests; send the typed form beside them where
 `onboard_vla_msgs` is built (column "needs"). Send an input in one form, not in both.

@@ -42,21 +42,27 @@ def _die_with_the_test() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def environment_of(distribution: str, directory: Path) -> dict[str, str]:
+    """For a process of this distribution that imports the code under test; a link to it is put into the directory."""
+    link = directory / "onboard_vla"
+    if not link.exists():
+        link.symlink_to(Path(onboard_vla.__file__).parent, target_is_directory=True)
+    # Another environment's wheels: it must look for its own libraries.
+    left_out = ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH")
+    environment = {key: value for key, value in os.environ.items() if key not in left_out}
+    environment |= {"PYTHONPATH": str(directory), "OMP_NUM_THREADS": "1"}
+    for name in PROFILE_VARIABLES:
+        if profile := environment.pop(name, ""):
+            environment[profile_variables(fast_dds_2=distribution in FAST_DDS_2)[0]] = profile
+    return environment
+
+
 class NodeProcess:
     """One node as a child process; its output is kept in a file."""
 
     def __init__(self, distribution: str, directory: Path, program: tuple[str, ...], **parameters: object) -> None:
         python = python_of(distribution)
-        link = directory / "onboard_vla"
-        if not link.exists():
-            link.symlink_to(Path(onboard_vla.__file__).parent, target_is_directory=True)
-        # Another environment's wheels: it must look for its own libraries.
-        left_out = ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH")
-        environment = {key: value for key, value in os.environ.items() if key not in left_out}
-        environment |= {"PYTHONPATH": str(directory), "OMP_NUM_THREADS": "1"}
-        for name in PROFILE_VARIABLES:
-            if profile := environment.pop(name, ""):
-                environment[profile_variables(fast_dds_2=distribution in FAST_DDS_2)[0]] = profile
+        environment = environment_of(distribution, directory)
         words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
         self.log = directory / f"node-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:

@@ -6,9 +6,13 @@ several times in each way, on whichever distribution it runs with.
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
 
 import pytest
 
@@ -24,8 +28,12 @@ from onboard_vla.app.straight_road.planner_faults import (
     break_planner,
 )
 
-from ..hil.conclusive import RealTimeRig
+from ..hil.conclusive import RealTimeRig, conclusively
+from .nodes import environment_of, python_of
 
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "ros_faults.py"
+LIMIT_S = 120.0
+"""Of one injection there, the start of its graph included."""
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
 
 
@@ -55,6 +63,27 @@ def test_fallback_takes_over_from_a_broken_planner_without_a_gap(rig, fault, rec
         return reaction
 
     report(record_testsuite_property, next(name for name in FAULTS if FAULTS[name] is fault), rig.run(scenario))
+
+
+def test_on_jazzy_the_fallback_takes_over_from_a_killed_planner_too(
+    tmp_path, late_since, record_testsuite_property
+) -> None:
+    command = [python_of("jazzy"), str(BENCHMARK), "--injections", "1", "--faults", "killed", "--json"]
+    environment = environment_of("jazzy", tmp_path)
+
+    def broken() -> dict[str, Any]:
+        figures = Path(mkdtemp(dir=tmp_path)) / "faults.json"
+        done = subprocess.run(
+            [*command, str(figures)], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+        assert figures.exists(), done.stderr
+        (row,) = json.loads(figures.read_text())["injections"]
+        assert row["kept"], row
+        return row
+
+    row = conclusively(broken, late_since)
+    reaction = Reaction(row["fallback_s"], row["gap_s"], tuple(row["codes"]))
+    report(record_testsuite_property, "killed, on Jazzy", reaction)
 
 
 class OwnLateness:
