@@ -59,6 +59,10 @@ def export(
     lora_alpha: Annotated[float | None, typer.Option(help="LoRA's alpha, for adapters that are not merged.")] = None,
     golden_scenes: Annotated[Path | None, typer.Option(help="Scenes to keep and to be judged on.")] = None,
     calibration_scenes: Annotated[Path | None, typer.Option(help="Scenes that INT8 is calibrated on.")] = None,
+    keep_float: Annotated[
+        list[str] | None,
+        typer.Option(help="LAYER to keep in float32, or the beginning of several names: text.layers.3; repeatable."),
+    ] = None,
     limit: Annotated[
         list[str] | None, typer.Option(help="FIGURE=BOUND: tighter than the project's, for this bundle; repeatable.")
     ] = None,
@@ -99,6 +103,7 @@ def export(
             prompt_variant=prompt_variant,
             golden_scenes=golden_scenes,
             calibration_scenes=calibration_scenes,
+            keep_float=keep_float or (),
             limits=dict(map(_bound, limit or ())),
             unjudged=unjudged,
             progress=progress.show,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,13 @@ import typer
 JSON_FORMAT = 3
 """Version of the document that `verify --json` prints."""
 EXIT_MISSED = 1
+FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
+    "motion_shift_mean_m": ("motion shift", lambda value: f"{value * 1e3:.3f} mm"),
+    "cosine_mean": ("cosine", "{:.6f}".format),
+    "preference_loss_max": ("preference lost", "{:.3f} nats".format),
+    "output_error": ("its output changes by", "{:.2%}".format),
+}
+"""Of a layer's sensitivity: what a bundle has, by the size of its model, and how it is shown."""
 SENSITIVE_SHOWN = 10
 BYTES_PER_MIB = 1024 * 1024
 
@@ -138,18 +146,16 @@ def _sensitivity(calibration: dict[str, Any], shown: int | None) -> None:
     )
     table = Table(title=title, title_justify="left")
     table.add_column("layer")
-    for column in ("runs in", "of the weights", "motion shift", "cosine", "preference lost"):
+    figures = {name: form for name, form in FIGURES.items() if name in rows[0]}
+    for column in ("runs in", "of the weights", *(words for words, _ in figures.values())):
         table.add_column(column, justify="right")
     for row in rows[:shown]:
-        table.add_row(
-            row["layer"],
-            row["runs_in"],
-            f"{row['weight_share']:.2%}",
-            f"{row['motion_shift_mean_m'] * 1e3:.3f} mm",
-            f"{row['cosine_mean']:.6f}",
-            f"{row['preference_loss_max']:.3f} nats",
-        )
+        found = [form(row[name]) for name, (_, form) in figures.items()]
+        table.add_row(row["layer"], row["runs_in"], f"{row['weight_share']:.2%}", *found)
     Console().print(table)
+    if steps := calibration.get("steps"):
+        worst = ", ".join(f"{row['step']} {row['output_error']:.2%}" for row in steps[:shown])
+        Console().print(f"what leaves a decoder layer or block, all of it quantised: {worst}")
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.export.activation_ranges import ActivationRanges, save_ranges
+from onboard_vla.export.kept_arrays import OnDisk
+from onboard_vla.export.large_calibration import observe_in_pieces
 from onboard_vla.export.scenes import load_scenes
 from onboard_vla.export.source import Source
 
@@ -23,9 +28,18 @@ def observe_checkpoint(checkpoint: Path, scenes: Path) -> Path:
         CheckpointError: the checkpoint or the file of scenes is not valid.
     """
     source = Source.open(checkpoint)
-    loaded = load_scenes(scenes, source.assets)
-    largest = source.observe(loaded, lambda _: None)
-    return save_ranges(checkpoint, ActivationRanges(largest, len(loaded), scenes.name))
+    if not source.large:
+        loaded = load_scenes(scenes, source.assets)
+        largest = source.observe(loaded, lambda _: None)
+        return save_ranges(checkpoint, ActivationRanges(largest, len(loaded), scenes.name))
+    # Beside the checkpoint: /tmp may lie in memory, of which this is to take little.
+    with tempfile.TemporaryDirectory(prefix=".observe-", dir=checkpoint) as folder:
+        scratch, table = Path(folder), Path(folder) / "embeddings.npy"
+        loaded = load_scenes(scenes, source.assets, OnDisk(scratch / "scenes"))
+        source.checkpoint.save_embedding(table)
+        embedding = np.load(table, mmap_mode="r", allow_pickle=False)
+        largest, errors = observe_in_pieces(source, loaded, scratch, embedding, lambda _: lambda _: None)
+    return save_ranges(checkpoint, ActivationRanges(largest, len(loaded), scenes.name, errors))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,8 @@
 """Activation ranges as a file: what calibration scenes showed, kept beside a checkpoint whose scenes are too large.
 
 `calibration_ranges.npz` of a checkpoint folder: for each linear layer `largest/{layer}` (inputs,) float32, the largest
-magnitude seen at each input channel; `scenes`, how many; `scenes_from`, a word on where they come from; `fingerprint`,
+magnitude seen at each input channel; `error/{name}`, of large models, what INT8 costs each layer and step (see
+`step_errors`); `scenes`, how many; `scenes_from`, a word on where they come from; `fingerprint`,
 the sha256 of everything in the folder that shapes activations. Ranges of other weights or prompts are refused.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from onboard_vla.export.checkpoint import LORA_FILE
 from onboard_vla.export.fingerprints import WEIGHTS, file_hash
 
 RANGES_FILE = "calibration_ranges.npz"
-LARGEST = "largest/"
+LARGEST, ERROR = "largest/", "error/"
 SHAPING = (
     *WEIGHTS,
     LORA_FILE,
@@ -38,11 +39,15 @@ Largest = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, eq=False)
 class ActivationRanges:
-    """`largest[layer]`: (inputs,) largest |x| per input channel over `scenes` scenes of `scenes_from`."""
+    """`largest[layer]`: (inputs,) largest |x| per input channel over `scenes` scenes of `scenes_from`.
+
+    `errors`: what quantising costs layers and steps, where that was measured (see `step_errors`).
+    """
 
     largest: Largest
     scenes: int
     scenes_from: str
+    errors: Mapping[str, float] = field(default_factory=dict)
 
 
 def fingerprint(folder: Path) -> str:
@@ -57,6 +62,7 @@ def fingerprint(folder: Path) -> str:
 def save_ranges(folder: Path, ranges: ActivationRanges) -> Path:
     """Write `calibration_ranges.npz` into a checkpoint folder."""
     arrays = {f"{LARGEST}{name}": values for name, values in sorted(ranges.largest.items())}
+    arrays |= {f"{ERROR}{name}": np.float32(value) for name, value in sorted(ranges.errors.items())}
     path = folder / RANGES_FILE
     with path.open("wb") as file:
         np.savez_compressed(
@@ -101,7 +107,10 @@ def load_ranges(folder: Path, inputs: Mapping[str, int]) -> ActivationRanges:
         )
     if bad := sorted(name for name, array in largest.items() if not (np.isfinite(array) & (array >= 0)).all()):
         raise CheckpointError(f"{path}: the ranges of {bad[0]} are not finite and at least 0")
-    return ActivationRanges(largest, scenes, origin)
+    errors = {name[len(ERROR) :]: float(array) for name, array in arrays.items() if name.startswith(ERROR)}
+    if wrong := sorted(name for name, value in errors.items() if not value >= 0):
+        raise CheckpointError(f"{path}: the error of {wrong[0]} is {errors[wrong[0]]}, expected a number of at least 0")
+    return ActivationRanges(largest, scenes, origin, errors)
 
 
 def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], int, str]:

@@ -67,6 +67,7 @@ def export_bundle(
     golden_scenes: Path | None = None,
     calibration_scenes: Path | None = None,
     fallbacks: Iterable[str] | None = None,
+    keep_float: Iterable[str] = (),
     limits: Mapping[str, float] | None = None,
     unjudged: bool = False,
 ) -> Path:
@@ -81,8 +82,10 @@ def export_bundle(
         progress: called with a stage's name and its finished share, 0 to 1.
         golden_scenes: file of scenes to keep in the bundle; the checkpoint's own if not given.
         calibration_scenes: file of scenes for activation ranges; the checkpoint's own ranges or scenes if not given.
-        fallbacks: names of linear layers that stay in float32 although the rest is quantised; if not given, they are
-            chosen by measured sensitivity.
+        fallbacks: names of linear layers that stay in float32 although the rest is quantised (in INT8 where the rest is
+            in four bits); if not given, they are chosen by measured sensitivity.
+        keep_float: linear layers, or the beginnings of their names up to a dot ("text.layers.3"), that stay in float32
+            whatever is measured.
         limits: bounds of this bundle's own on figures of `PARITY_LIMITS` (judged here and by `verify`) and of
             `PLAN_LIMITS` (judged by `verify` over many scenes), tighter than the project's; they go with it.
         unjudged: take random pictures where calibration or golden scenes are missing; the manifest then says what
@@ -111,16 +114,21 @@ def export_bundle(
     open_points = unjudged_points(source, precision, golden_scenes, calibration_scenes)
     if open_points and not unjudged:
         raise CheckpointError(f"{checkpoint}: {'; '.join(open_points)}; {SCENES_ADVICE}")
-    kept = None if fallbacks is None else frozenset(fallbacks)
-    export = _Export(source, precision, progress, kept, bounds, open_points)
+    kept, given = named_layers(source, keep_float, precision), None if fallbacks is None else frozenset(fallbacks)
+    export = _Export(source, precision, progress, given, kept, bounds, open_points)
     golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)
     progress("read checkpoint", 1.0)
     attempt = None
     if source.large:
         golden = golden if judged else ("none: random scenes say nothing, and cost minutes at this size", [])
-        asked = {"fallbacks": kept and sorted(kept), "limits": dict(limits or {}), "unjudged": open_points}
-        scenes = {"golden": golden_scenes, "calibration": calibration_scenes}
-        attempt = recipe(checkpoint, scenes, {"precision": precision, **asked})
+        asked = {
+            "precision": precision,
+            "fallbacks": None if given is None else sorted(given),
+            "keep_float": sorted(kept),
+            "limits": dict(limits or {}),
+            "unjudged": open_points,
+        }
+        attempt = recipe(checkpoint, {"golden": golden_scenes, "calibration": calibration_scenes}, asked)
     try:
         with Staging(out, attempt) as staging:
             require_space(source, precision, staging.folder)
@@ -163,6 +171,26 @@ def unjudged_points(
     return tuple(points)
 
 
+def named_layers(source: Source, names: Iterable[str], precision: str) -> frozenset[str]:
+    """Linear layers by their names, or by the beginnings of their names.
+
+    Raises:
+        BundleError: one names no layer, or every layer is in float32 anyway.
+    """
+    layers, found = frozenset[str]().union(*source.layers().values()), set[str]()
+    for name in names:
+        if precision == FP32:
+            raise BundleError(f"{name} is to be kept in float32, and so is every layer of an export in {FP32}")
+        here = {layer for layer in layers if layer == name or layer.startswith(f"{name}.")}
+        if not here:
+            raise BundleError(
+                f"{name} is no linear layer nor the beginning of one's name: expected such as "
+                "text.layers.0.mlp.down_proj, text.layers.0, visual.merger or head"
+            )
+        found |= here
+    return frozenset(found)
+
+
 class _Export:
     """The steps that fill a staging folder."""
 
@@ -172,12 +200,13 @@ class _Export:
         precision: str,
         progress: Progress,
         given: frozenset[str] | None,
+        kept: frozenset[str],
         limits: Limits,
         unjudged: tuple[str, ...],
     ) -> None:
         self._source, self._precision, self._given, self._limits = source, precision, given, limits
         self._unjudged = unjudged
-        self._fallbacks = given or frozenset()
+        self._kept, self._fallbacks = kept, (given or frozenset()) | kept
         self._progress = progress
         known = frozenset[str]().union(*source.layers().values())
         if unknown := sorted(self._fallbacks - known):
@@ -198,10 +227,12 @@ class _Export:
             ranges = source.ranges(calibration_scenes, self._stage("calibrate"))
             choice = None
             if self._given is None and judged:
-                trial = Trial(source, items, ranges.largest, staging.scratch / "trial", self._precision)
-                choice = choose_fallbacks(source, trial, self._stage("measure sensitivity"), self._limits.golden)
-                self._fallbacks = frozenset(choice.moved)
-            made = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks, self._precision)
+                trial = Trial(source, items, ranges.largest, staging.scratch / "trial", self._precision, self._kept)
+                stage = self._stage("measure sensitivity")
+                choice = choose_fallbacks(source, trial, stage, self._limits.golden, self._kept)
+                self._fallbacks = frozenset(choice.moved) | self._kept
+            moved = self._fallbacks - self._kept
+            made = quantise(source.sizes, source.weights, ranges.largest, moved, self._precision, kept=self._kept)
             graph_bytes, counts = self._write_quantised(staging.folder, made)
             calibration = provenance(ranges, self._precision, self._fallbacks, made) | counts
             calibration |= sensitivity_rows(choice, made) if choice is not None else {}
@@ -229,13 +260,14 @@ class _Export:
     def _write_large(
         self, staging: Staging, golden: tuple[str, list[Scene]], calibration_scenes: Path | None
     ) -> Figures | None:
-        """As `write`, for models of which memory holds one layer at a time; sensitivity is not measured."""
+        """As `write`, for models of which memory holds one layer at a time."""
         source = self._source
         self._write_tables(staging.folder)
-        large = LargeExport(source, staging, self._precision, self._fallbacks, self._progress)
+        large = LargeExport(source, staging, self._precision, self._given, self._kept, self._progress)
         items = large.references(golden[1])
         if self._precision in QUANTISED:
             sizes, calibration = large.write_quantised(calibration_scenes)
+            self._fallbacks = large.fallbacks
         else:
             sizes, calibration = large.write_float(), {"fallbacks": sorted(self._fallbacks)}
         names = self._write_golden(staging.folder, items)

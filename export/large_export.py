@@ -6,7 +6,9 @@ constants that a journal names, and calibrated ranges.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,14 @@ from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.graph import save_model
 from onboard_vla.export.kept_arrays import OnDisk
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
+from onboard_vla.export.large_calibration import load_observed, observe_in_pieces, save_observed
 from onboard_vla.export.linear_layers import FloatLinears
-from onboard_vla.export.observation import Observations, ObservedLinears
 from onboard_vla.export.quantisation import (
     INT8_FP16,
     QUANTISED,
+    W4A16,
     Quantised,
     float_linears,
-    observe_together,
     provenance,
     quantise,
 )
@@ -35,6 +37,7 @@ from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.source import CALIBRATION, Share, Source
 from onboard_vla.export.staging import Staging
+from onboard_vla.export.step_errors import beyond, error_rows
 
 EMBEDDINGS_FILE = "embeddings.npy"
 OBSERVED_FILE = "observed.npz"
@@ -48,11 +51,14 @@ class LargeExport:
         source: Source,
         staging: Staging,
         precision: str,
-        fallbacks: frozenset[str],
+        fallbacks: frozenset[str] | None,
+        kept: frozenset[str],
         progress: Callable[[str, float], None],
     ) -> None:
+        """`fallbacks`: layers to compute more exactly, None to choose them by their errors; `kept`: float32 layers."""
         self._source, self._staging, self._precision = source, staging, precision
-        self._fallbacks, self._progress = fallbacks, progress
+        self._given, self._kept, self._progress = fallbacks, kept, progress
+        self.fallbacks = (fallbacks or frozenset()) | kept
 
     def references(self, scenes: Sequence[Scene]) -> list[GoldenScene]:
         """Scenes with what the float32 model makes of them: one pass over all layers per action token."""
@@ -73,7 +79,7 @@ class LargeExport:
     def write_float(self) -> dict[str, int]:
         """Write the graphs in float32 or half precision; returns their sizes."""
         weights, stage = self._source.weights, self._stage(f"{self._precision} graphs")
-        linears = float_linears(weights, self._precision, self._fallbacks)
+        linears = float_linears(weights, self._precision, self.fallbacks)
         return self._source.write_graphs(self._staging.folder, weights, linears, stage, self._staging.scratch)
 
     def write_quantised(self, calibration_scenes: Path | None) -> tuple[dict[str, int], dict[str, Any]]:
@@ -81,13 +87,18 @@ class LargeExport:
         source = self._source
         ranges = self._ranges(calibration_scenes)
         self._progress("smooth", 0.0)
-        made = quantise(source.sizes, source.weights, ranges.largest, self._fallbacks, self._precision)
+        weights = {name: math.prod(source.weights.shape(name)) for name in ranges.largest}
+        if self._given is None:
+            self.fallbacks |= frozenset(beyond(ranges, weights, self._kept))
+        moved = self.fallbacks - self._kept
+        made = quantise(source.sizes, source.weights, ranges.largest, moved, self._precision, kept=self._kept)
         checked = self._check_fusion(made) if self._precision != INT8_FP16 else 0
         stage = self._stage("quantised graphs")
         sizes = source.write_graphs(self._staging.folder, made.weights, made.linears, stage, self._staging.scratch)
         layers = source.layers().values()
         return sizes, {
-            **provenance(ranges, self._precision, self._fallbacks, made),
+            **provenance(ranges, self._precision, self.fallbacks, made),
+            **error_rows(ranges, weights, made),
             "integer_layers": sum(len(names & made.integer) for names in layers),
             "four_bit_layers": sum(len(names & made.four_bits) for names in layers),
             "layers_checked": checked,
@@ -100,7 +111,7 @@ class LargeExport:
             vision = {grid.name: self._staging.folder / grid.name for grid in source.grids}
             language = self._staging.folder / LANGUAGE_FILE
             return SceneRunner.of_files(source.sizes, vision, language, self._embedding())
-        linears = float_linears(source.weights, self._precision, self._fallbacks)
+        linears = float_linears(source.weights, self._precision, self.fallbacks)
         scratch = self._staging.scratch
         runs = 1 + source.sizes.actions.per_answer
         return source.runner_in_pieces(
@@ -122,26 +133,16 @@ class LargeExport:
         """Ranges beside the weights, or observed on scenes; the latter survive a kill."""
         own = self._source.own_ranges() if given is None else None
         if own is not None:
-            return own
+            return own if self._precision != W4A16 else replace(own, errors={})  # INT8's
         origin, scenes = self._source.scenes(given, CALIBRATION, OnDisk(self._staging.scratch / "scenes"))
-        path = self._staging.scratch / OBSERVED_FILE
-        if path.is_file():
-            with np.load(path, allow_pickle=False) as archive:
-                return ActivationRanges({name: archive[name] for name in archive.files}, len(scenes), origin)
-        source, observations = self._source, Observations()
-        runner = source.runner_in_pieces(
-            source.weights,
-            ObservedLinears(source.weights),
-            self._staging.scratch,
-            self._embedding(),
-            self._stages("calibrate"),
-            observations=observations,
-        )
-        largest = dict(observe_together(runner, observations, scenes))
-        part = path.with_suffix(".part.npz")
-        np.savez(part, **largest)  # type: ignore[arg-type]
-        part.rename(path)
-        return ActivationRanges(largest, len(scenes), origin)
+        path, progress = self._staging.scratch / OBSERVED_FILE, self._stages("calibrate")
+        if not path.is_file():
+            found = observe_in_pieces(
+                self._source, scenes, self._staging.scratch, self._embedding(), progress, self._precision
+            )
+            save_observed(path, found)
+        largest, errors = load_observed(path)
+        return ActivationRanges(largest, len(scenes), origin, errors)
 
     def _check_fusion(self, quantised: Quantised) -> int:
         """Hold one layer of every kind against what ONNX Runtime makes of it; returns how many linears were checked.
@@ -151,8 +152,8 @@ class LargeExport:
         source, checked, path = self._source, 0, self._staging.scratch / "checked.onnx"
         writers = source.graph_writers(quantised.weights, quantised.linears)
         for done, (graph, names) in enumerate(source.layers().items(), start=1):
-            for step in _first_of_each(self._kinds(graph)):
-                here = frozenset(name for name in names if self._step_of(name) == step)
+            for step in _first_of_each(self._kinds(graph, quantised)):
+                here = frozenset(name for name in names if self._source.step_of(name) == step)
                 data = path.with_name(path.name + SUFFIX)
                 with ExternalData(data) as external:
                     save_model(writers[graph](range(step, step + 1), external), path)
@@ -164,28 +165,19 @@ class LargeExport:
             self._progress("check integer arithmetic", done / len(writers))
         return checked
 
-    def _kinds(self, graph: str) -> list[Hashable]:
-        """What tells one step of a graph from another: its place, its attention, its float32 layers."""
-        model = self._source.model
+    def _kinds(self, graph: str, made: Quantised) -> list[Hashable]:
+        """What tells one step of a graph from another: its place, its attention, the precisions of its layers."""
+        model, source = self._source.model, self._source
         language = graph == LANGUAGE_FILE
         steps = model.text.layers if language else model.vision.depth
-        kept: dict[int, set[str]] = {}
-        for name in self._fallbacks & self._source.layers()[graph]:
-            kept.setdefault(self._step_of(name), set()).add(name.rsplit(".", 1)[-1])
         full = range(0) if language else model.vision.full_attention_blocks
-        return [
-            (step == 0, step == steps - 1, step == steps, step in full, frozenset(kept.get(step, ())))
+        precisions = [
+            frozenset((name.rsplit(".", 1)[-1], made.runs_in(name)) for name in source.layers_of_step(graph, step))
             for step in range(steps + 1)
         ]
-
-    def _step_of(self, name: str) -> int:
-        """The step of its graph in which a linear layer is computed."""
-        parts = name.split(".")
-        if "layers" in parts or "blocks" in parts:
-            return int(parts[2])
-        if name == "head":
-            return self._source.model.text.layers
-        return self._source.model.vision.depth if name.startswith("visual.merger") else 0
+        return [
+            (step == 0, step == steps - 1, step == steps, step in full, precisions[step]) for step in range(steps + 1)
+        ]
 
 
 def _first_of_each(kinds: Iterable[Hashable]) -> list[int]:

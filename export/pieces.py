@@ -71,7 +71,7 @@ class PieceSession:
             before = [_with_hidden(feed, hidden, f"{step}-{index}") for index, feed in enumerate(feeds)]
             with opened(self._write, piece, self._scratch) as session:
                 for index, feed in enumerate(before):
-                    outputs = _owned(session.run({name: feed[name] for name in session.inputs}))
+                    outputs = owned(session.run({name: feed[name] for name in session.inputs}))
                     if HIDDEN in outputs:
                         hidden[f"{step + 1}-{index}"] = outputs.pop(HIDDEN)
                     if index >= len(probed):
@@ -108,6 +108,6 @@ def _asked(table: Mapping[str, NDArray[Any]], name: str) -> Callable[[], NDArray
     return lambda: table[name]
 
 
-def _owned(outputs: Arrays) -> Arrays:
+def owned(outputs: Arrays) -> Arrays:
     """Copies: what ONNX Runtime returns lies in the session's memory and would keep all of that alive."""
     return {name: value.copy() for name, value in outputs.items()}

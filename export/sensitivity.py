@@ -79,7 +79,10 @@ class Trial:
         largest: Mapping[str, NDArray[np.float32]],
         scratch: Path,
         precision: str = INT8,
+        kept: frozenset[str] = frozenset(),
     ) -> None:
+        """`kept`: layers that are in float32 whatever is measured."""
+        self._kept = kept
         self._source, self._references, self._largest, self._scratch = source, references, largest, scratch
         self._precision = precision
         self._ranked = list(references[:RANKING_SCENES])
@@ -87,7 +90,7 @@ class Trial:
     def everything_but(self, moved: frozenset[str]) -> Figures:
         """See `Measures`."""
         source = self._source
-        quantised = quantise(source.sizes, source.weights, self._largest, moved, self._precision)
+        quantised = quantise(source.sizes, source.weights, self._largest, moved, self._precision, kept=self._kept)
         source.write_graphs(self._scratch, quantised.weights, quantised.linears, _ignore)
         return compare(source.runner(self._scratch), self._references, source.assets.codebook, _ignore)
 
@@ -131,9 +134,15 @@ class Trial:
 
 
 def choose_fallbacks(
-    source: Source, trial: Measures, progress: Share, limits: tuple[ParityLimit, ...] = PARITY_LIMITS
+    source: Source,
+    trial: Measures,
+    progress: Share,
+    limits: tuple[ParityLimit, ...] = PARITY_LIMITS,
+    kept: frozenset[str] = frozenset(),
 ) -> FallbackChoice:
     """Measure every layer alone, then keep the most sensitive more exact until all is well within its limits.
+
+    `kept`: layers that are in float32 already; they count in the share of all weights.
 
     Sensitive is what moves the actions' expected motion: unlike a count of equal tokens, that figure is not decided by
     near ties. Nothing is moved if all is well within the limits already.
@@ -153,7 +162,7 @@ def choose_fallbacks(
     for name in ranked:
         if not misses(current, TARGET_SHARE, limits):
             break
-        if sum(weights[other] for other in (*chosen, name)) <= LARGEST_SHARE * total:
+        if name not in kept and sum(weights[other] for other in (*kept, *chosen, name)) <= LARGEST_SHARE * total:
             chosen.append(name)
             current = trial.everything_but(frozenset(chosen))
     progress(1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +26,7 @@ from onboard_vla.export.language_graph import language_graph
 from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, ReportedLinears
 from onboard_vla.export.observation import Observations, ObservedLinears
 from onboard_vla.export.pieces import PieceSession, Probe
-from onboard_vla.export.quantisation import observe, observe_together
+from onboard_vla.export.quantisation import observe
 from onboard_vla.export.scene_runner import Observer, SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene, load_scenes, random_scenes
 from onboard_vla.export.vision_graph import vision_graph
@@ -87,6 +86,25 @@ class Source:
         return dict.fromkeys((grid.name for grid in self.grids), frozenset(vision)) | {
             LANGUAGE_FILE: frozenset(language)
         }
+
+    def layers_of_step(self, graph: str, step: int) -> list[str]:
+        """Linear layers that a graph computes in one of its steps."""
+        return sorted(name for name in self.layers()[graph] if self.step_of(name) == step)
+
+    def step_of(self, layer: str) -> int:
+        """The step of its graph in which a linear layer is computed."""
+        parts = layer.split(".")
+        if "layers" in parts or "blocks" in parts:
+            return int(parts[2])
+        if layer == "head":
+            return self.model.text.layers
+        return self.model.vision.depth if layer.startswith("visual.merger") else 0
+
+    def step_name(self, graph: str, step: int) -> str:
+        """A step's name: a decoder layer, a block of the vision encoder, or what comes after the last of them."""
+        if graph == LANGUAGE_FILE:
+            return f"text.layers.{step}" if step < self.model.text.layers else "text.norm and head"
+        return f"visual.blocks.{step}" if step < self.model.vision.depth else "visual.merger"
 
     def has_scenes(self, given: Path | None, source: SceneSource) -> bool:
         """Whether there are real scenes, so that figures over them say something about the model."""
@@ -232,27 +250,9 @@ class Source:
         return ActivationRanges(self.observe(scenes, progress), len(scenes), origin)
 
     def observe(self, scenes: Sequence[Scene], progress: Share) -> Mapping[str, NDArray[np.float32]]:
-        """Largest magnitudes at the inputs of all linear layers over calibration scenes."""
+        """Largest magnitudes at the inputs of all linear layers over calibration scenes, for small models."""
         observations, linears = Observations(), ObservedLinears(self.weights)
-        if self.large:
-            # Beside the checkpoint: what lies in memory is what this is to avoid, and /tmp may be there.
-            with tempfile.TemporaryDirectory(prefix=".observe-", dir=self.assets.folder) as folder:
-                scratch = Path(folder)
-                self.checkpoint.save_embedding(scratch / "embeddings.npy")
-                table = np.load(scratch / "embeddings.npy", mmap_mode="r", allow_pickle=False)
-                shares = language_share(progress)
-                runner = self.runner_in_pieces(self.weights, linears, scratch, table, shares, observations=observations)
-                return observe_together(runner, observations, scenes)
         writers = self.graph_writers(self.weights, linears)
         sessions = {name: GraphSession(write(None, None).SerializeToString()) for name, write in writers.items()}
         runner = SceneRunner(self.sizes, sessions, sessions[LANGUAGE_FILE], self.checkpoint.embedding, observations)
         return observe(runner, observations, scenes, progress)
-
-
-def language_share(progress: Share) -> Callable[[str], Share]:
-    """Progress of the language graph alone, for runs in pieces."""
-    return lambda graph: progress if graph == LANGUAGE_FILE else _ignore
-
-
-def _ignore(_: float) -> None:
-    """Progress that nobody watches."""

@@ -16,6 +16,7 @@ from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export import bundle_writer, external_data, large_export, linear_layers, source
 from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.export.large_calibration import observe_in_pieces
 from onboard_vla.export.pieces import PieceSession
 from onboard_vla.export.source import GOLDEN, Source
 from onboard_vla.export.staging import Staging
@@ -72,15 +73,15 @@ def test_float32_layer_by_layer_is_the_float32_model(large, reference_checkpoint
     assert parity["logit_difference_max"] < 1e-3
 
 
-def test_ranges_observed_in_pieces_are_those_of_the_whole(reference_checkpoint, monkeypatch):
+def test_ranges_observed_in_pieces_are_those_of_the_whole(reference_checkpoint, tmp_path):
     opened = Source.open(reference_checkpoint)
     scenes = opened.scenes(None, GOLDEN)[1][:2]
-    expected = opened.observe(scenes, ignore)
-    monkeypatch.setattr(source, "LARGE_WEIGHTS", 0)
-    found = opened.observe(scenes, ignore)
+    expected, table = opened.observe(scenes, ignore), opened.checkpoint.embedding
+    found, _ = observe_in_pieces(opened, scenes, tmp_path, table, lambda _: ignore)
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
+    assert list(tmp_path.iterdir()) == [], "no remains"
 
 
 def test_what_pieces_return_holds_no_sessions_memory(reference_checkpoint, tmp_path):

@@ -95,6 +95,17 @@ def test_the_weights_moved_to_float_are_limited(source):
     assert 0.8 * LARGEST_SHARE < sum(choice.table[name].weight_share for name in choice.moved) <= LARGEST_SHARE
 
 
+def test_layers_that_are_kept_anyway_are_no_candidates(source):
+    shifts = {"visual.merger.mlp.2": 0.003, "text.layers.2.self_attn.v_proj": 0.002}
+    choice = choose_fallbacks(source, Scripted(shifts, rest=0.0025), ignore, kept=frozenset(["visual.merger.mlp.2"]))
+    assert "visual.merger.mlp.2" not in choice.moved
+    assert choice.moved[0] == "text.layers.2.self_attn.v_proj"
+    layers = frozenset().union(*source.layers().values())
+    most = choose_fallbacks(source, Scripted(dict.fromkeys(layers, 0.001)), ignore, kept=frozenset(["head"]))
+    kept = sum(most.table[name].weight_share for name in (*most.moved, "head"))
+    assert 0.8 * LARGEST_SHARE < kept <= LARGEST_SHARE
+
+
 def test_the_bundle_records_every_layer_and_was_measured_with_the_choice(int8_bundle, source):
     manifest = load_manifest(int8_bundle)
     rows = manifest.calibration["sensitivity"]

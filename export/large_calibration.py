@@ -1,0 +1,113 @@
+"""Activation ranges of models larger than memory: all scenes through one layer, then through the next.
+
+What flows between layers lies on disk, so memory does not grow with the scenes. Each layer's own quantisation error is
+measured on the way (see `step_errors`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
+from onboard_vla.export.observation import Observations, ObservedLinears
+from onboard_vla.export.quantisation import INT8, observe_together
+from onboard_vla.export.scenes import Scene
+from onboard_vla.export.source import Share, Source
+from onboard_vla.export.step_errors import PROBED_SCENES, ErrorProbe
+
+Largest = Mapping[str, NDArray[np.float32]]
+Errors = Mapping[str, float]
+LARGEST, ERROR = "largest/", "error/"
+FLOAT_BYTES = 4
+GIB = 1 << 30
+
+
+def observe_in_pieces(
+    source: Source,
+    scenes: Sequence[Scene],
+    scratch: Path,
+    embedding: NDArray[Any],
+    progress: Callable[[str], Share],
+    precision: str = INT8,
+) -> tuple[Largest, Errors]:
+    """Largest magnitudes at the inputs of all layers, and the errors of layers and steps in `precision`.
+
+    Args:
+        source: the checkpoint.
+        scenes: what is run; their pictures need not be in memory.
+        scratch: a folder on a disk with room; what is put there is removed.
+        embedding: the table of embeddings.
+        progress: takes a graph's file name, gives what takes in the finished share of it.
+        precision: one of `QUANTISED`.
+
+    Raises:
+        BundleError: the disk has too little room.
+    """
+    require_room(source, scenes, scratch)
+    folder, observations, errors = scratch / "calibration", Observations(), dict[str, float]()
+    cameras = [camera.vision_graph for camera in source.sizes.cameras]
+
+    def probe(graph: str) -> ErrorProbe:
+        inputs = PROBED_SCENES * (1 if graph == LANGUAGE_FILE else cameras.count(graph))
+        return ErrorProbe(source, graph, inputs, observations, precision, folder, errors)
+
+    folder.mkdir(exist_ok=True)
+    try:
+        runner = source.runner_in_pieces(
+            source.weights,
+            ObservedLinears(source.weights),
+            folder,
+            embedding,
+            progress,
+            observations=observations,
+            probes=probe,
+        )
+        return observe_together(runner, observations, scenes), errors
+    finally:
+        shutil.rmtree(folder)
+
+
+def require_room(source: Source, scenes: Sequence[Scene], scratch: Path) -> None:
+    """Refuse before hours of work what the disk cannot hold between the layers.
+
+    Raises:
+        BundleError: prompts, hidden states and, of scenes that the model has to decode, keys and values do not fit.
+    """
+    text, needed = source.model.text, 0
+    for scene in scenes:
+        tokens = len(scene.prompt_ids) + len(source.sizes.answer.fast_prefix) + source.sizes.actions.per_answer
+        width = 2 * text.hidden_size
+        if scene.expert_tokens is None:
+            width += 2 * text.layers * text.kv_heads * text.head_dim
+        needed += FLOAT_BYTES * tokens * width
+    free = shutil.disk_usage(scratch).free
+    if needed > free:
+        raise BundleError(
+            f"{scratch} has {free / GIB:.1f} GiB free, calibration on {len(scenes)} scenes puts about "
+            f"{needed / GIB:.1f} GiB there: take fewer scenes or free some space"
+        )
+
+
+def save_observed(path: Path, found: tuple[Largest, Errors]) -> None:
+    """Write what was observed, whole or not at all."""
+    arrays = {f"{LARGEST}{name}": values for name, values in found[0].items()}
+    arrays |= {f"{ERROR}{name}": np.float32(value) for name, value in found[1].items()}
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **arrays)  # type: ignore[arg-type]
+    os.replace(part, path)
+
+
+def load_observed(path: Path) -> tuple[Largest, Errors]:
+    """What `save_observed` wrote."""
+    with np.load(path, allow_pickle=False) as archive:
+        largest = {name[len(LARGEST) :]: archive[name] for name in archive.files if name.startswith(LARGEST)}
+        errors = {name[len(ERROR) :]: float(archive[name]) for name in archive.files if name.startswith(ERROR)}
+    return largest, errors
