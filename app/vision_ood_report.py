@@ -118,7 +118,8 @@ def distances(planner: Planner, found: Sequence[Moment]) -> Floats:
     for moment in found:
         pairs = [FramePair(role, 0, (0, spacing_ns), moment[role]) for role in planner.bundle.cameras]
         embeddings = vision.encode(pairs, vision.prepare(pairs, list(range(len(pairs)))))
-        result.append(max(references[p.camera].distance(pool(embeddings[i])) for i, p in enumerate(pairs)))
+        pooled = pool([embeddings[i] for i in range(len(pairs))])
+        result.append(max(references[p.camera].distance(row) for p, row in zip(pairs, pooled, strict=True)))
     return np.array(result)
 
 

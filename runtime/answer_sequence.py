@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.runtime.answer_grammar import NAN_LOGITS, DecodeError
+from onboard_vla.runtime.finite import all_finite
 from onboard_vla.runtime.language_model import NO_TEXT, LanguageModel
 from onboard_vla.runtime.positions import text_positions
 
@@ -159,7 +160,7 @@ class AnswerSequence:
 
     def expect_finite(self, logits: NDArray[np.float32], where: str) -> None:
         """Refuse logits that hold NaN or infinities."""
-        if not (math.isfinite(logits.min()) and math.isfinite(logits.max())):
+        if not all_finite(logits):
             raise self._not_finite(logits, where)
 
     def _not_finite(self, logits: NDArray[np.float32], where: str) -> DecodeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.bundle_manifest import MASKED_BIAS, TextDimensions
 from onboard_vla.core.errors import EngineError
 from onboard_vla.runtime.engine import CacheKeeper, Engine, ResidentEngine, StandingArrays
+from onboard_vla.runtime.finite import all_finite
 from onboard_vla.runtime.kv_cache import KvCache
 from onboard_vla.runtime.positions import RotaryTable
 
@@ -147,10 +147,7 @@ class LanguageModel:
         if lone:
             logits[0] = wanted[0]
         # Masked slots still count where they hold no finite number: 0 * NaN is NaN.
-        if self._resident is not None and not self._unclean:
-            # In one go over 150,000 columns; a sum of finite numbers that overflows costs a cache that begins anew.
-            with np.errstate(invalid="ignore", over="ignore"):
-                self._unclean = not math.isfinite(wanted.sum())
+        self._unclean = self._unclean or (self._resident is not None and not all_finite(wanted))
 
     def _pass(
         self,

@@ -26,6 +26,7 @@ from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.context_length import ContextLength, prompt_writer, standing_ego
 from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder
 from onboard_vla.runtime.engine import Engine, OnnxEngine
+from onboard_vla.runtime.finite import all_finite
 from onboard_vla.runtime.language_model import LanguageModel
 from onboard_vla.runtime.prompt import TokenisedPrompt, Tokenizer, answer_ids
 from onboard_vla.runtime.samples import Draw, Samples
@@ -250,8 +251,9 @@ class Planner:
         """Of each camera's newest pair from what the model knows; empty without statistics in the bundle."""
         per_camera = len(visual) // len(shown)
         newest = range(per_camera - 1, len(visual), per_camera)
-        self.pooled = {role: pool(visual[i]) for role, i in zip(shown, newest, strict=True)}
-        return self._references.distances(self.pooled)
+        pooled = pool([visual[i] for i in newest])
+        self.pooled = dict(zip(shown, pooled, strict=True))
+        return self._references.distances(shown, pooled)
 
     def _prompt_input(
         self, prompt: TokenisedPrompt, visual: list[NDArray[np.float32]], shown: tuple[str, ...]
@@ -266,7 +268,7 @@ class Planner:
         for camera, where in prompt.videos:
             first = order[camera] * per_camera
             np.concatenate(visual[first : first + per_camera], out=embeddings[where])
-        if not np.isfinite(embeddings).all():
+        if not all_finite(embeddings):
             # INT8 would turn them into numbers, and no logit would tell.
             raise DecodeError(NAN_LOGITS, "the visual embeddings hold values that are not finite")
         before = min(where.start for _, where in prompt.videos)

@@ -10,7 +10,7 @@ nominal pictures exceeded that the statistics were not fitted on: 1 is rare, 2 i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,28 +64,32 @@ class CameraReferences:
         for row, one in enumerate(found):
             self._basis[row, : len(one.basis)], self._variances[row, : len(one.variances)] = one.basis, one.variances
         self._means = np.array([one.mean for one in found], np.float32).reshape(len(found), width)
-        self._rest = np.array([one.rest_variance for one in found])
-        self._units = np.array([one.unit for one in found])
+        self._rest_and_unit = [(one.rest_variance, one.unit) for one in found]
 
-    def distances(self, pooled: Mapping[str, Floats]) -> dict[str, float]:
-        """By role, of the mean embedding (D,) of each camera that there are statistics of; see `CameraReference`."""
-        roles = [role for role in pooled if role in self._row]
-        if not roles:
+    def distances(self, roles: Sequence[str], pooled: Floats) -> dict[str, float]:
+        """By role, of mean embeddings (C, D), of each camera that there are statistics of; see `CameraReference`."""
+        given = [k for k, role in enumerate(roles) if role in self._row]
+        if not given:
             return {}
-        rows = [self._row[role] for role in roles]
+        rows = [self._row[roles[k]] for k in given]
+        if len(given) < len(roles):
+            pooled = pooled[given]
         chosen = slice(None) if rows == list(range(len(self._row))) else rows
-        given = np.array([pooled[role] for role in roles])
         with np.errstate(all="ignore"):
-            lengths = np.sqrt(_squares(given))
-            away: Floats = given / np.maximum(lengths, np.float32(TINY))[:, None] - self._means[chosen]
+            lengths = np.sqrt(_squares(pooled))
+            away: Floats = pooled / np.maximum(lengths, np.float32(TINY))[:, None] - self._means[chosen]
             along: Floats = np.matmul(self._basis[chosen], away[:, :, None])[:, :, 0]
-            rest = np.maximum(_squares(away).astype(np.float64) - _squares(along), 0.0)
             near = np.add.reduce(along * along / self._variances[chosen], axis=1)
-            squared = near + rest / self._rest[chosen]
-            found = np.where(
-                np.isfinite(lengths) & np.isfinite(squared), np.sqrt(squared) / self._units[chosen], np.nan
-            )
-        return dict(zip(roles, found.tolist(), strict=True))
+        parts = zip(
+            rows, lengths.tolist(), near.tolist(), _squares(away).tolist(), _squares(along).tolist(), strict=True
+        )
+        found = {}
+        for k, (row, length, close, whole, explained) in zip(given, parts, strict=True):
+            rest_variance, unit = self._rest_and_unit[row]
+            squared = close + max(whole - explained, 0.0) / rest_variance
+            known = math.isfinite(length) and math.isfinite(squared)
+            found[roles[k]] = math.sqrt(squared) / unit if known else math.nan
+        return found
 
 
 def _squares(rows: Floats) -> Floats:
@@ -94,11 +98,14 @@ def _squares(rows: Floats) -> Floats:
     return found
 
 
-def pool(embeddings: Floats) -> Floats:
-    """Mean (D,) of the visual tokens (tokens, D) of one frame pair."""
-    # What `mean` computes, in a third of its time.
-    mean: Floats = np.add.reduce(embeddings, axis=0) / np.float32(len(embeddings))
-    return mean
+def pool(pairs: Sequence[Floats]) -> Floats:
+    """Means (C, D) of the visual tokens (tokens, D) of one frame pair of each of some cameras."""
+    means = np.empty((len(pairs), pairs[0].shape[1]), np.float32)
+    for embeddings, mean in zip(pairs, means, strict=True):
+        # What `mean` computes, in a third of its time.
+        np.add.reduce(embeddings, axis=0, out=mean)
+    means /= np.array([len(embeddings) for embeddings in pairs], np.float32)[:, None]
+    return means
 
 
 def scaled(pooled: Floats) -> Floats:

@@ -79,17 +79,18 @@ def test_cameras_together_have_the_distances_that_each_has_alone():
     )
     together, rng = CameraReferences(known), np.random.default_rng(5)
     for shown in (("front", "left", "right", "back"), ("back", "front"), ("left",), ("side", "right"), ("side",), ()):
-        pooled = {role: rng.normal(size=WIDTH).astype(np.float32) for role in shown}
-        expected = {role: known[role].distance(row) for role, row in pooled.items() if role in known}
-        assert together.distances(pooled) == pytest.approx(expected, rel=1e-5)
-        assert list(together.distances(pooled)) == list(expected)
-    spoilt = {role: np.full(WIDTH, np.nan if role == "left" else 1.0, np.float32) for role in known}
-    assert [role for role, away in together.distances(spoilt).items() if np.isnan(away)] == ["left"]
-    assert CameraReferences({}).distances(spoilt) == {}
+        pooled = rng.normal(size=(len(shown), WIDTH)).astype(np.float32)
+        expected = {role: known[role].distance(row) for role, row in zip(shown, pooled, strict=True) if role in known}
+        assert together.distances(shown, pooled) == pytest.approx(expected, rel=1e-5)
+        assert list(together.distances(shown, pooled)) == list(expected)
+    spoilt = np.ones((4, WIDTH), np.float32)
+    spoilt[1, 3] = np.nan
+    assert [role for role, away in together.distances(tuple(known), spoilt).items() if np.isnan(away)] == ["left"]
+    assert CameraReferences({}).distances(tuple(known), spoilt) == {}
 
 
 def test_pooling_is_the_mean_over_tokens():
-    assert pool(np.float32([[1, 2], [3, 6]])).tolist() == [2.0, 4.0]
+    assert pool([np.float32([[1, 2], [3, 6]]), np.float32([[5, 7]])]).tolist() == [[2.0, 4.0], [5.0, 7.0]]
 
 
 def test_a_file_gives_the_same_distances_again(tmp_path):
