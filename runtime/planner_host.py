@@ -18,6 +18,7 @@ from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import PLANNER, PlannerInput
 from onboard_vla.core.realtime import request_realtime_thread
+from onboard_vla.core.refusals import log_event
 from onboard_vla.core.road import Route
 from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.wire import Message
@@ -305,6 +306,8 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
             f"silent_after_s: expected at most stuck_after_s ({stuck_after_s:g} s), found {silent_after_s:g} s"
         )
     bundle = Bundle.open(Path(str(options["bundle"])))
+    if bundle.manifest.unjudged:
+        log_event(PLANNER, "bundle_unjudged", points=list(bundle.manifest.unjudged))
     frames = bundle.manifest.frames
     offsets_s = parse_offsets(str(options["cameras.offsets_s"]), bundle.cameras)
     timing = rig_timing(bundle.cameras, offsets_s, float(options["cameras.tolerance_s"]), bundle.optional_cameras)

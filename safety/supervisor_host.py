@@ -36,7 +36,12 @@ TICK_PERIOD_S = 0.02
 
 SUPERVISOR_OPTIONS = (
     CONFIG_OPTION,
-    Option("profile", str, "", "`vehicle` or `simulation` (accepts provisional thresholds), over the configuration's"),
+    Option(
+        "profile",
+        str,
+        "",
+        "`vehicle` or `simulation` (accepts provisional thresholds and unjudged bundles), over the configuration's",
+    ),
     Option("thresholds", str, "", "thresholds file, over the configuration's; with none the ladder ends at FALLBACK"),
     Option("bundle", str, "", "bundle folder that the thresholds are held against (its manifest.json is read)"),
     Option("marker", str, "", "file that exists while the system drives; who finds it at its start comes back latched"),

@@ -18,6 +18,7 @@ from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.source import GOLDEN
 from onboard_vla.export.verification import verify
 from onboard_vla.runtime.engine_cache import GATE, RECORD, write_gate
+from onboard_vla.runtime.planner_host import PLANNER_ROLE, build_planner_host
 from onboard_vla.safety.supervisor_host import supervisor_role
 
 CALIBRATION_WORDS, GOLDEN_WORDS = "no calibration scenes", "no golden scenes"
@@ -94,6 +95,12 @@ def test_verify_holds_a_bundle_to_the_limits_that_its_export_held_it_to(int8_bun
     assert {limit.figure: limit.bound for limit in result.limits} == manifest.parity["limits"]
     for name in manifest.parity["limits"]:
         assert result.figures.as_table()[name] == pytest.approx(manifest.parity[name], rel=1e-6, abs=1e-6), name
+
+
+def test_the_planner_says_at_its_start_that_nobody_judged_its_bundle(unjudged, capfd):
+    build_planner_host(PLANNER_ROLE.values({"bundle": str(unjudged)}))
+    said = [json.loads(line) for line in "".join(capfd.readouterr()).splitlines() if "bundle_unjudged" in line]
+    assert [event["points"] for event in said] == [list(load_manifest(unjudged).unjudged)]
 
 
 def started(bundle, folder, **options):
