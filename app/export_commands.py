@@ -109,7 +109,7 @@ def export(
             progress=progress.show,
         )
     if as_json:
-        typer.echo(json.dumps(_document(written, time.monotonic() - started), indent=2))
+        typer.echo(json.dumps(_document(written, time.monotonic() - started, progress.stages), indent=2))
     else:
         Console().print(_bundle_table(written))
 
@@ -123,7 +123,7 @@ def _bound(text: str) -> tuple[str, float]:
         raise typer.BadParameter(f"--limit {text!r}: expected FIGURE=BOUND, as ade_p95_m=0.5") from None
 
 
-def _document(path: Path, seconds: float) -> dict[str, Any]:
+def _document(path: Path, seconds: float, stages: dict[str, dict[str, float]]) -> dict[str, Any]:
     """What was written, and what it took."""
     import resource
 
@@ -143,6 +143,7 @@ def _document(path: Path, seconds: float) -> dict[str, Any]:
         "seconds": round(seconds, 2),
         "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_rss_mib": _peak_rss_mib(),
+        "stages": stages,
     }
 
 

@@ -1,7 +1,8 @@
-"""A bar for the stages of an export, each with the time that is left of it."""
+"""A bar for the stages of an export, each with the time that is left of it, and what each took."""
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class ExportProgress:
-    """Context of one export; shows nothing where standard error is no terminal."""
+    """Context of one export; shows nothing where standard error is no terminal.
+
+    `stages`: wall and processor time of each stage up to its end.
+    """
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -26,7 +30,8 @@ class ExportProgress:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._stage = ""
+        self._stage, self._since = "start", _now()
+        self.stages: dict[str, dict[str, float]] = {}
 
     def __enter__(self) -> ExportProgress:
         self._bar.__enter__()
@@ -36,11 +41,24 @@ class ExportProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._note()
         self._bar.__exit__(kind, error, trace)
 
     def show(self, stage: str, share: float, words: str = "") -> None:
         """A stage's name, its finished share, 0 to 1, and words that change on the way."""
         if stage != self._stage:
+            self._note()
             self._stage = stage
             self._bar.reset(self._task, total=1.0)
         self._bar.update(self._task, description=f"{stage} {words}".strip(), completed=share)
+
+    def _note(self) -> None:
+        """Add what the stage took since the last call."""
+        before, self._since = self._since, _now()
+        took = self.stages.setdefault(self._stage, dict.fromkeys(before, 0.0))
+        for name, value in self._since.items():
+            took[name] = round(took[name] + value - before[name], 2)
+
+
+def _now() -> dict[str, float]:
+    return {"seconds": time.monotonic(), "processor_seconds": time.process_time()}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import export_3b
+import export_3b_checkpoint as export_3b
 import numpy as np
 from numpy.typing import NDArray
 

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import export_3b
+import export_3b_checkpoint as export_3b
 import gpu_plan_parts as parts
 import numpy as np
 

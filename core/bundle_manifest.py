@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,11 @@ def verify_files(path: Path, manifest: BundleManifest) -> None:
         raise BundleError(f"{path}: {', '.join(unlisted)} not listed in the manifest; a bundle holds nothing else")
 
 
-def sha256_of(file: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
+def sha256_of(file: Path, read: Callable[[int], None] = lambda _bytes: None) -> str:
+    """Hex sha256 of a file, read in pieces; `read` is told how many bytes each has."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(_READ_BYTES):
             digest.update(block)
+            read(len(block))
     return digest.hexdigest()

@@ -17,7 +17,7 @@ from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, com
 from onboard_vla.core.errors import BundleError, CheckpointError
 from onboard_vla.export.activation_ranges import check_fingerprint
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
-from onboard_vla.export.fingerprints import recipe, weights_fingerprint
+from onboard_vla.export.fingerprints import hash_checkpoint, recipe, weights_fingerprint
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
@@ -109,6 +109,8 @@ def export_bundle(
     source = Source.open(checkpoint)
     if prompt_variant is not None:
         check_variant(source.assets, prompt_variant)
+    if source.large:
+        hash_checkpoint(checkpoint, export_stage(progress, "hash checkpoint"))
     check_fingerprint(checkpoint)
     bounds = own_limits(limits or {})
     open_points = unjudged_points(source, precision, golden_scenes, calibration_scenes)
@@ -135,7 +137,7 @@ def export_bundle(
             figures = export.write(staging, golden, judged, calibration_scenes)
             if judged and figures is not None:
                 require_parity(figures, f"{precision} export of {checkpoint}", bounds.golden)
-            staging.commit()
+            staging.commit(export_stage(progress, "sync to disk"))
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -143,6 +145,11 @@ def export_bundle(
             f"{out}: the disk is full ({error.strerror}); nothing is left of this attempt, free some space"
         ) from None
     return out
+
+
+def export_stage(progress: Progress, name: str) -> Share:
+    """What takes in the finished share of one stage."""
+    return lambda share: progress(name, share)
 
 
 def require_space(source: Source, precision: str, folder: Path) -> None:
@@ -288,16 +295,15 @@ class _Export:
     ) -> None:
         manifest = self._manifest(calibration, parity, golden)
         vision, drift = take_references(self._source.assets.folder, staging.folder, computed_precision(manifest))
-        self._progress("hash", 0.0)
-        staging.describe(replace(manifest, vision_reference=vision, drift_reference=drift))
-        self._progress("hash", 1.0)
+        complete = replace(manifest, vision_reference=vision, drift_reference=drift)
+        staging.describe(complete, self._stage("hash"))
 
     def _bounds(self) -> dict[str, dict[str, float]]:
         """What the bundle is held to, on its golden scenes and over many."""
         return {"limits": limits_table(self._limits.golden), "plan_limits": limits_table(self._limits.many)}
 
     def _stage(self, name: str) -> Share:
-        return lambda share: self._progress(name, share)
+        return export_stage(self._progress, name)
 
     def _write_quantised(self, folder: Path, made: Quantised) -> tuple[dict[str, int], dict[str, int]]:
         """Write the quantised graphs and prove that they run as written; returns sizes and how many layers do.
@@ -315,7 +321,9 @@ class _Export:
 
     def _write_tables(self, folder: Path) -> None:
         if not (folder / EMBEDDINGS_FILE).is_file():
-            self._source.checkpoint.save_embedding(folder / f"{EMBEDDINGS_FILE}.part")
+            stage = self._stage("embeddings")
+            stage(0.0)
+            self._source.checkpoint.save_embedding(folder / f"{EMBEDDINGS_FILE}.part", stage)
             (folder / f"{EMBEDDINGS_FILE}.part").rename(folder / EMBEDDINGS_FILE)
         for name in COPIED_FILES:
             if (self._source.assets.folder / name).is_file():

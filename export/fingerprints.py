@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from onboard_vla.core.bundle_manifest import FORMAT_VERSION, sha256_of
@@ -21,6 +20,7 @@ SHAPING_PACKAGES = ("numpy", "onnx", "onnxruntime", "tokenizers")
 """Sources and packages that an export's content depends on, beside the checkpoint."""
 WEIGHTS = ("*.safetensors", "*.ckpt")
 """Files of a checkpoint folder that hold weights."""
+_KNOWN: dict[tuple[Path, int, int, int], str] = {}
 READ = (*WEIGHTS, "*.json", "*.npz")
 """All that an export may read of a checkpoint folder: what else lies there (optimiser states, notes) shapes nothing."""
 
@@ -77,15 +77,27 @@ def hash_of(files: Iterable[Path], root: Path) -> str:
     return digest.hexdigest()
 
 
-def file_hash(path: Path) -> str:
+def file_hash(path: Path, read: Callable[[int], None] = lambda _bytes: None) -> str:
     """sha256 of a file; one that has not changed since is not read again, for weights are asked for several times."""
     state = path.stat()
-    return _file_hash(path.resolve(), state.st_size, state.st_mtime_ns, state.st_ino)
+    key = (path.resolve(), state.st_size, state.st_mtime_ns, state.st_ino)
+    if key not in _KNOWN:
+        _KNOWN[key] = sha256_of(path, read)
+    return _KNOWN[key]
 
 
-@lru_cache(maxsize=256)
-def _file_hash(path: Path, *_state: int) -> str:
-    return sha256_of(path)
+def hash_checkpoint(folder: Path, progress: Callable[[float], None]) -> None:
+    """Hash all that an export may read of a checkpoint folder, so that `file_hash` knows it; minutes for large ones."""
+    files = _found(folder, READ)
+    total, done = sum(file.stat().st_size for file in files), 0
+
+    def read(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done / total)
+
+    for file in files:
+        file_hash(file, read)
 
 
 def _found(folder: Path, patterns: Iterable[str]) -> list[Path]:

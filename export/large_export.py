@@ -86,12 +86,14 @@ class LargeExport:
         """Write the quantised graphs and prove that their layers run as written; returns sizes and provenance."""
         source = self._source
         ranges = self._ranges(calibration_scenes)
-        self._progress("smooth", 0.0)
         weights = {name: math.prod(source.weights.shape(name)) for name in ranges.largest}
         if self._given is None:
             self.fallbacks |= frozenset(beyond(ranges, weights, self._kept))
         moved = self.fallbacks - self._kept
-        made = quantise(source.sizes, source.weights, ranges.largest, moved, self._precision, kept=self._kept)
+        stage = self._stage("smooth")
+        made = quantise(
+            source.sizes, source.weights, ranges.largest, moved, self._precision, kept=self._kept, progress=stage
+        )
         checked = self._check_fusion(made) if self._precision != INT8_FP16 else 0
         stage = self._stage("quantised graphs")
         sizes = source.write_graphs(self._staging.folder, made.weights, made.linears, stage, self._staging.scratch)
@@ -151,18 +153,18 @@ class LargeExport:
         """
         source, checked, path = self._source, 0, self._staging.scratch / "checked.onnx"
         writers = source.graph_writers(quantised.weights, quantised.linears)
-        for done, (graph, names) in enumerate(source.layers().items(), start=1):
-            for step in _first_of_each(self._kinds(graph, quantised)):
-                here = frozenset(name for name in names if self._source.step_of(name) == step)
-                data = path.with_name(path.name + SUFFIX)
-                with ExternalData(data) as external:
-                    save_model(writers[graph](range(step, step + 1), external), path)
-                integer, four_bits = here & quantised.integer, here & quantised.four_bits
-                check_fusion(path, integer, f"{graph}, step {step}", four_bits)
-                checked += len(integer) + len(four_bits)
-                path.unlink()
-                data.unlink()
-            self._progress("check integer arithmetic", done / len(writers))
+        places = [(graph, step) for graph in writers for step in _first_of_each(self._kinds(graph, quantised))]
+        for done, (graph, step) in enumerate(places):
+            self._progress("check integer arithmetic", done / len(places))
+            here = frozenset(source.layers_of_step(graph, step))
+            data = path.with_name(path.name + SUFFIX)
+            with ExternalData(data) as external:
+                save_model(writers[graph](range(step, step + 1), external), path)
+            integer, four_bits = here & quantised.integer, here & quantised.four_bits
+            check_fusion(path, integer, f"{graph}, step {step}", four_bits)
+            checked += len(integer) + len(four_bits)
+            path.unlink()
+            data.unlink()
         return checked
 
     def _kinds(self, graph: str, made: Quantised) -> list[Hashable]:

@@ -116,13 +116,14 @@ def quantise(
     precision: str = INT8,
     strength: float = STRENGTH,
     kept: frozenset[str] = frozenset(),
+    progress: Callable[[float], None] = lambda _: None,
 ) -> Quantised:
     """Fold smoothing into the weights and fix all scales.
 
     Layers in `moved` are a step more exact than `precision` says: what would be in four bits is in INT8, and what would
     be in INT8 is in float32. Layers in `kept` are in float32.
     """
-    smoothed, ranges = smooth(sizes.model, weights, largest, strength)
+    smoothed, ranges = smooth(sizes.model, weights, largest, strength, progress)
     return quantised_layers(sizes, smoothed, ranges, frozenset(largest) - kept, moved, precision)
 
 

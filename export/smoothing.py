@@ -7,7 +7,7 @@ made (a norm's gain, or the output channels of the linear layer before), the wei
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +103,11 @@ class SmoothedWeights:
 
 
 def smooth(
-    model: ModelDimensions, weights: Weights, largest: Mapping[str, Floats], strength: float = STRENGTH
+    model: ModelDimensions,
+    weights: Weights,
+    largest: Mapping[str, Floats],
+    strength: float = STRENGTH,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[SmoothedWeights, dict[str, float]]:
     """Fold all sites whose layers were observed.
 
@@ -112,6 +116,7 @@ def smooth(
         weights: the unsmoothed weights.
         largest: per layer the largest |x| of each input channel, (inputs,).
         strength: exponent on the activations, 0 to 1.
+        progress: takes in the finished share.
 
     Returns:
         The folded weights, and per layer the largest |x| that its input then has.
@@ -119,9 +124,9 @@ def smooth(
     inputs: dict[str, Floats] = {}
     outputs: dict[str, Floats] = {}
     gains: dict[str, Floats] = {}
-    for site in sites(model):
-        if not all(name in largest for name in site.linears):
-            continue
+    here = [site for site in sites(model) if all(name in largest for name in site.linears)]
+    for done, site in enumerate(here):
+        progress(done / len(here))
         activation = _fold(np.max([largest[name] for name in site.linears], axis=0), site)
         rows = np.max([largest_per_input(weights, name) for name in site.linears], axis=0)
         # The weight rows of one source channel count together.

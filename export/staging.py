@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -75,21 +76,33 @@ class Staging:
         Path(self._lock.name).unlink(missing_ok=True)
         self._lock.close()
 
-    def describe(self, manifest: BundleManifest) -> None:
+    def describe(self, manifest: BundleManifest, progress: Callable[[float], None] = lambda _: None) -> None:
         """Write the manifest with the hashes of all files that are in `folder`."""
         files = sorted(file for file in self.folder.rglob("*") if file.is_file())
+        total, done = sum(file.stat().st_size for file in files), 0
+
+        def read(count: int) -> None:
+            nonlocal done
+            done += count
+            progress(done / total)
+
         records = {
-            file.relative_to(self.folder).as_posix(): FileRecord(sha256_of(file), file.stat().st_size) for file in files
+            file.relative_to(self.folder).as_posix(): FileRecord(sha256_of(file, read), file.stat().st_size)
+            for file in files
         }
         complete = with_core_hash(replace(manifest, files=records))
         text = to_json(complete)
         validate(json.loads(text))
         (self.folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
 
-    def commit(self) -> None:
+    def commit(self, progress: Callable[[float], None] = lambda _: None) -> None:
         """Sync everything and move the bundle to its place; an older bundle there is removed afterwards."""
-        for path in [*self.folder.rglob("*"), self.folder]:
+        paths = [*self.folder.rglob("*"), self.folder]
+        total, done = sum(path.stat().st_size for path in paths), 0
+        for path in paths:
             _sync(path)
+            done += path.stat().st_size
+            progress(done / total)
         replaced = self._root / "replaced"
         if self._out.exists():
             os.rename(self._out, replaced)

@@ -213,11 +213,13 @@ def test_progress_goes_through_the_stages_in_order(int8_progress):
         "measure sensitivity",
         "quantised graphs",
         "check integer arithmetic",
+        "embeddings",
         "verify",
         "hash",
+        "sync to disk",
     ]
     assert all(0 <= share <= 1 for _, share in int8_progress)
-    assert int8_progress[-1] == ("hash", 1.0)
+    assert int8_progress[-1] == ("sync to disk", 1.0)
 
 
 def test_given_scenes_are_kept_and_fallback_layers_recorded(reference_checkpoint, tmp_path, assets):

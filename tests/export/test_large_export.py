@@ -14,7 +14,15 @@ import pytest
 
 from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.errors import BundleError
-from onboard_vla.export import bundle_writer, external_data, large_export, linear_layers, source
+from onboard_vla.export import (
+    bundle_writer,
+    checkpoint,
+    external_data,
+    fingerprints,
+    large_export,
+    linear_layers,
+    source,
+)
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.large_calibration import observe_in_pieces
 from onboard_vla.export.pieces import PieceSession
@@ -93,6 +101,38 @@ def test_what_pieces_return_holds_no_sessions_memory(reference_checkpoint, tmp_p
     outputs = session.run({"patches": patches})
     assert set(outputs) == {"embeddings"}
     assert all(value.flags.owndata and value.base is None for value in outputs.values())
+
+
+def test_every_stage_of_a_large_export_tells_how_far_it_is(large, reference_checkpoint, tmp_path, monkeypatch):
+    """What takes seconds at 3B's size must say so on the way, or no time can be told that is left."""
+    monkeypatch.setattr(checkpoint, "ROWS_AT_ONCE", 1000)
+    fingerprints._KNOWN.clear()
+    told = {}
+    scenes = reference_checkpoint / "golden_scenes.npz"
+    export_bundle(
+        reference_checkpoint,
+        tmp_path / "bundle",
+        fallbacks=("head",),
+        calibration_scenes=scenes,
+        progress=lambda stage, share: told.setdefault(stage, []).append(share),
+    )
+    passes = {
+        f"{name}, {graph}" for name in ("float32 references", "calibrate") for graph in ("language", "vision_8x12")
+    }
+    stages = {
+        "hash checkpoint",
+        "embeddings",
+        "smooth",
+        "quantised graphs",
+        "check integer arithmetic",
+        "hash",
+        *passes,
+    }
+    assert stages <= told.keys()
+    for stage in stages:
+        assert told[stage] == sorted(told[stage]), stage
+        assert any(0 < share < 1 for share in told[stage]), stage
+        assert told[stage][-1] <= 1, stage
 
 
 KILLED = """

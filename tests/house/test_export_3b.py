@@ -1,0 +1,48 @@
+"""The benchmark of an export at full size: both formats hold the same model, and its whole path runs at small size."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onboard_vla.export.checkpoint import Checkpoint
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def test_both_formats_hold_the_same_model(benchmarks, tmp_path):
+    pytest.importorskip("torch")
+    checkpoints, tiny = benchmarks("export_3b_checkpoint"), benchmarks("gpu_plan_parts").TINY
+    for name in ("shards", "lightning"):
+        checkpoints.make_checkpoint(tmp_path / name, 1, 1, tiny, lightning=name == "lightning")
+    shards, lightning = Checkpoint(tmp_path / "shards"), Checkpoint(tmp_path / "lightning")
+    assert [file.suffix for file in tmp_path.rglob("last.*")] == [".ckpt"]
+    for name in shards._names:
+        np.testing.assert_array_equal(lightning.tensor(name), shards.tensor(name), err_msg=name)
+    assert shards.embedding_type is np.float32, "trained embeddings are no fp16 numbers"
+
+
+def test_the_whole_path_at_small_size_leaves_nothing(benchmarks, tmp_path, monkeypatch, capsys):
+    bench, tiny = benchmarks("export_3b"), benchmarks("gpu_plan_parts").TINY
+    make = benchmarks("export_3b_checkpoint").make_checkpoint
+    monkeypatch.setattr(bench, "make_checkpoint", lambda *given, **form: make(*given, config=tiny, **form))
+    monkeypatch.setattr(sys, "argv", ["export_3b", "--folder", str(tmp_path / "work"), "--layers", "1", "--json"])
+    assert bench.main() == 0
+    result = json.loads(capsys.readouterr().out)
+    assert [row["format"] for row in result["rows"]] == ["safetensors", "lightning"]
+    for row in result["rows"]:
+        assert row["embeddings"] == "float32"
+        assert 0 < sum(took["seconds"] for took in row["stages"].values()) <= row["seconds"]
+        assert row["peak_rss_gib"] > 0
+    assert list(tmp_path.iterdir()) == []
