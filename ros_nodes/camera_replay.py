@@ -1,9 +1,9 @@
 """A recording played into a graph: `python -m onboard_vla.ros_nodes.camera_replay --ros-args -p bag:=FOLDER`.
 
-Serialised messages go out as they were recorded, on the names that they were recorded on (remap with `-r`), at the
-recording's pace times `rate`. Stamps stay those of the recording: with `clock` the node publishes /clock, and the graph
-runs with use_sim_time. What the graph's own processes had said is left out, and so are commands of operator and driver,
-which must not reach a vehicle from a file; both can be asked for.
+Serialised messages go out as they were recorded, at the recording's pace times `rate`, on the names that the graph
+beside this node has: in this node's namespace, whichever the recording was made in. Stamps stay those of the recording:
+with `clock` the node publishes /clock, and the graph runs with use_sim_time. What the graph's own processes had said is
+left out, and so are commands of operator and driver, which must not reach a vehicle from a file; both can be asked for.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ OPTIONS = (
     Option("rate", float, 1.0, "seconds of the recording per second", 0.01, 100.0),
     Option("clock", bool, False, "publish the recording's time on /clock, for a graph with use_sim_time"),
     Option("start_s", float, 0.0, "begin so far into the recording", 0.0, 1e6, "s"),
-    Option("wait_s", float, 10.0, "wait so long for somebody to listen to pictures; 0 begins at once", 0.0, 600.0, "s"),
+    Option("wait_s", float, 10.0, "wait so long for listeners to the pictures; 0 begins at once", 0.0, 600.0, "s"),
+    Option("listeners", str, "", "nodes that must listen to all pictures first, with commas; anybody if empty"),
     Option("outputs", bool, False, "also play what the graph's processes had said, for viewers"),
     Option("commands", bool, False, "also play commands of operator and driver"),
 )
@@ -55,7 +56,7 @@ class Replay:
     """Plays a recording through a node.
 
     Raises:
-        ConfigurationError: the recording cannot be read, or holds nothing that would be played.
+        ConfigurationError: the recording cannot be read, holds nothing that would be played, or is of two graphs.
     """
 
     def __init__(self, node: Node, options: Mapping[str, OptionValue]) -> None:
@@ -69,6 +70,13 @@ class Replay:
         if not self._kinds:
             raise ConfigurationError(f"{options['bag']} has no input of the graph: it holds {sorted(self._bag.topics)}")
         self._publishers = {name: self._publisher(name, kind) for name, kind in self._kinds.items()}
+        names = [publisher.topic_name for publisher in self._publishers.values()]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigurationError(
+                f"{options['bag']} holds {twice[0]} of more than one namespace: expected a recording of one graph, "
+                f"found {', '.join(sorted(self._kinds))}"
+            )
+        self._listeners = {name.strip() for name in str(options["listeners"]).split(",")} - {""}
         self._start_ns = self._bag.span_ns[0] + nanoseconds(float(options["start_s"]))
         self._clock = node.create_publisher(Clock, "/clock", 10) if options["clock"] else None
         self._clock_due_ns = 0
@@ -78,19 +86,21 @@ class Replay:
             self._hear(PLANS)
 
     def wait(self, limit_s: float) -> None:
-        """Until every camera's topic that is played has a listener; the others get a moment more to find theirs.
+        """Until every camera's topic that is played has its listeners; the others get a moment more to find theirs.
+
+        A planner listens when its engines are loaded.
 
         Raises:
             EnvironmentLacksError: one had none in time.
         """
         pictures = [p for name, p in self._publishers.items() if "Image" in self._kinds[name]]
         deadline_ns = time.monotonic_ns() + nanoseconds(limit_s)
-        while limit_s and not all(p.get_subscription_count() for p in pictures):
+        while limit_s and (deaf := {p.topic_name: who for p in pictures if (who := self._missing(p))}):
             if time.monotonic_ns() > deadline_ns:
-                deaf = [p.topic_name for p in pictures if not p.get_subscription_count()]
+                who = " and ".join(sorted(set(deaf.values())))
                 raise EnvironmentLacksError(
-                    f"nobody listens to {', '.join(deaf)} after {limit_s:g} s: start the graph with the same "
-                    "ROS_DOMAIN_ID, cameras.transport and namespace, or set wait_s:=0"
+                    f"{who} listens to {', '.join(deaf)} after {limit_s:g} s: start the graph with the same "
+                    "ROS_DOMAIN_ID, cameras.transport and namespace (is its planner configured?), or set wait_s:=0"
                 )
             self._tick_clock(self._start_ns)
             self._spin(0.05)
@@ -100,6 +110,14 @@ class Replay:
         ):
             self._tick_clock(self._start_ns)
             self._spin(0.05)
+
+    def _missing(self, publisher: Any) -> str:  # noqa: ANN401 - rclpy's publisher
+        """Who does not listen to it yet, as the beginning of a sentence; empty when all do."""
+        if not publisher.get_subscription_count():
+            return "nobody"
+        infos = self._node.get_subscriptions_info_by_topic(publisher.topic_name) if self._listeners else ()
+        missing = self._listeners - {info.node_name for info in infos}
+        return f"no {', no '.join(sorted(missing))}" if missing else ""
 
     def play(self) -> None:
         """Everything, on time."""
@@ -175,7 +193,7 @@ class Replay:
 
         row = row_named(name, kind)
         assert row is not None  # chosen by its row
-        return self._node.create_publisher(message_class(kind), name, quality(row))
+        return self._node.create_publisher(message_class(kind), row.shared_name, quality(row))
 
 
 def serve(node: Node, options: Mapping[str, OptionValue]) -> None:

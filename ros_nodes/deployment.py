@@ -98,8 +98,8 @@ def node_starts(wanted: Deployment) -> tuple[NodeStart, ...]:
     for file in files:
         if not file.is_file():
             raise ConfigurationError(f"parameters: no file {file}")
-    own = _parameters(wanted)
     chosen = [name for name in (*nodes, *wanted.extra) if name not in wanted.without]
+    own = _parameters(wanted, [name for name in (PLANNER, CAMERA_GUARD) if name in chosen])
     starts = tuple(NodeStart(name, files, own.get(name, {}), name != CAMERA_REPLAY) for name in chosen)
     _check_set(wanted, chosen)
     return starts
@@ -118,13 +118,13 @@ def planner_start(wanted: Deployment) -> NodeStart:
     return start
 
 
-def _parameters(wanted: Deployment) -> dict[str, dict[str, OptionValue]]:
+def _parameters(wanted: Deployment, take_pictures: Sequence[str]) -> dict[str, dict[str, OptionValue]]:
     supervisor = {"bundle": wanted.bundle, "config": wanted.config, "thresholds": wanted.thresholds}
     return {
         PLANNER: _set({"bundle": wanted.bundle}),
         CAMERA_GUARD: _set({"config": wanted.config}),
         SUPERVISOR: _set(supervisor),
-        CAMERA_REPLAY: _set({"bag": wanted.bag}),
+        CAMERA_REPLAY: _set({"bag": wanted.bag, "listeners": ",".join(take_pictures)}),
     }
 
 

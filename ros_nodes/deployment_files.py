@@ -25,7 +25,8 @@ CHANGED: dict[str, dict[str, dict[str, OptionValue]]] = {
     VEHICLE: {SUPERVISOR: {"profile": "vehicle", "marker": "/var/tmp/onboard-vla-driving"}},  # noqa: S108 - outlives a reboot
     REPLAY: {
         SUPERVISOR: {"profile": "simulation"},
-        CAMERA_REPLAY: {"clock": True},
+        # Engines load within it.
+        CAMERA_REPLAY: {"clock": True, "wait_s": 120.0},
         # As `onboard-vla record` makes recordings.
         PLANNER: {"cameras.transport": "compressed"},
         CAMERA_GUARD: {"cameras.transport": "compressed"},

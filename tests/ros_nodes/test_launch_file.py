@@ -91,9 +91,15 @@ def test_a_replay_plays_its_recording_and_ends_with_it(description):
     found = nodes(started(description, bundle="/b", mode="replay", bag="/r"))
 
     assert list(found) == [*CORE_NODES, "camera_replay"]
-    assert found["camera_replay"].parameters == [str(mode_file("replay")), {"bag": "/r"}]
+    assert found["camera_replay"].parameters == [
+        str(mode_file("replay")),
+        {"bag": "/r", "listeners": "vla_planner,camera_guard"},
+    ]
     (after,) = found["camera_replay"].on_exit(ProcessExited(0), LaunchContext())
     assert isinstance(after, Shutdown)
+    with pytest.raises(RuntimeError, match="camera_replay ended with status 2"):
+        found["camera_replay"].on_exit(ProcessExited(2), LaunchContext())
+    assert found["camera_replay"].on_exit(ProcessExited(-2), LaunchContext(is_shutdown=True)) == []
 
 
 @pytest.mark.parametrize("name", CORE_NODES)

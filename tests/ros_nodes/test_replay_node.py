@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 from tempfile import mkdtemp
@@ -13,8 +14,10 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 pytest.importorskip("rosbags", reason="needs rosbags (extra `bags`)")
 
-from rclpy.serialization import deserialize_message
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message, serialize_message
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import UInt8MultiArray
 
 from onboard_vla.core.cameras import CAMERAS, CameraFrame
@@ -23,7 +26,7 @@ from onboard_vla.core.process_graph import VEHICLE, topic_for
 from onboard_vla.core.road import KEEP_FORWARD, Route, RouteCommand
 from onboard_vla.core.safe_trajectory import ENGAGE, OperatorCommand
 from onboard_vla.core.wire import decode
-from onboard_vla.ros_nodes.bag import BagReader
+from onboard_vla.ros_nodes.bag import BagReader, BagWriter
 from onboard_vla.ros_nodes.bag_messages import MessageRecorder
 from onboard_vla.ros_nodes.ports import message_class
 from onboard_vla.ros_nodes.recorder import LiveRecorder
@@ -90,6 +93,35 @@ def test_nodes_plan_on_a_replay_in_its_own_time_and_no_command_reaches_them(star
     assert START <= times[-1] <= START + TICKS * PERIOD_NS
 
 
+def test_a_replay_plays_to_the_graph_in_its_own_namespace(start, client, bag) -> None:
+    topics = [f"/car/onboard_vla/camera/{camera}/image/compressed" for camera in CAMERAS]
+    pictures: dict[str, list] = {topic: [] for topic in topics}
+    best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+    for topic in topics:
+        client.node.create_subscription(CompressedImage, topic, pictures[topic].append, best_effort)
+
+    replay = start((*REPLAY, "--ros-args", "-r", "__ns:=/car"), bag=bag, wait_s=60.0)
+    client.until(lambda: replay.process.poll() is not None, "the replay ends", 90.0)
+
+    assert replay.process.returncode == 0, replay.said()
+    assert [topic for topic in topics if not pictures[topic]] == []
+
+
+def test_a_recording_of_two_graphs_is_refused(start, tmp_path) -> None:
+    writer = BagWriter(tmp_path / "two")
+    for space in ("a", "b"):
+        writer.connect(
+            f"/{space}/onboard_vla/wire/objects", "std_msgs/msg/UInt8MultiArray", reliable=True, latched=False, depth=1
+        )
+        writer.write(f"/{space}/onboard_vla/wire/objects", serialize_message(UInt8MultiArray()), 1)
+    writer.close()
+
+    replay = start(REPLAY, bag=tmp_path / "two")
+
+    assert replay.process.wait(LIMIT_S) == 2
+    assert "of more than one namespace: expected a recording of one graph, found /a/onboard_vla" in replay.said()
+
+
 def test_what_is_recorded_while_a_recording_plays_is_the_recording(start, domain_id, bag, tmp_path, late_since) -> None:
     before = by_topic(bag)
 
@@ -120,6 +152,35 @@ def test_a_replay_that_nobody_listens_to_says_so(start, bag) -> None:
 
     assert replay.process.wait(LIMIT_S) == 2
     assert "nobody listens to /onboard_vla/camera/front/image/compressed" in replay.said()
+
+
+def test_a_replay_waits_for_the_nodes_that_it_is_for(start, client, bag, tmp_path) -> None:
+    clocks = heard(client, Clock, "/clock")
+    engines = tmp_path / "engines"
+    transport = {"cameras.transport": "compressed"}
+    start(("-m", "onboard_vla.ros_nodes.camera_guard"), **transport)
+    planner = start(STAND_IN, waits_for=engines, **transport)
+    replay = start(REPLAY, bag=bag, wait_s=300.0, clock=True, listeners="camera_guard, vla_planner")
+    cameras = [f"/onboard_vla/camera/{camera}/image/compressed" for camera in CAMERAS]
+    client.until(lambda: all(client.node.count_subscribers(name) == 1 for name in cameras), "the guard listens")
+    count = len(clocks)
+    client.until(lambda: len(clocks) > count + 100, "it waits for a second")
+    assert "playing" not in replay.said()
+
+    engines.touch()
+    client.until(lambda: replay.process.poll() is not None, "the replay ends", 90.0)
+    assert replay.process.returncode == 0, replay.said() + planner.said()
+
+
+def test_a_replay_says_for_whom_it_waited_in_vain(start, client, bag) -> None:
+    start(("-m", "onboard_vla.ros_nodes.camera_guard"), **{"cameras.transport": "compressed"})
+    cameras = [f"/onboard_vla/camera/{camera}/image/compressed" for camera in CAMERAS]
+    client.until(lambda: all(client.node.count_subscribers(name) == 1 for name in cameras), "the guard listens")
+
+    replay = start(REPLAY, bag=bag, wait_s=3.0, listeners="vla_planner")
+
+    assert replay.process.wait(LIMIT_S) == 2
+    assert re.search("(no vla_planner|nobody) listens to /onboard_vla/camera/front/image", replay.said()), replay.said()
 
 
 def test_a_replay_without_a_recording_or_with_a_wrong_rate_ends_with_one_line(start, bag, tmp_path) -> None:

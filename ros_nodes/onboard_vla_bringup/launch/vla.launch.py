@@ -149,6 +149,9 @@ def node(one: NodeStart, given: Mapping[str, str], restore: Callable[[LaunchCont
     def ended(event: ProcessExited, context: LaunchContext) -> list[Action]:
         if context.is_shutdown:
             return []
+        if not one.restart and event.returncode:
+            # The launch ends with status 1, as `onboard-vla ros up` does.
+            raise RuntimeError(f"{one.name} ended with status {event.returncode}: its line above says why")
         if not one.restart:
             return [Shutdown(reason=f"{one.name} has ended")]
         if event.returncode == WRONG_START:
