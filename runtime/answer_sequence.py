@@ -51,7 +51,8 @@ class AnswerSequence:
         self._ids = np.empty(model.cache.capacity + 1, np.int64)
         """The prompt's and the answer's, one after the other; `_said` of them, which are what may be repeated."""
         self._said = 0
-        self._repeatable: set[int] = set()
+        self._prompt_ids: frozenset[int] = frozenset()
+        self._answer_ids: set[int] = set()
 
     @property
     def prompt(self) -> PromptInput:
@@ -75,10 +76,12 @@ class AnswerSequence:
         ids = (*forced, *guesses)
         kept = self._common_text(prompt)
         self._model.rollback(kept)
+        if self._prompt is None or prompt.ids is not self._prompt.ids or prompt.ids.flags.writeable:
+            self._prompt_ids = frozenset(prompt.ids.tolist())
         self._prompt, self.generated = prompt, []
         self._said = len(prompt.ids)
         self._ids[: self._said] = prompt.ids
-        self._repeatable = set(prompt.ids.tolist())
+        self._answer_ids.clear()
         new = len(prompt.ids) - kept
         embeddings = self._model.room(new + len(ids))
         embeddings[:new] = prompt.embeddings[kept:]
@@ -94,7 +97,7 @@ class AnswerSequence:
         self.generated.extend(ids)
         self._ids[self._said : self._said + len(ids)] = ids
         self._said += len(ids)
-        self._repeatable.update(ids)
+        self._answer_ids.update(ids)
 
     def push(self, ids: Sequence[int], logits: Logits, *, prefill: bool = False) -> None:
         """Give the model ids that follow what it has; `logits` (R, V) receives those of the last R of them."""
@@ -129,7 +132,7 @@ class AnswerSequence:
         self.keep(count)
         del self.generated[count:]
         self._said = len(self.prompt.ids) + count
-        self._repeatable = set(self._ids[: self._said].tolist())
+        self._answer_ids = set(self.generated)
 
     def choose(self, logits: NDArray[np.float32], where: str) -> int:
         """The id that follows what was said so far, from its logits (V,).
@@ -141,15 +144,22 @@ class AnswerSequence:
         # NaN is the greatest and the least of any array that has one.
         if not (math.isfinite(logits[best]) and math.isfinite(logits.min())):
             raise self._not_finite(logits, where)
-        if self._penalty == 1.0 or (self._penalty > 1.0 and best not in self._repeatable):
+        repeated = best in self._prompt_ids or best in self._answer_ids
+        if self._penalty == 1.0 or (self._penalty > 1.0 and not repeated):
             return best
         # In place and back: a vocabulary may have 150,000 ids, of which prompt and answer name a thousand.
-        repeated = self._ids[: self._said]
-        raw = logits[repeated]
-        logits[repeated] = penalised(raw, self._penalty)
+        ids = self._ids[: self._said]
+        raw = logits[ids]
+        logits[ids] = penalised(raw, self._penalty)
         best = int(logits.argmax())
-        logits[repeated] = raw
+        logits[ids] = raw
         return best
+
+    def score(self, logits: NDArray[np.float32], token: int, answer: Sequence[int]) -> float:
+        """One of `scores`."""
+        raw = logits[token : token + 1]
+        repeated = token in self._prompt_ids or token in answer
+        return float((penalised(raw, self._penalty) if repeated else raw)[0])
 
     def scores(self, logits: NDArray[np.float32], answer: Sequence[int]) -> NDArray[np.float32]:
         """Logits (V,) as decoding would compare them after the prompt and exactly the ids of `answer`."""

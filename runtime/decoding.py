@@ -214,8 +214,12 @@ class GreedyDecoder:
         rows = self._action_decoder.rows[: len(wanted)]
         self._sequence.begin(prompt, forced, guesses, wanted, rows)
         self._sequence.expect_finite(rows[0], "the fork")
-        scores = self._sequence.scores(rows[0], forced[:fork])
-        return float(scores[self._answer.fast_fork]), float(scores[self._answer.slow_fork])
+        return self._fork_scores(rows[0], forced[:fork])
+
+    def _fork_scores(self, logits: NDArray[np.float32], said: Sequence[int]) -> tuple[float, float]:
+        """Of the fast and the slow fork token, after what was said before the fork."""
+        fast, slow = self._answer.fast_fork, self._answer.slow_fork
+        return self._sequence.score(logits, fast, said), self._sequence.score(logits, slow, said)
 
     def _force(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Say given ids; (1, V) logits after the last one."""
@@ -269,8 +273,7 @@ class GreedyDecoder:
         limit = self._model.cache.capacity - self._model.cache.length
         while True:
             if sequence.generated == list(self._answer.fast_prefix[: self._answer.fork_index]):
-                scores = sequence.scores(row[0], sequence.generated)
-                fork_logits = float(scores[self._answer.fast_fork]), float(scores[self._answer.slow_fork])
+                fork_logits = self._fork_scores(row[0], sequence.generated)
             token = sequence.choose(row[0], f"token {len(sequence.generated)}")
             if action_index(token, self._actions) is not None and steps < self._actions.per_answer:
                 logits[steps] = row[0]

@@ -50,6 +50,7 @@ def test_the_choice_is_the_best_of_all_penalised_logits_also_at_ties(values, ids
     assert sequence.choose(logits, "here") == int(np.argmax(expected))
     np.testing.assert_array_equal(logits, before)
     np.testing.assert_array_equal(sequence.scores(logits, ids[-1:]), expected)
+    assert [sequence.score(logits, token, ids[-1:]) for token in range(VOCABULARY)] == expected.tolist()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
