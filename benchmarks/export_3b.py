@@ -51,7 +51,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything goes; must be empty or new")
     parser.add_argument("--formats", nargs="+", choices=(SAFETENSORS, LIGHTNING), default=(SAFETENSORS, LIGHTNING))
     parser.add_argument("--calibrate", type=int, default=0, help="observe ranges on this many scenes")
-    parser.add_argument("--layers", type=int, default=TEXT["num_hidden_layers"], help="fewer, for a quick look")
+    parser.add_argument("--layers", type=int, help="of both parts that many, for a quick look")
     parser.add_argument("--project", type=int, nargs=2, metavar=("A", "B"), help="measure few layers twice, project")
     parser.add_argument("--keep", action="store_true", help="leave the folder")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
@@ -64,7 +64,8 @@ def main() -> int:
         if options.project:
             result = project(options.folder, options.calibrate, options.project)
         else:
-            rows = [measure(options.folder, name, options.layers, None, options.calibrate) for name in options.formats]
+            depths = (options.layers or TEXT["num_hidden_layers"], options.layers or VISION["depth"])
+            rows = [measure(options.folder, name, *depths, options.calibrate) for name in options.formats]
             result = {"rows": rows, "within_aims": all(row["within_aims"] for row in rows)}
     finally:
         if not options.keep:
@@ -74,10 +75,10 @@ def main() -> int:
     return 0 if result["within_aims"] else 1
 
 
-def measure(folder: Path, stored_as: str, layers: int, blocks: int | None, calibrate: int) -> dict[str, Any]:
+def measure(folder: Path, stored_as: str, layers: int, blocks: int, calibrate: int) -> dict[str, Any]:
     """Make a checkpoint and export it in a child process; time, memory and sizes."""
     checkpoint, out = folder / f"checkpoint-{stored_as}", folder / "bundle"
-    make_checkpoint(checkpoint, layers, blocks or VISION["depth"], lightning=stored_as == LIGHTNING)
+    make_checkpoint(checkpoint, layers, blocks, lightning=stored_as == LIGHTNING)
     prepare_scenes(checkpoint, calibrate)
     weights = sum(file.stat().st_size for kind in ("*.safetensors", "*.ckpt") for file in checkpoint.glob(kind))
     load, started = os.getloadavg(), time.monotonic()

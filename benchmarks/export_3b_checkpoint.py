@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from safetensors.numpy import save_file
 from onboard_vla.core.codebook import Codebook, box_contours
 from onboard_vla.export.activation_ranges import ActivationRanges, save_ranges
 from onboard_vla.export.checkpoint_config import read_dimensions
-from onboard_vla.export.scenes import random_scenes
+from onboard_vla.export.scenes import random_scenes, save_scenes
 from onboard_vla.export.source import CALIBRATION, Source
 from onboard_vla.export.tensor_names import EMBEDDING, expected_shapes
 
@@ -187,7 +188,5 @@ def prepare_scenes(folder: Path, calibrate: int) -> None:
         save_ranges(folder, ActivationRanges(largest, 1, "random numbers"))
         return
     scenes = random_scenes(source.assets, calibrate, rng)
-    arrays = {f"images_{role}": np.stack([scene.images[role] for scene in scenes]) for role in scenes[0].images}
-    arrays["prompt_ids"] = np.stack([scene.prompt_ids for scene in scenes])
-    arrays["action_tokens"] = rng.integers(0, ACTIONS, (calibrate, 10))
-    np.savez(folder / CALIBRATION.file, **arrays)  # type: ignore[arg-type]
+    told = [replace(scene, expert_tokens=rng.integers(0, ACTIONS, 10)) for scene in scenes]
+    save_scenes(folder / CALIBRATION.file, told)

@@ -13,6 +13,8 @@ from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.installation import installation
 from onboard_vla.export.checkpoint import lora_alpha
 
+_KNOWN: dict[tuple[Path, int, int, int], str] = {}
+"""Hashes by path, size, time of change and place on the disk."""
 ROOMS = Path(__file__).resolve().parent.parent
 SHAPING_ROOMS = ("core", "export", "kernels", "runtime")
 SHAPING_FILES = (".py", ".json", ".cpp", ".cu", ".cuh", ".h", ".hpp")
@@ -20,7 +22,6 @@ SHAPING_PACKAGES = ("numpy", "onnx", "onnxruntime", "tokenizers")
 """Sources and packages that an export's content depends on, beside the checkpoint."""
 WEIGHTS = ("*.safetensors", "*.ckpt")
 """Files of a checkpoint folder that hold weights."""
-_KNOWN: dict[tuple[Path, int, int, int], str] = {}
 READ = (*WEIGHTS, "*.json", "*.npz")
 """All that an export may read of a checkpoint folder: what else lies there (optimiser states, notes) shapes nothing."""
 

@@ -103,7 +103,7 @@ class Source:
     def step_name(self, graph: str, step: int) -> str:
         """A step's name: a decoder layer, a block of the vision encoder, or what comes after the last of them."""
         if graph == LANGUAGE_FILE:
-            return f"text.layers.{step}" if step < self.model.text.layers else "text.norm and head"
+            return f"text.layers.{step}" if step < self.model.text.layers else "head"
         return f"visual.blocks.{step}" if step < self.model.vision.depth else "visual.merger"
 
     def has_scenes(self, given: Path | None, source: SceneSource) -> bool:

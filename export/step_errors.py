@@ -34,7 +34,7 @@ LARGEST_ERROR = 0.1
 checkpoint, where INT8 everywhere keeps all limits, the worst layer errs by 0.046, the median by 0.007."""
 PREFIX = "error/"
 """Starts the names of the extra outputs; the layer's name follows."""
-LEAVING = (HIDDEN, "embeddings", "logits")
+LEAVING = (HIDDEN, "embeddings")
 """What may leave a step."""
 SMALLEST = 1e-20
 """Lengths below this count as this, so that a token of zeros divides nothing by zero."""
@@ -95,9 +95,11 @@ class ErrorProbe:
         made = quantise(source.sizes, source.weights, {n: largest[n] for n in names}, precision=self._precision)
         compared = ComparedLinears(FloatLinears(made.weights), made.linears, made.weights)
         exact = self._run(made, compared, piece, feeds)
-        quantised = self._run(made, made.linears, piece, feeds)
         for name in names:
             self._take(name, [float(outputs[f"{PREFIX}{name}"]) for outputs in exact])
+        if len(names) == 1:  # the head: what leaves the step is the layer's output
+            return
+        quantised = self._run(made, made.linears, piece, feeds)
         leaving = next(name for name in LEAVING if name in exact[0])
         changes = [_relative(b[leaving], a[leaving]) for a, b in zip(exact, quantised, strict=True)]
         self._take(source.step_name(self._graph, piece.start), changes)

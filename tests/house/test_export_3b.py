@@ -37,12 +37,11 @@ def test_the_whole_path_at_small_size_leaves_nothing(benchmarks, tmp_path, monke
     bench, tiny = benchmarks("export_3b"), benchmarks("gpu_plan_parts").TINY
     make = benchmarks("export_3b_checkpoint").make_checkpoint
     monkeypatch.setattr(bench, "make_checkpoint", lambda *given, **form: make(*given, config=tiny, **form))
-    monkeypatch.setattr(sys, "argv", ["export_3b", "--folder", str(tmp_path / "work"), "--layers", "1", "--json"])
+    words = f"export_3b --folder {tmp_path}/work --layers 1 --calibrate 2 --formats lightning --json"
+    monkeypatch.setattr(sys, "argv", words.split())
     assert bench.main() == 0
-    result = json.loads(capsys.readouterr().out)
-    assert [row["format"] for row in result["rows"]] == ["safetensors", "lightning"]
-    for row in result["rows"]:
-        assert row["embeddings"] == "float32"
-        assert 0 < sum(took["seconds"] for took in row["stages"].values()) <= row["seconds"]
-        assert row["peak_rss_gib"] > 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["format"], row["calibration_scenes"], row["embeddings"]) == ("lightning", 2, "float32")
+    assert 0 < sum(took["seconds"] for took in row["stages"].values()) <= row["seconds"]
+    assert row["peak_rss_gib"] > 0
     assert list(tmp_path.iterdir()) == []
