@@ -38,6 +38,8 @@ class StreamMemory(DeviceMemory, Protocol):
 class _Bound:
     """Arrays bound to the session; `options`: of all further runs, once they are known."""
 
+    placement: Placement
+    session: Any
     binding: Any
     key: Key
     options: Any = None
@@ -46,7 +48,7 @@ class _Bound:
 class OnnxCudaEngine(DeviceEngine):
     """ONNX Runtime on a GPU and never, not even in part, on the processor.
 
-    `graphs`: whether runs are captured; `not_captured` says why not, where ONNX Runtime refused.
+    `graphs`: whether runs are captured; `not_captured` says why not, where ONNX Runtime refused, or a capture failed.
     """
 
     def __init__(self, graph: Path | bytes, device: StreamMemory, *, ordinal: int = 0, graphs: bool = True) -> None:
@@ -64,17 +66,18 @@ class OnnxCudaEngine(DeviceEngine):
         name = "graph" if isinstance(graph, bytes) else graph.name
         require_provider(onnxruntime)
         stream = device.new_stream()
-        source = graph if isinstance(graph, bytes) else str(graph)
+        self._source = graph if isinstance(graph, bytes) else str(graph)
+        self._stream, self._ordinal = stream, ordinal
         self._session: Any = None
         if graphs:
             try:
-                self._session = self._open(source, stream, ordinal, graphs=True)
+                self._session = self._open(graphs=True)
             except Exception as error:  # onnxruntime's exceptions share no base class of their own
                 self.not_captured = str(error)
         self.graphs = self._session is not None
         if self._session is None:
             try:
-                self._session = self._open(source, stream, ordinal, graphs=False)
+                self._session = self._open(graphs=False)
             except Exception as error:  # as above
                 raise EngineError(f"{name}: onnxruntime cannot load the graph on the GPU: {error}") from error
         used = self._session.get_providers()
@@ -85,26 +88,28 @@ class OnnxCudaEngine(DeviceEngine):
             )
         inputs, outputs = ({i.name: _type(name, i) for i in items} for items in self._values())
         super().__init__(name, device, stream, inputs, outputs)
-        self._ordinal = ordinal
         self._ids: dict[Key, int] = {}
         self._met: set[Key] = set()
 
     def _values(self) -> tuple[Any, Any]:
         return self._session.get_inputs(), self._session.get_outputs()
 
-    def _open(self, source: bytes | str, stream: int, ordinal: int, *, graphs: bool) -> Any:  # noqa: ANN401
+    def _open(self, *, graphs: bool) -> Any:  # noqa: ANN401
         options = self._ort.SessionOptions()
         options.log_severity_level = LOG_ERRORS_ONLY
         # A node that only the processor has would run there without a word.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         settings = {
-            "device_id": str(ordinal),
-            "user_compute_stream": str(stream),
+            "device_id": str(self._ordinal),
+            "user_compute_stream": str(self._stream),
             "enable_cuda_graph": "1" if graphs else "0",
         }
-        return self._ort.InferenceSession(source, options, providers=[(PROVIDER, settings)])
+        return self._ort.InferenceSession(self._source, options, providers=[(PROVIDER, settings)])
 
     def _prepare(self, placement: Placement) -> _Bound:
+        return _Bound(placement, self._session, self._bind(placement), placement.key)
+
+    def _bind(self, placement: Placement) -> Any:  # noqa: ANN401
         binding = self._session.io_binding()
         for item in placement.inputs:
             kind = self._inputs[item.name].type
@@ -112,13 +117,27 @@ class OnnxCudaEngine(DeviceEngine):
         for item in placement.outputs:
             kind = self._outputs[item.name].type
             binding.bind_output(item.name, "cuda", self._ordinal, kind, item.shape, item.address)
-        return _Bound(binding, placement.key)
+        return binding
 
     def _execute(self, prepared: _Bound) -> None:
+        if prepared.session is not self._session:  # it was opened anew, without graphs
+            prepared.session, prepared.binding, prepared.options = self._session, self._bind(prepared.placement), None
+        options = prepared.options or self._options(prepared)
         try:
-            self._session.run_with_iobinding(prepared.binding, prepared.options or self._options(prepared))
+            self._session.run_with_iobinding(prepared.binding, options)
         except Exception as error:  # as above
-            raise EngineError(f"{self.name}: execution failed: {error}") from error
+            if not self.graphs or prepared.options is None:
+                raise EngineError(f"{self.name}: execution failed: {error}") from error
+            self._give_up_graphs(error)
+            self._execute(prepared)
+
+    def _give_up_graphs(self, error: Exception) -> None:
+        """Go on without graphs after a run that was to be captured, or replayed, has failed."""
+        self.graphs, self.not_captured = False, str(error)
+        try:
+            self._session = self._open(graphs=False)
+        except Exception as again:  # as above
+            raise EngineError(f"{self.name}: execution failed: {error}; nor does it load again: {again}") from error
 
     def _options(self, bound: _Bound) -> Any:  # noqa: ANN401
         """Of the next run; kept where later ones have the same."""

@@ -12,12 +12,16 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
 
 class Module:
-    """`given`: the providers that a session really gets; `capturable`: whether sessions with CUDA graphs load."""
+    """`given`: the providers that a session really gets; `capturable`: whether sessions with CUDA graphs load.
+
+    `captures`: whether runs that are to be captured succeed.
+    """
 
     SessionOptions, RunOptions = real.SessionOptions, real.RunOptions
 
-    def __init__(self, gpu, available=(CUDA, CPU), given=(CUDA, CPU), capturable=True, version="1.27.0"):
+    def __init__(self, gpu, available=(CUDA, CPU), given=(CUDA, CPU), capturable=True, captures=True, version="1.27.0"):
         self.__version__ = version
+        self.captures = captures
         self.gpu, self.available, self.given, self.capturable = gpu, list(available), list(given), capturable
         self.settings: list[dict[str, str]] = []
         self.graph_ids: list[str] = []
@@ -53,6 +57,8 @@ class Session:
         if self._captures:
             graph = options.get_run_config_entry("gpu_graph_id")
             self._module.graph_ids.append(graph)
+            if graph != "-1" and not self._module.captures:
+                raise RuntimeError("operation not permitted when stream is capturing")
             known = self._graphs.setdefault(graph, dict(binding.bound))
             assert graph == "-1" or known == binding.bound, "a captured graph is met with other shapes or addresses"
         assert options.get_run_config_entry("disable_synchronize_execution_providers") == "1"

@@ -108,6 +108,22 @@ def test_a_graph_that_cannot_be_captured_runs_without(installed, gpu):
     assert [settings["enable_cuda_graph"] for settings in module.settings] == ["0"]
 
 
+def test_a_capture_that_fails_while_running_costs_the_graphs_and_no_result(installed, gpu):
+    module = installed(captures=False)
+    engine, store = OnnxCudaEngine(graph(), gpu), floats(64)
+    engine.keep(store)
+    inputs, outputs = standing(store, floats(2, 2.0), floats(1, 0.0))
+    for _ in range(4):
+        outputs["sum"][:] = 0.0
+        engine.run(inputs, outputs)
+        assert (outputs["sum"] == 4).all()
+    assert (engine.graphs, engine.executions) == (False, 4)
+    assert engine.not_captured == "operation not permitted when stream is capturing"
+    assert [settings["enable_cuda_graph"] for settings in module.settings] == ["1", "0"]
+    assert module.graph_ids == ["-1", "1"], "what came after was not to be captured"
+    assert (step(engine, floats(3, 3.0), floats(1, 2.0), 0.5)[1] == 11.5).all()
+
+
 def test_an_onnxruntime_without_the_provider_is_refused(installed, gpu):
     installed(available=[CPU])
     with pytest.raises(EnvironmentLacksError, match=f"has the providers {CPU} and not {CUDA}: remove onnxruntime, pip"):
