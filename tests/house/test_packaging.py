@@ -21,6 +21,10 @@ NOT_SOURCES = shutil.ignore_patterns(
 )
 
 
+COLCON = ("build", "install", "log")
+"""Folders that `colcon build` leaves in `ros_nodes/`."""
+
+
 def run(*command, **options):
     """Without PYTHONPATH: what another copy there shadows would be called missing."""
     command = [str(part) for part in command]
@@ -41,6 +45,9 @@ def source(tmp_path_factory):
     """A copy: builds leave traces in the folder that they run in."""
     copy = tmp_path_factory.mktemp("source") / "onboard-vla"
     shutil.copytree(ROOT, copy, symlinks=True, ignore=NOT_SOURCES)
+    for left in COLCON:
+        (copy / "ros_nodes" / left / "onboard_vla_msgs").mkdir(parents=True, exist_ok=True)
+        (copy / "ros_nodes" / left / "onboard_vla_msgs" / "of_colcon.py").touch()
     return copy
 
 
@@ -79,6 +86,12 @@ def test_the_wheel_leaves_tests_and_benchmarks_out(wheel):
     roots = {name.split("/")[0] for name in zipfile.ZipFile(wheel).namelist()}
 
     assert roots == {"onboard_vla", f"onboard_vla-{onboard_vla.__version__}.dist-info"}
+
+
+def test_the_wheel_leaves_out_what_colcon_built(wheel):
+    assert [
+        name for name in files_of(wheel) if name.startswith(tuple(f"onboard_vla/ros_nodes/{x}/" for x in COLCON))
+    ] == []
 
 
 @pytest.mark.slow
