@@ -192,6 +192,19 @@ def test_build_only_makes_engines_with_the_parameters_of_the_planner_and_ends(de
         process.on_exit(ProcessExited(2), LaunchContext())
 
 
+@pytest.mark.parametrize(
+    ("around", "own", "expected"),
+    [("", "", None), ("fleet", "car", "fleet/car"), ("/fleet", "", "fleet"), ("fleet", "/car", "/car")],
+)
+def test_build_only_reads_the_sections_of_the_namespace_that_the_node_would_have(description, around, own, expected):
+    inside = LaunchContext({"ros_namespace": around} if around else {})
+
+    (process,) = started(description, inside, bundle="/b", namespace=own, build_only="true")
+
+    words = process.cmd
+    assert (words[words.index("--namespace") + 1] if "--namespace" in words else None) == expected
+
+
 def test_rviz_comes_with_the_node_that_draws_its_picture(description):
     actions = started(description, bundle="/b", rviz="true", namespace="car")
 

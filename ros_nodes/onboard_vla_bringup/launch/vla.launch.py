@@ -94,7 +94,9 @@ def start(context: LaunchContext) -> list[Action]:
     )
     # What these refuse ends the launch with status 1 and its one line.
     if given["build_only"] == "true":
-        return [build(planner_start(wanted), given["namespace"])]
+        around = context.launch_configurations.get("ros_namespace", "")
+        own = given["namespace"]
+        return [build(planner_start(wanted), own if own.startswith("/") else f"{around}/{own}".strip("/"))]
     starts = node_starts(wanted)
     variables = node_environment(given["dds_profile"])
     if given["log_dir"]:
