@@ -31,7 +31,7 @@ from onboard_vla.app.campaign.startup import StartUp
 from onboard_vla.app.report.provenance import machine_summary, versions
 from onboard_vla.world.source_commit import commit
 
-FORMAT = 3
+FORMAT = 4
 SCHEMA_PATH = Path(__file__).with_name("report.schema.json")
 
 

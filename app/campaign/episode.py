@@ -13,6 +13,7 @@ from onboard_vla.app.campaign.pictures import MomentPictures
 from onboard_vla.app.campaign.planted import NeverIntervenes
 from onboard_vla.app.campaign.situation import PacedLead, build_scene
 from onboard_vla.app.campaign.stand_in import SeeingBody
+from onboard_vla.app.campaign.steering import SteeringWatch
 from onboard_vla.app.campaign.tamper import Injection, Memory, Tamper, TamperedProcesses
 from onboard_vla.app.closed_loop import STEP_NS, ClosedLoop, Scene
 from onboard_vla.app.closed_loop_record import RunRecord, RunSettings
@@ -22,8 +23,10 @@ from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
 from onboard_vla.app.lockstep import SupervisorLike, VirtualClock
 from onboard_vla.app.lockstep_parts import NO_BUNDLE, NO_PRECISION, make_guard, make_supervisor
 from onboard_vla.calibration.provisional import provisional_thresholds
+from onboard_vla.core.cameras import CAMERAS
 from onboard_vla.core.clock import Now, seconds
 from onboard_vla.core.safe_trajectory import SafeTrajectory
+from onboard_vla.core.verdict import Reason
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.supervisor import Supervisor
 from onboard_vla.world.expert import Expert
@@ -47,7 +50,10 @@ where the vehicle stands, asks for less than the second."""
 
 @dataclass(frozen=True)
 class Published:
-    """What one SafeTrajectory said. `received_ns`: monotonic; `finite`: whether all its numbers were."""
+    """What one SafeTrajectory said. `received_ns`: monotonic; `finite`: whether all its numbers were.
+
+    `cameras`: of each reason of `codes`, the camera that it names, if any.
+    """
 
     received_ns: int
     mode: int
@@ -56,6 +62,7 @@ class Published:
     plan_id: int
     finite: bool
     codes: tuple[str, ...]
+    cameras: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,8 @@ class Stream:
     published: list[Published] = field(default_factory=list)
     harms: list[Harm] = field(default_factory=list)
     end_ns: int = 0
+    steering: list[tuple[int, float]] = field(default_factory=list)
+    """See `SteeringWatch.steps`."""
     error: str = ""
     """An exception that came out of the processes under test."""
     deceleration_max_mps2: float = 0.0
@@ -104,6 +113,7 @@ class StreamRecorder(RunRecorder):
                     message.plan_id,
                     bool(np.isfinite(message.points).all()),
                     tuple(reason.code for reason in message.reasons),
+                    tuple(_camera_of(reason) for reason in message.reasons),
                 )
             )
 
@@ -137,6 +147,7 @@ class StartKey:
     speed_mps: float
     seed: int
     monitor: str
+    sensor: str = MODELLED
 
 
 @dataclass
@@ -150,9 +161,9 @@ class Rig:
     recorder: StreamRecorder
 
 
-def make_rig(key: StartKey, sensor: str) -> Rig:
+def make_rig(key: StartKey) -> Rig:
     """A fresh loop: real supervisor and camera guard, or (monitor off) one that never intervenes."""
-    scene, lead = build_scene(key.seed, key.speed_mps, sensor)
+    scene, lead = build_scene(key.seed, key.speed_mps, key.sensor)
     return assemble(scene, lead, SUPERVISORS[key.monitor]())
 
 
@@ -171,14 +182,15 @@ def assemble(scene: Scene, lead: PacedLead, supervisor: SupervisorLike) -> Rig:
     assert isinstance(pictures, MomentPictures)
     processes = TamperedProcesses(partial(SeeingBody, pictures, NO_BUNDLE), supervisor, make_guard())
     processes.set_latency(LATENCY_NS)
-    recorder = StreamRecorder(Stream(), scene.driver)
+    scene.gate = watch = SteeringWatch()
+    recorder = StreamRecorder(Stream(steering=watch.steps), scene.driver)
     loop = ClosedLoop(scene, processes, VirtualClock(processes), processes, RunRecord(_settings()), recorder)
     return Rig(loop, processes, scene, lead, recorder)
 
 
-def warmed_up(key: StartKey, sensor: str) -> bytes:
+def warmed_up(key: StartKey) -> bytes:
     """A rig that has driven undisturbed until the model drives in L0, as bytes to go on from any number of times."""
-    rig = make_rig(key, sensor)
+    rig = make_rig(key)
     warm_up(rig.loop, DEFAULT_WARMUP_NS)
     rig.loop.engage()
     for _ in range(SETTLE_NS // STEP_NS):
@@ -188,8 +200,8 @@ def warmed_up(key: StartKey, sensor: str) -> bytes:
 
 @lru_cache(maxsize=8)
 def kept_start(key: StartKey) -> bytes:
-    """As `warmed_up` with the declared sensors, made once in a process."""
-    return warmed_up(key, MODELLED)
+    """As `warmed_up`, made once in a process."""
+    return warmed_up(key)
 
 
 @dataclass(frozen=True)
@@ -246,6 +258,12 @@ def drive_on(
         stream.error = f"{type(error).__name__}: {error}"
         stream.end_ns = rig.loop.world_ns
     return stream, injections
+
+
+def _camera_of(reason: Reason) -> str:
+    """Details about a camera begin with its name."""
+    begin = reason.detail.partition(":")[0]
+    return begin if begin in CAMERAS else ""
 
 
 def _settings() -> RunSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from onboard_vla.app.campaign.tamper import Tamper
@@ -59,8 +60,10 @@ class FaultCase:
 
     `mode`, `limit_ms`: what `asks` refers to; the limit counts from the first affected message, or the first missing
     one. `names`: reason codes that count as having named the cause. `lasting`: the mode asked for when the fault stays
-    for seconds, where that is another one. `provider`: what in the system is there to meet the fault. `note`: where the
-    row is weaker than its title.
+    for seconds, where that is another one. `camera`: who must be named, and nobody else. `steering_rad`: most by which
+    one published trajectory may move the steering; driven with perfect sensors, because the noise of the localisation
+    would move it more. `provider`: what in the system is there to meet the fault. `note`: where the row is weaker than
+    its title.
     """
 
     fault: str
@@ -74,6 +77,8 @@ class FaultCase:
     provider: str
     lasting: Mode | None = None
     note: str = ""
+    camera: str = ""
+    steering_rad: float = math.inf
 
     @property
     def key(self) -> str:

@@ -12,7 +12,18 @@ from onboard_vla.app.campaign.fallback_scores import ScoreRow
 from onboard_vla.app.campaign.fault_case import DANGEROUS, REACH, FaultCase
 from onboard_vla.app.campaign.golden import GoldenFigures
 from onboard_vla.app.campaign.jobs import CONTROL, Result
-from onboard_vla.app.campaign.outcome import CRASH, FALSE_ALARM, GOOD, HANDLED, HANG, LATE, SILENT_UNSAFE, UNSAFE
+from onboard_vla.app.campaign.outcome import (
+    CRASH,
+    FALSE_ALARM,
+    GOOD,
+    HANDLED,
+    HANG,
+    LATE,
+    MISNAMED,
+    SILENT_UNSAFE,
+    SWERVED,
+    UNSAFE,
+)
 from onboard_vla.app.campaign.pairs import pair_case, pairs
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.recovery import GOOD_RECOVERIES, NO_EFFECT, RecoveryResult
@@ -27,7 +38,7 @@ DANGER_SHARE = 0.2
 """A fault counts as dangerous if it ends badly in this share of episodes with the monitor off."""
 FALSE_ALARM_SHARE = 0.05
 """Nuisances may make the system do too much in this share of injections."""
-DISQUALIFYING = (SILENT_UNSAFE, UNSAFE, CRASH, HANG)
+DISQUALIFYING = (SILENT_UNSAFE, UNSAFE, CRASH, HANG, MISNAMED, SWERVED)
 
 
 @dataclass(frozen=True)

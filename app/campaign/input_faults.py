@@ -25,6 +25,9 @@ TICK_MS = 20.0
 INPUTS, FRESHNESS, OUTER = "input guards", "freshness guard", "outer guard of the tick"
 L2, L3, L4 = Mode.FALLBACK, Mode.IN_LANE_STOP, Mode.EMERGENCY_STOP
 STUCK_WRONG_MPS = 0.5
+FRAMES_APART_M = 500.0
+STEERING_RAD = 0.02
+"""F20, a published trajectory against the one before: steering stays on the path, and never snaps to straight on."""
 EGO_FIELDS = ("x_m", "y_m", "heading_rad", "speed_mps", "acceleration_mps2", "yaw_rate_rps")
 
 
@@ -41,6 +44,7 @@ def _input(
     provider: str = INPUTS,
     lasting: Mode | None = None,
     note: str = "",
+    steering_rad: float = math.inf,
 ) -> FaultCase:
     return FaultCase(
         fault,
@@ -54,6 +58,7 @@ def _input(
         provider,
         lasting=lasting,
         note=note,
+        steering_rad=steering_rad,
     )
 
 
@@ -87,8 +92,19 @@ def _nan_somewhere(array: Any, memory: Memory) -> None:  # noqa: ANN401 - an arr
     array.flat[int(memory.rng.integers(array.size))] = math.nan
 
 
-def _moved_aside(array: Any, memory: Memory) -> None:  # noqa: ANN401 - (N, 2)
-    array += 3.0 / math.sqrt(2.0)
+def _moved_aside(shift_m: float) -> Callable[[Any, Memory], None]:
+    """To the left, everywhere across the line itself."""
+
+    def spoil(array: Any, memory: Memory) -> None:  # noqa: ANN401 - (N, 2)
+        along = np.gradient(array, axis=0)
+        across = np.column_stack([-along[:, 1], along[:, 0]])
+        array += shift_m * across / np.linalg.norm(across, axis=1, keepdims=True)
+
+    return spoil
+
+
+def _of_another_frame(array: Any, memory: Memory) -> None:  # noqa: ANN401 - (N, 2)
+    array += FRAMES_APART_M
 
 
 def _stuck_speed(message: EgoState, now: Now, memory: Memory) -> Sequence[Message]:
@@ -112,6 +128,25 @@ def _broken(method: str) -> Callable[[Any], Callable[[], None]]:
         return lambda: delattr(part, name)
 
     return plant
+
+
+def _skewed(whose: str, kind: type, shift_ms: int, found_ms: int, mode: Mode, *names: str) -> FaultCase:
+    """Up to 40 ms is tolerated, from 100 ms old or `found_ms` ahead on found; between, either.
+
+    Ahead counts from when it is ahead of the supervisor's clock, which needs more than the message's own age.
+    """
+    variant, change = f"{whose} stamps {shift_ms:+d} ms", to.stamped(shift_ms * MS)
+    if -100 < shift_ms < found_ms:
+        tolerated = Mode.REDUCED if abs(shift_ms) <= 40 else mode
+        return _input("F16", variant, kind, change, tolerated, 0.0, danger=NUISANCE, asks=STAY)
+    return _input("F16", variant, kind, change, L3 if shift_ms > 0 else mode, 500.0, "STAMP_IN_FUTURE", *names)
+
+
+def _lost(variant: str, kind: type, change: Change, *names: str, provider: str = INPUTS, note: str = "") -> FaultCase:
+    """F20: the vehicle stops in 200 ms along the path that it had."""
+    return _input(
+        "F20", variant, kind, change, L3, 200.0, *names, provider=provider, note=note, steering_rad=STEERING_RAD
+    )
 
 
 MODULES = (
@@ -150,18 +185,14 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
         lasting=L3,
         note="the last good lane is driven on until it is stale, then as a silent lane (F20)",
     ),
-    _input(
-        "F16", "vehicle's stamps -10 ms", EgoState, to.stamped(-10 * MS), Mode.REDUCED, 0.0, danger=NUISANCE, asks=STAY
+    *(
+        _skewed("vehicle's", EgoState, shift, 50, L3, "EGO_SKEWED", "EGO_STALE", "EGO_LATE", "EGO_LOST")
+        for shift in (-10, -50, -100, -250, -500, -600, 10, 50, 100, 500)
     ),
-    _input("F16", "vehicle's stamps -250 ms", EgoState, to.stamped(-250 * MS), L3, 500.0, "EGO_STALE"),
-    _input("F16", "vehicle's stamps -100 ms", EgoState, to.stamped(-100 * MS), L3, 500.0, "EGO_STALE", "EGO_SKEWED"),
-    _input("F16", "vehicle's stamps +100 ms", EgoState, to.stamped(100 * MS), L3, 500.0, "STAMP_IN_FUTURE"),
-    _input("F16", "vehicle's stamps -600 ms", EgoState, to.stamped(-600 * MS), L3, 500.0, "EGO_LOST", "EGO_STALE"),
-    _input(
-        "F16", "objects' stamps -40 ms", ObjectList, to.stamped(-40 * MS), Mode.REDUCED, 0.0, danger=NUISANCE, asks=STAY
+    *(
+        _skewed("objects'", ObjectList, shift, 100, L2, "OBJECTS_SKEWED", "OBJECTS_STALE", "OBJECTS_SILENT")
+        for shift in (-10, -40, -50, -100, -500, 10, 50, 100, 500)
     ),
-    _input("F16", "objects' stamps -500 ms", ObjectList, to.stamped(-500 * MS), L3, 500.0, "OBJECTS_STALE"),
-    _input("F16", "objects' stamps +500 ms", ObjectList, to.stamped(500 * MS), L3, 500.0, "STAMP_IN_FUTURE"),
     *(
         FaultCase(
             "F16",
@@ -269,30 +300,30 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
         provider="none: one source of objects",
         note="nothing is there to contradict an empty list: asked is that no harm comes while the model sees",
     ),
-    _input("F20", "lane silent", LaneObservation, to.dropped, L3, 200.0, "LANES_SILENT", provider=FRESHNESS),
-    _input(
-        "F20",
-        "lane 3 m aside",
-        LaneObservation,
-        _array("centreline", _moved_aside),
-        L3,
-        500.0,
-        "LANES_AWAY",
-        "OFF_ROAD",
-        "LANES_JUMP",
-        danger=ADVISORY,
+    _lost("lane silent", LaneObservation, to.dropped, "LANES_SILENT", provider=FRESHNESS),
+    *(
+        _lost(variant, LaneObservation, _array("centreline", spoil), "LANES_AWAY", "LANES_JUMP")
+        for variant, spoil in (
+            ("lane 3 m aside", _moved_aside(3.0)),
+            ("lane 1.5 m aside", _moved_aside(-1.5)),
+            ("lane of another frame", _of_another_frame),
+        )
     ),
-    _input(
-        "F20",
+    _lost(
+        "route of another frame",
+        Route,
+        _array("points", _of_another_frame),
+        "ROUTE_AWAY",
+        note="held against the vehicle with the next lane",
+    ),
+    _lost(
         "route without points",
         Route,
         to.fields(points=np.zeros((0, 2)), speed_limit_mps=np.zeros(0)),
-        L3,
-        200.0,
         "ROUTE_NOT_FINITE",
         "INPUT_MALFORMED",
     ),
-    _input("F20", "route with nan", Route, _array("points", _nan_somewhere), L3, 200.0, "ROUTE_NOT_FINITE"),
+    _lost("route with nan", Route, _array("points", _nan_somewhere), "ROUTE_NOT_FINITE"),
     *(
         FaultCase(
             "F22",

@@ -15,12 +15,14 @@ from onboard_vla.world.violations import COLLISION, OFF_ROAD, RED_LIGHT
 
 MASKED, HANDLED, LATE, FALSE_ALARM = "masked", "handled", "late", "false alarm"
 SILENT_UNSAFE, UNSAFE, CRASH, HANG = "silent unsafe", "unsafe", "crash", "hang"
-OUTCOMES = (MASKED, HANDLED, LATE, FALSE_ALARM, SILENT_UNSAFE, UNSAFE, CRASH, HANG)
+MISNAMED, SWERVED = "misnamed", "swerved"
+OUTCOMES = (MASKED, HANDLED, LATE, FALSE_ALARM, MISNAMED, SWERVED, SILENT_UNSAFE, UNSAFE, CRASH, HANG)
 """Masked: the fault changed nothing that was asked to change, and no harm was done. Handled: the reaction came in time.
 Late: it came after the limit or never, and no harm was done. False alarm: a nuisance made the system do more than it
-may, or made its mode go up, down and up again. Silent unsafe: harm without any reaction before it. Unsafe: harm
-although there was one. Crash: an exception or a number that is not finite left the processes. Hang: nothing was
-published for longer than the vehicle gate waits."""
+may, or made its mode go up, down and up again. Misnamed: the cause was laid on another camera, or on none.
+Swerved: one published trajectory moved the steering by more than the fault may. Silent unsafe: harm without any
+reaction before it. Unsafe: harm although there was one. Crash: an exception or a number that is not finite left the
+processes. Hang: nothing was published for longer than the vehicle gate waits."""
 GOOD = (MASKED, HANDLED)
 
 
@@ -62,11 +64,19 @@ def judge(case: FaultCase, stream: Stream, effect_ns: int | None, spoiled: froze
     after = [item for item in stream.published if item.received_ns >= effect_ns]
     harm = first_harm(stream.harms, effect_ns)
     reacted = next((item.received_ns for item in after if item.mode >= case.mode), None)
-    named = next((item.received_ns for item in after if any(code in case.names for code in item.codes)), None)
+    causes = [(item.received_ns, _causes(case, item)) for item in after]
+    named = next((received_ns for received_ns, cameras in causes if case.camera in cameras), None)
     driven = {item.plan_id for item in after if item.source == "model" and item.plan_id in spoiled}
     handling = _ms(reacted, effect_ns)
     outcome = broken(case, stream, effect_ns) or _harmed(harm, reacted, case)
     outcome = outcome or _met(case, handling, _highest(after), _flaps(after), bool(driven))
+    if case.camera and outcome == HANDLED and set().union(*(cameras for _, cameras in causes)) != {case.camera}:
+        outcome = MISNAMED
+    if (
+        outcome == HANDLED
+        and max((rad for at, rad in stream.steering if at >= effect_ns), default=0.0) > case.steering_rad
+    ):
+        outcome = SWERVED
     words = "" if harm is None else f"{harm.kind}: {harm.detail}"
     return Verdict(outcome, words, _ms(named, effect_ns), handling, _highest(after), len(spoiled), len(driven))
 
@@ -102,6 +112,13 @@ def _harmed(harm: Harm | None, reacted_ns: int | None, case: FaultCase) -> str |
         return None
     announced = reacted_ns is not None and reacted_ns < harm.time_ns and case.mode > Mode.NOMINAL
     return UNSAFE if announced else SILENT_UNSAFE
+
+
+def _causes(case: FaultCase, item: Published) -> set[str]:
+    """The cameras of the reasons that name this fault's cause; "" where the fault is no camera's."""
+    if not case.camera:
+        return {"" for code in item.codes if code in case.names}
+    return {camera for code, camera in zip(item.codes, item.cameras, strict=True) if code in case.names}
 
 
 def _met(case: FaultCase, handling_ms: float | None, highest: int, flaps: bool, driven: bool) -> str:

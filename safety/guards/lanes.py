@@ -14,6 +14,9 @@ from onboard_vla.safety.input_config import LaneLimits
 
 Array = NDArray[np.float64]
 
+NEXT_LANE_SHARE = 0.75
+"""A centreline that jumps to the next lane's moves by about a lane's width; lanes may be of unlike widths."""
+
 
 def lanes_fault(lanes: LaneObservation) -> Reason | None:
     """Why a lane message must not be used, whatever the vehicle does."""
@@ -37,8 +40,8 @@ def lanes_place_fault(
     """Why a lane cannot be the one that the vehicle is in.
 
     `line`: its centreline; `before`: the one of the last good message, None where that is too old to compare; `here`
-    (2,): the vehicle. A lane that moved sideways is accepted where the vehicle is within it: so an ego lane that
-    changes with a lane change of the vehicle passes, and a shifted map does not.
+    (2,): the vehicle. A lane that moved sideways by a lane's width is accepted where the vehicle is within it: so an
+    ego lane that changes with a lane change of the vehicle passes, and a shifted map does not.
     """
     offset_m = _offset(line, here)
     if not abs(offset_m) <= limits.away_m:
@@ -46,7 +49,8 @@ def lanes_place_fault(
     if before is None:
         return None
     shift_m = abs(offset_m - _offset(before, here))
-    if shift_m <= limits.shift_m or abs(offset_m) <= lane_width_m / 2:
+    next_lane = shift_m >= NEXT_LANE_SHARE * lane_width_m and abs(offset_m) <= lane_width_m / 2
+    if shift_m <= limits.shift_m or next_lane:
         return None
     return Reason("LANES_JUMP", shift_m, limits.shift_m, "sideways between two messages, m")
 

@@ -77,7 +77,12 @@ SUITES: dict[str, tuple[str, ...]] = {
     "object_memory": ("test_object_memory.py",),
     "driving": ("test_driving.py",),
     "inputs": ("test_input_memory.py", "test_inputs.py", "test_input_figures.py"),
-    "supervisor": ("test_supervisor_beginning.py", "test_supervisor_ticks.py", "test_supervisor_choices.py"),
+    "supervisor": (
+        "test_supervisor_beginning.py",
+        "test_supervisor_ticks.py",
+        "test_supervisor_choices.py",
+        "test_supervisor_decisions.py",
+    ),
     "placed_plan": ("test_placed_plan.py",),
     "ego_history": ("test_ego_history.py",),
     "hot_standby": ("test_hot_standby.py",),

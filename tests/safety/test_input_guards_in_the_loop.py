@@ -89,7 +89,7 @@ def moved(lanes: LaneObservation, shift):
                            lanes.speed_limit_mps, lanes.signals)  # fmt: skip
 
 
-@pytest.mark.parametrize("shift", [(0.0, 3.0), (0.0, -3.0), (500.0, 900.0)])
+@pytest.mark.parametrize("shift", [(0.0, 3.0), (0.0, -3.0), (0.0, 1.5), (0.0, -1.0), (500.0, 900.0)])
 def test_an_offset_map_or_another_frame_stops_the_vehicle_within_200_ms_in_its_lane(shift):
     drive = nominal()
     drive.edit[LaneObservation] = lambda lanes: moved(lanes, np.array(shift))

@@ -25,14 +25,18 @@ def code(fault):
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (0.0, 1.0, None),
-        (-0.4, 1.09, None),
-        (-0.6, 1.2, None),
+        (0.0, 0.7, None),
+        (-0.4, 0.34, None),
+        (-0.4, 0.36, "LANES_JUMP"),
+        (0.0, 1.5, "LANES_JUMP"),  # the vehicle is within the lane still, and would be driven off the road
         (0.0, 1.8, "LANES_JUMP"),
         (0.0, -3.0, "LANES_JUMP"),
-        (1.0, 2.4, None),
-        (1.0, 2.6, "LANES_JUMP"),
-        (1.74, -1.74, None),
+        (1.0, 1.74, None),
+        (1.0, 1.76, "LANES_JUMP"),
+        (1.74, -1.74, None),  # a lane change
+        (1.3, -1.3, "LANES_JUMP"),
+        (1.7, -1.0, None),  # to a narrower lane
+        (1.0, -2.0, "LANES_JUMP"),
     ],
 )
 @pytest.mark.parametrize("turn", [0.0, 1.9, -2.8])

@@ -105,13 +105,15 @@ def test_the_limits_of_the_place_belong_to_what_is_accepted(side):
 @pytest.mark.parametrize(
     ("before", "after", "shift"),
     [
-        (0.5, 2.0, None),  # moved by 1.5 m: at the limit of the shift
-        (0.25, 2.0, 1.75),
-        (-1.0, 1.75, None),  # moved by 2.75 m, but half a lane of 3.5 m from the centreline: still within it
+        (0.5, 1.25, None),  # moved by 0.75 m: at the limit of the shift
+        (0.25, 1.125, 0.875),
+        (-1.0, 1.75, None),  # moved by more than three quarters of a lane, and half a lane from the vehicle: within it
+        (-0.875, 1.75, None),  # three quarters
+        (-0.75, 1.75, 2.5),
         (-1.0, 1.875, 2.875),
         (1.0, -2.0, 3.0),
     ],
 )
-def test_a_lane_may_move_a_little_or_under_the_vehicle(before, after, shift):
+def test_a_lane_may_move_a_little_or_by_its_width_under_the_vehicle(before, after, shift):
     fault = lanes_place_fault(beside(after), 3.5, beside(before), HERE, LIMITS)
-    assert figures(fault) == (None if shift is None else ("LANES_JUMP", shift, 1.5))
+    assert figures(fault) == (None if shift is None else ("LANES_JUMP", shift, 0.75))

@@ -184,7 +184,7 @@ def test_start_that_is_accepted_is_seen(monkeypatch):
 
 
 def test_a_process_that_does_not_hold_its_thresholds_against_its_bundle_is_seen(monkeypatch):
-    monkeypatch.setattr(supervisor_host, "_require_bundle", lambda thresholds, bundle: None)
+    monkeypatch.setattr(supervisor_host, "_require_bundle", lambda *arguments: None)
     monkeypatch.setattr(startup, "_driven", lambda variant, config: StartUp(variant, True, ""))
     assert [start.variant for start in start_ups() if not start.held] == [
         "thresholds of another core",

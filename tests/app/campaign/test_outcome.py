@@ -20,15 +20,19 @@ CASE = FaultCase("F3", "black", DANGEROUS, Tamper(), REACH, Mode.FALLBACK, 150.0
 DROVE_INTO = Harm(EFFECT_NS + 900 * MS, COLLISION, True, "drove into a lead at 4.0 m/s")
 
 
-def stream(*changes: tuple[int, int, tuple[str, ...]], harms: tuple[Harm, ...] = (), last_ms: int = 3000) -> Stream:
-    """50 Hz from one second before the effect on; changes are (ms after the effect, mode, codes)."""
+def stream(
+    *changes: tuple[int, int, tuple[str, ...]], harms: tuple[Harm, ...] = (), last_ms: int = 3000, camera: str = ""
+) -> Stream:
+    """50 Hz from one second before the effect on; changes are (ms after the effect, mode, codes), about one camera."""
     published = []
     for at in range(-1000, last_ms + 1, 20):
         mode, codes = 0, ()
         for since, new_mode, new_codes in changes:
             if at >= since:
                 mode, codes = new_mode, new_codes
-        published.append(Published(EFFECT_NS + at * MS, mode, "engaged", "model", 7, True, codes))
+        published.append(
+            Published(EFFECT_NS + at * MS, mode, "engaged", "model", 7, True, codes, (camera,) * len(codes))
+        )
     return Stream(published, list(harms), EFFECT_NS + 3000 * MS)
 
 
@@ -111,3 +115,30 @@ def test_fault_without_effect_changes_nothing():
     verdict = judge(CASE, stream(), None)
     assert verdict.outcome == "masked"
     assert not math.isnan(verdict.highest)
+
+
+def test_the_camera_that_is_at_fault_must_be_named_and_no_other():
+    of_camera = dataclasses.replace(CASE, camera="back_left")
+    named = stream((60, 0, ("BLACK",)), (100, 2, ("BLACK",)), camera="back_left")
+    verdict = judge(of_camera, named, EFFECT_NS)
+    assert (verdict.outcome, verdict.detection_ms) == ("handled", 60.0)
+
+    other = stream((60, 0, ("BLACK",)), (100, 2, ("BLACK",)), camera="back_right")
+    assert (judge(of_camera, other, EFFECT_NS).outcome, judge(of_camera, other, EFFECT_NS).detection_ms) == (
+        "misnamed",
+        None,
+    )
+    assert judge(of_camera, stream((100, 2, ("LANES_SILENT",)), camera="back_left"), EFFECT_NS).outcome == "misnamed"
+
+    both = stream((60, 2, ("BLACK", "BLACK")), camera="back_left")
+    both.published[80] = dataclasses.replace(both.published[80], cameras=("back_left", "back"))
+    assert judge(of_camera, both, EFFECT_NS).outcome == "misnamed"
+
+
+@pytest.mark.parametrize(("rad", "outcome"), [(0.02, "handled"), (0.0201, "swerved")])
+def test_one_trajectory_may_move_the_steering_so_much(rad, outcome):
+    steady = dataclasses.replace(CASE, steering_rad=0.02)
+    moved = stream((100, 2, ("BLACK",)))
+    moved.steering += [(EFFECT_NS - MS, 0.5), (EFFECT_NS + 200 * MS, rad)]
+    assert judge(steady, moved, EFFECT_NS).outcome == outcome
+    assert judge(CASE, moved, EFFECT_NS).outcome == "handled"

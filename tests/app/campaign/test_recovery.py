@@ -35,7 +35,7 @@ def stream(*changes: tuple[int, int], last_ms: int = 14_000, engaged_again: bool
         for since, new_mode in changes:
             mode = new_mode if at >= since else mode
         word = Engagement.ENGAGED if mode < 5 or engaged_again else Engagement.LATCHED
-        published.append(Published(END_NS + at * MS, mode, word.value, "model", 7, True, ()))
+        published.append(Published(END_NS + at * MS, mode, word.value, "model", 7, True, (), ()))
     return Stream(published, [], END_NS + last_ms * MS)
 
 

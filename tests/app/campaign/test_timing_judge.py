@@ -56,7 +56,7 @@ def test_judge_agrees_on_any_sequence_of_modes(steps):
     published = []
     for at in range(-BEFORE_MS, AFTER_MS, PERIOD_MS):
         mode = ([m for t, m in changes if t <= at] or [0])[-1]
-        published.append(Published((at + 10_000) * MS, mode, "engaged", "model", 1, True, ()))
+        published.append(Published((at + 10_000) * MS, mode, "engaged", "model", 1, True, (), ()))
     stream = Stream(published, [], (AFTER_MS + 10_000) * MS)
     verdict = judge(CASE, stream, 10_000 * MS)
     assert holds(changes, CASE) == (verdict.outcome == HANDLED)

@@ -1,0 +1,277 @@
+"""Single decisions of a supervisor that drives already, asked for directly, with one thing changed at a time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from onboard_vla.core.clock import Now
+from onboard_vla.core.plan import PassCount
+from onboard_vla.core.safe_trajectory import Engagement, Mode
+from onboard_vla.core.verdict import Reason
+from onboard_vla.safety import supervisor as module
+from onboard_vla.safety.idm import Lead
+from onboard_vla.safety.ladder import Request
+from onboard_vla.safety.supervisor import Supervisor
+
+from .driven_range import LADDER, RECOVERY, SPEED, driving
+from .driving_range import Range, simulation_config
+from .test_no_perception import blind
+
+
+def asked(drive):
+    """The supervisor's own view of this instant."""
+    return drive.supervisor, drive.supervisor._motion(drive.now), drive.now
+
+
+@pytest.fixture
+def ready():
+    """In L2, one plan before the handback, and everything agrees."""
+    drive = driving(Mode.FALLBACK)
+    drive.silent.discard("planner")
+    while drive.published[-1].shadow_passes < LADDER.shadow_passes - 1:
+        drive.step()
+        assert drive.tick < 400
+    assert drive.published[-1].mode is Mode.FALLBACK
+    return drive
+
+
+class TestHandback:
+    def test_where_all_agrees_the_model_is_handed_the_wheel(self, ready):
+        supervisor, motion, now = asked(ready)
+        assert supervisor.state.shadow_passes == LADDER.shadow_passes - 1
+        assert supervisor._handback(motion, now) is True
+
+    def test_not_without_knowing_the_motion_or_a_fallback_to_compare_with(self, ready):
+        supervisor, motion, now = asked(ready)
+        assert supervisor._handback(None, now) is False
+        supervisor._standby.forget()
+        assert supervisor._handback(motion, now) is False
+
+    @pytest.mark.parametrize("mode", [Mode.NOMINAL, Mode.IN_LANE_STOP])
+    def test_only_in_l2(self, ready, mode):
+        supervisor, motion, now = asked(ready)
+        supervisor.state = module.replace(supervisor.state, mode=mode)
+        assert supervisor._handback(motion, now) is False
+
+    def test_not_before_enough_plans_have_passed(self, ready):
+        supervisor, motion, now = asked(ready)
+        supervisor.state = module.replace(supervisor.state, shadow_passes=LADDER.shadow_passes - 2)
+        assert supervisor._handback(motion, now) is False
+
+    def test_not_without_a_plan_in_force(self, ready):
+        supervisor, motion, now = asked(ready)
+        supervisor._accepted = None
+        assert supervisor._handback(motion, now) is False
+
+    def test_not_on_a_plan_that_changed_too_much_or_was_followed_by_a_refused_one(self, ready):
+        supervisor, motion, now = asked(ready)
+        steady = supervisor._accepted
+        supervisor._accepted = supervisor._judged = module.replace(steady, unsteady=(RECOVERY,))
+        assert supervisor._handback(motion, now) is False
+        supervisor._accepted, supervisor._judged = steady, module.replace(steady, passed=False)
+        assert supervisor._handback(motion, now) is False
+
+    def test_not_on_a_plan_that_could_not_be_placed(self, ready):
+        supervisor, motion, now = asked(ready)
+        supervisor._accepted = supervisor._judged = module.replace(supervisor._accepted, placed=None)
+        assert supervisor._follow(motion, now) is None
+        assert supervisor._handback(motion, now) is False
+
+
+class TestLadderInputs:
+    @pytest.fixture
+    def told(self, monkeypatch):
+        """A supervisor in L2 that would hand back, and what it tells the ladder when it is asked for these levels."""
+        drive = driving(Mode.FALLBACK)
+        heard = []
+        inner = module.step
+
+        def listening(state, inputs, *arguments):
+            heard.append(inputs)
+            return inner(state, inputs, *arguments)
+
+        monkeypatch.setattr(module, "step", listening)
+        monkeypatch.setattr(drive.supervisor, "_handback", lambda motion, now: True)
+
+        def ask(*levels):
+            requests = [Request(level, RECOVERY) for level in levels]
+            monkeypatch.setattr(drive.supervisor, "_requests", lambda motion, now: list(requests))
+            drive.step()
+            return heard[-1]
+
+        return ask
+
+    @pytest.mark.parametrize(
+        ("levels", "handback"),
+        [((), True), ((Mode.REDUCED,), True), ((Mode.NOMINAL, Mode.FALLBACK), False), ((Mode.IN_LANE_STOP,), False)],
+    )
+    def test_nobody_hands_back_while_l2_or_more_is_asked_for(self, told, levels, handback):
+        assert told(*levels).handback is handback
+
+    @pytest.mark.parametrize("mode", [Mode.NOMINAL, Mode.FALLBACK])
+    def test_the_standby_plans_as_who_drives_in_l2_alone(self, monkeypatch, mode):
+        drive = driving(mode)
+        drives = []
+        inner = drive.supervisor._standby.refresh
+
+        def listening(*arguments, **named):
+            drives.append(named["drives"])
+            return inner(*arguments, **named)
+
+        monkeypatch.setattr(drive.supervisor._standby, "refresh", listening)
+        drive.step()
+        assert drives == [mode is Mode.FALLBACK]
+
+
+class TestSecondAnswers:
+    """Slow plans on pictures that a fast one has answered."""
+
+    def judged(self, drive, monkeypatch, *judgements):
+        supervisor = drive.supervisor
+        found = iter(judgements)
+        monkeypatch.setattr(supervisor._guard, "judge", lambda *arguments: next(found))
+        supervisor._inputs.plans.extend((drive.model_plan(), drive.now.monotonic_ns) for _ in judgements)
+        return supervisor._judge_plans(supervisor._motion(drive.now), drive.now)
+
+    def slow(self, drive, **changes):
+        noted = Reason("SLOW", 1.0, 0.0, "said of the slow one")
+        return module.replace(drive.supervisor._accepted, second=True, reasons=(noted,), **changes)
+
+    def test_one_that_is_not_preferred_is_noted_and_the_next_plan_judged(self, monkeypatch):
+        drive = driving()
+        before = drive.supervisor._accepted
+        refused, fast = self.slow(drive, passed=False, placed=None), module.replace(before, plan_id=99)
+
+        outcomes = self.judged(drive, monkeypatch, refused, fast)
+
+        assert drive.supervisor._accepted is fast
+        assert [outcome.passed for outcome in outcomes] == [True]
+        assert "SLOW" in [noted.code for noted in drive.supervisor._notes]
+
+    def test_one_that_is_preferred_drives_and_counts_for_no_outcome(self, monkeypatch):
+        drive = driving()
+        good = self.slow(drive)
+
+        assert self.judged(drive, monkeypatch, good) == ()
+        assert drive.supervisor._accepted is good
+        assert "SLOW" not in [noted.code for noted in drive.supervisor._notes]
+
+    def test_one_of_broken_structure_is_refused_as_any_plan(self, monkeypatch):
+        drive = driving()
+        broken = self.slow(drive, passed=False, placed=None, hard=True)
+
+        (outcome,) = self.judged(drive, monkeypatch, broken)
+
+        assert (outcome.passed, outcome.hard, drive.supervisor._judged) == (False, True, broken)
+
+    @pytest.mark.parametrize(
+        ("passed", "mode", "doubt", "preferred"),
+        [
+            (True, Mode.NOMINAL, (), True),
+            (False, Mode.NOMINAL, (), False),
+            (True, Mode.REDUCED, (), False),
+            (True, Mode.NOMINAL, (RECOVERY,), False),
+        ],
+    )
+    def test_it_drives_in_l0_alone_where_it_passed_and_agrees(self, passed, mode, doubt, preferred):
+        drive = driving()
+        drive.supervisor.state = module.replace(drive.supervisor.state, mode=mode)
+        slow = SimpleNamespace(passed=passed, doubt=SimpleNamespace(reduce=doubt))
+        assert drive.supervisor._prefers(slow) is preferred
+
+
+class TestStops:
+    def test_the_line_is_the_one_that_was_driven_not_the_newest_lane(self, monkeypatch):
+        drive = driving()
+        supervisor, motion, now = asked(drive)
+        lines = []
+        inner = module.stop_path
+        monkeypatch.setattr(module, "stop_path", lambda line, *more: lines.append(line) or inner(line, *more))
+        driven = supervisor._line
+        supervisor._stop(motion, now, Mode.EMERGENCY_STOP)
+        supervisor._line = None
+        supervisor._stop(motion, now, Mode.EMERGENCY_STOP)
+        assert driven is not supervisor._inputs.lane_line
+        assert lines == [driven, supervisor._inputs.lane_line]
+
+    def test_without_perception_somebody_stands_behind_the_end_of_the_checked_path(self, monkeypatch):
+        drive = blind()
+        drive.run(1.0)
+        supervisor, motion, now = asked(drive)
+        found = []
+        inner = module.in_lane_stop
+
+        def listening(path, own, demand, leads, *settings):
+            found.append((path, leads))
+            return inner(path, own, demand, leads, *settings)
+
+        monkeypatch.setattr(module, "in_lane_stop", listening)
+        supervisor._stop(motion, now, Mode.IN_LANE_STOP)
+        ((path, leads),) = found
+        assert leads == [Lead(path.known_m + supervisor.config.recovery.overrun_m, 0.0)]
+
+    def test_without_a_plan_that_is_placed_the_fallback_is_chosen(self):
+        supervisor, motion, now = asked(driving())
+        supervisor._accepted = module.replace(supervisor._accepted, placed=None)
+        assert supervisor._choose(motion, now)[0] == "fallback"
+
+    def test_who_only_stands_by_publishes_no_points(self):
+        drive = Range(simulation_config(ladder=LADDER), speed=SPEED)
+        drive.run(0.4)
+        message = drive.published[-1]
+        assert (message.engagement, message.source, len(message.points)) == (Engagement.STANDBY, "none", 0)
+        assert drive.supervisor._stored is None
+
+
+class TestGate:
+    @pytest.mark.parametrize(
+        ("pressed", "perceives", "asked_again"), [(True, True, 1), (False, True, 0), (True, False, 0)]
+    )
+    def test_leads_are_looked_at_again_only_where_they_press(self, monkeypatch, pressed, perceives, asked_again):
+        drive = driving()
+        supervisor, motion, now = asked(drive)
+        supervisor._perceives = perceives
+        calls = []
+        monkeypatch.setattr(supervisor._gate, "pressed", lambda leads, speed: pressed)
+        monkeypatch.setattr(supervisor._gate, "lasting", lambda *arguments: calls.append(arguments) or ())
+        supervisor._watch(supervisor._choose(motion, now)[2], motion, now)
+        assert len(calls) == asked_again
+
+    @pytest.mark.parametrize("own", [True, False])
+    def test_signals_press_the_fallbacks_trajectory_alone(self, monkeypatch, own):
+        drive = driving(Mode.FALLBACK if own else Mode.NOMINAL)
+        supervisor, motion, now = asked(drive)
+        signals = []
+        monkeypatch.setattr(supervisor._gate, "pressed", lambda leads, speed: True)
+        monkeypatch.setattr(
+            supervisor._gate, "lasting", lambda path, objects, lanes, *more: signals.append(lanes) or ()
+        )
+        supervisor._watch(supervisor._choose(motion, now)[2], motion, now)
+        assert signals == [supervisor._inputs.lanes if own else None]
+
+
+class TestWords:
+    def test_after_a_life_that_ended_driving_it_must_be_rearmed(self):
+        assert Supervisor(simulation_config(), died_driving=True).state.must_rearm is True
+        assert Supervisor(simulation_config()).state.must_rearm is False
+
+    def test_an_error_of_any_length_is_told_in_300_letters(self, monkeypatch):
+        supervisor = Supervisor(simulation_config())
+
+        def fail(*arguments):
+            raise RuntimeError("x" * 1000)
+
+        monkeypatch.setattr(supervisor._inputs, "receive", fail)
+        supervisor.receive(PassCount(1, 1, 1), Now(1, 1))
+        assert len(supervisor._internal.detail) == 300
+        monkeypatch.setattr(supervisor, "_tick", fail)
+        supervisor.tick(Now(2, 2))
+        assert len(supervisor._internal.detail) == 300
+
+    def test_an_error_nobody_explained_is_told_all_the_same(self):
+        supervisor = Supervisor(simulation_config())
+        supervisor._internal = None
+        (found,) = supervisor._after_error(Now(1, 1)).reasons
+        assert (found.code, found.measured, found.limit) == ("INTERNAL_ERROR", 1.0, 0.0)
