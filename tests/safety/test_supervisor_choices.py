@@ -125,7 +125,7 @@ class TestModes:
 
     def test_a_lane_that_is_none_asks_for_the_stop(self):
         drive = driving(Mode.FALLBACK)
-        drive.edit[LaneObservation] = lambda lanes: ending(lanes, drive.vehicle.x - 1.0)
+        drive.edit[LaneObservation] = lambda lanes: ending(lanes, drive.vehicle.x - 0.5)
         messages = [drive.step() for _ in range(25)]
         assert any("LANE_UNUSABLE" in codes(message) for message in messages)
         assert messages[-1].mode is Mode.IN_LANE_STOP
