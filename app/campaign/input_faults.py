@@ -139,7 +139,7 @@ def _skewed(whose: str, kind: type, shift_ms: int, found_ms: int, mode: Mode, *n
     if -100 < shift_ms < found_ms:
         tolerated = Mode.REDUCED if abs(shift_ms) <= 40 else mode
         return _input("F16", variant, kind, change, tolerated, 0.0, danger=NUISANCE, asks=STAY)
-    return _input("F16", variant, kind, change, L3 if shift_ms > 0 else mode, 500.0, "STAMP_IN_FUTURE", *names)
+    return _input("F16", variant, kind, change, mode, 500.0, "STAMP_IN_FUTURE", *names)
 
 
 def _lost(variant: str, kind: type, change: Change, *names: str, provider: str = INPUTS, note: str = "") -> FaultCase:
