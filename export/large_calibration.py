@@ -79,15 +79,19 @@ def require_room(source: Source, scenes: Sequence[Scene], scratch: Path) -> None
     """Refuse before hours of work what the disk cannot hold between the layers.
 
     Raises:
-        BundleError: prompts, hidden states and, of scenes that the model has to decode, keys and values do not fit.
+        BundleError: pictures within the vision encoder do not fit; or after it prompts, hidden states and, of scenes
+            that the model has to decode, keys and values.
     """
-    text, needed = source.model.text, 0
+    text, vision, needed = source.model.text, source.model.vision, 0
+    patches = sum(camera.grid_h * camera.grid_w for camera in source.sizes.cameras)
     for scene in scenes:
         tokens = len(scene.prompt_ids) + len(source.sizes.answer.fast_prefix) + source.sizes.actions.per_answer
         width = 2 * text.hidden_size
         if scene.expert_tokens is None:
             width += 2 * text.layers * text.kv_heads * text.head_dim
-        needed += FLOAT_BYTES * tokens * width
+        pairs = source.assets.frames.per_camera // vision.temporal_patch_size
+        pictures = pairs * patches * (vision.hidden_size + text.hidden_size // vision.merge_size**2)
+        needed += FLOAT_BYTES * max(tokens * width, pictures)
     free = shutil.disk_usage(scratch).free
     if needed > free:
         raise BundleError(
