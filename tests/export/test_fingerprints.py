@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.bundle_manifest import load_manifest
-from onboard_vla.export import fingerprints, source
+from onboard_vla.export import bundle_writer, fingerprints, source
 from onboard_vla.export.activation_ranges import RANGES_FILE, fingerprint, load_ranges, save_ranges
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.fingerprints import file_hash, recipe, weights_fingerprint
@@ -151,3 +151,35 @@ def test_a_killed_export_begins_anew_after_a_change(reference_checkpoint, tmp_pa
     fresh = export_bundle(checkpoint, tmp_path / "fresh", fallbacks=("head",), limits=limits)
     assert load_manifest(out).core_hash == load_manifest(fresh).core_hash
     assert not (tmp_path / ".bundle.partial").exists()
+
+
+class Asked(Exception):  # noqa: N818
+    """Carries what an export would resume by."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "w4a16"},
+        {"fallbacks": ("text.layers.1.mlp.down_proj",)},
+        {"keep_float": ("text.layers.3",)},
+        {"limits": {"fork_changes": 0.005}},
+        {"golden_scenes": "golden_scenes.npz"},
+        {"calibration_scenes": "golden_scenes.npz"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_an_export_resumes_by_all_that_it_was_asked_for(reference_checkpoint, tmp_path, monkeypatch, change):
+    def caught(folder, given, options):
+        raise Asked(recipe(folder, given, options))
+
+    def resumed_by(**options):
+        with pytest.raises(Asked) as found:
+            export_bundle(reference_checkpoint, tmp_path / "b", **{"fallbacks": ("head",), **options})
+        return str(found.value)
+
+    monkeypatch.setattr(source, "LARGE_WEIGHTS", 0)
+    monkeypatch.setattr(bundle_writer, "recipe", caught)
+    files = {name: reference_checkpoint / value for name, value in change.items() if name.endswith("_scenes")}
+    assert resumed_by() == resumed_by()
+    assert resumed_by(**(change | files)) != resumed_by()
