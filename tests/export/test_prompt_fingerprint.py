@@ -34,6 +34,7 @@ def shared(tmp_path_factory):
     config["eos_token_id"] = [151645, 151643]
     config["text_config"]["vocab_size"] = QWEN_2_5_SIZE + ACTIONS
     (folder / "config.json").write_text(json.dumps(config))
+    (folder / "generation_config.json").write_text(json.dumps({"repetition_penalty": 1.05}))
     crop = {"left": 0, "top": 0, "right": 1, "bottom": 1}
     cameras = [
         {"camera": role, "width": 420, "height": 224, "crop": crop} for role in ("front", "front_left", "front_right")
