@@ -7,6 +7,7 @@ inconclusive, and is counted as such.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import resource
@@ -134,11 +135,18 @@ def inject(job: RealJob) -> RealResult:
                 return _break(case, job, graph, watch)
             finally:
                 graph.close()
+        except NotInjectedError as error:
+            missed = _result(case, job, detail=str(error), lateness_ms=watch.since(0) * 1e3, outcome=LATE)
+            return dataclasses.replace(missed, inconclusive=True)
         except (AssertionError, EnvironmentLacksError) as error:
             late_ms = watch.since(0) * 1e3
             return _result(case, job, detail=str(error)[:200], lateness_ms=late_ms, outcome=LATE)
         finally:
             watch.close()
+
+
+class NotInjectedError(NotSeenError):
+    """The model did not drive when the fault was due: nothing was injected, and no campaign passes on that."""
 
 
 @dataclass
@@ -163,7 +171,7 @@ def _break(case: RealCase, job: RealJob, graph: Graph, watch: LatenessWatch) -> 
     begin = _settle(graph, (job.number * 7) % 10)
     before = next((m.mode for m, _ in reversed(graph.road.heard) if isinstance(m, SafeTrajectory)), Mode.STOPPED)
     if before > Mode.REDUCED:
-        raise NotSeenError(f"before the fault the mode was {before.name}: a reaction would show nothing")
+        raise NotInjectedError(f"before the fault the mode was {before.name}: a reaction would show nothing")
     seen = _watch(graph, _fill_disk(graph) if case.disk_full else _signals(case, graph), case)
     lateness_ms = max(watch.since(begin.monotonic_ns), graph.road.lateness_s) * 1e3
     gap_ms = seen.longest_silence_ms

@@ -8,7 +8,7 @@ import pytest
 from onboard_vla.app.campaign import plan_changes as plan
 from onboard_vla.app.campaign import real
 from onboard_vla.app.campaign.pairs import pairs
-from onboard_vla.app.campaign.real import REAL_CASES, RealJob, _result
+from onboard_vla.app.campaign.real import REAL_CASES, NotInjectedError, RealJob, _result
 from onboard_vla.app.campaign.tamper import Memory
 from onboard_vla.core.clock import Now
 from onboard_vla.core.errors import EnvironmentLacksError
@@ -73,8 +73,17 @@ def test_a_limit_missed_by_less_than_the_rig_was_late_is_inconclusive(handling_m
     )
 
 
-@pytest.mark.parametrize(("lateness_s", "inconclusive"), [(0.5, True), (0.01, False)])
-def test_processes_that_do_not_connect_are_a_result_and_do_not_end_the_campaign(monkeypatch, lateness_s, inconclusive):
+@pytest.mark.parametrize(
+    ("error", "lateness_s", "inconclusive"),
+    [
+        (EnvironmentLacksError("not connected within 30 s: safety_supervisor"), 0.5, True),
+        (EnvironmentLacksError("not connected within 30 s: safety_supervisor"), 0.01, False),
+        (NotInjectedError("before the fault the mode was FALLBACK: not connected to it"), 0.01, True),
+    ],
+)
+def test_what_keeps_a_fault_from_being_injected_is_a_result_and_does_not_end_the_campaign(
+    monkeypatch, error, lateness_s, inconclusive
+):
     class Watch:
         def __init__(self, directory) -> None:
             pass
@@ -86,7 +95,7 @@ def test_processes_that_do_not_connect_are_a_result_and_do_not_end_the_campaign(
             pass
 
     def no_graph(*arguments, **named):
-        raise EnvironmentLacksError("not connected within 30 s: safety_supervisor")
+        raise error
 
     monkeypatch.setattr(real, "LatenessWatch", Watch)
     monkeypatch.setattr(real, "Graph", no_graph)
