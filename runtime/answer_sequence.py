@@ -75,6 +75,9 @@ class AnswerSequence:
         """
         ids = (*forced, *guesses)
         kept = self._common_text(prompt)
+        new = len(prompt.ids) - kept
+        # Of all tokens, known ones too: what does not fit shall be said before anything is changed.
+        embeddings = self._model.room(len(prompt.ids) + len(ids))[: new + len(ids)]
         self._model.rollback(kept)
         if self._prompt is None or prompt.ids is not self._prompt.ids or prompt.ids.flags.writeable:
             self._prompt_ids = frozenset(prompt.ids.tolist())
@@ -82,8 +85,6 @@ class AnswerSequence:
         self._said = len(prompt.ids)
         self._ids[: self._said] = prompt.ids
         self._answer_ids.clear()
-        new = len(prompt.ids) - kept
-        embeddings = self._model.room(new + len(ids))
         embeddings[:new] = prompt.embeddings[kept:]
         embeddings[new:] = self._embeddings[list(ids)]
         positions = np.concatenate([prompt.positions[:, kept:], text_positions(prompt.next_position, len(ids))], axis=1)

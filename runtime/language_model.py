@@ -119,7 +119,13 @@ class LanguageModel:
         return room[:]
 
     def room(self, count: int) -> NDArray[np.float32]:
-        """(count, D) where the next pass's embeddings may be written; `forward` copies others there."""
+        """(count, D) where the next pass's embeddings may be written; `forward` copies others there.
+
+        Raises:
+            EngineError: so many tokens never fit the cache.
+        """
+        if count > len(self._embeddings):
+            raise EngineError(f"KV cache holds {self.cache.capacity} tokens, {count} are needed")
         return self._embeddings[:count]
 
     def _run(
@@ -137,7 +143,7 @@ class LanguageModel:
         wanted = self._lone_logits[: self.least_rows] if lone else logits
         one = self._pass(count, positions, wanted, hidden)
         tokens = one.inputs["embeds"]
-        if embeddings.base is not self._embeddings:
+        if embeddings.base is not self._embeddings:  # else it is a `room`, which begins where `tokens` does
             tokens[:count] = embeddings
         if count == 1:
             tokens[1:] = tokens[0]

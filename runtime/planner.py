@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.cameras import FrameSet, Picture
 from onboard_vla.core.clock import nanoseconds, seconds
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.errors import FrameError, PromptError
+from onboard_vla.core.errors import EngineError, FrameError, PromptError
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection
 from onboard_vla.core.road import KEEP_FORWARD
 from onboard_vla.kernels.actions import Trajectories, codebook_table, compose
@@ -258,6 +258,8 @@ class Planner:
     def _prompt_input(
         self, prompt: TokenisedPrompt, visual: list[NDArray[np.float32]], shown: tuple[str, ...]
     ) -> PromptInput:
+        if len(prompt.ids) > len(self._embeddings):
+            raise EngineError(f"KV cache holds {len(self._embeddings)} tokens, the prompt has {len(prompt.ids)}")
         embeddings = self._embeddings[: len(prompt.ids)]
         if prompt is not self._written:
             text = prompt.layout.text

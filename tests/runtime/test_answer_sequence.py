@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onboard_vla.core.bundle_manifest import TextDimensions
+from onboard_vla.core.errors import EngineError
 from onboard_vla.runtime.answer_grammar import DecodeError
 from onboard_vla.runtime.answer_sequence import AnswerSequence, PromptInput, penalised
 from onboard_vla.runtime.language_model import LanguageModel
@@ -61,3 +62,8 @@ def test_a_choice_among_logits_that_are_not_finite_is_refused(bad, where):
     sequence = begun([1, 2], 1.05)
     with pytest.raises(DecodeError, match="1 values that are not finite"):
         sequence.choose(logits, "here")
+
+
+def test_a_prompt_that_never_fits_the_cache_is_an_engines_error():
+    with pytest.raises(EngineError, match="KV cache holds 65 tokens, 70 are needed"):
+        begun([1] * 70, 1.05)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.cameras import EncodedPicture, FrameSet
+from onboard_vla.core.errors import EngineError
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.wire import decode, encode
 from onboard_vla.export.bundle_writer import export_bundle
@@ -218,6 +219,14 @@ def test_the_prompt_is_written_anew_when_it_says_something_else(bundle):
         assert other.ids.tolist() != first.ids.tolist()
     assert len(shorter.videos) == len(first.videos)
     assert [camera for camera, _ in fewer.videos] == list(bundle.cameras[:2])
+
+
+def test_a_prompt_longer_than_the_cache_is_an_engines_error(bundle, drive):
+    planner = Planner(bundle)
+    written = planner.prompt.write(standing_ego(), "keep forward")
+    planner._embeddings = planner._embeddings[: len(written.ids) - 1]
+    with pytest.raises(EngineError, match=f"the prompt has {len(written.ids)}"):
+        planner.plan(drive.frame_set(20), scene.ego(), "keep forward", 1)
 
 
 def test_a_standing_vehicles_noise_below_zero_is_zero_speed(bundle, drive):
