@@ -348,7 +348,7 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
         120.0,
         ("TICK_GAP", "TICK_STARVED"),
         "tick gap",
-        note="reported; the vehicle gate's own limit is 200 ms",
+        note="reported; the vehicle gate's own limit is 190 ms",
     ),
     FaultCase(
         "F23",
