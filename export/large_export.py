@@ -112,7 +112,8 @@ class LargeExport:
         if self._precision in QUANTISED:
             vision = {grid.name: self._staging.folder / grid.name for grid in source.grids}
             language = self._staging.folder / LANGUAGE_FILE
-            return SceneRunner.of_files(source.sizes, vision, language, self._embedding())
+            kept = OnDisk(self._staging.scratch / "kept")
+            return SceneRunner.of_files(source.sizes, vision, language, self._embedding(), kept=kept)
         linears = float_linears(source.weights, self._precision, self.fallbacks)
         scratch = self._staging.scratch
         runs = 1 + source.sizes.actions.per_answer

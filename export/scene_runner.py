@@ -109,10 +109,11 @@ class SceneRunner:
         embedding: NDArray[Any],
         threads: int = 1,
         observations: Observer | None = None,
+        kept: MutableMapping[str, NDArray[Any]] | None = None,
     ) -> SceneRunner:
         """A runner of graphs on disk."""
         sessions = {name: GraphSession(graph, threads) for name, graph in vision.items()}
-        return cls(sizes, sessions, GraphSession(language, threads), embedding, observations)
+        return cls(sizes, sessions, GraphSession(language, threads), embedding, observations, kept)
 
     def with_language(self, language: Session) -> SceneRunner:
         """The same with another language graph; what it saw of the latest scenes is kept."""
