@@ -52,8 +52,9 @@ PARAMETERS = """\
 Whole numbers pass for doubles; unknown names are refused. What is not said to be changeable is read once at start.
 """
 SETTINGS = """\
-Parameters of `safety_supervisor`, too; the default is the configuration file's. They change in standby alone, several
-at once or none; the answer says why not.
+Parameters of `safety_supervisor`, too; the default is the configuration file's. They change in standby alone, and
+but for `authority` at standstill alone (`ladder.standstill_mps`; where no fresh ego state is known, standby is enough),
+several at once or none; the answer says why not.
 """
 
 

@@ -1,4 +1,4 @@
-"""Changes of settings while the supervisor runs: in standby, whole documents, and never what a start decides.
+"""Changes of settings while the supervisor runs: in standby and at standstill, whole, never what a start decides.
 
 A document is read as at the start, against the same tables. What stays as it was started: thresholds and profile, which
 decide who may drive at all, and the camera guard's settings, which another process runs with.
@@ -33,7 +33,7 @@ class Reconfigurable(Protocol):
     config: SupervisorConfig
     state: LadderState
 
-    def reconfigure(self, config: SupervisorConfig) -> Reason | None:
+    def reconfigure(self, config: SupervisorConfig, now: Now) -> Reason | None:
         """Take other settings; None when done, else why not."""
 
 
@@ -59,7 +59,7 @@ class SettingsDesk:
         supervisor = self._supervisor
         if supervisor.state.engagement is not Engagement.STANDBY:
             # Before anything is read: reading takes longer than a cycle, and somebody is being driven.
-            return supervisor.reconfigure(supervisor.config)
+            return supervisor.reconfigure(supervisor.config, now)
         if len(request.document) > LONGEST:
             detail = "characters; a document of settings is shorter"
             return Reason(REFUSED, float(len(request.document)), float(LONGEST), detail)
@@ -72,7 +72,7 @@ class SettingsDesk:
         for name in FIXED:
             if getattr(wanted, name) != getattr(supervisor.config, name):
                 return _refused(f"{name}: differs from what is in effect; it changes with a new start alone")
-        return supervisor.reconfigure(dataclasses.replace(wanted, thresholds=supervisor.config.thresholds))
+        return supervisor.reconfigure(dataclasses.replace(wanted, thresholds=supervisor.config.thresholds), now)
 
 
 def _refused(detail: str) -> Reason:

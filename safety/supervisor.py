@@ -105,14 +105,21 @@ class Supervisor:
         self._checked_ns = 0
         self._unrecoverable: tuple[Request, ...] = ()
 
-    def reconfigure(self, config: SupervisorConfig) -> Reason | None:
-        """Take other settings, and start over with them; None when done, else why not: possible in standby only.
+    def reconfigure(self, config: SupervisorConfig, now: Now) -> Reason | None:
+        """Take other settings, and start over with them; None when done, else why not.
 
-        What is not repeated by itself, the route, is kept.
+        Possible in standby only, and only `authority` while a fresh ego state says that the vehicle moves. Where no
+        fresh ego state is known, standby alone decides. What is not repeated by itself, the route, is kept.
         """
         if self.state.engagement is not Engagement.STANDBY:
             where = f"{self.state.engagement.value}: settings change in standby alone; {self.config_hash[:12]} holds"
             return Reason("CONFIG_CHANGE_REFUSED", 1.0, 0.0, where)
+        newest, standstill = self._inputs.history.newest, self.config.ladder.standstill_mps
+        if newest is not None and ego_age_s(self._inputs, now) <= self.config.freshness.ego_stop_s:
+            speed = abs(newest.speed_mps)
+            if not speed < standstill and replace(config, authority=self.config.authority) != self.config:
+                what = f"{speed:.2f} m/s: settings change at standstill alone; {self.config_hash[:12]} holds"
+                return Reason("CONFIG_CHANGE_REFUSED", speed, standstill, what)
         route = self._inputs.route
         self._begin(config)
         self._inputs.route = route

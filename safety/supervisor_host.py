@@ -65,7 +65,7 @@ class SupervisorLike(Protocol):
     def config(self) -> SupervisorConfig:
         """The settings in effect."""
 
-    def reconfigure(self, config: SupervisorConfig) -> Reason | None:
+    def reconfigure(self, config: SupervisorConfig, now: Now) -> Reason | None:
         """Take other settings; why not, or None."""
 
 
@@ -124,12 +124,12 @@ class SupervisorHost:
         return settings_of(self._supervisor.config)
 
     def change(self, values: Mapping[str, OptionValue]) -> str | None:
-        """Start over with other settings, in standby alone; why not, or None."""
+        """Start over with other settings, in standby and at standstill alone; why not, or None."""
         try:
             config = with_settings(self._supervisor.config, values)
         except ConfigurationError as error:
             return str(error)
-        refused = self._supervisor.reconfigure(config)
+        refused = self._supervisor.reconfigure(config, self._clock())
         return None if refused is None else f"{refused.code}: {refused.detail}"
 
     def failure(self) -> str | None:

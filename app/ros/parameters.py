@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from onboard_vla.ros_nodes.documents import ROLES
 FOREIGN = ("use_sim_time",)
 """Parameters that rclpy itself knows."""
 SECTION = "ros__parameters"
+SHAPES = {"*": r"/\w+", "**": r"(/\w+)*"}
+"""Wildcards of a section's name."""
+NODES = re.compile(r"/?([A-Za-z_]\w*|\*\*?)(/([A-Za-z_]\w*|\*\*?))*", re.ASCII)
+"""A section's name; rcl refuses files with others, and every node that is given one."""
 
 
 def node_parameters(start: NodeStart, namespace: str) -> dict[str, OptionValue]:
@@ -57,6 +62,10 @@ def _sections(file: Path) -> dict[str, dict[str, Any]]:
         raise ConfigurationError(f"{file}: expected a table of nodes, found {type(document).__name__}")
     sections = {}
     for pattern, section in document.items():
+        if not NODES.fullmatch(str(pattern)):
+            raise ConfigurationError(
+                f"{file}: expected names of nodes, in which * and ** stand alone, found {pattern!r}"
+            )
         if not isinstance(section, dict) or list(section) != [SECTION] or not isinstance(section[SECTION], dict):
             raise ConfigurationError(f"{file}: {pattern}: expected a table with {SECTION} alone")
         sections[str(pattern)] = _flat(section[SECTION])
@@ -72,6 +81,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _meets(pattern: str, name: str, namespace: str) -> bool:
-    """Whether a section is for this node: `/**`, `/**/name`, or its full name."""
-    full = f"/{namespace.strip('/')}/{name}" if namespace.strip("/") else f"/{name}"
-    return pattern in ("/**", f"/**/{name}", full, full.removeprefix("/"))
+    """Whether a section is for this node, as rcl reads it: `*` is one name, `**` any number of them, also none."""
+    full = "/".join(("", *namespace.strip("/").split("/"), name)) if namespace.strip("/") else f"/{name}"
+    shape = "".join(SHAPES.get(token, f"/{token}") for token in pattern.removeprefix("/").split("/"))
+    return re.fullmatch(shape, full) is not None

@@ -1,4 +1,4 @@
-"""Settings while the supervisor runs: taken in standby, answered with a reason otherwise, and never half."""
+"""Settings while the supervisor runs: taken in standby at standstill, else answered with a reason, and never half."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onboard_vla.safety.ladder_state import LadderState
 from onboard_vla.safety.settings_desk import LONGEST, SettingsDesk
 from onboard_vla.safety.supervisor import Supervisor
 
-from .driving_range import make_thresholds
+from .driving_range import make_ego, make_thresholds
 
 PRESENT = SupervisorConfig(profile=SIMULATION_PROFILE, thresholds=make_thresholds())
 CAP = dataclasses.replace(PRESENT, fallback=dataclasses.replace(PRESENT.fallback, speed_cap_mps=7.0))
@@ -57,6 +57,13 @@ def test_outside_standby_nothing_changes_and_nothing_is_read(supervisor, engagem
     assert [reason.code for reason in reply.reasons] == ["CONFIG_CHANGE_REFUSED"]
     assert engagement.value in reply.reasons[0].detail
     assert supervisor.config == PRESENT
+
+
+def test_in_standby_nothing_changes_while_the_vehicle_moves(supervisor, desk):
+    supervisor.receive(make_ego(T, speed_mps=20.0), Now(T, T))
+    reply = ask(desk, write_config(CAP))
+    assert (reply.accepted, reply.config_hash) == (False, config_hash(PRESENT))
+    assert (reply.reasons[0].measured, reply.reasons[0].limit) == (20.0, PRESENT.ladder.standstill_mps)
 
 
 @pytest.mark.parametrize(

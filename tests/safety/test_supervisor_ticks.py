@@ -55,7 +55,7 @@ class TestBeginning:
         drive = Range(simulation_config())
         drive.run(0.3)
         other = simulation_config(ladder=LADDER)
-        assert drive.supervisor.reconfigure(other) is None
+        assert drive.supervisor.reconfigure(other, drive.now) is None
         assert drive.supervisor.config is other
         message = drive.supervisor.tick(drive.now)
         assert message.config_hash == config_hash(other)
@@ -65,7 +65,7 @@ class TestBeginning:
 
     def test_settings_are_refused_while_somebody_drives(self):
         drive = driving()
-        refusal = drive.supervisor.reconfigure(simulation_config())
+        refusal = drive.supervisor.reconfigure(simulation_config(), drive.now)
         assert (refusal.code, refusal.measured, refusal.limit) == ("CONFIG_CHANGE_REFUSED", 1.0, 0.0)
         assert refusal.detail.startswith("engaged")
         assert drive.supervisor.config is drive.config
