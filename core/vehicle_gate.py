@@ -57,21 +57,23 @@ class VehicleGate:
         self._received_ns = 0
         self._curvature = 0.0
 
-    def follow(self, trajectory: SafeTrajectory, received: Now) -> None:
-        """Take the newest trajectory. One that is not finite, misshapen or older than the last does not count.
+    def follow(self, trajectory: SafeTrajectory, received: Now) -> bool:
+        """Take the newest trajectory; whether it is one to take.
 
-        Nor does what a supervisor says that only watches: silence follows, and the gate's own stop.
+        One that is not finite, misshapen or older than the last does not count. Nor does what a supervisor says that
+        only watches: silence follows, and the gate's own stop.
         """
         if trajectory.source == SHADOW:
-            return
+            return False
         points = np.asarray(trajectory.points, np.float64)
         if points.ndim != 2 or points.shape[1] != 6 or not np.isfinite(points).all():
-            return
+            return False
         if len(points) == 0 and trajectory.engagement not in (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE):
-            return
+            return False
         if self._trajectory is not None and trajectory.stamp_ns < self._trajectory.stamp_ns:
-            return
+            return False
         self._trajectory, self._path, self._received_ns = trajectory, points, received.monotonic_ns
+        return True
 
     def silent(self, now: Now) -> bool:
         """Whether the last good trajectory is older than the gate accepts."""

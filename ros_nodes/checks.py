@@ -240,7 +240,7 @@ class GateChecks:
             return [Check("gate", Level.OK, newest.state.value)]
         if newest.state is GateState.HOLDING:
             return [Check("gate", Level.WARN, f"{newest.state.value}: {newest.reason}: engage the supervisor to drive")]
-        remedy = "it stays so until the supervisor was in standby: look at its log, then re-arm"
+        remedy = "it stays so until standby at standstill: look at the supervisor's log, then re-arm"
         return [Check("gate", Level.ERROR, f"{newest.state.value}: {newest.reason}: {remedy}")]
 
 

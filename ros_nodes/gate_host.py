@@ -1,8 +1,10 @@
 """The reference gate between supervisor and actuators as a process body: follows, and stops the vehicle by itself.
 
 The tracker and its watchdog are `core/vehicle_gate.py`, which the simulated vehicle has, too. What is added here is the
-latch: a gate that had to stop a driving vehicle, or that finds one driving when it starts, follows nobody until the
-supervisor has been in standby, where somebody engages anew.
+latch: a gate that had to stop a driving vehicle stops it to the end, along the last path, whatever a supervisor says
+that was started anew meanwhile, and follows nobody until it has heard standby at standstill; only the driver takes over
+sooner. One that finds the vehicle driving when it starts follows nobody until it has heard standby, where somebody
+engages anew.
 """
 
 from __future__ import annotations
@@ -17,13 +19,15 @@ from onboard_vla.core.control import Control
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.process import Clock, OptionValue, Role, Timer
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
-from onboard_vla.core.safe_trajectory import SHADOW, Engagement, SafeTrajectory
+from onboard_vla.core.safe_trajectory import Engagement, SafeTrajectory
 from onboard_vla.core.vehicle_gate import GATE_BRAKING_MPS2, HOLD_BRAKING_MPS2, PERIOD_S, VehicleGate
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.topics import VEHICLE_GATE
 
 EGO_LIMIT_NS = nanoseconds(0.2)
 """Without an ego state for this long nobody can steer along a path: the supervisor's own limit for the same."""
+STANDSTILL_MPS = 0.1
+"""Slower than this is standing: the supervisor's own default for the same (`ladder.standstill_mps`)."""
 UNOCCUPIED = (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
 
 
@@ -34,7 +38,8 @@ class GateState(Enum):
     """Nobody drives: it asks for the brake that holds a vehicle."""
     FOLLOWING = "following"
     STOPPING = "stopping"
-    """It was following and must not any more: it brakes along the last path, and stays until there was standby."""
+    """It was following and must not any more: it brakes along the last path, and stays until there was standby at
+    standstill."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,12 @@ class GateHost:
         """Keep the newest of each."""
         if isinstance(message, EgoState):
             self._ego, self._ego_ns = message, now.monotonic_ns
-        elif isinstance(message, SafeTrajectory) and message.source != SHADOW:
-            if message.engagement in UNOCCUPIED:
+        elif isinstance(message, SafeTrajectory):
+            self._watch(now)
+            if self._latched and not self._is_freed_by(message.engagement, now):
+                return
+            if self._gate.follow(message, now):
                 self._latched = ""
-            if not self._latched:
-                self._gate.follow(message, now)
                 self._engaged = message.engagement not in UNOCCUPIED
 
     def failure(self) -> str | None:
@@ -95,12 +101,8 @@ class GateHost:
 
     def command(self, now: Now) -> GateCommand:
         """What to tell the actuators now."""
-        blind = self._ego is None or now.monotonic_ns - self._ego_ns > EGO_LIMIT_NS
-        if self._engaged and not self._latched:
-            if self._gate.silent(now):
-                self._latched = "the supervisor is silent"
-            elif blind:
-                self._latched = "no ego state"
+        self._watch(now)
+        blind = self._blind(now)
         if not self._engaged:
             why = "no ego state" if blind else self._latched or "standby"
             return GateCommand(now.stamp_ns, GateState.HOLDING, Control(-HOLD_BRAKING_MPS2, self._curvature), why)
@@ -113,6 +115,27 @@ class GateHost:
             control = Control(-GATE_BRAKING_MPS2, self._curvature)
             return GateCommand(now.stamp_ns, GateState.STOPPING, control, self._latched)
         return GateCommand(now.stamp_ns, GateState.FOLLOWING, control, "")
+
+    def _blind(self, now: Now) -> bool:
+        return self._ego is None or now.monotonic_ns - self._ego_ns > EGO_LIMIT_NS
+
+    def _watch(self, now: Now) -> None:
+        """Latch where nobody may be followed any more."""
+        if not self._engaged or self._latched:
+            return
+        if self._gate.silent(now):
+            self._latched = "the supervisor is silent"
+        elif self._blind(now):
+            self._latched = "no ego state"
+
+    def _is_freed_by(self, engagement: Engagement, now: Now) -> bool:
+        """Whether this ends the latch: a stop in motion by the driver alone, not by a supervisor started anew."""
+        if engagement is Engagement.DRIVER_OVERRIDE:
+            return True
+        return engagement is Engagement.STANDBY and (not self._engaged or self._stands(now))
+
+    def _stands(self, now: Now) -> bool:
+        return self._ego is not None and not self._blind(now) and abs(self._ego.speed_mps) < STANDSTILL_MPS
 
     def _tick(self) -> None:
         if self._publish is not None:

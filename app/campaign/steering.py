@@ -27,12 +27,13 @@ class SteeringWatch(VehicleGate):
         self._before = VehicleGate()
         self._newest: SafeTrajectory | None = None
 
-    def follow(self, trajectory: SafeTrajectory, received: Now) -> None:
-        """Take the newest, and give the one before to the second gate."""
-        super().follow(trajectory, received)
+    def follow(self, trajectory: SafeTrajectory, received: Now) -> bool:
+        """Take the newest, and give the one before to the second gate; whether it is one to take."""
+        taken = super().follow(trajectory, received)
         if self._newest is not None:
             self._before.follow(self._newest, received)
         self._newest = trajectory
+        return taken
 
     def control(self, ego: EgoState, now: Now) -> Control:
         """The command; the step is noted."""

@@ -21,8 +21,8 @@ def at(ms: int) -> Now:
     return Now(10**12 + ms * MS, 10**18 + ms * MS)
 
 
-def ego(ms: int) -> EgoState:
-    return EgoState(at(ms).stamp_ns, 8.0 * ms / 1e3, 0.0, 0.0, 8.0, 0.0, 0.0)
+def ego(ms: int, speed_mps: float = 8.0) -> EgoState:
+    return EgoState(at(ms).stamp_ns, 8.0 * ms / 1e3, 0.0, 0.0, speed_mps, 0.0, 0.0)
 
 
 def trajectory(ms: int, engagement: Engagement = Engagement.ENGAGED, source: str = "model") -> SafeTrajectory:
@@ -40,7 +40,7 @@ def drive(gate: GateHost, begin_ms: int, end_ms: int, **kinds) -> list[tuple[int
     said = []
     for ms in range(begin_ms, end_ms, round(PERIOD_S * 1e3)):
         if kinds.get("ego", True) and ms % 20 == 0:
-            gate.receive(ego(ms), at(ms))
+            gate.receive(ego(ms, kinds.get("speed_mps", 8.0)), at(ms))
         if kinds.get("heard", True) and ms % 20 == 0:
             gate.receive(trajectory(ms, kinds.get("engagement", Engagement.ENGAGED)), at(ms))
         command = gate.command(at(ms))
@@ -62,7 +62,7 @@ def test_in_standby_the_vehicle_is_held() -> None:
     assert {(state, demand) for _, state, demand in said} == {(HOLDING, -HOLD_BRAKING_MPS2)}
 
 
-def test_a_supervisor_that_falls_silent_stops_the_vehicle_after_200_ms_and_it_stays_stopped(driving) -> None:
+def test_a_supervisor_that_falls_silent_stops_the_vehicle_within_a_period_of_190_ms_and_it_stays_so(driving) -> None:
     said = drive(driving, 500, 1000, heard=False)
 
     first = next(ms for ms, state, _ in said if state is STOPPING)
@@ -74,11 +74,70 @@ def test_a_supervisor_that_falls_silent_stops_the_vehicle_after_200_ms_and_it_st
     assert {state for _, state, _ in drive(driving, 1200, 1400, engagement=Engagement.LATCHED)} == {STOPPING}
 
 
-def test_after_standby_it_follows_again(driving) -> None:
+def test_after_standby_at_standstill_it_follows_again(driving) -> None:
     drive(driving, 500, 1000, heard=False)
 
-    assert drive(driving, 1000, 1100, engagement=Engagement.STANDBY)[-1][1] is HOLDING
+    assert drive(driving, 1000, 1100, engagement=Engagement.STANDBY, speed_mps=0.05)[-1][1] is HOLDING
     assert drive(driving, 1100, 1200)[-1][1] is FOLLOWING
+
+
+@pytest.mark.parametrize("seen", [{"speed_mps": 8.0}, {"speed_mps": 0.2}, {"speed_mps": float("nan")}, {"ego": False}])
+def test_a_supervisor_that_comes_back_in_standby_ends_no_stop_before_standstill(driving, seen) -> None:
+    drive(driving, 500, 1000, heard=False)
+
+    said = drive(driving, 1000, 1500, engagement=Engagement.STANDBY, **seen)
+
+    assert {(state, demand) for _, state, demand in said} == {(STOPPING, -GATE_BRAKING_MPS2)}
+    assert driving.command(at(1500)).reason == "the supervisor is silent"
+
+
+def test_standby_after_silence_stops_though_no_command_was_due_between(driving) -> None:
+    driving.receive(ego(690), at(690))
+
+    driving.receive(trajectory(690, Engagement.STANDBY), at(690))
+
+    assert driving.command(at(690)).state is STOPPING
+
+
+def test_its_own_stop_is_steered_along_the_path_whatever_the_supervisor_says(driving) -> None:
+    drive(driving, 500, 1000, heard=False)
+    drive(driving, 1000, 1100, engagement=Engagement.STANDBY)
+
+    driving.receive(dataclasses.replace(ego(1100), y_m=-1.0), at(1100))
+
+    assert driving.command(at(1100)).control.curvature_per_m > 0.01
+
+
+def test_a_driver_who_takes_over_ends_the_stop_at_any_speed(driving) -> None:
+    drive(driving, 500, 1000, heard=False)
+
+    assert drive(driving, 1000, 1100, engagement=Engagement.DRIVER_OVERRIDE)[-1][1] is HOLDING
+
+
+def test_who_disengages_while_it_follows_has_the_vehicle_at_any_speed(driving) -> None:
+    assert drive(driving, 500, 600, engagement=Engagement.STANDBY)[-1][1] is HOLDING
+
+
+def test_a_gate_that_starts_while_a_person_drives_follows_after_standby_at_any_speed() -> None:
+    gate = GateHost()
+    drive(gate, 0, 100, engagement=Engagement.STANDBY)
+
+    assert drive(gate, 100, 200)[-1][1] is FOLLOWING
+
+
+@pytest.mark.parametrize("spoilt", ["older", "not finite"])
+def test_the_engagement_of_a_message_that_is_refused_does_not_count(driving, spoilt) -> None:
+    standby = trajectory(400 if spoilt == "older" else 500, Engagement.STANDBY)
+    if spoilt == "not finite":
+        standby = dataclasses.replace(standby, points=np.full((1, 6), np.nan))
+    driving.receive(ego(500), at(500))
+
+    driving.receive(standby, at(500))
+    assert driving.command(at(500)).state is FOLLOWING
+
+    drive(driving, 510, 1000, heard=False, speed_mps=0.0)
+    driving.receive(standby, at(1000))
+    assert driving.command(at(1000)).state is STOPPING
 
 
 def test_a_gate_that_starts_while_the_vehicle_is_driven_follows_nobody_before_standby() -> None:
