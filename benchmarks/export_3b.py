@@ -39,7 +39,6 @@ from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.export.checkpoint_config import read_dimensions
 from onboard_vla.export.tensor_names import expected_shapes
 
-FOLDER = Path(tempfile.gettempdir()) / "export3b"
 SAFETENSORS, LIGHTNING = "safetensors", "lightning"
 AIMS = {"seconds": 300.0, "peak_rss_gib": 4.0, "peak_rss_gib_calibrated": 8.0}
 FLOAT_BYTES, STORED_BYTES = 4, 2
@@ -48,7 +47,7 @@ FLOAT_BYTES, STORED_BYTES = 4, 2
 def main() -> int:
     """Make checkpoints, export each in a process of its own, print what it took; 1 if an aim is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where everything goes; must be empty or new")
+    parser.add_argument("--folder", type=Path, help="where everything goes; empty or new (default: in /tmp)")
     parser.add_argument("--formats", nargs="+", choices=(SAFETENSORS, LIGHTNING), default=(SAFETENSORS, LIGHTNING))
     parser.add_argument("--calibrate", type=int, default=0, help="observe ranges on this many scenes")
     parser.add_argument("--layers", type=int, help="of both parts that many, for a quick look")
@@ -56,6 +55,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the folder")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     options = parser.parse_args()
+    options.folder = options.folder or Path(tempfile.mkdtemp(prefix="export3b-"))
     options.folder.mkdir(parents=True, exist_ok=True)
     if any(options.folder.iterdir()):
         parser.error(f"{options.folder} is not empty: remove it or name another folder")
