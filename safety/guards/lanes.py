@@ -1,4 +1,7 @@
-"""What is wrong with lanes and route: as messages, and against where the vehicle is (10.2 F20)."""
+"""What is wrong with lanes and route: as messages, and against where the vehicle is (10.2 F20).
+
+Lengths are looked at before anything else: a message of any length would take the supervisor's cycle from it.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,19 @@ NEXT_LANE_SHARE = 0.75
 """A centreline that jumps to the next lane's moves by about a lane's width; lanes may be of unlike widths."""
 
 
+LANE_POINTS_MAX, SIGNALS_MAX = 1000, 100
+"""Points of a lane (200 m at every 0.2 m) and signals that govern it: more than any perception reports."""
+ROUTE_POINTS_MAX, COMMANDS_MAX = 20_000, 1000
+"""Points of a route (100 km at every 5 m) and its commands."""
+
+
 def lanes_fault(lanes: LaneObservation) -> Reason | None:
     """Why a lane message must not be used, whatever the vehicle does."""
     arrays = (lanes.centreline, lanes.left_m, lanes.right_m, lanes.speed_limit_mps)
+    long = _too_many("LANES", "POINTS", max(map(len, arrays)), LANE_POINTS_MAX)
+    long = long or _too_many("LANES", "SIGNALS", len(lanes.signals), SIGNALS_MAX)
+    if long is not None:
+        return long
     count = len(lanes.centreline)
     positions = [value for signal in lanes.signals for value in (signal.x_m, signal.y_m)]
     finite = all(np.isfinite(array).all() for array in arrays) and all(map(math.isfinite, positions))
@@ -58,6 +71,10 @@ def lanes_place_fault(
 def route_fault(route: Route) -> Reason | None:
     """Why a route must not be used."""
     limits = route.speed_limit_mps
+    long = _too_many("ROUTE", "POINTS", max(len(route.points), len(limits)), ROUTE_POINTS_MAX)
+    long = long or _too_many("ROUTE", "COMMANDS", len(route.commands), COMMANDS_MAX)
+    if long is not None:
+        return long
     # No limit at all is infinite; what is not a number fails every comparison.
     if not (np.isfinite(route.points).all() and (limits >= 0.0).all()) or len(limits) != len(route.points):
         return Reason("ROUTE_NOT_FINITE", 1.0, 0.0, "a field of the route is not finite or missing")
@@ -70,6 +87,12 @@ def route_place_fault(line: Polyline, here: Array, limits: LaneLimits) -> Reason
     if offset_m <= limits.route_away_m:
         return None
     return Reason("ROUTE_AWAY", offset_m, limits.route_away_m, "vehicle from the route, m")
+
+
+def _too_many(topic: str, what: str, count: int, most: int) -> Reason | None:
+    if count <= most:
+        return None
+    return Reason(f"{topic}_TOO_MANY_{what}", float(count), float(most), f"{what.lower()} of a message; send fewer")
 
 
 def _offset(line: Polyline, here: Array) -> float:

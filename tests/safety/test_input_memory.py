@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,13 +14,14 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import WheelSpeed
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat, PlanRejection
-from onboard_vla.core.road import Route
+from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
 from onboard_vla.core.verdict import Reason, Verdict
+from onboard_vla.safety.guards.lanes import LANE_POINTS_MAX
 from onboard_vla.safety.guards.objects import OBJECTS_MAX
 from onboard_vla.safety.inputs import Inputs
 
-from .driving_range import make_ego, make_object, make_plan, straight_poses
+from .driving_range import Mover, Range, codes, make_ego, make_object, make_plan, straight_poses
 from .test_inputs import CONFIG, MS, T0, at, fed, lanes
 
 S = 1_000_000_000
@@ -27,6 +29,16 @@ S = 1_000_000_000
 
 def beat(sequence, started=5, done=5, process="vla_planner", pid=1):
     return Heartbeat(process, pid, sequence, T0, started, done, True, "")
+
+
+def long_lane(stamp_ns, count):
+    x, wide = np.linspace(-30.0, 100.0, count), np.full(count, 2.5)
+    return LaneObservation(stamp_ns, np.column_stack([x, 0 * x]), wide, wide, 3.5, 4 * wide, ())
+
+
+def long_route(count):
+    x = np.linspace(-50.0, 3000.0, count)
+    return Route("long", np.column_stack([x, 0 * x]), np.full(count, 10.0), ())
 
 
 def fault_of(inputs, topic):
@@ -56,6 +68,25 @@ class TestFloods:
             rows = tuple(make_object(3.0 * k, 50.0, track_id=k) for k in range(count))
             inputs.receive(ObjectList(T0, rows), at(0))
             assert (fault_of(inputs, "objects") or (None,))[0] == code
+
+    def test_the_longest_lane_and_route_leave_the_cycle_its_time_and_longer_ones_are_not_kept(self):
+        """One message must not take the supervisor's 20 ms from it: processor time of its thread, the best of three."""
+        drive = Range(speed=8.0)
+        drive.movers = [Mover(20.0 + 4.0 * k, 6.0) for k in range(50)]
+        drive.run(0.3)
+        for count in (LANE_POINTS_MAX, 100 * LANE_POINTS_MAX):
+            now, spent_ms = drive.now, []
+            drive.supervisor.receive(long_route(10 * count), now)
+            drive.supervisor.receive(long_lane(now.stamp_ns, count), now)
+            drive.silent |= {"lanes"}
+            for _ in range(3):
+                drive.sense()
+                begun = time.thread_time()
+                drive.published.append(drive.supervisor.tick(drive.now))
+                spent_ms.append(1e3 * (time.thread_time() - begun))
+                drive.tick += 1
+            assert min(spent_ms) < 10.0
+        assert {"LANES_TOO_MANY_POINTS", "ROUTE_TOO_MANY_POINTS"} <= set(codes(drive.published[-1]))
 
 
 class TestFaultsThatEnd:

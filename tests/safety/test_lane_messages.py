@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.road import LaneObservation, Route, Signal
-from onboard_vla.safety.guards.lanes import lanes_fault, lanes_place_fault, route_fault, route_place_fault
+from onboard_vla.core.road import LaneObservation, Route, RouteCommand, Signal
+from onboard_vla.safety.guards.lanes import (
+    COMMANDS_MAX,
+    LANE_POINTS_MAX,
+    ROUTE_POINTS_MAX,
+    SIGNALS_MAX,
+    lanes_fault,
+    lanes_place_fault,
+    route_fault,
+    route_place_fault,
+)
 from onboard_vla.safety.input_config import LaneLimits
 
 LIMITS = LaneLimits()
@@ -87,6 +96,36 @@ def test_a_route_is_finite_and_has_a_limit_for_every_point():
     assert figures(route_fault(Route("r", POINTS, with_nan(limits, 1), ()))) == missing
     assert figures(route_fault(Route("r", POINTS, limits[:2], ()))) == missing
     assert figures(route_fault(Route("r", POINTS, np.full(4, 10.0), ()))) == missing
+
+
+def too_many(code, limit):
+    return (code, limit + 1.0, float(limit))
+
+
+@pytest.mark.parametrize("name", ["centreline", "left_m", "right_m", "speed_limit_mps"])
+def test_a_lane_has_so_many_points_and_is_not_computed_on_beyond(name):
+    assert lanes_fault(lane(LANE_POINTS_MAX)) is None
+    longer = getattr(lane(LANE_POINTS_MAX + 1), name)
+    fault = lanes_fault(lane(**{name: with_nan(longer, 0)}))
+    assert figures(fault) == too_many("LANES_TOO_MANY_POINTS", LANE_POINTS_MAX)
+
+
+def test_a_lane_has_so_many_signals():
+    signals = tuple(Signal(k, 0.0, 0.0, "red") for k in range(SIGNALS_MAX + 1))
+    assert lanes_fault(lane(signals=signals[:-1])) is None
+    assert figures(lanes_fault(lane(signals=signals))) == too_many("LANES_TOO_MANY_SIGNALS", SIGNALS_MAX)
+
+
+def test_a_route_has_so_many_points_and_commands():
+    points, limits = np.column_stack([np.arange(ROUTE_POINTS_MAX + 1.0)] * 2), np.ones(ROUTE_POINTS_MAX + 1)
+    assert route_fault(Route("r", points[1:], limits[1:], ())) is None
+    many = too_many("ROUTE_TOO_MANY_POINTS", ROUTE_POINTS_MAX)
+    assert figures(route_fault(Route("r", with_nan(points, 0), limits, ()))) == many
+    assert figures(route_fault(Route("r", POINTS, limits, ()))) == many
+    commands = (RouteCommand(0.0, 1.0, "turn left"),) * (COMMANDS_MAX + 1)
+    assert route_fault(Route("r", POINTS, np.ones(3), commands[1:])) is None
+    fault = route_fault(Route("r", POINTS, np.ones(3), commands))
+    assert figures(fault) == too_many("ROUTE_TOO_MANY_COMMANDS", COMMANDS_MAX)
 
 
 def beside(y):
