@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from onboard_vla.core.errors import WireError
-from onboard_vla.core.process_graph import TOPICS, Topic
+from onboard_vla.core.process_graph import TOPICS, VEHICLE, Topic
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.bag import BagReader, BagWriter, Recorded
 from onboard_vla.ros_nodes.codec import Codec, codec_for
 from onboard_vla.ros_nodes.ports import message_class
 from onboard_vla.ros_nodes.reading import read, written
 from onboard_vla.ros_nodes.topics import RAW, Form, RosTopic, form_sent, rows_of
+
+READ = (Form.OURS, Form.COMPRESSED, Form.TYPED, Form.STANDARD)
+"""Forms that can be read back."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,19 @@ def recorded_name(row: RosTopic) -> str:
     return f"/{row.shared_name}"
 
 
+def inputs_without(counts: Mapping[str, int], process: str) -> tuple[str, ...]:
+    """Inputs from the vehicle of which no form was recorded with all of its parts. `counts`: messages by name."""
+
+    def whole(topic: Topic, form: Form) -> bool:
+        rows = rows_of(topic, form)
+        found = [any(count and name.endswith(recorded_name(row)) for name, count in counts.items()) for row in rows]
+        return bool(rows) and all(found)
+
+    asked = (topic for topic in TOPICS if topic.sender == VEHICLE and process in topic.receivers)
+    return tuple(topic.name for topic in asked if not any(whole(topic, form) for form in READ))
+
+
 def row_named(name: str, kind: str) -> RosTopic | None:
     """The row whose shared name ends a recorded name, if the type is the row's."""
-    forms = (Form.OURS, Form.COMPRESSED, Form.TYPED, Form.STANDARD)
-    rows = (row for topic in TOPICS for form in forms for row in rows_of(topic, form))
+    rows = (row for topic in TOPICS for form in READ for row in rows_of(topic, form))
     return next((row for row in rows if name.endswith(recorded_name(row)) and row.type == kind), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from onboard_vla.ros_nodes.bag import BagWriter
 from onboard_vla.ros_nodes.bag_messages import recorded_name
 from onboard_vla.ros_nodes.ports import message_class
 from onboard_vla.ros_nodes.steady import steady_clock
-from onboard_vla.ros_nodes.topics import ROS_TOPICS
+from onboard_vla.ros_nodes.topics import ROS_TOPICS, RosTopic
 
 LOOK_PERIOD_S = 0.2
 """How often to look for topics that have appeared."""
@@ -28,8 +28,13 @@ ALSO = ("/diagnostics", "/tf_static", "/tf")
 class LiveRecorder:
     """Subscribes to what appears and writes it; latched topics get what was sent before."""
 
-    def __init__(self, node: Node, path: Path, also: tuple[str, ...] = ()) -> None:
-        """`also`: absolute names of further topics.
+    def __init__(
+        self, node: Node, path: Path, also: tuple[str, ...] = (), renamed: Mapping[str, RosTopic] | None = None
+    ) -> None:
+        """`also`: absolute names of further topics. `renamed`: topics that stand for rows of the table, by their names.
+
+        Those are written under the rows' shared names; what bears such a name in the node's namespace is left out. A
+        name starts at the node's namespace unless absolute.
 
         Raises:
             ConfigurationError: something stands at `path`.
@@ -40,6 +45,8 @@ class LiveRecorder:
         self._subscriptions: dict[str, Any] = {}
         self._unknown: set[str] = set()
         self._shared = tuple(recorded_name(row) for row in ROS_TOPICS)
+        self._renamed = {node.resolve_topic_name(name): row for name, row in (renamed or {}).items()}
+        self._replaced = {node.resolve_topic_name(row.shared_name) for row in self._renamed.values()}
         self._look()
         node.create_timer(LOOK_PERIOD_S, self._look, clock=steady_clock())
 
@@ -54,7 +61,9 @@ class LiveRecorder:
 
     def _look(self) -> None:
         for name, kinds in self._node.get_topic_names_and_types():
-            wanted = name in self._also or name.endswith(self._shared)
+            row = self._renamed.get(name)
+            shared = name.endswith(self._shared) and name not in self._replaced
+            wanted = row is not None or shared or name in self._also
             if not wanted or name in self._subscriptions or name in self._unknown or len(kinds) != 1:
                 continue
             publishers = self._node.get_publishers_info_by_topic(name)
@@ -62,9 +71,12 @@ class LiveRecorder:
                 continue
             reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
             latched = all(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
+            written = name if row is None else self._node.resolve_topic_name(row.shared_name)
             try:
+                if row is not None and kinds[0] != row.type:
+                    raise ConfigurationError(f"{written}: expected {row.type}, found {kinds[0]}")
                 kind = message_class(kinds[0])
-                self._writer.connect(name, kinds[0], reliable=reliable, latched=latched, depth=QUEUE)
+                self._writer.connect(written, kinds[0], reliable=reliable, latched=latched, depth=QUEUE)
             except (ConfigurationError, ImportError, AttributeError) as error:
                 self._unknown.add(name)
                 log_event("recorder", "left_out", topic=name, reason=str(error))
@@ -75,7 +87,7 @@ class LiveRecorder:
                 durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
             )
             self._subscriptions[name] = self._node.create_subscription(
-                kind, name, self._writes(name), quality, raw=True
+                kind, name, self._writes(written), quality, raw=True
             )
 
     def _writes(self, name: str) -> Callable[[bytes], None]:

@@ -28,6 +28,12 @@ def record(
     planner: Annotated[str, typer.Option(help="The world's planner: model, constant_velocity or expert.")] = "model",
     pictures: Annotated[str, typer.Option(help="The world's pictures: compressed or raw.")] = "compressed",
     bundle: Annotated[Path | None, typer.Option(help="Bundle that plans in the world; the reference one.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Live: deployment file; its `remaps` are recorded under our names.", exists=True, dir_okay=False
+        ),
+    ] = None,
     also: Annotated[list[str] | None, typer.Option(help="Live: a further topic, by absolute name.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the reference bundle.")] = DEFAULT_OUT,
 ) -> None:
@@ -35,8 +41,12 @@ def record(
 
     A simulated drive needs no running node and is made in virtual time: `replay` repeats it to the bit.
     """
+    from onboard_vla.core.errors import ConfigurationError
+
     if world is None:
-        _record_live(path, seconds, tuple(also or ()))
+        _record_live(path, seconds, tuple(also or ()), config)
+    elif config is not None:
+        raise ConfigurationError("--config names the topics of a running graph: expected none beside --world")
     else:
         _record_world(path, seconds or 10.0, world, profile, planner, pictures, bundle, out)
 
@@ -121,7 +131,7 @@ def _record_world(
     console.print(f"{path}: {sum(counts.values())} messages, {len(run.plans)} plans while engaged, {megabytes:.1f} MB")
 
 
-def _record_live(path: Path, seconds: float, also: tuple[str, ...]) -> None:
+def _record_live(path: Path, seconds: float, also: tuple[str, ...], config: Path | None) -> None:
     import time
 
     from onboard_vla.core.errors import ConfigurationError
@@ -131,11 +141,15 @@ def _record_live(path: Path, seconds: float, also: tuple[str, ...]) -> None:
     import rclpy
     from rclpy.executors import ExternalShutdownException
 
+    from onboard_vla.app.ros.deployment_file import read_deployment
+    from onboard_vla.core.process_graph import PLANNER
+    from onboard_vla.ros_nodes.bag_messages import inputs_without
     from onboard_vla.ros_nodes.recorder import LiveRecorder
 
-    rclpy.init(args=[])
-    node = rclpy.create_node("onboard_vla_recorder")
-    recorder = LiveRecorder(node, path, also)
+    file = None if config is None else read_deployment(config)
+    rclpy.init(args=[], domain_id=None if file is None else file.domain_id)
+    node = rclpy.create_node("onboard_vla_recorder", namespace="" if file is None else file.namespace)
+    recorder = LiveRecorder(node, path, also, {} if file is None else file.renamed())
     begin = time.monotonic()
     typer.echo(f"recording to {path}; Ctrl-C ends it")
     try:
@@ -153,3 +167,6 @@ def _record_live(path: Path, seconds: float, also: tuple[str, ...]) -> None:
         )
     for name, count in sorted(recorder.counts.items()):
         typer.echo(f"{count:7d}  {name}")
+    if lacks := inputs_without(recorder.counts, PLANNER):
+        hint = "" if config else "; `--config FILE` takes a deployment's own names"
+        typer.echo(f"no message of inputs of {PLANNER}: {', '.join(lacks)}{hint}", err=True)

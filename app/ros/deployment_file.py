@@ -20,8 +20,8 @@ KEYS = ("mode", *PATHS, "parameters", *LISTS, "remaps", "namespace", "domain_id"
 LAST_DOMAIN = 232
 """Largest domain id whose ports fit into 16 bits (DDSI-RTPS 2.2, 9.6.1.1)."""
 
-INPUTS = frozenset(row.node_name(row.receivers[0]) for row in ROS_TOPICS if row.sender == VEHICLE)
-"""What a table of remaps may name: `~/input/<port>`, in every node that takes it."""
+PORTS = {row.node_name(row.receivers[0] if row.sender == VEHICLE else row.sender): row for row in ROS_TOPICS}
+"""What a table of remaps may name: the vehicle's `~/input/<port>`, in every node that takes it; `~/output/<port>`."""
 TOPIC_NAME = re.compile(r"/?[A-Za-z]\w*(/[A-Za-z]\w*)*", re.ASCII)
 """A topic's name, absolute or below the namespace (the rules for names of ROS 2, without `~` and hidden ones)."""
 
@@ -30,7 +30,7 @@ TOPIC_NAME = re.compile(r"/?[A-Za-z]\w*(/[A-Za-z]\w*)*", re.ASCII)
 class DeploymentFile:
     """What the file says. `domain_id` None: the environment's. `world`: seed of a simulated drive to be replayed.
 
-    `remaps`: the topic that is taken for an input, by the name that our nodes have for it.
+    `remaps`: the topic that is taken for an input or made of an output, by the name that our nodes have for it.
     """
 
     deployment: Deployment
@@ -39,8 +39,21 @@ class DeploymentFile:
     world: int | None = None
     remaps: Mapping[str, str] = field(default_factory=dict)
 
+    def remap_rules(self) -> tuple[tuple[str, str], ...]:
+        """From and to, for every node: who of ours takes a renamed output finds it, by port or by shared name."""
+        rules: list[tuple[str, str]] = []
+        for name, to in self.remaps.items():
+            row = PORTS[name]
+            followers = () if row.sender == VEHICLE else (f"~/input/{row.port}", row.shared_name)
+            rules += [(source, to) for source in (name, *followers)]
+        return tuple(rules)
+
+    def renamed(self) -> dict[str, RosTopic]:
+        """What stands under another name than the shared one, by that name, below the namespace unless absolute."""
+        return {to: PORTS[name] for name, to in self.remaps.items()}
+
     def input_name(self, row: RosTopic) -> str:
-        """The topic that is taken for one of `INPUTS`, below the namespace unless absolute."""
+        """The topic that is taken for an input, below the namespace unless absolute."""
         return self.remaps.get(row.node_name(row.receivers[0]), row.shared_name)
 
 
@@ -83,15 +96,16 @@ def _remaps(path: Path, given: dict[str, Any], deployment: Deployment) -> dict[s
     if table and deployment.mode == REPLAY:
         raise ConfigurationError(f"{path}: remaps: expected none in mode {REPLAY}, which plays to the default names")
     for name, to in table.items():
-        if name not in INPUTS:
+        if name not in PORTS:
             raise ConfigurationError(
-                f"{path}: remaps: expected an input such as ~/input/camera/front/image (docs/ros-interfaces.md has "
-                f"all, with onboard_vla/ for ~/input/), found {name!r}"
+                f"{path}: remaps: expected an input or output such as ~/input/camera/front/image or "
+                "~/output/trajectory (docs/ros-interfaces.md has all, with onboard_vla/ for ~/input/ and ~/output/), "
+                f"found {name!r}"
             )
         if not isinstance(to, str) or not TOPIC_NAME.fullmatch(to) or "__" in to:
             raise ConfigurationError(f"{path}: remaps: {name}: expected a topic's name, found {to!r}")
         if list(table.values()).count(to) > 1:
-            raise ConfigurationError(f"{path}: remaps: expected one input for {to}, found more")
+            raise ConfigurationError(f"{path}: remaps: expected one input or output for {to}, found more")
     return table
 
 

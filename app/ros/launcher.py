@@ -59,7 +59,7 @@ def _spec(start: NodeStart, file: DeploymentFile, logs: Path) -> ProcessSpec:
     environment = {**os.environ, **node_environment()}
     if file.domain_id is not None:
         environment["ROS_DOMAIN_ID"] = str(file.domain_id)
-    rules = [word for name, to in file.remaps.items() for word in ("-r", f"{name}:={to}")]
+    rules = [word for name, to in file.remap_rules() for word in ("-r", f"{name}:={to}")]
     command = (sys.executable, "-m", start.module, *start.ros_arguments(file.namespace, files), *rules)
     return ProcessSpec(start.name, command, environment, start.restart)
 

@@ -99,13 +99,17 @@ def test_relative_paths_count_from_the_files_folder_and_a_given_bundle_wins(tmp_
         ("mode: replay\nworld: 7\nbag: b", "world is replayed: expected mode replay without a bag"),
         ("mode: vehicle\ndomain_id: true", "domain_id: expected 0 to 232"),
         ("mode: vehicle\nremaps: [a]", "remaps: expected a table of FROM: TO, found ['a']"),
-        ("mode: vehicle\nremaps: {onboard_vla/wheel_speed: /w}", "remaps: expected an input such as ~/input/"),
-        ("mode: vehicle\nremaps: {~/output/trajectory: /t}", "found '~/output/trajectory'"),
+        (
+            "mode: vehicle\nremaps: {onboard_vla/wheel_speed: /w}",
+            "remaps: expected an input or output such as ~/input/",
+        ),
+        ("mode: vehicle\nremaps: {~/input/trajectory: /t}", "found '~/input/trajectory'"),
+        ("mode: vehicle\nremaps: {~/output/wheel_speed: /t}", "found '~/output/wheel_speed'"),
         ("mode: vehicle\nremaps: {~/input/wheel_speed: 3}", "~/input/wheel_speed: expected a topic's name, found 3"),
         ("mode: vehicle\nremaps: {~/input/wheel_speed: a//b}", "expected a topic's name, found 'a//b'"),
         (
-            "mode: vehicle\nremaps: {~/input/wheel_speed: /w, ~/input/lanes: /w}",
-            "expected one input for /w",
+            "mode: vehicle\nremaps: {~/input/wheel_speed: /w, ~/output/trajectory: /w}",
+            "expected one input or output for /w",
         ),
         ("mode: replay\nremaps: {~/input/wheel_speed: /w}", "expected none in mode replay"),
     ],
@@ -253,6 +257,15 @@ def test_remaps_stand_on_every_nodes_command_line(tmp_path):
     words = command[command.index("--ros-args") :]
     assert words[:3] == ("--ros-args", "-r", "__ns:=/car")
     assert words[-2:] == ("-r", "~/input/wheel_speed:=/can/speed")
+
+
+def test_who_of_ours_takes_a_renamed_output_takes_it_by_its_new_name(tmp_path):
+    path = write(tmp_path / "d.yaml", mode="vehicle", remaps={"~/output/trajectory": "/planning/trajectory"})
+
+    command = launcher._spec(PLANNER_START, read_deployment(path), tmp_path).command
+
+    names = ("~/output/trajectory", "~/input/trajectory", "onboard_vla/trajectory")
+    assert command[-6:] == tuple(word for name in names for word in ("-r", f"{name}:=/planning/trajectory"))
 
 
 class Nodes:

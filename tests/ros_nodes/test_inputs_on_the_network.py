@@ -133,3 +133,18 @@ def test_remap_rules_of_a_deployment_win_over_the_default_ones_in_a_real_node(tm
         heard = client.node.count_subscribers
         client.until(lambda: heard("/car/onboard_vla/camera/back/image") == 1, "the guard listens to its cameras")
         assert (heard("/cam0"), heard(f"/car/{FRONT}")) == (1, 0)
+
+
+def test_a_renamed_output_reaches_the_nodes_that_take_it(tmp_path, client, domain_id, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the probe writes its figures where it runs
+    path = tmp_path / "d.yaml"
+    path.write_text(
+        f"mode: vehicle\nnamespace: car\ndomain_id: {domain_id}\nremaps: {{~/output/trajectory: planning/trajectory}}\n"
+    )
+    starts = [NodeStart(name, (), {}) for name in (SUPERVISOR, "vehicle_gate", "latency_probe")]
+    file = read_deployment(path)
+    with ProcessSet([_spec(start, file, tmp_path) for start in starts], tmp_path):
+        count, name = client.node.count_subscribers, "/car/planning/trajectory"
+        client.until(lambda: client.node.count_publishers(name) == 1 and count(name) == 2, "all use the new name", 30.0)
+        assert client.node.count_publishers("/car/onboard_vla/trajectory") == 0
+        assert count("/car/onboard_vla/trajectory") == 0
