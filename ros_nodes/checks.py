@@ -206,7 +206,8 @@ class CameraGuardChecks:
     def _camera_check(self, camera: str) -> Check:
         name = f"camera {camera}"
         if camera not in self._verdicts:
-            return Check(name, Level.STALE, "no picture yet: look at its driver, remapping and quality of service")
+            advice = "look at its driver, remapping, quality of service and cameras.transport (raw or compressed)"
+            return Check(name, Level.STALE, f"no picture yet: {advice}")
         verdict, received_ns = self._verdicts[camera]
         silent_s = seconds(time.monotonic_ns() - received_ns)
         if silent_s > VERDICT_LATE_S:

@@ -31,6 +31,9 @@ Who has no message of ours for the route sends `route_path` (frame `odom`, two p
 limits: those come with the lanes) and `command` (`keep forward`, `turn left` or `turn right`, which holds until the
 next one). Both are needed, and offered transient local: `ros2 topic pub --qos-durability transient_local`.
 
+Rates are those asked for; plans come four times a second instead of five where they share decoded JPEG pictures
+(`cameras.share_decoding`, the default; [measurements](measurements.md)).
+
 Frames: `odom`, `base_link` (rear axle's centre on the ground), `<camera>_optical` (REP 103, REP 105). A plan's stamp is
 its anchor picture's; a trajectory's is the instant that its first point is for, on ROS time.
 """

@@ -145,5 +145,7 @@ def test_each_camera_is_judged_by_its_own_newest_verdict(monkeypatch) -> None:
         "camera front_left": Level.WARN,
         **{f"camera {name}": Level.STALE for name in ("front_right", "back_left", "back_right")},
     }
+    silent = next(check for check in source.checks() if check.name == "camera back_left")
+    assert "cameras.transport (raw or compressed)" in silent.message
     now[0] += 1_000_000_001
     assert [check.level for check in source.checks() if check.name == "camera front"] == [Level.ERROR]
