@@ -56,12 +56,12 @@ class SafeLifecycleNode(LifecycleNode):
 
 
 class HostedLifecycleNode(SafeLifecycleNode):
-    """Configuring builds the role's host and warms it up, activating lets it work, cleaning up ends it.
+    """Configuring builds the role's host, which is warm then, activating lets it work, cleaning up ends it.
 
     A host that cannot be built leaves the node unconfigured, with the reason in `problem`: it can be configured again
     once that is mended. `stuck`: a host's thread did not end; the process has to. A node that starts by itself has its
-    host built on another thread and answers meanwhile; who asks it to configure waits for the answer until it is built,
-    and rclpy serves nobody else of the node then.
+    host built on another thread, answers meanwhile, and refuses to be configured by others. One that does not is
+    configured by a caller, who waits until it is built, and rclpy serves nobody else of the node then.
     """
 
     def __init__(self, role: Role) -> None:

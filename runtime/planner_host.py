@@ -136,6 +136,9 @@ PLANNER_OPTIONS = (
 class PlannerBodyLike(Protocol):
     """What the host needs of `planner_body.PlannerBody`."""
 
+    def warm_up(self) -> None:
+        """Run the engines before the first plan."""
+
     def receive(self, message: PlannerInput, now: Now) -> None:
         """Store the newest; thread-safe."""
 
@@ -176,11 +179,13 @@ class PlannerHost:
         self._pacing, self._shedding = pacing, shedding
         self._period_s = plan_period_s
         self._silent_ns, self._stuck_ns = nanoseconds(silent_after_s), nanoseconds(stuck_after_s)
-        self._paused = self._warm = False
+        self._paused = False
         self._publish: Publish | None = None
         self._clock: Clock = system_now
+        self._warm, self._begun = threading.Event(), threading.Event()
         self._news, self._ending = threading.Event(), threading.Event()
         self._busy_since_ns: int | None = None
+        self._error: BaseException | None = None
         self._died: str | None = None
         self._worker = threading.Thread(target=self._work, name="planner-worker", daemon=True)
 
@@ -193,12 +198,29 @@ class PlannerHost:
         """For the calling thread alone."""
         request_realtime_thread(PLANNER, self._priority)
 
-    def start(self, publish: Publish, clock: Clock) -> None:
-        """Start the worker."""
-        self._publish, self._clock = publish, clock
-        # The first pass finds no pictures, but warms the engines up.
-        self._news.set()
+    def warm_up(self) -> None:
+        """Run the engines, before `start` and for as long as it takes; `start` does it behind heartbeats otherwise.
+
+        It happens on the worker, because graphs that ONNX Runtime captures belong to the thread that captured them.
+
+        Raises:
+            OnboardVlaError: they do not run; the worker has ended.
+        """
         self._worker.start()
+        try:
+            self._warm.wait()
+        except BaseException:  # told to end
+            self.stop()
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def start(self, publish: Publish, clock: Clock) -> None:
+        """Let the worker begin."""
+        self._publish, self._clock = publish, clock
+        self._begun.set()
+        if self._worker.ident is None:
+            self._worker.start()
 
     def receive(self, message: Message, now: Now) -> None:
         """Store a message and wake the worker."""
@@ -209,7 +231,7 @@ class PlannerHost:
             self._news.set()
 
     def pause(self) -> None:
-        """Plan no more; the engines are still warmed up. Route and ego state are kept, pictures are not taken."""
+        """Plan no more. Route and ego state are kept, pictures are not taken."""
         self._paused = True
 
     def resume(self) -> None:
@@ -236,6 +258,7 @@ class PlannerHost:
         """Ask the worker to end after its current pass and wait for it."""
         self._ending.set()
         self._news.set()
+        self._begun.set()
         if self._worker.is_alive():
             self._worker.join(STOP_LIMIT_S)
         return not self._worker.is_alive()
@@ -264,22 +287,25 @@ class PlannerHost:
 
     def _work(self) -> None:
         try:
+            self._body.warm_up()
+            self._warm.set()
+            self._begun.wait()
             while not self._ending.is_set():
                 self._news.wait(WAKE_LIMIT_S)
                 self._news.clear()
-                if self._paused and self._warm:
+                if self._paused:
                     continue
                 started_ns = self._busy_since_ns = time.monotonic_ns()
                 result = self._body.plan_once(self._clock())
                 self._busy_since_ns = None
-                self._warm = True
                 if result is not None and self._publish is not None:
                     self._publish(result)
                     self._think_further(result, started_ns)
                     self._news.set()
                     self._ending.wait(max(0.0, self._period_s - (time.monotonic_ns() - started_ns) / 1e9))
-        except BaseException:  # whatever killed the worker must not leave a process that only looks alive
-            self._died = f"the worker died: {traceback.format_exc()}"
+        except BaseException as error:  # whatever killed the worker must not leave a process that only looks alive
+            self._error, self._died = error, f"the worker died: {traceback.format_exc()}"
+            self._warm.set()
 
 
 def depth_limits(options: Mapping[str, OptionValue]) -> DepthLimits:
@@ -288,10 +314,10 @@ def depth_limits(options: Mapping[str, OptionValue]) -> DepthLimits:
 
 
 def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
-    """Open the bundle and make the planner.
+    """Open the bundle, make the planner, and run its engines once.
 
     Raises:
-        OnboardVlaError: the bundle is missing or damaged, or its engines do not run here.
+        OnboardVlaError: the bundle is missing or damaged, or its engines do not load or do not run here.
     """
     from onboard_vla.runtime.bundle import Bundle
     from onboard_vla.runtime.engine_choice import engine_loader
@@ -338,7 +364,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         shedding=shedding,
         cameras={camera.role: camera for camera in bundle.manifest.cameras},
     )
-    return PlannerHost(
+    host = PlannerHost(
         body,
         period_s,
         stuck_after_s,
@@ -347,6 +373,8 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         pacing,
         shedding,
     )
+    host.warm_up()
+    return host
 
 
 PLANNER_ROLE = Role(PLANNER, PLANNER_OPTIONS, build_planner_host)

@@ -1,4 +1,4 @@
-"""Makes a planner's engines as its deployment asks for them, loads them as the planner does, and ends.
+"""Makes a planner's engines as its deployment asks for them, loads and runs them as the planner does, and ends.
 
 `onboard-vla ros up --build-only`, and `build_only:=true` of the launch file, which runs `python -m
 onboard_vla.app.ros.build_only --bundle FOLDER [--namespace NAME] [--params-file FILE ...]`. TensorRT engines that are

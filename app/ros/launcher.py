@@ -27,8 +27,8 @@ LONGEST_WORDS = 120
 """Characters of a node's last log line that the table shows."""
 BYTES_PER_MIB = 1024 * 1024
 RESTARTED = "waits to start again"
-NOT_CONFIGURED, CONFIGURED = "not_configured", "configured"
-"""Events in a lifecycle node's log."""
+NOT_CONFIGURED, FAILED, CONFIGURED = "not_configured", "transition_failed", "configured"
+"""Events in a lifecycle node's log; after a failed transition it is unconfigured, too."""
 
 
 def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None], live: Live | None = None) -> int:
@@ -98,10 +98,13 @@ def _watch(
 
 
 def not_configured(lines: Sequence[str]) -> str | None:
-    """Why a lifecycle node could not be configured, if that is the newest that its log says of it."""
+    """Why a lifecycle node is not configured, if that is the newest that its log says of it."""
     for event in reversed([event for line in lines if (event := _event(line))]):
-        if event.get("event") in (NOT_CONFIGURED, CONFIGURED):
-            return str(event.get("reason")) if event["event"] == NOT_CONFIGURED else None
+        if event.get("event") == CONFIGURED:
+            return None
+        if event.get("event") in (NOT_CONFIGURED, FAILED):
+            # The last line of a traceback says what was raised.
+            return str(event.get("reason")).strip().rpartition("\n")[2]
     return None
 
 

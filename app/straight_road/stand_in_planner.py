@@ -1,7 +1,8 @@
 """A planner process without a model: python -m onboard_vla.app.straight_road.stand_in_planner zmq|ros [arguments].
 
 It drives straight on, at the speed that the route allows (without a route at its own), so that transports, guard and
-supervisor are tested without a bundle. With `waits_for` it is built when the file of that name is there.
+supervisor are tested without a bundle. With `waits_for` it is built when the file of that name is there; `warm_up_s`
+and `warm_up_fails` are about warming up, which happens where the real planner's does.
 Signals break it: SIGUSR1 makes its main thread hold the interpreter's lock in a C call, as a native library can,
 SIGUSR2 its worker raise, SIGRTMIN its plans keep one picture's stamp and motion for ever, while all else goes on, and
 SIGRTMIN + 1 its worker stand still, as in a call that does not return.
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.cameras import FRONT, CameraFrame, CompressedFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ConfigurationError, EngineError
 from onboard_vla.core.plan import FAST, SLOW, Heartbeat, PassCount, Plan, Uncertainty
 from onboard_vla.core.process import Clock, Option, OptionValue, Role
 from onboard_vla.core.process_graph import PLANNER, PlannerInput
@@ -49,8 +50,16 @@ HELD_S = 2
 class StraightBody:
     """A planner body that makes a straight plan of every new front picture, until it dies if so asked."""
 
-    def __init__(self, dies_after: int, bundle_hash: str, aside_m: float = 0.0) -> None:
-        """`aside_m`: see the option of this name."""
+    def __init__(
+        self,
+        dies_after: int,
+        bundle_hash: str,
+        aside_m: float = 0.0,
+        warm_up_s: float = 0.0,
+        warm_up_fails: bool = False,
+    ) -> None:
+        """`aside_m`, `warm_up_s`, `warm_up_fails`: see the options of these names."""
+        self._warm_up_s, self._warm_up_fails = warm_up_s, warm_up_fails
         self._aside_m = aside_m
         self._second = SecondAnswers(self, DepthLimits()) if aside_m else None
         self._lock = threading.Lock()
@@ -63,6 +72,12 @@ class StraightBody:
         self._frozen: Plan | None = None
         self._stands = False
         self._last: Plan | None = None
+
+    def warm_up(self) -> None:
+        """Take the time that was asked for, or break."""
+        time.sleep(self._warm_up_s)
+        if self._warm_up_fails:
+            raise EngineError("the stand-in planner: the engine does not run, as was asked")
 
     def receive(self, message: PlannerInput, now: Now) -> None:
         """Keep the newest."""
@@ -174,7 +189,13 @@ def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         raise ConfigurationError("the stand-in planner was asked to be broken")
     while options["waits_for"] and not Path(str(options["waits_for"])).exists():
         time.sleep(LOOK_S)
-    body = StraightBody(int(options["dies_after"]), str(options["bundle_hash"]), float(options["aside_m"]))
+    body = StraightBody(
+        int(options["dies_after"]),
+        str(options["bundle_hash"]),
+        float(options["aside_m"]),
+        float(options["warm_up_s"]),
+        bool(options["warm_up_fails"]),
+    )
     held_s = int(options["held_s"])
     ON_SIGNAL.update(
         {
@@ -184,13 +205,15 @@ def planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
             signal.SIGRTMIN + 1: body.stand_still,
         }
     )
-    return PlannerHost(
+    host = PlannerHost(
         body,
         float(options["plan_period_s"]),
         float(options["stuck_after_s"]),
         int(options["realtime_priority"]),
         float(options["silent_after_s"]),
     )
+    host.warm_up()
+    return host
 
 
 ROLE = Role(
@@ -204,6 +227,8 @@ ROLE = Role(
         Option("silent_after_s", float, SILENT_AFTER_S, "as the planner's", 0.1, 60.0, "s"),
         Option("stuck_after_s", float, STUCK_AFTER_S, "as the planner's", 0.1, 120.0, "s"),
         Option("waits_for", str, "", "a file that must be there before it is built"),
+        Option("warm_up_s", float, 0.0, "how long warming up takes", 0.0, 60.0, "s"),
+        Option("warm_up_fails", bool, False, "break while warming up"),
         Option("broken", bool, False, "refuse to be built"),
         REALTIME_OPTION,
     ),

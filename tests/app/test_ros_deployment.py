@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import os
 import signal
 import sys
@@ -332,6 +333,9 @@ def test_the_newest_word_on_configuring_counts():
     assert launcher.not_configured([bad, good, "no JSON", "7"]) is None
     assert launcher.not_configured([good, bad, '{"event": "refused"}']) == "r"
     assert launcher.not_configured([]) is None
+    broken = {"event": "transition_failed", "name": "on_configure", "reason": "Traceback:\n  x\nRuntimeError: r\n"}
+    assert launcher.not_configured([good, json.dumps(broken)]) == "RuntimeError: r"
+    assert launcher.not_configured([json.dumps(broken), good]) is None
 
 
 def test_a_replays_end_says_what_came_of_it(nodes):

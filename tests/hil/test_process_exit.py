@@ -92,6 +92,40 @@ def test_a_bundle_that_is_not_there_ends_a_process_and_leaves_a_lifecycle_node_u
     assert planner.returncode == (EXIT_CONFIGURATION if transport == "zmq" else 0)
 
 
+def test_an_engine_that_loads_but_does_not_run_ends_a_process_and_leaves_a_lifecycle_node_unconfigured(
+    transport, directory
+) -> None:
+    words = command(transport, directory, "stand_in", ("warm_up_fails", "true"))
+    planner = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    if transport == "ros":
+        assert '"event": "started"' in planner.stderr.readline()
+    said = planner.stderr.readline()
+
+    assert "the engine does not run" in said
+    if transport == "ros":
+        planner.terminate()
+    planner.communicate(timeout=LIMIT_S)
+    assert planner.returncode == (EXIT_CONFIGURATION if transport == "zmq" else 0)
+
+
+def test_a_warm_up_longer_than_a_pass_may_last_ends_no_process(transport, directory) -> None:
+    options = (("warm_up_s", 2.0), ("silent_after_s", 0.5), ("stuck_after_s", 1.0))
+    words = command(transport, directory, "stand_in", *options)
+    planner = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    wanted = "started" if transport == "zmq" else "configured"
+
+    said = planner.stderr.readline()
+    while wanted not in said:
+        assert said, "it ended"
+        said = planner.stderr.readline()
+
+    with pytest.raises(subprocess.TimeoutExpired):
+        planner.wait(1.5)
+    planner.terminate()
+    planner.communicate(timeout=LIMIT_S)
+    assert planner.returncode == 0
+
+
 def test_supervisor_refuses_thresholds_that_are_none(transport, directory) -> None:
     path = directory / "thresholds.json"
     path.write_text("{}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -81,3 +82,22 @@ def test_told_to_end_it_ends_though_engines_still_load(start, client, gate) -> N
     assert state(client) == "unconfigured"
 
     assert node.close() == 0
+
+
+def test_a_warm_up_longer_than_any_pass_may_last_is_still_loading_and_the_node_is_active_after(start, client) -> None:
+    node = start(STAND_IN, warm_up_s=2.5, silent_after_s=0.5, stuck_after_s=1.0)
+
+    assert state(client) == "unconfigured"
+    client.until(lambda: state(client) == "active", "active once it is warm")
+    assert node.process.poll() is None
+    assert "failed" not in node.said()
+
+
+def test_engines_that_do_not_run_leave_it_unconfigured_with_the_reason(start, client) -> None:
+    node = start(STAND_IN, warm_up_fails=True)
+
+    client.until(lambda: "not_configured" in node.said(), "it says why")
+    last = json.loads(node.said().splitlines()[-1])
+    assert (last["event"], "the engine does not run" in last["reason"]) == ("not_configured", True)
+    assert state(client) == "unconfigured"
+    assert node.process.poll() is None

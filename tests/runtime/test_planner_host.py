@@ -35,6 +35,9 @@ class Body:
         self.release.set()
         self.entered, self.ended = threading.Event(), threading.Event()
 
+    def warm_up(self) -> None:
+        pass
+
     def receive(self, message, now) -> None:
         self.received.append(message)
         if isinstance(message, CameraFrame):
@@ -135,7 +138,7 @@ def test_heartbeats_stop_in_a_pass_that_lasts_too_long_and_come_back_after_it() 
     assert isinstance(outbox.messages[-1], Heartbeat)
 
 
-def test_a_paused_planner_warms_up_takes_no_pictures_and_says_that_it_is_not_ready() -> None:
+def test_a_paused_planner_takes_no_pictures_and_says_that_it_is_not_ready() -> None:
     body, outbox = Body(), Outbox()
     host = PlannerHost(body)
     host.pause()
