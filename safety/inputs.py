@@ -28,7 +28,7 @@ from onboard_vla.safety.ego_history import EgoHistory
 from onboard_vla.safety.guards.authority import AuthorityWatch, Heard
 from onboard_vla.safety.guards.camera_arrivals import CameraArrivals
 from onboard_vla.safety.guards.clock import ClockWatch
-from onboard_vla.safety.guards.clock_step import restated_by
+from onboard_vla.safety.guards.clock_step import Restate, restated_by
 from onboard_vla.safety.guards.lanes import lanes_fault, lanes_place_fault, route_fault, route_place_fault
 from onboard_vla.safety.guards.objects import OBJECTS_MAX, ObjectWatch, list_fault
 from onboard_vla.safety.guards.orders import Orders
@@ -315,16 +315,16 @@ class Inputs:
         bad_stamp = verdict.stamp_ns if not verdict.usable else before.bad_stamp_ns if before else None
         self.cameras[verdict.camera] = CameraHealth(verdict, now.monotonic_ns, bad_received, bad_stamp)
 
-    def clock_stepped(self, now: Now) -> bool:
-        """Compare the clocks, once a tick; after a step of the data clock everything kept is restated on it.
+    def clock_stepped(self, now: Now) -> Restate | None:
+        """Compare the clocks, once a tick; after a step of the data clock restate everything kept by what is returned.
 
         Plans are not restated: where a plan belongs is known by its stamp alone.
         """
         step_ns = self.clock.step_ns(now)
         if not step_ns:
-            return False
+            return None
         clock = restated_by(step_ns, now.stamp_ns)
-        for kept in (self.history, self.objects, self.object_watch, self.camera_arrivals):
+        for kept in (self.history, self.objects, self.object_watch, self.camera_arrivals, self._orders):
             kept.restate(clock)
         self.authority.forget_plans()
         self.plans.clear()
@@ -336,7 +336,7 @@ class Inputs:
             verdict = replace(health.verdict, stamp_ns=clock(health.verdict.stamp_ns))
             bad_ns = None if health.bad_stamp_ns is None else clock(health.bad_stamp_ns)
             self.cameras[camera] = replace(health, verdict=verdict, bad_stamp_ns=bad_ns)
-        return True
+        return clock
 
     def _here(self) -> NDArray[np.float64] | None:
         """Where the vehicle was by its newest state, (2,)."""

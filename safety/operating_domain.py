@@ -6,13 +6,14 @@ list has to be declared before anybody may engage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onboard_vla.core.clock import Now, seconds
 from onboard_vla.core.conditions import LIGHTS, ROAD_CLASSES, UNKNOWN, WEATHERS, OperatingConditions
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.core.validated import Validated, limit, names
 from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.guards.clock_step import Restate
 from onboard_vla.safety.ladder_state import Request
 
 
@@ -68,6 +69,11 @@ class DomainWatch:
             return
         if self._newest is None or message.stamp_ns > self._newest.stamp_ns:
             self._newest, self._received_ns, self._refused = message, now.monotonic_ns, None
+
+    def restate(self, clock: Restate) -> None:
+        """The data clock has stepped: restate the newest conditions' stamp on it."""
+        if self._newest is not None:
+            self._newest = replace(self._newest, stamp_ns=clock(self._newest.stamp_ns))
 
     def requests(self, speed_mps: float | None, now: Now) -> list[Request]:
         """What the present speed and conditions ask for; empty inside the domain."""

@@ -152,7 +152,9 @@ class Supervisor:
         return published
 
     def _tick(self, now: Now) -> SafeTrajectory:
-        if self._inputs.clock_stepped(now):
+        clock = self._inputs.clock_stepped(now)
+        if clock is not None:
+            self._domain.restate(clock)
             self._guard.forget()
             self._judged = self._accepted = None
         motion, busy = self._motion(now), bool(self._inputs.plans)

@@ -1,11 +1,16 @@
-"""Which commands of the operator and states of the driver count: each once, in order, and no command of long ago."""
+"""Which commands of the operator and states of the driver count: each once, in order, and no command of long ago.
+
+Stamps order them, and until a step of the data clock is confirmed a clock put back makes what is new look old. So what
+errs on the safe side counts out of order, too: that the driver acts, and that the operator wants a stop.
+"""
 
 from __future__ import annotations
 
 from onboard_vla.core.clock import Now, seconds
-from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
+from onboard_vla.core.safe_trajectory import STOP, DriverState, OperatorCommand
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import FreshnessLimits
+from onboard_vla.safety.guards.clock_step import Restate
 
 
 class Orders:
@@ -24,21 +29,37 @@ class Orders:
             return Reason("COMMAND_FROM_FUTURE", -age, self._limits.future_s, f"{what}: stamp, s ahead")
         if age > self._limits.command_age_s:
             return Reason("COMMAND_OLD", age, self._limits.command_age_s, f"{what}: age, s")
-        if self._command_ns is not None and message.stamp_ns <= self._command_ns:
-            behind = seconds(self._command_ns - message.stamp_ns)
+        newest_ns = self._command_ns
+        if newest_ns is not None and _refused_order(message.stamp_ns, newest_ns, message.command == STOP):
+            behind = seconds(newest_ns - message.stamp_ns)
             return Reason("COMMAND_REPEATED", behind, 0.0, f"{what}: behind the newest command, s")
-        self._command_ns = message.stamp_ns
+        self._command_ns = message.stamp_ns if newest_ns is None else max(newest_ns, message.stamp_ns)
         return None
 
     def accept_driver(self, message: DriverState, now: Now) -> bool:
         """Whether this state of the driver counts.
 
-        That he acts counts whatever its age, as long as nothing newer is known: no clock may keep him from taking over.
+        That he acts counts whatever its stamp, but for the newest state repeated: no clock may keep him from taking
+        over. That he does not act counts in order alone.
         """
-        if self._driver_ns is not None and message.stamp_ns <= self._driver_ns:
+        newest_ns = self._driver_ns
+        if newest_ns is not None and _refused_order(message.stamp_ns, newest_ns, bool(message.override)):
             return False
         if not message.override and seconds(message.stamp_ns - now.stamp_ns) > self._limits.future_s:
             return False
         # A stamp from the future must not shut out what follows it.
-        self._driver_ns = min(message.stamp_ns, now.stamp_ns)
+        stamp_ns = min(message.stamp_ns, now.stamp_ns)
+        self._driver_ns = stamp_ns if newest_ns is None else max(newest_ns, stamp_ns)
         return True
+
+    def restate(self, clock: Restate) -> None:
+        """The data clock has stepped: restate all stamps on it."""
+        if self._command_ns is not None:
+            self._command_ns = clock(self._command_ns)
+        if self._driver_ns is not None:
+            self._driver_ns = clock(self._driver_ns)
+
+
+def _refused_order(stamp_ns: int, newest_ns: int, safe_side: bool) -> bool:
+    """Whether a stamp comes too late after the newest one; on the safe side only where it is the same."""
+    return stamp_ns == newest_ns or (stamp_ns < newest_ns and not safe_side)

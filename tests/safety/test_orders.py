@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.safe_trajectory import DriverState, Engagement, OperatorCommand
+from onboard_vla.core.safe_trajectory import STOP, DriverState, Engagement, OperatorCommand
 from onboard_vla.safety.config import FreshnessLimits
+from onboard_vla.safety.guards.clock_step import restated_by
 from onboard_vla.safety.guards.orders import Orders
 
-from .driving_range import Range
+from .driving_range import DECLARED, Range, codes, simulation_config
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -64,6 +65,110 @@ def test_no_clock_keeps_the_driver_from_taking_over(offset_s):
     assert orders.accept_driver(DriverState(NOW.stamp_ns + offset_s * S, True), NOW)
     later = Now(NOW.monotonic_ns + S, NOW.stamp_ns + S)
     assert orders.accept_driver(DriverState(later.stamp_ns, False), later)
+
+
+@pytest.mark.parametrize("back_ns", [1, 50 * MS, 3600 * S])
+def test_the_driver_takes_over_with_a_stamp_behind_what_is_known_and_lets_go_in_order(back_ns):
+    orders = Orders(LIMITS)
+    assert orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW)
+    put_back = Now(NOW.monotonic_ns + MS, NOW.stamp_ns - back_ns)
+    assert orders.accept_driver(DriverState(put_back.stamp_ns, True), put_back)
+    assert not orders.accept_driver(DriverState(put_back.stamp_ns, False), put_back)
+    assert not orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW)
+    assert orders.accept_driver(DriverState(NOW.stamp_ns + 1, False), NOW)
+
+
+def test_the_same_state_of_the_driver_counts_once():
+    orders = Orders(LIMITS)
+    assert orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW)
+    assert not orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW)
+
+
+@pytest.mark.parametrize("older_ms", [1, 999])
+def test_a_stop_counts_behind_a_newer_command_but_no_stop_counts_twice_or_late(older_ms):
+    orders = Orders(LIMITS)
+    assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
+    stop = OperatorCommand(NOW.stamp_ns - older_ms * MS, STOP)
+    assert orders.refuse_command(stop, NOW) is None
+    # What it passed stays the newest.
+    assert orders.refuse_command(command(NOW.stamp_ns), NOW).code == "COMMAND_REPEATED"
+    assert orders.refuse_command(OperatorCommand(NOW.stamp_ns, STOP), NOW).code == "COMMAND_REPEATED"
+    assert orders.refuse_command(OperatorCommand(NOW.stamp_ns - 1001 * MS, STOP), NOW).code == "COMMAND_OLD"
+
+
+@pytest.mark.parametrize("step_ns", [-3600 * S, -50 * MS])
+def test_after_a_restated_clock_commands_and_the_end_of_an_override_count_again(step_ns):
+    orders = Orders(LIMITS)
+    assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
+    assert orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW)
+    now = Now(NOW.monotonic_ns + 40 * MS, NOW.stamp_ns + step_ns + 40 * MS)
+    orders.restate(restated_by(step_ns, now.stamp_ns))
+    assert orders.refuse_command(command(NOW.stamp_ns + step_ns), now).code == "COMMAND_REPEATED"
+    assert not orders.accept_driver(DriverState(NOW.stamp_ns + step_ns, False), now)
+    assert orders.refuse_command(command(now.stamp_ns), now) is None
+    assert orders.accept_driver(DriverState(now.stamp_ns, False), now)
+
+
+def test_restating_an_unused_order_keeps_it_open():
+    orders = Orders(LIMITS)
+    orders.restate(restated_by(-S, NOW.stamp_ns))
+    assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
+    assert orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW)
+
+
+class PutBack(Range):
+    """The data clock of everybody is put back; the monotonic clock is not."""
+
+    back_ns = 0
+
+    @property
+    def now(self):
+        now = super().now
+        return Now(now.monotonic_ns, now.stamp_ns - self.back_ns)
+
+    def driver(self, override):
+        self.supervisor.receive(DriverState(self.now.stamp_ns, override), self.now)
+        return self.step()
+
+
+@pytest.mark.parametrize("ticks", [0, 1, 5])
+@pytest.mark.parametrize("back_ns", [50 * MS, 3 * S, 3600 * S])
+class TestClockPutBack:
+    """Orders in the loop, `ticks` cycles after the step: before it is confirmed, and after."""
+
+    def engaged(self, back_ns, ticks, **settings):
+        drive = PutBack(simulation_config(**settings), speed=8.0)
+        drive.engage(0.7)
+        for _ in range(50):
+            drive.driver(False)
+        drive.command("engage")
+        drive.back_ns = back_ns
+        for _ in range(ticks):
+            drive.driver(False)
+        return drive
+
+    def test_the_driver_takes_over_at_once_and_can_let_go(self, back_ns, ticks):
+        drive = self.engaged(back_ns, ticks)
+        assert drive.driver(True).engagement is Engagement.DRIVER_OVERRIDE
+        for _ in range(5):
+            assert drive.driver(True).engagement is Engagement.DRIVER_OVERRIDE
+        assert drive.driver(False).engagement is not Engagement.DRIVER_OVERRIDE
+
+    def test_the_operator_stops_the_vehicle(self, back_ns, ticks):
+        drive = self.engaged(back_ns, ticks)
+        drive.command(STOP)
+        message = drive.step()
+        assert "COMMAND_REPEATED" not in [reason.code for reason in message.refusals]
+        assert "OPERATOR_STOP" in codes(message)
+
+
+@pytest.mark.parametrize("back_ns", [3 * S, 3600 * S])
+def test_the_operational_design_domain_sees_conditions_of_after_the_step(back_ns):
+    drive = PutBack(simulation_config(odd=DECLARED), speed=8.0)
+    drive.run(0.3)
+    drive.back_ns, drive.conditions["light"] = back_ns, "night"
+    drive.run(2.0)
+    assert "ODD_LIGHT" in codes(drive.published[-1])
 
 
 def test_a_long_command_is_cut_in_what_is_said_of_it():
