@@ -20,7 +20,7 @@ from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.prediction import predict
 from onboard_vla.safety.proposals import SHARES, STEP_S, Rollouts, poses
-from onboard_vla.safety.struck import from_behind, in_own_lane
+from onboard_vla.safety.struck import Corridor, Touches, blamed, from_behind
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -120,15 +120,15 @@ def _contacts(
     looks = (0, *PROJECTIONS)
     travels = [speed * (ahead * EVERY * STEP_S) for ahead in looks]
     then = np.concatenate([np.arange(ahead, ahead + instants) for ahead in looks])
-    touches = _touches(
+    meetings = _meetings(
         np.concatenate([x + travel * cos for travel in travels], axis=1),
         np.concatenate([y + travel * sin for travel in travels], axis=1),
         np.tile(ego[..., 2], len(looks)), np.tile(speed, len(looks)), places[then], turns[then], velocities[then],
         objects.states[:, 5:7], np.where(objects.vulnerable, margins.lateral_margin_m, CONTACT_MARGIN_M), vehicle,
     )  # fmt: skip
     hit = np.zeros((count, len(looks) * instants), bool)
-    fault = _at_fault(touches, instants, own, line, places[then], turns[then], objects, vehicle)
-    hit[touches.proposal[fault], touches.instant[fault]] = True
+    fault = _at_fault(meetings, instants, Corridor(vehicle, own, 0.0, line), places[then], turns[then], objects)
+    hit[meetings.proposal[fault], meetings.instant[fault]] = True
     now, projected = hit[:, :instants], hit[:, instants:].reshape(count, len(PROJECTIONS), instants)
     contact = np.where(now.any(axis=1), now.argmax(axis=1) * (EVERY * STEP_S), NEVER_S)
     close = (projected.any(axis=1) & (speed > MOVING_MPS)).any(axis=1)
@@ -136,25 +136,28 @@ def _contacts(
 
 
 @dataclass(frozen=True, eq=False)
-class Touches:
-    """Where footprints touch, (M,) each, in order of proposal and instant; `margin_m`: of the footprint to the sides.
+class Meetings:
+    """Where grown footprints touch, (M,) each, in order of proposal and instant; `margin_m`: to the sides.
 
-    `ahead_m`: of the object's centre before the vehicle's; `own_mps`, `their_mps`: along the vehicle's heading.
+    `ahead_m`, `left_m`, `turn_rad`: of the object's centre, seen from the vehicle's; `own_mps`, `their_mps`: along the
+    vehicle's heading.
     """
 
     proposal: Rows
     instant: Rows
     row: Rows
     ahead_m: Array
+    left_m: Array
+    turn_rad: Array
     own_mps: Array
     their_mps: Array
     margin_m: Array
 
 
-def _touches(
+def _meetings(
     x: Array, y: Array, heading: Array, speed: Array, places: Array, turns: Array, velocities: Array, sizes: Array,
     margin: Array, vehicle: VehicleGeometry,
-) -> Touches:  # fmt: skip
+) -> Meetings:  # fmt: skip
     """Where (K, T) centres `x`, `y` of the vehicle's footprint let it touch an object."""
     half_length, half_width = vehicle.length_m / 2, vehicle.width_m / 2
     reach = math.hypot(half_length, half_width) + margin + np.hypot(sizes[:, 0], sizes[:, 1]) / 2
@@ -166,32 +169,33 @@ def _touches(
     touching = boxes_touch(along, across, turn, half_length, half_width + margin[n], sizes[n, 0] / 2, sizes[n, 1] / 2)
     k, t, n = k[touching], t[touching], n[touching]
     their = velocities[t, n, 0] * cos[touching] + velocities[t, n, 1] * sin[touching]
-    return Touches(k, t, n, along[touching], speed[k, t], their, margin[n])
+    return Meetings(k, t, n, along[touching], across[touching], turn[touching], speed[k, t], their, margin[n])
 
 
 def _at_fault(
-    touches: Touches, instants: int, own: Array, line: Polyline, places: Array, turns: Array, objects: ObjectSet,
-    vehicle: VehicleGeometry,
-) -> Flags:  # fmt: skip
-    """Which touches a proposal is to blame for; an object's first one decides, in each look ahead.
+    found: Meetings, instants: int, corridor: Corridor, places: Array, turns: Array, objects: ObjectSet
+) -> Flags:
+    """Which meetings a proposal is to blame for, judged apart in each look ahead.
 
     Left out is who runs into the vehicle in its lane, as the guards leave it out, and who is against its rear end at
     once: driving on parts them.
     """
-    if not len(touches.row):
-        return np.zeros(0, bool)
-    look = touches.instant // instants
-    pair = (touches.proposal * (1 + len(PROJECTIONS)) + look) * len(objects.states) + touches.row
-    _, first, of_pair = np.unique(pair, return_index=True, return_inverse=True)
-    behind = from_behind(touches.ahead_m[first], touches.own_mps[first], touches.their_mps[first])
-    at_once = touches.instant[first] == 0
-    behind |= at_once & (touches.ahead_m[first] <= -vehicle.length_m / 2)
-    rear = first[behind]
-    time, row = touches.instant[rear], touches.row[rear]
-    behind[behind] = in_own_lane(
-        places[time, row], turns[time, row], objects.states[row, 5:7], touches.margin_m[rear], vehicle, own, 0.0, line
-    )
-    return np.asarray(~behind[of_pair], bool)
+    half_length, half_width = corridor.vehicle.length_m / 2, corridor.vehicle.width_m / 2
+    look = found.instant // instants
+    pair = (found.proposal * (1 + len(PROJECTIONS)) + look) * len(objects.states) + found.row
+    behind = from_behind(found.ahead_m, found.own_mps, found.their_mps)
+    behind |= (found.instant == 0) & (found.ahead_m <= -half_length)
+    sizes = objects.states[found.row, 5:7]
+
+    def bare(rows: Rows) -> Flags:
+        length, width = sizes[rows, 0] / 2, sizes[rows, 1] / 2
+        return boxes_touch(
+            found.ahead_m[rows], found.left_m[rows], found.turn_rad[rows], half_length, half_width, length, width
+        )
+
+    met = (found.instant, found.row)
+    touches = Touches(pair, behind, places[met], turns[met], sizes, found.margin_m)
+    return blamed(touches, bare, corridor)
 
 
 def boxes_touch(

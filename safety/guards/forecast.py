@@ -16,7 +16,7 @@ from onboard_vla.safety.config import CollisionLimits
 from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.placed_plan import Array
 from onboard_vla.safety.prediction import predict
-from onboard_vla.safety.struck import from_behind, in_own_lane
+from onboard_vla.safety.struck import Corridor, Flags, Rows, Touches, blamed, from_behind
 
 SAMPLE_S = 0.1
 """Time between checked footprints."""
@@ -80,8 +80,8 @@ def first_overlap(poses: Array, seen: Forecast, vehicle: VehicleGeometry, nose_m
 
     The footprint grows to the sides by the objects' margins and to the front by `nose_m`. Objects that first touch it
     when they are behind the vehicle's own centre, faster than it, and where it would be had it not moved sideways, run
-    into it: that is not the plan's fault, and they are left out. One that passes in the next lane, and that the vehicle
-    turns into, is not among them.
+    into it: that is not the plan's fault, and they are left out. The bare footprint is asked about apart, so that who
+    passes within the margins is no more to be turned into than who passes beside them (`struck.blamed`).
     """
     count = len(poses)
     states = seen.objects.states
@@ -108,20 +108,21 @@ def first_overlap(poses: Array, seen: Forecast, vehicle: VehicleGeometry, nose_m
     moved = np.gradient(poses[:, :2], SAMPLE_S, axis=0)
     own_speed = np.einsum("ij,ij->i", moved, heading)[near_t]
     their_speed = np.einsum("ij,ij->i", seen.velocities[near_t, near_o], heading[near_t])
+    rows = np.flatnonzero(hit)
+    times, others = near_t[rows], near_o[rows]
+    places, turns, sizes = seen.positions[times, others], seen.headings[times, others], states[others, 5:7]
     # The gaps are to the grown footprint's centre, which lies before the vehicle's.
-    excused = from_behind(ahead + nose_m / 2, own_speed, their_speed)
-    rear = np.flatnonzero(excused)
-    if len(rear):
-        time, row = near_t[rear], near_o[rear]
-        places, turns = seen.positions[time, row], seen.headings[time, row]
-        excused[rear] = in_own_lane(
-            places, turns, states[row, 5:7], margin[row], vehicle, seen.own, poses[0, 2], seen.lane
-        )
-    # Rows are in order of time: an object's first overlap decides whether it ran into the vehicle.
-    first_rows: dict[int, int] = {}
-    for row in np.flatnonzero(hit).tolist():
-        first_rows.setdefault(int(near_o[row]), row)
-    rows = [row for row in first_rows.values() if not excused[row]]
-    if not rows:
+    behind = from_behind(ahead[rows] + nose_m / 2, own_speed[rows], their_speed[rows])
+
+    def bare(chosen: Rows) -> Flags:
+        at = times[chosen]
+        middles = poses[at, :2] + vehicle.centre_offset_m * heading[at]
+        footprints = box_corners(middles, poses[at, 2], vehicle.length_m, vehicle.width_m)
+        return boxes_overlap(footprints, boxes[rows[chosen]])
+
+    touches = Touches(others, behind, places, turns, sizes, margin[others])
+    fault = blamed(touches, bare, Corridor(vehicle, seen.own, poses[0, 2], seen.lane))
+    if not fault.any():
         return None
-    return Overlap(float(seen.times_s[near_t[rows[0]]]), int(near_o[rows[0]]))
+    first = int(fault.argmax())
+    return Overlap(float(seen.times_s[times[first]]), int(others[first]))

@@ -164,29 +164,46 @@ def contact(poses, scene: Scene, config) -> list[str]:
 
 
 def touches(poses, scene: Scene, config, nose, name) -> list[str]:
+    """Who touches the footprint with its margins, or the bare vehicle, is each time asked whether he would, too, had
+    the vehicle kept to its offset in the lane: only then may he have run into it."""
+    limits, t = config.collision, np.arange(len(poses)) * 0.1
     for o in scene.objects:
-        side = config.collision.vulnerable_margin_m if o.kind == "pedestrian" else config.collision.lateral_margin_m
-        own = shapely.polygons(boxes(poses, config, side, nose))
-        t = np.arange(len(poses)) * 0.1
-        half = np.array([o.length_m / 2 - ROOM_M, o.width_m / 2 - ROOM_M])
-        corners = np.array([complex(a * half[0], b * half[1]) for a, b in ((1, 1), (-1, 1), (-1, -1), (1, -1))])
-        spots = (o.x_m + o.vx_mps * t + 1j * (o.y_m + o.vy_mps * t))[:, None] + corners * np.exp(1j * o.heading_rad)
-        hit = np.flatnonzero(shapely.intersects(own, shapely.polygons(np.stack([spots.real, spots.imag], axis=-1))))
-        if not len(hit):
-            continue
-        k = hit[0]
-        heading, back = poses[k, 2], poses[max(k - 1, 0)]
-        speed = math.hypot(*(poses[min(k + 1, len(poses) - 1), :2] - back[:2])) / 0.2
-        ahead = (o.x_m + o.vx_mps * t[k] - poses[k, 0]) * math.cos(heading) + (
-            o.y_m + o.vy_mps * t[k] - poses[k, 1]
-        ) * math.sin(heading)
-        theirs = o.vx_mps * math.cos(heading) + o.vy_mps * math.sin(heading)
-        spot = np.array([[o.x_m + o.vx_mps * t[k], o.y_m + o.vy_mps * t[k]], [scene.x, scene.y]])
-        aside = abs(np.subtract(*lane_coordinates(spot, scene)[1]))
-        lane = config.vehicle.width_m / 2 + side + math.hypot(o.length_m, o.width_m) / 2
-        if ahead > config.vehicle.centre_offset_m + 0.5 or theirs < speed - 0.5 or aside > lane + ROOM_M:
-            return [f"{name} with a {o.kind}"]
+        margin = limits.lateral_margin_m if o.kind in ("static", "vehicle") else limits.vulnerable_margin_m
+        for side, front in ((margin, nose), (0.0, 0.0)):
+            own = shapely.polygons(boxes(poses, config, side, front))
+            hit = np.flatnonzero(shapely.intersects(own, outlines(o, t, -ROOM_M)))
+            if not len(hit):
+                continue
+            # The first touch is no earlier than with a larger object, no later than with a smaller one.
+            begun = np.flatnonzero(shapely.intersects(own, outlines(o, t, ROOM_M)))[0]
+            if not any(runs_into(o, poses, k, scene, config.vehicle, side) for k in range(begun, hit[0] + 1)):
+                return [f"{name} with a {o.kind}"]
     return []
+
+
+def outlines(o, times, growth):
+    """Polygons of an object at the times, larger by `growth` all round."""
+    half = np.array([o.length_m / 2 + growth, o.width_m / 2 + growth])
+    corners = np.array([complex(a * half[0], b * half[1]) for a, b in ((1, 1), (-1, 1), (-1, -1), (1, -1))])
+    spots = (o.x_m + o.vx_mps * times + 1j * (o.y_m + o.vy_mps * times))[:, None] + corners * np.exp(1j * o.heading_rad)
+    return shapely.polygons(np.stack([spots.real, spots.imag], axis=-1))
+
+
+def runs_into(o, poses, k, scene: Scene, vehicle, side) -> bool:
+    """Whether the object of the touch at pose `k` is behind the middle, faster, and in the strip of the lane that the
+    vehicle, `side` wider on either side, sweeps at its present offset."""
+    heading, back = poses[k, 2], poses[max(k - 1, 0)]
+    speed = math.hypot(*(poses[min(k + 1, len(poses) - 1), :2] - back[:2])) / 0.2
+    ahead = (o.x_m + o.vx_mps * k * 0.1 - poses[k, 0]) * math.cos(heading) + (
+        o.y_m + o.vy_mps * k * 0.1 - poses[k, 1]
+    ) * math.sin(heading)
+    theirs = o.vx_mps * math.cos(heading) + o.vy_mps * math.sin(heading)
+    if ahead > vehicle.centre_offset_m + 0.5 or theirs < speed - 0.5:
+        return False
+    # The scene's offset is the vehicle's own place now: the plan may begin beside it.
+    middle = shapely.linestrings([scene.lane_point(s, scene.offset)[:2] for s in np.arange(-60.0, 120.0, 1.0)])
+    strip = shapely.buffer(middle, vehicle.width_m / 2 + side, cap_style="flat")
+    return bool(shapely.intersects(strip, outlines(o, np.array([k * 0.1]), ROOM_M)[0]))
 
 
 def stopping(fine, knots, age_s, scene: Scene, config) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onboard_vla.core.clock import Now
+from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Plan
 from onboard_vla.core.road import LaneObservation
@@ -86,7 +87,8 @@ class Scene:
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
-    """Any speed to 30 m/s, any place and heading, straight or curved, up to four objects ahead."""
+    """Any speed to 30 m/s, any place and heading, straight or curved, up to four objects ahead; on some straight lanes
+    somebody overtakes closely."""
     speed = float(rng.uniform(0.0, 30.0)) if rng.random() < 0.9 else 0.0
     tightest = min(1 / 40, 2.5 / max(speed, 1.0) ** 2)
     curvature = 0.0 if rng.random() < 0.5 else float(rng.uniform(-tightest, tightest))
@@ -94,7 +96,10 @@ def random_scene(rng: np.random.Generator) -> Scene:
         *rng.uniform(-3000, 3000, 2).tolist(), float(rng.uniform(-math.pi, math.pi)), speed, curvature,
         float(rng.uniform(-0.3, 0.3)), float(rng.uniform(1.6, 4.0)), float(rng.uniform(1.6, 4.0)), (),
     )  # fmt: skip
-    return replace(bare, objects=tuple(random_object(rng, bare, k) for k in range(rng.integers(0, 5))))
+    objects = [random_object(rng, bare, k) for k in range(rng.integers(0, 5))]
+    if curvature == 0.0 and rng.random() < 0.3:
+        objects.append(random_passer(rng, bare, len(objects)))
+    return replace(bare, objects=tuple(objects))
 
 
 def random_object(rng: np.random.Generator, scene: Scene, k: int):
@@ -111,6 +116,16 @@ def random_object(rng: np.random.Generator, scene: Scene, k: int):
         return make_object(x, y, *velocity, kind="vehicle", track_id=k, heading=along)
     size = {"length": float(rng.uniform(0.5, 8.0)), "width": float(rng.uniform(0.5, 2.5))}
     return make_object(x, y, kind="static", track_id=k, heading=float(rng.uniform(-math.pi, math.pi)), **size)
+
+
+def random_passer(rng: np.random.Generator, scene: Scene, k: int):
+    """A car or a cyclist behind the vehicle's middle and faster, less than a metre beside it."""
+    kind, length, width = ("vehicle", 4.6, 1.9) if rng.random() < 0.5 else ("cyclist", 2.2, 0.8)
+    aside = (VehicleGeometry().width_m + width) / 2 + float(rng.uniform(0.0, 0.8))
+    x, y, along = scene.lane_point(float(rng.uniform(-10.0, 1.0)), scene.offset + aside * float(rng.choice([-1, 1])))
+    pace = scene.speed + float(rng.uniform(0.2, 4.0))
+    velocity = pace * math.cos(along), pace * math.sin(along)
+    return make_object(x, y, *velocity, kind=kind, track_id=k, length=length, width=width, heading=along)
 
 
 def near_limit_plan(rng: np.random.Generator, scene: Scene, plan_id: int, age_s: float | None = None) -> Plan:

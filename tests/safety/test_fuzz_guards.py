@@ -15,8 +15,10 @@ import pytest
 import onboard_vla
 from onboard_vla.safety import plan_guard
 from onboard_vla.safety.ego_history import advance
+from onboard_vla.safety.guards import forecast
 from onboard_vla.safety.inputs import Inputs
 from onboard_vla.safety.plan_guard import PlanGuard
+from onboard_vla.safety.struck import blamed
 
 from .driving_range import CORE_HASH, simulation_config
 from .fuzz_oracle import unsafe
@@ -111,6 +113,17 @@ def test_the_oracle_notices_a_guard_that_is_gone(guard, monkeypatch):
         monkeypatch.setattr(plan_guard, "check_recovery", lambda *_: None)
     with pytest.raises((AssertionError, IndexError, ValueError)):
         fuzz(2, 6_000)
+
+
+def test_the_oracle_notices_a_contact_that_a_graze_of_the_margin_excuses(monkeypatch):
+    """Where bare contact is not judged apart, plans that turn into whoever passes closely are accepted."""
+    monkeypatch.setattr(forecast, "blamed", lambda found, bare, corridor: blamed(found, never, corridor))
+    with pytest.raises(AssertionError, match=r"although contact with a (vehicle|cyclist)"):
+        fuzz(9, 6_000)
+
+
+def never(rows):
+    return np.zeros(len(rows), bool)
 
 
 @pytest.mark.slow

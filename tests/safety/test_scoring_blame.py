@@ -84,13 +84,17 @@ def test_who_runs_into_the_vehicle_makes_no_proposal_close():
     assert judged(others=objects(car(-9.0, 0.2, 16.0))).total[0] == pytest.approx(worth())
 
 
+@pytest.mark.parametrize(("margin_m", "moved_m"), [(CONTACT_MARGIN_M, 0.35), (0.0, 1.5)])
 @pytest.mark.parametrize(("outside_m", "fault"), [(-0.01, False), (0.01, True)])
 @pytest.mark.parametrize("side", [-1, 1])
-def test_the_corridor_is_the_vehicles_own_as_wide_as_its_footprint(outside_m, fault, side):
-    """Whoever stands against the middle of the lane: it is the vehicle's place now that counts."""
-    own = (0.0, 0.3)
-    passing = car(-7.0, own[1] + side * (TOUCHING_M + outside_m), 13.0)
-    found = judged(paths=[moving_over(1.5 * side)], others=objects(passing), own=own)
+def test_the_corridor_is_the_vehicles_own_as_wide_as_its_footprint(outside_m, fault, side, margin_m, moved_m):
+    """Whoever stands against the middle of the lane: it is the vehicle's place now that counts.
+
+    Of the footprint with its margin where that alone touches, of the bare one where the vehicle itself does.
+    """
+    own = (0.0, 0.3 * side)
+    passing = car(-7.0, own[1] + side * (2.0 + margin_m + outside_m), 13.0)
+    found = judged(paths=[moving_over(moved_m * side)], others=objects(passing), own=own)
     assert bool(found.contact_s[0] < 3.9) is fault
 
 
