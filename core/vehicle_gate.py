@@ -30,6 +30,10 @@ SCHEDULING_NS = nanoseconds(0.02)
 """How late a gate's process may be without being late in all."""
 SILENCE_LIMIT_NS = REACTION_NS - nanoseconds(PERIOD_S) - SCHEDULING_NS
 """Without a safe trajectory for longer than this the gate stops the vehicle."""
+AHEAD_LIMIT_NS = nanoseconds(1.0)
+"""A stamp further ahead of the gate's own clock is doubtful."""
+DOUBTS = 3
+"""Doubtful messages in a row, each after the other, that are a live supervisor: 60 ms of it, far below the silence."""
 GATE_BRAKING_MPS2 = 4.0
 """Braking of the gate's own stop (UN R157's upper bound of a minimum risk manoeuvre's deceleration)."""
 HOLD_BRAKING_MPS2 = 2.0
@@ -55,13 +59,15 @@ class VehicleGate:
         self._trajectory: SafeTrajectory | None = None
         self._path: NDArray[np.float64] = np.empty((0, 6))
         self._received_ns = 0
+        self._late_ns = 0
+        self._doubts = self._doubted = 0
         self._curvature = 0.0
 
     def follow(self, trajectory: SafeTrajectory, received: Now) -> bool:
         """Take the newest trajectory; whether it is one to take.
 
-        One that is not finite, misshapen or older than the last does not count. Nor does what a supervisor says that
-        only watches: silence follows, and the gate's own stop.
+        One that is not finite or misshapen does not count, nor what a supervisor says that only watches: silence
+        follows, and the gate's own stop. One that is old, or stamped too far ahead, counts as the third in a row alone.
         """
         if trajectory.source == SHADOW:
             return False
@@ -70,25 +76,52 @@ class VehicleGate:
             return False
         if len(points) == 0 and trajectory.engagement not in (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE):
             return False
-        if self._trajectory is not None and trajectory.stamp_ns < self._trajectory.stamp_ns:
+        if self._is_doubtful(trajectory, received):
             return False
         self._trajectory, self._path, self._received_ns = trajectory, points, received.monotonic_ns
+        self._late_ns = max(received.stamp_ns - trajectory.stamp_ns, 0)
         return True
+
+    def _is_doubtful(self, trajectory: SafeTrajectory, received: Now) -> bool:
+        """Whether it is old by stamp and sequence both, or stamped too far ahead, and not yet one of a live stream.
+
+        By one of them alone nothing is old: a data clock put back lowers stamps while the sequence goes on, and a
+        supervisor started anew lowers the sequence while time goes on. Where both are lower, or one message with any
+        stamp and sequence was taken before, `DOUBTS` in a row, none of them repeated, show that somebody lives.
+        """
+        last = self._trajectory
+        ahead = trajectory.stamp_ns - received.stamp_ns > AHEAD_LIMIT_NS
+        if not ahead and (last is None or not _is_older(trajectory, last)):
+            self._doubts = 0
+            return False
+        follows = self._doubts > 0 and trajectory.sequence > self._doubted
+        self._doubts, self._doubted = self._doubts + 1 if follows else 1, trajectory.sequence
+        if self._doubts < DOUBTS:
+            return True
+        self._doubts = 0
+        return False
 
     def silent(self, now: Now) -> bool:
         """Whether the last good trajectory is older than the gate accepts."""
         return self._trajectory is None or now.monotonic_ns - self._received_ns > SILENCE_LIMIT_NS
 
     def control(self, ego: EgoState, now: Now) -> Control:
-        """The command for this instant; call every `PERIOD_S` in real time, every 20 ms at least in virtual time."""
+        """The command for this instant, always finite: else the gate's own braking on the last curvature.
+
+        Call it every `PERIOD_S` in real time, every 20 ms at least in virtual time.
+        """
         trajectory = self._trajectory
         if trajectory is None or trajectory.engagement in (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE):
             return Control(-HOLD_BRAKING_MPS2, 0.0 if trajectory is None else self._curvature)
-        self._curvature = self._pursue(ego)
-        if self.silent(now):
+        curvature = self._pursue(ego)
+        reckoned = math.isfinite(curvature)
+        self._curvature = curvature if reckoned else self._curvature
+        if not reckoned or self.silent(now):
             return Control(-GATE_BRAKING_MPS2, self._curvature)
-        age_s = seconds(now.stamp_ns - trajectory.stamp_ns)
-        return Control(self._accelerate(ego, age_s), self._curvature)
+        # Its age when it came, by the data clock, and since then by the monotonic one, which nobody sets.
+        age_s = seconds(self._late_ns + now.monotonic_ns - self._received_ns)
+        acceleration = self._accelerate(ego, age_s)
+        return Control(acceleration if math.isfinite(acceleration) else -GATE_BRAKING_MPS2, self._curvature)
 
     def _pursue(self, ego: EgoState) -> float:
         """Curvature of the arc from the rear axle to the point one look-ahead along the path."""
@@ -131,3 +164,9 @@ class VehicleGate:
         if self._trajectory is not None and self._trajectory.mode >= Mode.IN_LANE_STOP:
             feedback = min(feedback, 0.0)
         return feed_forward + feedback
+
+
+def _is_older(one: SafeTrajectory, other: SafeTrajectory) -> bool:
+    """Whether a message is behind another by stamp and sequence; the same one again is not."""
+    behind = one.stamp_ns <= other.stamp_ns and one.sequence <= other.sequence
+    return behind and (one.stamp_ns, one.sequence) != (other.stamp_ns, other.sequence)

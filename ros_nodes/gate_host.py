@@ -9,6 +9,7 @@ engages anew.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -80,8 +81,10 @@ class GateHost:
         self._publish, self._clock = publish, clock
 
     def receive(self, message: Message, now: Now) -> None:
-        """Keep the newest of each."""
+        """Keep the newest of each; an ego state that is not finite counts as none."""
         if isinstance(message, EgoState):
+            if not _is_finite(message):
+                return
             self._ego, self._ego_ns = message, now.monotonic_ns
         elif isinstance(message, SafeTrajectory):
             self._watch(now)
@@ -140,6 +143,11 @@ class GateHost:
     def _tick(self) -> None:
         if self._publish is not None:
             self._publish(self.command(self._clock()))
+
+
+def _is_finite(ego: EgoState) -> bool:
+    values = (ego.x_m, ego.y_m, ego.heading_rad, ego.speed_mps, ego.acceleration_mps2, ego.yaw_rate_rps)
+    return all(map(math.isfinite, values))
 
 
 def _build(options: Mapping[str, OptionValue]) -> GateHost:
