@@ -30,7 +30,7 @@ def _side(fault: str, variant: str, camera: str, change: Change, limit_ms: float
     return FaultCase(fault, variant, ADVISORY, tamper, REACH, Mode.REDUCED, limit_ms, names, GUARD, camera=camera)
 
 
-def _skewed(camera: str, shift_ms: int) -> FaultCase:
+def _skewed(camera: str, shift_ms: int, alike: bool = False) -> FaultCase:
     """Up to 40 ms old is tolerated, from 100 ms on found; between, either. More than 5 ms ahead is found at once."""
     asks = REACH if shift_ms > 5 or shift_ms <= -100 else STAY
     tolerated = Mode.FALLBACK if shift_ms < -40 else Mode.REDUCED
@@ -44,6 +44,7 @@ def _skewed(camera: str, shift_ms: int) -> FaultCase:
         SKEW_MS,
         ("CAMERA_STALE", "STAMP_IN_FUTURE", "SKEWED", "PLAN_FRAME_SKEW", "CAMERA_SILENT", "STAMP_ORDER"),
         "camera guard, freshness guard",
+        alike=alike,
     )
 
 
@@ -78,6 +79,6 @@ CAMERA_FAULTS: tuple[FaultCase, ...] = (
         )
     ),
     *(_skewed(FRONT, shift) for shift in (-10, -40, -50, -100, -500, 10, 50, 100, 500)),
-    *(_skewed(FRONT_LEFT, shift) for shift in (-10, -50, -100, -500, 10, 50, 100, 500)),
-    *(_skewed(camera, shift) for camera in SIDES if camera != FRONT_LEFT for shift in (-50, 50, 100)),
+    *(_skewed(FRONT_LEFT, shift, shift not in (-100, 50)) for shift in (-10, -50, -100, -500, 10, 50, 100, 500)),
+    *(_skewed(camera, shift, True) for camera in SIDES if camera != FRONT_LEFT for shift in (-50, 50, 100)),
 )

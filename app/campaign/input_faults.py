@@ -45,6 +45,7 @@ def _input(
     lasting: Mode | None = None,
     note: str = "",
     steering_rad: float = math.inf,
+    alike: bool = False,
 ) -> FaultCase:
     return FaultCase(
         fault,
@@ -59,6 +60,7 @@ def _input(
         lasting=lasting,
         note=note,
         steering_rad=steering_rad,
+        alike=alike,
     )
 
 
@@ -157,7 +159,14 @@ MODULES = (
 INPUT_FAULTS: tuple[FaultCase, ...] = (
     *(
         _input(
-            "F6", f"vehicle's {name} is {value}", EgoState, to.fields(**{name: value}), L3, TICK_MS, "EGO_NOT_FINITE"
+            "F6",
+            f"vehicle's {name} is {value}",
+            EgoState,
+            to.fields(**{name: value}),
+            L3,
+            TICK_MS,
+            "EGO_NOT_FINITE",
+            alike=value == math.inf and name != EGO_FIELDS[0],
         )
         for name in EGO_FIELDS
         for value in (math.nan, math.inf)

@@ -90,9 +90,10 @@ class Result:
 
 
 def quick_jobs(faults: Sequence[str] = ()) -> list[Job]:
-    """Every variant at least once, every fault at all speeds."""
+    """Every variant that is not the like of another at least once, every fault at all speeds."""
     jobs = []
-    for fault, cases in _by_fault(faults).items():
+    for fault, every in _by_fault(faults).items():
+        cases = [case for case in every if not case.alike]
         repeat = len(SPEEDS_MPS) if len(cases) < len(SPEEDS_MPS) else 1
         for k, case in enumerate(cases):
             for r in range(repeat):

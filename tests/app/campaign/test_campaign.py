@@ -16,7 +16,7 @@ from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON
 from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, REACH
 from onboard_vla.app.campaign.figures import FAIL, INCONCLUSIVE, PASS, danger_rows, verdict_of
 from onboard_vla.app.campaign.golden import GoldenDrive, figures_of
-from onboard_vla.app.campaign.jobs import Result, all_jobs, pair_jobs, quick_jobs
+from onboard_vla.app.campaign.jobs import CONTROL_CASE, Result, all_jobs, pair_jobs, quick_jobs
 from onboard_vla.app.campaign.pairs import asked_of, decisive, pair_case, pairs
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.runner import ResultStore, run_jobs
@@ -80,9 +80,16 @@ def test_all_injects_every_fault_a_hundred_times_and_every_pair_once():
     assert {job.speed_mps for job in jobs} == {5.0, 15.0, 25.0}
 
 
-def test_quick_covers_every_variant_and_every_speed_of_every_fault():
+def test_quick_covers_every_variant_that_has_no_like_and_every_speed_of_every_fault():
     jobs = [job for job in quick_jobs() if job.monitor == MONITOR_ON]
-    assert {case.key for case in CASES} <= {job.case for job in jobs}
+    assert {case.key for case in CASES if not case.alike} == {job.case for job in jobs} - {CONTROL_CASE.key}
+    assert {case.key for case in CASES} == {job.case for job in all_jobs()} - {CONTROL_CASE.key}
+    alike = [case for case in CASES if case.alike]
+    assert {case.fault for case in alike} == {"F6", "F16"}
+    assert all(
+        any(not other.alike and other.names == case.names and other.mode <= case.mode for other in CASES)
+        for case in alike
+    )
     for fault in {case.fault for case in CASES}:
         assert len({job.speed_mps for job in jobs if job.case.startswith(f"{fault}/")}) == 3
 
