@@ -172,7 +172,7 @@ def require_provider(onnxruntime: Any) -> None:  # noqa: ANN401  (a module)
     if PROVIDER not in available:
         raise EnvironmentLacksError(
             f"ONNX Runtime here has the providers {', '.join(available)} and not {PROVIDER}: remove onnxruntime, "
-            "pip install 'onboard-vla[gpu]', or set the engine to cpu"
+            f"{installation('gpu')}, or set the engine to cpu"
         )
     found = tuple(int(part) for part in str(onnxruntime.__version__).split(".")[:2])
     if found < OLDEST:
