@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, 
 from onboard_vla.export.fingerprints import hash_checkpoint, recipe, weights_fingerprint
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
+from onboard_vla.export.kept_arrays import FULL
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.large_export import EMBEDDINGS_FILE, LargeExport
 from onboard_vla.export.parity_limits import Limits, limits_table, own_limits, require_parity
@@ -40,7 +40,7 @@ from onboard_vla.export.references import take_references
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.sensitivity import Trial, choose_fallbacks, sensitivity_rows
 from onboard_vla.export.source import GOLDEN, Share, Source
-from onboard_vla.export.staging import Staging
+from onboard_vla.export.staging import NoRoomError, Staging
 from onboard_vla.export.verify import Figures, compare, compare_together
 
 PRECISIONS = (FP32, FP16, *QUANTISED)
@@ -51,8 +51,6 @@ SCENES_ADVICE = (
     "give scenes of the deployment (--golden-scenes, --calibration-scenes, or as files beside the weights: "
     "docs/export.md says how to make them), or --unjudged for random pictures, which no vehicle takes"
 )
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""No room on the disk, in the user's share of it, or in what a file may grow to."""
 
 Progress = Callable[[str, float], None]
 
@@ -133,7 +131,7 @@ def export_bundle(
         attempt = recipe(checkpoint, {"golden": golden_scenes, "calibration": calibration_scenes}, asked)
     try:
         with Staging(out, attempt) as staging:
-            require_space(source, precision, staging.folder)
+            require_space(source, precision, staging)
             figures = export.write(staging, golden, judged, calibration_scenes)
             if judged and figures is not None:
                 require_parity(figures, f"{precision} export of {checkpoint}", bounds.golden)
@@ -152,18 +150,19 @@ def export_stage(progress: Progress, name: str) -> Share:
     return lambda share: progress(name, share)
 
 
-def require_space(source: Source, precision: str, folder: Path) -> None:
+def require_space(source: Source, precision: str, staging: Staging) -> None:
     """Refuse before hours of work what the disk cannot hold.
 
     Raises:
-        BundleError: there is less room than graphs and tables of this size take.
+        NoRoomError: there is less room than graphs and tables of this size take, beside what is there already.
     """
     weights = sum(source.weight_counts().values()) * BYTES_PER_WEIGHT[precision]
     needed = weights + source.model.text.vocabulary_size * source.model.text.hidden_size * 4
-    free = shutil.disk_usage(folder).free
+    needed = max(0, needed - staging.size())
+    free = shutil.disk_usage(staging.folder).free
     if needed > free:
-        place = folder.parent.parent
-        raise BundleError(f"{place} has {free / GIB:.1f} GiB free, the bundle takes about {needed / GIB:.1f} GiB")
+        place = staging.folder.parent.parent
+        raise NoRoomError(f"{place} has {free / GIB:.1f} GiB free, the bundle takes about {needed / GIB:.1f} GiB more")
 
 
 def unjudged_points(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 SUFFIX = ".npy"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No room on the disk, in the user's share of it, or in what a file may grow to."""
 
 
 class OnDemand(Mapping[str, Array]):
@@ -50,7 +54,10 @@ class OnDisk(MutableMapping[str, Array]):
     def __setitem__(self, name: str, array: Array) -> None:
         part = self._folder / f"{name}.part"
         with part.open("wb") as file:
-            np.save(file, array)
+            # Not np.save: from a full disk it raises an error without a number.
+            content = np.asarray(array, order="C")
+            npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(content))
+            file.write(content.data)
         os.replace(part, self._folder / f"{name}{SUFFIX}")
 
     def __delitem__(self, name: str) -> None:

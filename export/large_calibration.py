@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.errors import BundleError
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.observation import Observations, ObservedLinears
 from onboard_vla.export.quantisation import INT8, observe_together
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.source import Share, Source
+from onboard_vla.export.staging import NoRoomError
 from onboard_vla.export.step_errors import PROBED_SCENES, ErrorProbe
 
 Largest = Mapping[str, NDArray[np.float32]]
@@ -49,10 +49,12 @@ def observe_in_pieces(
         precision: one of `QUANTISED`.
 
     Raises:
-        BundleError: the disk has too little room.
+        NoRoomError: the disk has too little room.
     """
+    folder = scratch / "calibration"
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed attempt: it would count as used
     require_room(source, scenes, scratch)
-    folder, observations, errors = scratch / "calibration", Observations(), dict[str, float]()
+    observations, errors = Observations(), dict[str, float]()
     cameras = [camera.vision_graph for camera in source.sizes.cameras]
 
     def probe(graph: str) -> ErrorProbe:
@@ -79,7 +81,7 @@ def require_room(source: Source, scenes: Sequence[Scene], scratch: Path) -> None
     """Refuse before hours of work what the disk cannot hold between the layers.
 
     Raises:
-        BundleError: pictures within the vision encoder do not fit; or after it prompts, hidden states and, of scenes
+        NoRoomError: pictures within the vision encoder do not fit; or after it prompts, hidden states and, of scenes
             that the model has to decode, keys and values.
     """
     text, vision, needed = source.model.text, source.model.vision, 0
@@ -94,7 +96,7 @@ def require_room(source: Source, scenes: Sequence[Scene], scratch: Path) -> None
         needed += FLOAT_BYTES * max(tokens * width, pictures)
     free = shutil.disk_usage(scratch).free
     if needed > free:
-        raise BundleError(
+        raise NoRoomError(
             f"{scratch} has {free / GIB:.1f} GiB free, calibration on {len(scenes)} scenes puts about "
             f"{needed / GIB:.1f} GiB there: take fewer scenes or free some space"
         )

@@ -25,7 +25,7 @@ from onboard_vla.core.errors import CheckpointError
 from onboard_vla.core.prompt import Value
 from onboard_vla.export.assets import PROMPT_FILE, Assets
 from onboard_vla.export.checkpoint_config import read_json
-from onboard_vla.export.kept_arrays import OnDemand
+from onboard_vla.export.kept_arrays import FULL, OnDemand
 from onboard_vla.runtime.positions import VideoGrid
 
 IMAGES = "images_"
@@ -86,6 +86,7 @@ def load_scenes(
         kept: where pictures go, one scene at a time, and are read from when they are asked for; else into memory.
 
     Raises:
+        OSError: the disk of `kept` is full.
         CheckpointError: the file cannot be read, lacks an array, or an array does not fit the cameras or the prompt.
     """
     try:
@@ -93,6 +94,10 @@ def load_scenes(
             seen = [name for name in archive.files if name.startswith(IMAGES)]
             arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files if name not in seen}
             pictures = {name: archive[name] if kept is None else _Pictures(archive, name, kept) for name in seen}
+    except OSError as error:
+        if error.errno in FULL:  # the place of `kept`, not the file
+            raise
+        raise CheckpointError(f"{path} cannot be read as a file of scenes: {error}") from error
     except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
         raise CheckpointError(f"{path} cannot be read as a file of scenes: {error}") from error
     if "prompt_ids" not in arrays or arrays["prompt_ids"].ndim != 2 or not len(arrays["prompt_ids"]):

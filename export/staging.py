@@ -24,12 +24,17 @@ from onboard_vla.core.errors import BundleError
 from onboard_vla.export.manifest_schema import validate
 
 
+class NoRoomError(BundleError):
+    """The disk has too little room for what is still to be written; what lies there already is not lost."""
+
+
 class Staging:
     """Context of one bundle in the making.
 
     `folder` takes the bundle's files, `scratch` anything else. They lie in `.{name}.partial` beside the bundle's place;
     the manifest is written last, so what a crash leaves behind is never taken for a bundle. With a `recipe`, a later
-    attempt by the same recipe finds what a killed one left (`resumed`); errors and attempts by another recipe clear it.
+    attempt by the same recipe finds what a killed one left (`resumed`); attempts by another recipe clear it, and so do
+    errors, but for a lack of room for the rest.
     """
 
     def __init__(self, out: Path, recipe: str | None = None) -> None:
@@ -71,10 +76,15 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not (self._recipe is not None and kind is KeyboardInterrupt):
+        lacks_room = self.resumed and kind is not None and issubclass(kind, NoRoomError)
+        if self._recipe is None or not (kind is KeyboardInterrupt or lacks_room):
             shutil.rmtree(self._root, ignore_errors=True)
         Path(self._lock.name).unlink(missing_ok=True)
         self._lock.close()
+
+    def size(self) -> int:
+        """Bytes on disk of what an attempt before this one has left."""
+        return sum(file.stat().st_blocks * 512 for file in self._root.rglob("*") if file.is_file())
 
     def describe(self, manifest: BundleManifest, progress: Callable[[float], None] = lambda _: None) -> None:
         """Write the manifest with the hashes of all files that are in `folder`."""

@@ -202,6 +202,29 @@ def test_a_disk_without_room_is_refused_before_work(reference_checkpoint, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_resumed_export_asks_for_the_room_of_the_rest_and_a_refusal_keeps_its_work(
+    reference_checkpoint, tmp_path, monkeypatch
+):
+    """What an attempt that was killed has written is not asked for twice."""
+    reference, usage = source.Source.open(reference_checkpoint), type("Usage", (), {"free": 0})
+    tables = 4 * reference.model.text.vocabulary_size * reference.model.text.hidden_size
+    needed = sum(reference.weight_counts().values()) + tables
+    monkeypatch.setattr(bundle_writer.shutil, "disk_usage", lambda _: usage)
+    killed = Staging(tmp_path / "bundle", "recipe")
+    with killed:
+        written = killed.folder / "language.data"
+        written.write_bytes(bytes(1 << 20))
+        monkeypatch.setattr(killed, "_root", tmp_path / "nothing")  # a kill clears nothing up
+    usage.free = needed - (1 << 20) - 65536
+    with pytest.raises(BundleError, match="GiB more"), Staging(tmp_path / "bundle", "recipe") as staging:
+        bundle_writer.require_space(reference, "int8", staging)
+    assert written.exists()
+    usage.free = needed - (1 << 20)
+    with Staging(tmp_path / "bundle", "recipe") as staging:
+        assert staging.resumed
+        bundle_writer.require_space(reference, "int8", staging)
+
+
 @pytest.mark.parametrize("is_large", [True, False])
 def test_a_disk_that_fills_up_leaves_nothing(reference_checkpoint, tmp_path, monkeypatch, is_large):
     def full(*_):

@@ -80,6 +80,15 @@ def test_what_was_asked_for_is_said_wherever_the_bundle_is_looked_at(unjudged, t
     assert json.loads((tmp_path / GATE).read_text())["unjudged"] == list(points)
 
 
+def test_good_figures_do_not_pass_a_bundle_with_random_ranges(bare, reference_checkpoint, tmp_path, capsys):
+    checkpoint = shutil.copytree(bare, tmp_path / "checkpoint")
+    shutil.copyfile(reference_checkpoint / GOLDEN.file, checkpoint / GOLDEN.file)
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", unjudged=True)
+    assert cli.run(["verify", str(bundle), "--json"]) == 1
+    missed = json.loads(capsys.readouterr().out)["missed"]
+    assert missed[0].startswith("not all was judged: no calibration scenes")
+
+
 def test_verify_judges_no_more_than_the_export_did(unjudged, capsys):
     assert "limits" not in load_manifest(unjudged).parity
     assert cli.run(["verify", str(unjudged), "--json"]) == 1
