@@ -11,20 +11,19 @@ only shares are told. Exit status 1 if more than --aim of a plan is outside.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory import moved
 from passes import CHECKPOINT, instants
+from result import show
 
 from onboard_vla.core.cameras import FrameSet
 from onboard_vla.core.ego import EgoState
@@ -122,8 +121,7 @@ def drive(watched: Watched, seen: list[tuple[FrameSet, EgoState, str]], turn: in
     found = []
     for number, (frames, ego, command) in enumerate(seen):
         by_ns = turn * len(seen) * APART_NS
-        stamps = {role: tuple(stamp + by_ns for stamp in given) for role, given in frames.stamps_ns.items()}
-        later = replace(frames, stamp_ns=frames.stamp_ns + by_ns, stamps_ns=stamps)
+        later = moved(frames, by_ns)
         begin, engines, patches = clock(), watched.engines_s, watched.patches_s
         plan = watched.planner.plan(later, replace(ego, stamp_ns=ego.stamp_ns + by_ns), command, number)
         found.append((clock() - begin, watched.engines_s - engines, watched.patches_s - patches))
@@ -161,14 +159,8 @@ def main() -> int:
         "outside_share": round(1 - (engines + patches) / whole, 3),
         "parts": {name: round(took / total, 2) for name, took in sorted(middle.items(), key=lambda item: -item[1])},
         "kernels": watched.planner.kernels.name,
-        "onnxruntime": version("onnxruntime"),
-        "load_average": os.getloadavg(),
     }
-    if arguments.json:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
-    else:
-        for name, value in result.items():
-            sys.stdout.write(f"{name:16} {value}\n")
+    show(result, as_json=arguments.json)
     return int(result["outside_share"] > arguments.aim)
 
 
