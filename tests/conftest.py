@@ -13,8 +13,11 @@ import onboard_vla  # noqa: F401 - found before the path is cut: in a worktree P
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or os.getcwd()).resolve() != ROOT]
 os.environ.setdefault("ROS_LOG_DIR", str(Path(tempfile.gettempdir()) / f"onboard-vla-ros-log-{os.getuid()}"))
-hypothesis.settings.register_profile("repeatable", derandomize=True)
-"""Of `make test`: the same code gets the same examples. `make test-all` draws new ones each time."""
+# A busy machine makes examples slow and is no finding: the suite runs several processes beside each other.
+hypothesis.settings.register_profile("random", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("repeatable", hypothesis.settings.get_profile("random"), derandomize=True)
+hypothesis.settings.load_profile("random")
+"""`make test` asks for "repeatable": the same code gets the same examples. `make test-all` draws new ones each time."""
 REAL_TIME = ("app", "hil", "ros_nodes")
 """Folders whose tests start processes and look at clocks: `make test` runs them one by one, others in parallel."""
 NEEDS = {"parity": ("torch", "transformers"), "ros": ("rclpy",)}

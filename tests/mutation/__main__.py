@@ -9,17 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Collection
 from pathlib import Path
 
-import pytest
-
-from .campaign import Campaign
 from .targets import SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = ROOT / "tests" / "safety"
 MINIMUM = 0.90
 OUTCOMES = ("killed", "survived", "uncovered", "timeout")
 
@@ -46,25 +43,11 @@ def main() -> int:
     return 0 if total and all(row["green"] for row in rows) and killed >= options.minimum * total else 1
 
 
-def run(name: str, out: Path, jobs: int, wanted: Collection[str] | None = None) -> dict[str, object]:
-    """Mutate one module in a process of its own."""
+def run(name: str, out: Path, jobs: int, wanted: Collection[str] = ()) -> dict[str, object]:
+    """Mutate one module in a fresh process: tests that ran in this one have left their marks on the suite."""
     store = out / f"{name}.json"
-    pid = os.fork()
-    if pid == 0:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        campaign = Campaign(f"onboard_vla.safety.{name}", store, jobs, wanted)
-        files = [str(TESTS / file) for file in SUITES[name]]
-        arguments = ["-q", "-p", "no:cacheprovider", "-W", "ignore", "-m", "not slow", "--rootdir", str(ROOT), *files]
-        status = 1
-        try:
-            status = pytest.main(arguments, plugins=[campaign])
-            for test in campaign.failed_unchanged:
-                sys.stderr.write(f"{name}: red without any mutant: {test}\n")
-        finally:
-            os._exit(1 if campaign.failed_unchanged else int(status))
-    _, status = os.waitpid(pid, 0)
-    if status:
+    command = [sys.executable, "-m", "tests.mutation.session", name, str(store), str(jobs), *sorted(wanted)]
+    if subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode:
         return {"module": name, "green": False, "mutants": 0, **dict.fromkeys(OUTCOMES, 0)}
     results = json.loads(store.read_text(encoding="utf-8"))["mutants"].values()
     counts = {outcome: sum(result["outcome"] == outcome for result in results) for outcome in OUTCOMES}

@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 import hypothesis
 import pytest
@@ -33,9 +34,9 @@ TIMEOUT_S = 10.0
 
 
 class Campaign:
-    """A pytest plugin that replaces the run of the tests. `wanted`: changes to try, all where None."""
+    """A pytest plugin that replaces the run of the tests. `wanted`: changes to try, all where empty."""
 
-    def __init__(self, module: str, store: Path, jobs: int, wanted: Collection[str] | None = None) -> None:
+    def __init__(self, module: str, store: Path, jobs: int, wanted: Collection[str] = ()) -> None:
         self.module, self.store, self.jobs, self.wanted = module, store, jobs, wanted
         self.results: dict[str, dict[str, object]] = {}
         self.failed_unchanged: list[str] = []
@@ -43,7 +44,13 @@ class Campaign:
         # Before tests are collected, because their own settings take these over; a counterexample need not be small.
         looking = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
         hypothesis.settings.register_profile(
-            "mutation", derandomize=True, database=None, deadline=None, phases=looking, report_multiple_bugs=False
+            "mutation",
+            derandomize=True,
+            deadline=None,
+            suppress_health_check=[hypothesis.HealthCheck.too_slow],
+            database=None,
+            phases=looking,
+            report_multiple_bugs=False,
         )
         hypothesis.settings.load_profile("mutation")
 
@@ -58,7 +65,7 @@ class Campaign:
         self.results = self._resume(key)
         todo = []
         for mutant in mutants(source):
-            if mutant.where in self.results or (self.wanted is not None and mutant.change not in self.wanted):
+            if mutant.where in self.results or (self.wanted and mutant.change not in self.wanted):
                 continue
             todo.append(mutant)
         self._try_all(session, target, todo, lines, seconds, key)
@@ -110,7 +117,7 @@ class Campaign:
                 sys.settrace(None)
             seconds.append(time.monotonic() - begun)
             if failed is not None:
-                self.failed_unchanged.append(item.nodeid)
+                self.failed_unchanged.append(f"{item.nodeid}\n{failed.why}")
             for line in seen:
                 lines.setdefault(line, []).append(place)
         return lines, seconds
@@ -177,23 +184,29 @@ class Campaign:
             if failed is None:
                 status = 0
             else:
-                os.write(place_of_failure, str(places[failed]).encode())
+                os.write(place_of_failure, str(places[failed.place]).encode())
         except BaseException:
             status = 1
         finally:
             os._exit(status)
 
 
-def _first_failure(session: pytest.Session, items) -> int | None:
-    """Run these tests until one fails: its place among them."""
+class _Failure(NamedTuple):
+    place: int
+    why: str
+
+
+def _first_failure(session: pytest.Session, items) -> _Failure | None:
+    """Run these tests until one fails: its place among them, and what it said."""
     from _pytest.runner import runtestprotocol
 
     for place, item in enumerate(items):
         item._initrequest()
         following = items[place + 1] if place + 1 < len(items) else None
         reports = runtestprotocol(item, log=False, nextitem=following)
-        if any(report.failed for report in reports):
-            return place
+        for report in reports:
+            if report.failed:
+                return _Failure(place, report.longreprtext)
     return None
 
 

@@ -39,8 +39,8 @@ PLANTED = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_mutants_die(name, tmp_path):
     row = run(name, tmp_path, 1, set(PLANTED[name]))
+    assert row["green"], "a test of the suite is red without any mutant: see stderr"
     results = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["mutants"].values()
-    assert row["green"]
     assert {result["change"] for result in results} == set(PLANTED[name])
     assert {result["outcome"] for result in results} == {"killed"}
 
