@@ -48,6 +48,7 @@ def _build(bundle: Path, out: Path | None, as_json: bool) -> None:
     choice = importlib.import_module("onboard_vla.runtime.engine_choice")
     trt = importlib.import_module("onboard_vla.runtime.tensorrt_module").import_tensorrt()
     load_manifest = importlib.import_module("onboard_vla.core.bundle_manifest").load_manifest
+    gate = importlib.import_module("onboard_vla.runtime.engine_gate")
     device = importlib.import_module("onboard_vla.kernels.launch_driver").DriverDevice()
     building = importlib.import_module("onboard_vla.export.engine_build")
     folder = out or choice.engines_folder(bundle)
@@ -55,14 +56,14 @@ def _build(bundle: Path, out: Path | None, as_json: bool) -> None:
         figures = building.build_engines(trt, bundle, folder, device, progress.show)
     document: dict[str, Any] = {"format": JSON_FORMAT, "bundle": str(bundle), "engines": str(folder)}
     document["figures"] = figures.as_table()
-    unjudged = load_manifest(bundle).unjudged
+    unjudged = gate.gate_unjudged(load_manifest(bundle))
     document["unjudged"] = list(unjudged)
     if as_json:
         typer.echo(json.dumps(document, indent=2))
-    else:
-        typer.echo(f"{folder}: engines of {bundle} passed the parity gate over {figures.scenes} golden scenes")
-        if unjudged:
-            typer.echo(f"UNJUDGED, so no vehicle takes it: {'; '.join(unjudged)}")
+        return
+    typer.echo(f"{folder}: engines of {bundle} passed the parity gate over {figures.scenes} scenes")
+    if unjudged:
+        typer.echo(f"UNJUDGED, so no vehicle takes them: {'; '.join(unjudged)}")
 
 
 def _check(bundle: Path, as_json: bool) -> None:

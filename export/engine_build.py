@@ -31,7 +31,7 @@ from onboard_vla.runtime.engine_cache import (
     write_gate,
 )
 from onboard_vla.runtime.engine_choice import LEVEL, Load, build_flags, unproven_loader
-from onboard_vla.runtime.engine_gate import gate_bounds, gate_misses
+from onboard_vla.runtime.engine_gate import gate_bounds, gate_misses, gate_unjudged
 from onboard_vla.runtime.tensorrt_engine import GraphMemory
 
 Progress = Callable[[str, float], None]
@@ -77,7 +77,7 @@ def build_engines(
         missed = gate_misses(figures.as_table(), bundle.manifest.parity)
         if missed:
             raise BundleError(f"engines of {path} did not pass the parity gate: {'; '.join(missed)}; {ADVICE}")
-        write_gate(partial, figures.as_table(), missed, bundle.manifest.unjudged)
+        write_gate(partial, figures.as_table(), missed, gate_unjudged(bundle.manifest))
         shutil.rmtree(out, ignore_errors=True)
         partial.rename(out)
     finally:

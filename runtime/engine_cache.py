@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from onboard_vla.core.bundle_manifest import sha256_of
 from onboard_vla.core.errors import BundleError, EnvironmentLacksError
 from onboard_vla.runtime.bundle import Bundle
-from onboard_vla.runtime.engine_gate import gate_misses
+from onboard_vla.runtime.engine_gate import gate_misses, gate_unjudged
 
 FORMAT = 1
 RECORD, GATE, TIMING = "engines.json", "gate.json", "timing.cache"
@@ -153,11 +153,16 @@ class EngineCache:
         return cls(folder, record)
 
     @classmethod
-    def admitted(cls, folder: Path, bundle: Bundle, target: Target, flags: Mapping[str, Any]) -> EngineCache:
+    def admitted(
+        cls, folder: Path, bundle: Bundle, target: Target, flags: Mapping[str, Any], *, unjudged: bool = False
+    ) -> EngineCache:
         """As `built`, and the parity gate was passed by these very engines.
 
+        `unjudged`: take them, too, where the gate or the export judged nothing, for there were no scenes; not for
+        vehicles.
+
         Raises:
-            BundleError: as `built`; or the gate was not run, was run on others, or was not passed.
+            BundleError: as `built`; or the gate was not run, was run on others, was not passed, or judged nothing.
         """
         cache = cls.built(folder, bundle, target, flags)
         gate = _read_json(folder / GATE)
@@ -167,6 +172,11 @@ class EngineCache:
         figures = gate.get("figures")
         if missed := gate_misses(figures if isinstance(figures, dict) else {}, bundle.manifest.parity):
             raise BundleError(f"{folder}: these engines did not pass the parity gate: {'; '.join(missed)}")
+        if not unjudged and (points := gate_unjudged(bundle.manifest)):
+            raise BundleError(
+                f"{folder}: these engines are unjudged ({'; '.join(points)}): export the bundle with scenes of the "
+                "deployment (docs/export.md) and build again; not on a vehicle, unjudged_engines takes them"
+            )
         return cache
 
     def plan(self, graph: str) -> bytes:
@@ -175,7 +185,7 @@ class EngineCache:
 
 
 def write_gate(folder: Path, figures: Mapping[str, float], missed: list[str], unjudged: Sequence[str]) -> None:
-    """Note what the parity run on this target gave, passed or not, and what nobody has judged of the bundle itself."""
+    """Note what the parity run on this target gave, passed or not, and what it leaves unjudged."""
     document = {
         "format": FORMAT,
         "engines_sha256": sha256_of(folder / RECORD),

@@ -41,6 +41,7 @@ def engine_loader(
     *,
     threads: int = 1,
     folder: Path | None = None,
+    unjudged: bool = False,
     open_device: Callable[[], GraphMemory] = DriverDevice,
 ) -> Load:
     """What makes an engine from a graph file of the bundle.
@@ -50,6 +51,7 @@ def engine_loader(
         bundle: whose graphs.
         threads: of ONNX Runtime on the processor.
         folder: of TensorRT's engines; `engines_folder` if not given.
+        unjudged: take TensorRT's engines, too, whose gate judged nothing.
         open_device: opens the GPU.
 
     Raises:
@@ -66,7 +68,7 @@ def engine_loader(
         raise ConfigurationError(f"engine {kind!r}: expected one of {', '.join(ENGINES)}")
     trt, device = import_tensorrt(), open_device()
     where = folder or engines_folder(bundle.path)
-    cache = EngineCache.admitted(where, bundle, Target.of(trt, device), build_flags(bundle))
+    cache = EngineCache.admitted(where, bundle, Target.of(trt, device), build_flags(bundle), unjudged=unjudged)
     return lambda path: TensorRtEngine(trt, path.name, cache.plan(path.name), device)
 
 

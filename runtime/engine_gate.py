@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
+from onboard_vla.core.bundle_manifest import BundleManifest
 from onboard_vla.core.errors import BundleError
 
 COSINE_FACTOR, COSINE_SLACK = 2.0, 1e-3
@@ -20,6 +21,7 @@ AGREEMENT_SLACK = 0.05
 """One step in twenty may choose otherwise: near ties that any rounding decides. `preference_loss_max` judges those."""
 SPREAD_SHARE = 0.05
 """Of the reference's spread: thresholds were chosen on the bundle's own signals, and must mean the same here."""
+RANDOM = "no golden scenes: the gate ran on random pictures"
 TIE = log(2)
 """Nats: an action that the reference holds less than half as likely as its own is no tie."""
 
@@ -65,6 +67,11 @@ def gate_bounds(parity: Mapping[str, Any]) -> tuple[GateBound, ...]:
         GateBound("spread_shift_m", most=abs(parity["spread_shift_m"]) + SPREAD_SHARE * parity["spread_m"], size=True),
         *(GateBound(name, most=float(bound)) for name, bound in limits.items()),
     )
+
+
+def gate_unjudged(manifest: BundleManifest) -> tuple[str, ...]:
+    """What the gate leaves unjudged, in words: what the export did, and everything where scenes are random ones."""
+    return manifest.unjudged if "limits" in manifest.parity else (*manifest.unjudged, RANDOM)
 
 
 def gate_misses(figures: Mapping[str, float], parity: Mapping[str, Any]) -> list[str]:

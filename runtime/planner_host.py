@@ -25,7 +25,7 @@ from onboard_vla.core.wire import Message
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
 from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, parse_offsets, rig_timing
 from onboard_vla.runtime.depth_policy import ADAPTIVE, ALWAYS_FAST, FIRST_ANSWER, POLICIES, DepthLimits
-from onboard_vla.runtime.engine import CPU, ENGINES
+from onboard_vla.runtime.engine import CPU, ENGINES, TENSORRT
 from onboard_vla.runtime.load_shedding import FULL, POWER_MODES, LoadShedding
 
 HEARTBEAT_PERIOD_S = 0.05
@@ -56,6 +56,12 @@ PLANNER_OPTIONS = (
         choices=ENGINES,
     ),
     Option("engines", str, "", "folder of the TensorRT engines, BUNDLE.engines if empty"),
+    Option(
+        "unjudged_engines",
+        bool,
+        False,
+        "take TensorRT engines, too, that nobody has judged, for the bundle has no golden scenes; never on a vehicle",
+    ),
     Option(
         "plan_period_s", float, 0.2, "shortest time between the starts of two plans", 0.0, 5.0, "s", changeable=True
     ),
@@ -321,6 +327,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     """
     from onboard_vla.runtime.bundle import Bundle
     from onboard_vla.runtime.engine_choice import engine_loader
+    from onboard_vla.runtime.engine_gate import gate_unjudged
     from onboard_vla.runtime.ingest import CameraIngest
     from onboard_vla.runtime.planner import Planner
     from onboard_vla.runtime.planner_body import PlannerBody
@@ -341,7 +348,15 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     period_s = float(options["plan_period_s"])
     pacing = AnchorPacing(frames.spacing_s, period_s) if options["cameras.share_decoding"] else None
     threads, engines = int(options["threads"]), str(options["engines"])
-    load = engine_loader(str(options["engine"]), bundle, threads=threads, folder=Path(engines) if engines else None)
+    load = engine_loader(
+        str(options["engine"]),
+        bundle,
+        threads=threads,
+        folder=Path(engines) if engines else None,
+        unjudged=bool(options["unjudged_engines"]),
+    )
+    if options["engine"] == TENSORRT and (points := gate_unjudged(bundle.manifest)):
+        log_event(PLANNER, "engines_unjudged", points=list(points))
     planner = Planner(
         bundle,
         threads,

@@ -56,7 +56,8 @@ def make_engines(planner: NodeStart, namespace: str, say: Say) -> None:
 def _build_what_is_missing(path: Path, folder: Path, say: Say) -> None:
     trt, device, bundle = import_tensorrt(), DriverDevice(), Bundle.open(path)
     try:
-        EngineCache.admitted(folder, bundle, Target.of(trt, device), build_flags(bundle))
+        # Whether unjudged ones will do is the planner's to say: building again would not change it.
+        EngineCache.admitted(folder, bundle, Target.of(trt, device), build_flags(bundle), unjudged=True)
     except BundleError as error:
         say(f"builds TensorRT engines, because {' '.join(str(error).split())}")
     else:

@@ -31,7 +31,7 @@ def target(monkeypatch) -> SimpleNamespace:
     """A machine with TensorRT: whether its engines are admitted, and what was built."""
     state = SimpleNamespace(admitted=True, built=[])
 
-    def admitted(folder, *_):
+    def admitted(folder, *_, unjudged):
         if not state.admitted:
             raise BundleError(f"{folder}/engines.json is missing: build again")
 
