@@ -6,17 +6,20 @@ import importlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from onboard_vla.core.errors import CheckpointError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-JSON_FORMAT = 1
+JSON_FORMAT = 2
 """Version of the document that `--json` prints."""
 CHECKPOINT, BUNDLE = "config.json", "manifest.json"
 """What tells a checkpoint's folder from a bundle's."""
@@ -36,6 +39,11 @@ def compare(
         Path | None, typer.Option(help="Scenes (.npz); without it the golden scenes of the first bundle.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where bundles of a checkpoint are written.")] = Path("out/compare"),
+    golden_scenes: Annotated[Path | None, typer.Option(help="A checkpoint's, as `export` takes them.")] = None,
+    calibration_scenes: Annotated[Path | None, typer.Option(help="A checkpoint's, as `export` takes them.")] = None,
+    unjudged: Annotated[
+        bool, typer.Option("--unjudged", help="Random pictures where a checkpoint's scenes are missing; marked.")
+    ] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of the timing.")] = 30,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
 ) -> None:
@@ -47,6 +55,9 @@ def compare(
     from rich.console import Console
 
     side_by_side = importlib.import_module("onboard_vla.export.side_by_side")
+    checkpoints = [path for path in paths if _is_checkpoint(path)]
+    exporting = Exporting(golden_scenes, calibration_scenes, unjudged)
+    exporting.check(checkpoints)
     console = Console(stderr=True)
     with console.status("compare") as status:
 
@@ -55,13 +66,12 @@ def compare(
 
         bundles: list[Path] = []
         for path in paths:
-            is_checkpoint = (path / CHECKPOINT).is_file() and not (path / BUNDLE).is_file()
-            bundles += _exported(path, out, show) if is_checkpoint else [path]
+            bundles += exporting.exported(path, out, show) if path in checkpoints else [path]
         before = os.getloadavg()
         entries = side_by_side.compare_bundles(bundles, scenes, rounds, show)
     document = {
         "format": JSON_FORMAT,
-        "scenes": "golden scenes" if scenes is None else scenes.name,
+        "scenes": f"golden scenes ({entries[0].golden_from})" if scenes is None else scenes.name,
         "protocol": "processor time of one thread, the bundles in turn every round; nothing cached between plans",
         "machine": platform.processor() or platform.machine(),
         "load_average": [round(value, 1) for value in (*before, *os.getloadavg())],
@@ -74,18 +84,62 @@ def compare(
         _print(document, Console())
 
 
-def _exported(checkpoint: Path, out: Path, show: Callable[[str, float], None]) -> list[Path]:
-    writer = importlib.import_module("onboard_vla.export.bundle_writer")
-    return [
-        writer.export_bundle(
-            checkpoint,
-            out / precision,
-            precision=precision,
-            unjudged=True,  # the table judges them, on the scenes that it is given
-            progress=lambda stage, share, made=precision: show(f"{made}, {stage}", share),
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a path is a checkpoint's folder, not a bundle's.
+
+    Raises:
+        CheckpointError: it is a file.
+    """
+    if path.is_file():
+        raise CheckpointError(
+            f"{path} is a file: expected bundles or a checkpoint's folder; export it in each precision and name the "
+            "bundles"
         )
-        for precision in writer.PRECISIONS
-    ]
+    return (path / CHECKPOINT).is_file() and not (path / BUNDLE).is_file()
+
+
+@dataclass(frozen=True)
+class Exporting:
+    """How a checkpoint becomes bundles: what `export` is told beside the precision."""
+
+    golden_scenes: Path | None
+    calibration_scenes: Path | None
+    unjudged: bool
+
+    def check(self, checkpoints: Sequence[Path]) -> None:
+        """Refuse before any work what is no use, or what no precision could be judged on.
+
+        Raises:
+            CheckpointError: a checkpoint comes without scenes; or options for checkpoints without one.
+        """
+        if not checkpoints and self != Exporting(None, None, False):
+            raise CheckpointError(
+                "--golden-scenes, --calibration-scenes and --unjudged are for exports, and no checkpoint is named"
+            )
+        writer = importlib.import_module("onboard_vla.export.bundle_writer")
+        source = importlib.import_module("onboard_vla.export.source")
+        for checkpoint in () if self.unjudged else checkpoints:
+            opened, given = source.Source.open(checkpoint), (self.golden_scenes, self.calibration_scenes)
+            if points := writer.unjudged_points(opened, writer.INT8, *given):  # which asks for the most
+                raise CheckpointError(
+                    f"{checkpoint}: {'; '.join(points)}; name bundles instead, or {writer.SCENES_ADVICE}"
+                )
+
+    def exported(self, checkpoint: Path, out: Path, show: Callable[[str, float], None]) -> list[Path]:
+        """Bundles of a checkpoint in every precision."""
+        writer = importlib.import_module("onboard_vla.export.bundle_writer")
+        return [
+            writer.export_bundle(
+                checkpoint,
+                out / precision,
+                precision=precision,
+                golden_scenes=self.golden_scenes,
+                calibration_scenes=self.calibration_scenes,
+                unjudged=self.unjudged,
+                progress=lambda stage, share, made=precision: show(f"{made}, {stage}", share),
+            )
+            for precision in writer.PRECISIONS
+        ]
 
 
 def _print(document: dict[str, Any], console: Console) -> None:
@@ -113,8 +167,10 @@ def _sections(entries: list[dict[str, Any]]) -> list[tuple[str, list[tuple[str, 
     def ratio(values: list[float], unit: str) -> list[str]:
         return [f"{value:.2f} {unit} ({value / values[0]:.2f})" for value in values]
 
+    unjudged = ["; ".join(point.split(" (")[0] for point in entry["unjudged"]) or "nothing" for entry in entries]
     size = [
         ("precision", [str(entry["precision"]) for entry in entries]),
+        *([("UNJUDGED", unjudged)] if any(entry["unjudged"] for entry in entries) else []),
         ("language layers", [str(entry["language_layers"]) for entry in entries]),
         ("graphs", ratio([entry["graph_bytes"] / MIB for entry in entries], "MiB")),
         ("bundle", ratio([entry["bundle_bytes"] / MIB for entry in entries], "MiB")),

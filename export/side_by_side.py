@@ -29,12 +29,16 @@ STEPS_3S = 6
 class Entry:
     """One bundle. `figures`: against the first bundle, None for itself.
 
+    `unjudged`: what of it nobody has held against float32 on real scenes; `golden_from`: what its golden scenes are of.
+
     `expert_ade_m`, `expert_ade_3s_m`, `expert_fde_m`: mean displacement of the bundle's greedy plan from the expert's
     tokens over the whole plan, its first 3 s, and at its end; None where the scenes do not know the expert.
     """
 
     bundle: Path
     precision: str
+    unjudged: tuple[str, ...]
+    golden_from: str
     language_layers: int
     graph_bytes: int
     bundle_bytes: int
@@ -79,6 +83,8 @@ def compare_bundles(
             Entry(
                 bundle.path,
                 bundle.precision,
+                bundle.manifest.unjudged,
+                str(bundle.manifest.parity.get("scenes_from", "-")),
                 bundle.manifest.model.text.layers,
                 sum(size for name, size in sizes.items() if name.removesuffix(".data") in graphs),
                 sum(sizes.values()),

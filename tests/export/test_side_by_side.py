@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +13,11 @@ import pytest
 from onboard_vla.app import cli
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export import bundle_writer, side_by_side
+from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.golden import load_golden
 from onboard_vla.export.pass_times import PassTimes, time_passes
 from onboard_vla.export.side_by_side import compare_bundles
+from onboard_vla.export.source import GOLDEN
 from onboard_vla.export.verification import verify
 from onboard_vla.runtime.bundle import Bundle
 
@@ -98,5 +102,63 @@ def test_a_checkpoint_is_exported_in_all_its_precisions(reference_checkpoint, tm
     monkeypatch.setenv("COLUMNS", "140")
     assert cli.run(["compare", str(tmp_path / "fp32"), str(tmp_path / "int8"), "--rounds", "1"]) == 0
     page = " ".join(capsys.readouterr().out.split())
-    for word in ("golden scenes, n = 10", "same fork", "decode, a token, one row", "distance from the expert"):
+    for word in (
+        "golden scenes (golden_scenes.npz), n = 10",
+        "same fork",
+        "decode, a token, one row",
+        "distance from the expert",
+    ):
         assert word in page
+
+
+@pytest.fixture
+def bare(reference_checkpoint, tmp_path, monkeypatch):
+    """A checkpoint as a training leaves it, and the two precisions that this takes the time for."""
+    monkeypatch.setattr(bundle_writer, "PRECISIONS", ("fp32", "int8"))
+    ignored = shutil.ignore_patterns(RANGES_FILE, GOLDEN.file)
+    return shutil.copytree(reference_checkpoint, tmp_path / "bare", ignore=ignored)
+
+
+def test_a_checkpoint_without_scenes_is_refused_before_any_work_or_marked_in_table_and_document(
+    bare, tmp_path, capsys, monkeypatch
+):
+    words = ["compare", str(bare), "--out", str(tmp_path / "out"), "--rounds", "1"]
+    assert cli.run(words) == 1
+    error = capsys.readouterr().err
+    for word in ("no calibration scenes", "no golden scenes", "--calibration-scenes", "bundles instead"):
+        assert word in error
+    assert not (tmp_path / "out").exists()
+
+    monkeypatch.setenv("COLUMNS", "200")
+    assert cli.run([*words, "--unjudged"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert "golden scenes (random, seed 1), n = 4" in page
+    assert re.search(r"UNJUDGED\W+nothing\W+no calibration scenes; no golden scenes\W", page)
+    assert cli.run(["compare", *(str(tmp_path / "out" / name) for name in ("fp32", "int8")), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [len(entry["unjudged"]) for entry in document["bundles"]] == [0, 2]
+
+
+def test_scenes_given_to_a_comparison_are_those_of_its_exports(bare, reference_checkpoint, tmp_path, capsys):
+    few, given = {"golden": 2, "calibration": 3}, []
+    with np.load(reference_checkpoint / GOLDEN.file) as archive:
+        for name, count in few.items():
+            np.savez(tmp_path / f"{name}.npz", **{key: archive[key][:count] for key in archive.files})
+            given += [f"--{name}-scenes", str(tmp_path / f"{name}.npz")]
+    words = ["compare", str(bare), "--out", str(tmp_path / "out"), "--rounds", "1", "--json"]
+    assert cli.run([*words, *given]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [entry["unjudged"] for entry in document["bundles"]] == [[], []]
+    manifest = Bundle.open(tmp_path / "out" / "int8").manifest
+    assert (manifest.calibration["scenes"], manifest.parity["scenes"]) == (3, 2)
+
+
+def test_export_options_beside_bundles_alone_are_refused(fp32_bundle, capsys):
+    assert cli.run(["compare", str(fp32_bundle), "--unjudged"]) == 1
+    assert "no checkpoint is named" in capsys.readouterr().err
+
+
+def test_a_ckpt_file_is_told_to_be_exported_first(tmp_path, capsys):
+    (tmp_path / "AutoVLA.ckpt").write_bytes(b"")
+    assert cli.run(["compare", str(tmp_path / "AutoVLA.ckpt")]) == 1
+    assert "export it in each precision and name the bundles" in capsys.readouterr().err
