@@ -79,8 +79,14 @@ class LaneLimits(Validated):
     """Whether lanes and route are where the vehicle is, and stay where they were (10.2 F20: L3)."""
 
     shift_m: float = limit(
-        0.75, "m", "own: so much room has 2 m in a lane of 3.5 m; between two messages, beside the vehicle", 0.3, 5.0
+        0.75,
+        "m",
+        "own: so much room has 2 m in a lane of 3.5 m; beside the vehicle",
+        0.3,
+        5.0,
     )
+    creep_mps: float = limit(0.5, "m/s", "own: odometry that drifts by 1.4 % of the way at 130 km/h", 0.0, 5.0)
+    edge_m: float = limit(0.3, "m", "own: noise of an edge that stays while its lane takes another shape", 0.05, 1.0)
     away_m: float = limit(5.0, "m", "own: vehicle from the centreline; another frame or place", 2.0, 50.0)
     route_away_m: float = limit(20.0, "m", "own: vehicle from the route, on any of its lanes", 5.0, 200.0)
 

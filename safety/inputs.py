@@ -29,7 +29,8 @@ from onboard_vla.safety.guards.authority import AuthorityWatch, Heard
 from onboard_vla.safety.guards.camera_arrivals import CameraArrivals
 from onboard_vla.safety.guards.clock import ClockWatch
 from onboard_vla.safety.guards.clock_step import Restate, restated_by
-from onboard_vla.safety.guards.lanes import lanes_fault, lanes_place_fault, route_fault, route_place_fault
+from onboard_vla.safety.guards.lane_place import LanePlace, route_place_fault
+from onboard_vla.safety.guards.lanes import lanes_fault, route_fault
 from onboard_vla.safety.guards.objects import OBJECTS_MAX, ObjectWatch, list_fault
 from onboard_vla.safety.guards.orders import Orders
 from onboard_vla.safety.guards.speed import SpeedComparison, ego_contradiction, ego_fault, wheel_fault
@@ -120,6 +121,7 @@ class Inputs:
         self.history = EgoHistory(config.staleness.history_s, config.staleness.extrapolation_s)
         self.objects = ObjectMemory(config.collision)
         self.lanes: LaneObservation | None = None
+        self.lane_place = LanePlace(config.lanes)
         self.route: Route | None = None
         self.wheel: WheelSpeed | None = None
         self.object_watch = ObjectWatch(config.objects)
@@ -255,13 +257,13 @@ class Inputs:
         if fault is not None:
             self.faults[LANES] = fault
             return
-        line = lanes.line
+        _ = lanes.line  # what is no line raises here, also where nothing is known of the vehicle
         if self._from_future(LANES, lanes.stamp_ns, now) or not self._newer(LANES, lanes.stamp_ns):
             return
         here = self._here()
         if here is not None:
-            before = self.lane_line if self._age_s(LANES, now) <= self._config.freshness.lanes_data_s else None
-            fault = lanes_place_fault(line, lanes.lane_width_m, before, here, self._config.lanes)
+            comparable = self.lane_place.stands or self._age_s(LANES, now) <= self._config.freshness.lanes_data_s
+            fault = self.lane_place.fault(lanes, self.lanes if comparable else None, here, now)
             if self._route_line is not None:
                 self._note(PLACE, route_place_fault(self._route_line, here, self._config.lanes))
         if fault is not None:

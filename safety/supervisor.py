@@ -65,6 +65,8 @@ LATENCIES = 20
 """Plans over which the 95th percentile of age on arrival is taken."""
 CONTINUOUS_S = 0.2
 """A trajectory older than this is no longer what the vehicle follows."""
+UNOCCUPIED = (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
+"""A person drives, or nobody."""
 
 
 class Supervisor:
@@ -197,6 +199,8 @@ class Supervisor:
             self.config.ladder,
         )
         self.state = stepped.state
+        if self.state.engagement in UNOCCUPIED or self._inputs.override:
+            self._inputs.lane_place.let_go()
         reasons = [request.reason for request in requests] + list(stepped.reasons)
         reasons += self._notes
         if self._judged is not None and not self._judged.passed:

@@ -35,14 +35,19 @@ FAULT_LEVELS = {
 }
 """What an unusable newest message asks for. Without a fresh lane the fallback drives on the last good one until that is
 stale, so a bad lane message alone is L2. What a wheel speed's fault asks for hangs on the odometry (`wheel.py`)."""
-WRONG_PLACE = ("LANES_AWAY", "LANES_JUMP")
-"""Faults of a lane that is whole but not where the vehicle is: the last good one may be no better (10.2 F20: L3)."""
+PLACE_LEVELS = {
+    "LANES_DOUBTED": Mode.NOMINAL,
+    "LANES_JUMP": Mode.IN_LANE_STOP,
+    "LANES_AWAY": Mode.IN_LANE_STOP,
+}
+"""Faults of a lane that is whole but not where the vehicle is: the last good one may be no better (10.2 F20: L3). A
+doubt is reported alone: the vehicle keeps to the line it had until the next message, or that none comes, decides."""
 
 
 def input_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[Request]:
     """Requests over all inputs but processes and cameras: freshness, messages that were refused, contradictions."""
     requests = [
-        Request(Mode.IN_LANE_STOP if reason.code in WRONG_PLACE else FAULT_LEVELS[topic], reason)
+        Request(PLACE_LEVELS.get(reason.code, FAULT_LEVELS[topic]), reason)
         for topic, reason in inputs.faults.items()
         if topic != WHEEL
     ]

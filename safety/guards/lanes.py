@@ -1,4 +1,4 @@
-"""What is wrong with lanes and route: as messages, and against where the vehicle is (10.2 F20).
+"""What is wrong with lanes and route as messages (10.2 F20); against where the vehicle is: `lane_place.py`.
 
 Lengths are looked at before anything else: a message of any length would take the supervisor's cycle from it.
 """
@@ -8,18 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.road import SIGNAL_STATES, LaneObservation, Route
 from onboard_vla.core.verdict import Reason
-from onboard_vla.safety.input_config import LaneLimits
-
-Array = NDArray[np.float64]
-
-NEXT_LANE_SHARE = 0.75
-"""A centreline that jumps to the next lane's moves by about a lane's width; lanes may be of unlike widths."""
-
 
 LANE_POINTS_MAX, SIGNALS_MAX = 1000, 100
 """Points of a lane (200 m at every 0.2 m) and signals that govern it: more than any perception reports."""
@@ -47,27 +38,6 @@ def lanes_fault(lanes: LaneObservation) -> Reason | None:
     return None
 
 
-def lanes_place_fault(
-    line: Polyline, lane_width_m: float, before: Polyline | None, here: Array, limits: LaneLimits
-) -> Reason | None:
-    """Why a lane cannot be the one that the vehicle is in.
-
-    `line`: its centreline; `before`: the one of the last good message, None where that is too old to compare; `here`
-    (2,): the vehicle. A lane that moved sideways by a lane's width is accepted where the vehicle is within it: so an
-    ego lane that changes with a lane change of the vehicle passes, and a shifted map does not.
-    """
-    offset_m = _offset(line, here)
-    if not abs(offset_m) <= limits.away_m:
-        return Reason("LANES_AWAY", abs(offset_m), limits.away_m, "vehicle from the lane's centreline, m")
-    if before is None:
-        return None
-    shift_m = abs(offset_m - _offset(before, here))
-    next_lane = shift_m >= NEXT_LANE_SHARE * lane_width_m and abs(offset_m) <= lane_width_m / 2
-    if shift_m <= limits.shift_m or next_lane:
-        return None
-    return Reason("LANES_JUMP", shift_m, limits.shift_m, "sideways between two messages, m")
-
-
 def route_fault(route: Route) -> Reason | None:
     """Why a route must not be used."""
     limits = route.speed_limit_mps
@@ -81,20 +51,7 @@ def route_fault(route: Route) -> Reason | None:
     return None
 
 
-def route_place_fault(line: Polyline, here: Array, limits: LaneLimits) -> Reason | None:
-    """Why a route cannot be the one that the vehicle is on: lost, or in another frame. `here` (2,): the vehicle."""
-    offset_m = abs(_offset(line, here))
-    if offset_m <= limits.route_away_m:
-        return None
-    return Reason("ROUTE_AWAY", offset_m, limits.route_away_m, "vehicle from the route, m")
-
-
 def _too_many(topic: str, what: str, count: int, most: int) -> Reason | None:
     if count <= most:
         return None
     return Reason(f"{topic}_TOO_MANY_{what}", float(count), float(most), f"{what.lower()} of a message; send fewer")
-
-
-def _offset(line: Polyline, here: Array) -> float:
-    """Distance of a point from a line, left positive; beyond an end, the distance from that end."""
-    return float(line.project(here[None])[1][0])

@@ -185,12 +185,28 @@ class TestObjects:
 
 class TestRoad:
     def test_a_lane_is_held_against_the_one_before_while_that_is_fresh(self):
-        for age_ms, code in ((500, "LANES_JUMP"), (501, None)):
+        for age_ms, code in ((500, "LANES_DOUBTED"), (501, None)):
             inputs = fed()
             inputs.receive(make_ego(T0 + age_ms * MS - MS), at(age_ms - 1))
             moved = lanes(T0 + age_ms * MS)
             inputs.receive(replace(moved, centreline=moved.centreline + np.array([0.0, 2.5])), at(age_ms))
             assert (fault_of(inputs, "lanes") or (None,))[0] == code
+
+    def test_a_lane_that_jumped_is_held_against_the_one_before_however_old_that_is(self):
+        inputs = fed()
+        for ms, code in ((100, "LANES_DOUBTED"), (200, "LANES_JUMP"), (5000, "LANES_JUMP")):
+            inputs.receive(make_ego(T0 + ms * MS - MS), at(ms - 1))
+            inputs.receive(replace(lanes(T0 + ms * MS), centreline=lanes(T0).centreline + np.array([0.0, 2.5])), at(ms))
+            assert fault_of(inputs, "lanes")[0] == code
+        inputs.lane_place.let_go()
+        inputs.receive(replace(lanes(T0 + 5100 * MS), centreline=lanes(T0).centreline + np.array([0.0, 2.5])), at(5100))
+        assert fault_of(inputs, "lanes") is None
+
+    def test_what_is_no_line_is_refused_though_nothing_is_known_of_the_vehicle(self):
+        inputs = Inputs(CONFIG)
+        inputs.receive(replace(lanes(T0), centreline=0 * lanes(T0).centreline), at(0))
+        assert fault_of(inputs, "lanes")[0] == "INPUT_MALFORMED"
+        assert inputs.lanes is None
 
     def test_without_knowing_where_the_vehicle_is_a_lane_is_taken_as_it_is(self):
         inputs = Inputs(CONFIG)

@@ -1,60 +1,211 @@
-"""Lanes and route against the place of the vehicle, and against the message before (F20)."""
+"""Lanes and route against the place of the vehicle, and against the lanes taken before (F20)."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from onboard_vla.core.clock import Now
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.safety.guards.lanes import lanes_place_fault, route_place_fault
+from onboard_vla.core.road import LaneObservation
+from onboard_vla.safety.guards.lane_place import LanePlace, route_place_fault
 from onboard_vla.safety.input_config import LaneLimits
 
 LIMITS = LaneLimits()
+HERE = np.zeros(2)
+PERIOD_S = 0.125
+"""A binary fraction near 10 Hz, so that figures at the limits are exact."""
 
 
-def line(y=0.0, turn=0.0, x0=-10.0):
+def lane(y=0.0, left=5.0, right=2.0, turn=0.0, x0=-10.0, width=3.5):
+    """A straight lane whose centreline runs `y` beside the vehicle at (0, 0), all turned about it."""
     x = np.arange(x0, 90.0, 2.0)
     rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return Polyline(np.column_stack([x, 0 * x + y]) @ rotation)
+    one = np.ones(len(x))
+    return LaneObservation(0, np.column_stack([x, 0 * x + y]) @ rotation, left * one, right * one, width, 9 * one, ())
 
 
-def code(fault):
-    return fault.code if fault else None
+class Seen:
+    """A place guard that is shown one message after another, as the inputs do."""
+
+    def __init__(self, *lanes):
+        self.place, self.taken, self.clock_s = LanePlace(LIMITS), None, 0.0
+        for message in lanes:
+            assert self.figures(message) is None
+
+    def figures(self, message, fresh=True, after_s=PERIOD_S):
+        self.clock_s += after_s
+        now = Now(round(self.clock_s * 1e9), 0)
+        fault = self.place.fault(message, self.taken if fresh else None, HERE, now)
+        if fault is None:
+            self.taken = message
+            return None
+        return fault.code, pytest.approx(fault.measured), fault.limit
+
+    def code(self, message, **how):
+        found = self.figures(message, **how)
+        return found[0] if found else None
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "expected"),
+    ("before", "after", "doubted"),
     [
-        (0.0, 0.7, None),
-        (-0.4, 0.34, None),
-        (-0.4, 0.36, "LANES_JUMP"),
-        (0.0, 1.5, "LANES_JUMP"),  # the vehicle is within the lane still, and would be driven off the road
-        (0.0, 1.8, "LANES_JUMP"),
-        (0.0, -3.0, "LANES_JUMP"),
-        (1.0, 1.74, None),
-        (1.0, 1.76, "LANES_JUMP"),
-        (1.74, -1.74, None),  # a lane change
-        (1.3, -1.3, "LANES_JUMP"),
-        (1.7, -1.0, None),  # to a narrower lane
-        (1.0, -2.0, "LANES_JUMP"),
+        (0.0, 0.7, False),
+        (-0.4, 0.36, True),
+        (0.0, 1.5, True),  # the vehicle is within the lane still, and would be driven off the road
+        (0.0, -3.0, True),
+        (1.0, 1.76, True),
+        (1.74, -1.74, False),  # a lane change
+        (-0.7, 1.74, True),
+        (1.7, -1.0, False),  # to a narrower lane
     ],
 )
 @pytest.mark.parametrize("turn", [0.0, 1.9, -2.8])
-def test_a_lane_that_jumps_off_the_vehicle_is_refused(before, after, expected, turn):
-    fault = lanes_place_fault(line(after, turn), 3.5, line(before, turn), np.zeros(2), LIMITS)
-    assert code(fault) == expected
+def test_a_lane_that_jumps_off_the_vehicle_is_refused_and_stops_it_when_it_comes_again(before, after, doubted, turn):
+    seen = Seen(lane(before, turn=turn))
+    expected = ("LANES_DOUBTED", abs(after - before), 0.75) if doubted else None
+    assert seen.figures(lane(after, turn=turn)) == expected
+    assert seen.code(lane(after, turn=turn)) == ("LANES_JUMP" if doubted else None)
 
 
-@pytest.mark.parametrize(("away", "expected"), [(4.99, None), (5.01, "LANES_AWAY"), (-5.01, "LANES_AWAY")])
-def test_a_lane_elsewhere_is_refused(away, expected):
-    assert code(lanes_place_fault(line(away), 3.5, None, np.zeros(2), LIMITS)) == expected
+@pytest.mark.parametrize(
+    ("before", "after", "doubted"),
+    [
+        (0.5, 1.25, False),
+        (0.5, 1.375, True),
+        (-1.0, 1.75, False),  # moved by more than three quarters of a lane, and half a lane from the vehicle
+        (-0.875, 1.75, False),  # by three quarters
+        (-0.75, 1.75, True),
+        (-1.0, 1.875, True),
+    ],
+)
+def test_the_limits_of_a_jump_belong_to_what_is_taken(before, after, doubted):
+    assert Seen(lane(before)).code(lane(after)) == ("LANES_DOUBTED" if doubted else None)
+
+
+def test_one_message_of_a_lane_elsewhere_stops_nobody():
+    seen = Seen(lane(0.0), lane(0.0))
+    for _ in range(3):
+        assert seen.code(lane(1.5)) == "LANES_DOUBTED"
+        assert seen.code(lane(0.1)) is None
+
+
+def test_a_jump_stands_until_the_line_agrees_again():
+    seen = Seen(lane(0.0))
+    codes = [seen.code(lane(3.0)) for _ in range(20)]
+    assert codes == ["LANES_DOUBTED"] + ["LANES_JUMP"] * 19
+    assert seen.place.stands
+    assert seen.code(lane(0.75)) is None
+    assert not seen.place.stands
+    assert seen.code(lane(3.0)) == "LANES_DOUBTED"
+
+
+def test_a_jump_that_stands_is_no_new_shape_whatever_follows():
+    seen = Seen(lane(0.0))
+    seen.code(lane(3.0)), seen.code(lane(3.0))
+    split = lane(1.5, left=3.5, right=3.5)
+    assert [seen.code(split), seen.code(split)] == ["LANES_JUMP"] * 2
+
+
+def test_a_person_who_drives_ends_a_jump():
+    seen = Seen(lane(0.0))
+    seen.code(lane(3.0)), seen.code(lane(3.0))
+    seen.place.let_go()
+    assert not seen.place.stands
+    assert seen.code(lane(3.0), fresh=False) is None
+    assert seen.code(lane(3.0)) is None
+
+
+SHAPES = [
+    (1.5, 3.5, 4.5, None),  # wider to the left and the right; its left edge stayed
+    (-1.5, 4.0, 0.5, None),  # its right edge stayed
+    (1.5, 3.75, 9.0, None),  # moved by 0.25 m
+    (1.5, 3.875, 9.0, "LANES_JUMP"),  # by 0.375 m
+    (1.5, 3.25, 9.0, None),
+    (1.5, 3.125, 9.0, "LANES_JUMP"),
+    (1.5, 5.0, 3.75, None),
+    (1.5, 5.0, 3.125, "LANES_JUMP"),
+    (1.5, 5.0, 2.0, "LANES_JUMP"),  # a shifted map
+]
+
+
+@pytest.mark.parametrize("turn", [0.0, 2.2])
+@pytest.mark.parametrize(("y", "left", "right", "expected"), SHAPES)
+def test_a_lane_that_splits_or_widens_shows_it_twice_with_an_edge_that_stays(y, left, right, expected, turn):
+    seen, shape = Seen(lane(turn=turn)), lane(y, left, right, turn)
+    assert [seen.code(shape), seen.code(shape)] == ["LANES_DOUBTED", expected]
+    if expected is None:
+        assert seen.code(lane(y + 0.7, left, right, turn)) is None  # measured from the new shape on
+
+
+@pytest.mark.parametrize(("again", "expected"), [(2.25, None), (2.375, "LANES_JUMP"), (0.875, None)])
+def test_a_new_shape_is_the_same_in_both_messages(again, expected):
+    seen = Seen(lane())
+    assert seen.code(lane(1.5, left=3.5)) == "LANES_DOUBTED"
+    assert seen.code(lane(again, left=5.0 - again)) == expected
+
+
+def test_the_edges_count_beside_the_vehicle():
+    seen, x = Seen(lane()), np.arange(-10.0, 90.0, 2.0)
+    narrow_ahead = lane(1.5)
+    narrow_ahead.left_m[x > 1.0] = 3.5
+    assert [seen.code(narrow_ahead), seen.code(narrow_ahead)] == ["LANES_DOUBTED", "LANES_JUMP"]
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(("step", "messages"), [(0.7, 1), (0.5, 1), (0.25, 3), (0.125, 11), (0.0625, None)])
+def test_a_lane_that_creeps_faster_than_odometry_drifts_is_a_jump(step, messages, side):
+    """After so many messages that are taken; half a metre a second is as much as is believed."""
+    seen = Seen(lane(0.0))
+    taken = 0
+    while taken < 40 and seen.code(lane(side * step * (taken + 1))) is None:
+        taken += 1
+    assert taken == (40 if messages is None else messages)
+
+
+def test_what_crept_is_forgotten_as_fast_as_odometry_may_drift_and_no_faster():
+    for wait_s, expected in ((1.5, None), (1.375, "LANES_DOUBTED")):
+        seen = Seen(lane(0.0), lane(0.75))
+        assert seen.code(lane(1.5), after_s=wait_s) == expected
+    seen = Seen(lane(0.0), lane(0.5))
+    assert seen.code(lane(0.5), after_s=60.0) is None
+    assert seen.code(lane(-0.25)) is None
+    assert seen.figures(lane(-0.5), after_s=0.0) == ("LANES_DOUBTED", 1.0, 0.75)
+
+
+def test_a_lane_change_and_a_pause_begin_anew():
+    assert Seen(lane(1.05), lane(1.75), lane(-1.75)).code(lane(-1.05)) is None
+    seen = Seen(lane(-0.7), lane(0.0))
+    assert seen.code(lane(0.7), fresh=False) is None
+    assert seen.code(lane(1.4)) is None
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_lane_elsewhere_is_refused(side):
+    assert Seen().figures(lane(side * 5.0)) is None
+    assert Seen().figures(lane(side * 5.25)) == ("LANES_AWAY", 5.25, 5.0)
+
+
+def test_a_lane_elsewhere_between_two_that_jumped_leaves_the_second_in_doubt():
+    seen = Seen(lane(0.0))
+    assert [seen.code(lane(y)) for y in (1.5, 9.0, 1.5)] == ["LANES_DOUBTED", "LANES_AWAY", "LANES_DOUBTED"]
 
 
 @pytest.mark.parametrize(("x0", "expected"), [(4.9, None), (5.1, "LANES_AWAY")])
 def test_a_lane_that_begins_ahead_of_the_vehicle_is_elsewhere(x0, expected):
-    assert code(lanes_place_fault(line(x0=x0), 3.5, None, np.zeros(2), LIMITS)) == expected
+    assert Seen().code(lane(x0=x0)) == expected
 
 
-@pytest.mark.parametrize(("away", "expected"), [(19.9, None), (20.1, "ROUTE_AWAY"), (-20.1, "ROUTE_AWAY")])
-def test_a_route_elsewhere_is_refused(away, expected):
-    assert code(route_place_fault(line(away), np.zeros(2), LIMITS)) == expected
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_route_elsewhere_is_refused(side):
+    assert route_place_fault(lane(side * 20.0).line, HERE, LIMITS) is None
+    fault = route_place_fault(lane(side * 20.25).line, HERE, LIMITS)
+    assert fault is not None
+    assert (fault.code, fault.measured, fault.limit) == ("ROUTE_AWAY", 20.25, 20.0)
+
+
+def test_distances_are_along_the_normal_of_a_bent_line():
+    bent = Polyline(np.array([[-50.0, 0.0], [0.0, 0.0], [0.0, 50.0]]))
+    fault = route_place_fault(bent, np.array([30.0, 20.0]), LIMITS)
+    assert fault is not None
+    assert fault.measured == pytest.approx(30.0)

@@ -1,4 +1,4 @@
-"""Lanes and routes as messages, and the exact limits of their places: reason, measured value and limit."""
+"""Lanes and routes as messages: reason, measured value and limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.road import LaneObservation, Route, RouteCommand, Signal
 from onboard_vla.safety.guards.lanes import (
     COMMANDS_MAX,
@@ -16,14 +15,9 @@ from onboard_vla.safety.guards.lanes import (
     ROUTE_POINTS_MAX,
     SIGNALS_MAX,
     lanes_fault,
-    lanes_place_fault,
     route_fault,
-    route_place_fault,
 )
-from onboard_vla.safety.input_config import LaneLimits
 
-LIMITS = LaneLimits()
-HERE = np.zeros(2)
 POINTS = np.array([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0]])
 NOT_FINITE = ("LANES_NOT_FINITE", 1.0, 0.0)
 
@@ -126,33 +120,3 @@ def test_a_route_has_so_many_points_and_commands():
     assert route_fault(Route("r", POINTS, np.ones(3), commands[1:])) is None
     fault = route_fault(Route("r", POINTS, np.ones(3), commands))
     assert figures(fault) == too_many("ROUTE_TOO_MANY_COMMANDS", COMMANDS_MAX)
-
-
-def beside(y):
-    """A lane along x, `y` beside the vehicle."""
-    return Polyline(np.array([[-10.0, y], [90.0, y]]))
-
-
-@pytest.mark.parametrize("side", [1, -1])
-def test_the_limits_of_the_place_belong_to_what_is_accepted(side):
-    assert lanes_place_fault(beside(side * 5.0), 3.5, None, HERE, LIMITS) is None
-    assert figures(lanes_place_fault(beside(side * 5.25), 3.5, None, HERE, LIMITS)) == ("LANES_AWAY", 5.25, 5.0)
-    assert route_place_fault(beside(side * 20.0), HERE, LIMITS) is None
-    assert figures(route_place_fault(beside(side * 20.25), HERE, LIMITS)) == ("ROUTE_AWAY", 20.25, 20.0)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "shift"),
-    [
-        (0.5, 1.25, None),  # moved by 0.75 m: at the limit of the shift
-        (0.25, 1.125, 0.875),
-        (-1.0, 1.75, None),  # moved by more than three quarters of a lane, and half a lane from the vehicle: within it
-        (-0.875, 1.75, None),  # three quarters
-        (-0.75, 1.75, 2.5),
-        (-1.0, 1.875, 2.875),
-        (1.0, -2.0, 3.0),
-    ],
-)
-def test_a_lane_may_move_a_little_or_by_its_width_under_the_vehicle(before, after, shift):
-    fault = lanes_place_fault(beside(after), 3.5, beside(before), HERE, LIMITS)
-    assert figures(fault) == (None if shift is None else ("LANES_JUMP", shift, 0.75))
