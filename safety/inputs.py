@@ -314,7 +314,10 @@ class Inputs:
         elif before is None or verdict.stamp_ns > before.verdict.stamp_ns:
             self.camera_arrivals.add(verdict.camera, verdict.stamp_ns)
         bad_received = now.monotonic_ns if not verdict.usable else before.bad_received_ns if before else None
-        bad_stamp = verdict.stamp_ns if not verdict.usable else before.bad_stamp_ns if before else None
+        bad_stamp = before.bad_stamp_ns if before else None
+        if not verdict.usable:
+            # Verdicts may come in any order; the newest bad picture counts.
+            bad_stamp = verdict.stamp_ns if bad_stamp is None else max(bad_stamp, verdict.stamp_ns)
         self.cameras[verdict.camera] = CameraHealth(verdict, now.monotonic_ns, bad_received, bad_stamp)
 
     def clock_stepped(self, now: Now) -> Restate | None:

@@ -1,7 +1,8 @@
 """Are a message's fields of the types that its class declares? Checked before anything is done with them.
 
 What comes over the wire was decoded by a schema; what comes from code of the same process was not. A field of another
-type must be a refused message, never an exception in the middle of a tick.
+type must be a refused message, never an exception in the middle of a tick. So must a whole number of more than 64 bits: a
+neighbour may send one where the wire knows no limit, and no array holds it.
 """
 
 from __future__ import annotations
@@ -18,19 +19,24 @@ KNOWN_MAX = 64
 """Combinations of field types remembered per class."""
 
 Accepts = Callable[[object], bool]
+WHOLE = (int, np.integer)
+
+INT64_MAX = 2**63 - 1
+"""The largest whole number that every field, array and transport holds."""
 
 
 def require_types(message: object) -> None:
     """Hold every field of a dataclass against its annotation, elements of tuples and nested dataclasses included.
 
-    A whole number is accepted for a float, NumPy's scalars for both, arrays of any real numbers for an array.
+    A whole number of 64 bits is accepted for a float, NumPy's scalars for both, arrays of any real numbers for an array.
 
     Raises:
-        TypeError: a field has another type.
+        TypeError: a field has another type, or a whole number more than 64 bits.
     """
     for name, accepts, expected in _fields(type(message)):
         if not accepts(getattr(message, name)):
-            found = type(getattr(message, name)).__name__
+            value = getattr(message, name)
+            found = "a larger number" if isinstance(value, int) and not fits(value) else type(value).__name__
             raise TypeError(f"{type(message).__name__}.{name}: expected {expected}, found {found}")
 
 
@@ -65,9 +71,9 @@ def _accepts(hint: object) -> Accepts:
     if dataclasses.is_dataclass(hint):
         return _accepts_dataclass(hint)
     if hint is float:
-        return lambda value: isinstance(value, (float, int, np.floating, np.integer)) and not isinstance(value, bool)
+        return lambda value: isinstance(value, (float, np.floating)) or _is_whole(value)
     if hint is int:
-        return lambda value: isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        return _is_whole
     if hint is bool:
         return lambda value: isinstance(value, (bool, np.bool_))
     return lambda value: isinstance(value, hint)
@@ -78,19 +84,29 @@ def _accepts_dataclass(kind: type) -> Accepts:
     values_of = operator.attrgetter(*(name for name, _, _ in rows))
     hints = typing.get_type_hints(kind)
     plain = all(hints[name] in (float, int, bool, str) for name, _, _ in rows)
-    known: set[tuple[type, ...]] = set()
+    known: dict[tuple[type, ...], tuple[int, ...]] = {}
 
     def accepts(value: object) -> bool:
         if not isinstance(value, kind):
             return False
         values = values_of(value)
         found = tuple(map(type, values))
-        if found in known:
-            return True
+        whole = known.get(found)
+        if whole is not None:
+            return all(fits(values[index]) for index in whole)
         sound = all(accepts_field(item) for (_, accepts_field, _), item in zip(rows, values, strict=True))
-        # Plain values are judged by their types alone, so types that were sound once always are.
+        # Plain values are judged by their types, so types that were sound once always are; whole numbers by size, too.
         if sound and plain and len(known) < KNOWN_MAX:
-            known.add(found)
+            known[found] = tuple(index for index, kind_of in enumerate(found) if issubclass(kind_of, WHOLE))
         return sound
 
     return accepts
+
+
+def fits(value: int) -> bool:
+    """Whether a whole number has 64 bits at most."""
+    return -INT64_MAX - 1 <= value <= INT64_MAX
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, WHOLE) and not isinstance(value, bool) and fits(int(value))

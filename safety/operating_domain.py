@@ -15,6 +15,7 @@ from onboard_vla.core.validated import Validated, limit, names
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.guards.clock_step import Restate
 from onboard_vla.safety.ladder_state import Request
+from onboard_vla.safety.message_types import fits
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class DomainWatch:
     def receive(self, message: OperatingConditions, now: Now) -> None:
         """Keep it, or remember what is wrong with it until a good one comes."""
         words = (message.road_class, message.light, message.weather, message.area)
-        if type(message.stamp_ns) is not int or not all(isinstance(word, str) for word in words):
+        stamped = type(message.stamp_ns) is int and fits(message.stamp_ns)
+        if not stamped or not all(isinstance(word, str) for word in words):
             self._refused = Reason("ODD_CONDITIONS_MALFORMED", 1.0, 0.0, "fields of another type")
             return
         ahead_s = seconds(message.stamp_ns - now.stamp_ns)

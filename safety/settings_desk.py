@@ -32,6 +32,8 @@ class Reconfigurable(Protocol):
 
     config: SupervisorConfig
     state: LadderState
+    settings_orders: Orders
+    """Which requests came before; restated with everything else when the data clock steps."""
 
     def reconfigure(self, config: SupervisorConfig, now: Now) -> Reason | None:
         """Take other settings; None when done, else why not."""
@@ -42,7 +44,6 @@ class SettingsDesk:
 
     def __init__(self, supervisor: Reconfigurable, compose: Compose) -> None:
         self._supervisor, self._compose = supervisor, compose
-        self._orders = Orders(supervisor.config.freshness)
 
     def answer(self, request: SettingsRequest, now: Now) -> SettingsReply:
         """Carry out a request, or say why not."""
@@ -53,7 +54,7 @@ class SettingsDesk:
         )
 
     def _refusal(self, request: SettingsRequest, now: Now) -> Reason | None:
-        late = self._orders.refuse_command(OperatorCommand(request.stamp_ns, "settings"), now)
+        late = self._supervisor.settings_orders.refuse_command(OperatorCommand(request.stamp_ns, "settings"), now)
         if late is not None:
             return late
         supervisor = self._supervisor

@@ -31,6 +31,7 @@ from onboard_vla.safety.guards.actuators import ActuatorWatch
 from onboard_vla.safety.guards.cameras import camera_requests
 from onboard_vla.safety.guards.consistency import check_agreement
 from onboard_vla.safety.guards.freshness import ego_age_s, input_requests, process_requests
+from onboard_vla.safety.guards.orders import Orders
 from onboard_vla.safety.guards.staleness import check_age
 from onboard_vla.safety.hazard_gate import HazardGate
 from onboard_vla.safety.hot_standby import HotStandby
@@ -77,6 +78,7 @@ class Supervisor:
         self._sequence = 0
         self._tick_ns: int | None = None
         self._last: SafeTrajectory | None = None
+        self.settings_orders = Orders(config.freshness)
         self._begin(config)
         if died_driving:
             self.state = LadderState(engagement=Engagement.LATCHED, mode=Mode.STOPPED, must_rearm=True)
@@ -157,6 +159,7 @@ class Supervisor:
         clock = self._inputs.clock_stepped(now)
         if clock is not None:
             self._domain.restate(clock)
+            self.settings_orders.restate(clock)
             self._guard.forget()
             self._judged = self._accepted = None
         motion, busy = self._motion(now), bool(self._inputs.plans)

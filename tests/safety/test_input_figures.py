@@ -63,8 +63,8 @@ class TestInputs:
     @pytest.mark.parametrize(
         ("code", "topic", "level"),
         [("LANES_AWAY", LANES, L3), ("LANES_JUMP", LANES, L3), ("LANES_DOUBTED", LANES, OK),
-         ("LANES_IMPLAUSIBLE", LANES, L2), ("ROUTE_AWAY", PLACE, L3), ("X", EGO, L3), ("X", OBJECTS, L3), ("X", ROUTE, L3), ("X", PLANNER, L2),
-         ("X", GUARD, L2), ("X", OPERATOR, L2), ("X", SPEEDS, L3)],
+         ("LANES_IMPLAUSIBLE", LANES, L2), ("ROUTE_AWAY", PLACE, L3), ("X", EGO, L3), ("X", OBJECTS, L3),
+         ("X", ROUTE, L3), ("X", PLANNER, L2), ("X", GUARD, L2), ("X", OPERATOR, L2), ("X", SPEEDS, L3)],
     )  # fmt: skip
     def test_every_topics_fault_has_its_level(self, code, topic, level):
         inputs = Inputs(CONFIG)

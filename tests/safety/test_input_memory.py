@@ -275,6 +275,12 @@ class TestVerdicts:
         assert (health.bad_received_ns, health.bad_stamp_ns) == (T0 + 120 * MS, T0 + 100 * MS)
         assert (health.received_ns, health.verdict.usable) == (T0 + 220 * MS, True)
 
+    def test_the_newest_bad_picture_counts_whatever_order_verdicts_come_in(self):
+        inputs = Inputs(CONFIG)
+        for ms, expected in ((300, 300), (100, 300), (400, 400)):
+            inputs.receive(self.bad(ms), at(ms + 300))
+            assert inputs.cameras["front"].bad_stamp_ns == T0 + expected * MS
+
     @pytest.mark.parametrize("first", [True, False])
     def test_a_picture_from_the_future_is_unusable_and_stands_in_nobodys_way(self, first):
         inputs = Inputs(CONFIG)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.clock import Now
+from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.ego import WheelSpeed
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat, PlanRejection
@@ -16,8 +17,9 @@ from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
 from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.safety.inputs import TOPICS, Inputs
 from onboard_vla.safety.message_types import require_types
+from onboard_vla.safety.supervisor import Supervisor
 
-from .driving_range import make_ego, make_object, make_plan, simulation_config, straight_poses
+from .driving_range import DECLARED, make_ego, make_object, make_plan, simulation_config, straight_poses
 from .fuzz_plans import random_scene
 
 NOW = Now(1_000_000_000, 1_000_000_000)
@@ -74,6 +76,44 @@ def test_elements_and_nested_fields_are_looked_at():
     ):
         with pytest.raises(TypeError, match="expected"):
             require_types(broken)
+
+
+WHOLE_FIELDS = [
+    (message, field.name)
+    for message in MESSAGES
+    for field in fields(message)
+    if type(getattr(message, field.name)) in (int, float)
+]
+
+
+@pytest.mark.parametrize(("message", "name"), WHOLE_FIELDS, ids=named)
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 2**70, 10**400])
+def test_a_whole_number_of_more_than_64_bits_is_refused_by_name(message, name, value):
+    with pytest.raises(TypeError, match=rf"{type(message).__name__}\.{name}: expected .*, found a larger number"):
+        require_types(replace(message, **{name: value}))
+    for largest in (2**63 - 1, -(2**63)):
+        require_types(replace(message, **{name: largest}))
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**400, np.uint64(2**63)])
+@pytest.mark.parametrize("before", [(), (make_object(1.0, 2.0),)])
+def test_an_objects_number_of_more_than_64_bits_is_refused_also_where_its_types_are_known(before, value):
+    supervisor = Supervisor(simulation_config())
+    for known in before:
+        require_types(ObjectList(NOW.stamp_ns, (known,)))
+    supervisor.receive(ObjectList(NOW.stamp_ns, (*before, make_object(1.0, 2.0, track_id=value))), NOW)
+    found = {reason.code for reason in supervisor.tick(NOW).reasons}
+    assert "INPUT_MALFORMED" in found
+    assert "INTERNAL_ERROR" not in found
+
+
+@pytest.mark.parametrize("value", [2**63, 10**400])
+def test_conditions_stamped_with_more_than_64_bits_are_malformed(value):
+    supervisor = Supervisor(simulation_config(odd=DECLARED))
+    supervisor.receive(OperatingConditions(value, "urban", "day", "dry", "test"), NOW)
+    found = {reason.code for reason in supervisor.tick(NOW).reasons}
+    assert "ODD_CONDITIONS_MALFORMED" in found
+    assert "INTERNAL_ERROR" not in found
 
 
 def test_numpys_own_numbers_are_numbers():

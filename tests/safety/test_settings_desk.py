@@ -98,6 +98,19 @@ def test_each_request_counts_once_and_none_of_long_ago_or_of_the_future(desk):
     assert ask(desk, write_config(PRESENT), 3 * T).accepted
 
 
+@pytest.mark.parametrize("step_s", [-0.05, -3.0, -3600.0, 3.0])
+def test_after_a_step_of_the_data_clock_requests_count_as_before_it(supervisor, desk, step_s):
+    later = 3600 * T
+    assert ask(desk, write_config(CAP), later).accepted
+    for k in range(1, 100):
+        mono = later + k * T // 50
+        now = Now(mono, mono + (round(step_s * T) if k > 50 else 0))
+        supervisor.receive(make_ego(now.stamp_ns, speed_mps=0.0), now)
+        supervisor.tick(now)
+    assert desk.answer(SettingsRequest(now.stamp_ns, write_config(PRESENT)), now).reasons == ()
+    assert desk.answer(SettingsRequest(now.stamp_ns, write_config(CAP)), now).reasons[0].code == "COMMAND_REPEATED"
+
+
 def test_thresholds_stay_those_of_the_start(supervisor, desk):
     assert ask(desk, write_config(CAP)).accepted
     assert supervisor.config.thresholds == make_thresholds()
