@@ -1,8 +1,8 @@
 """Are a message's fields of the types that its class declares? Checked before anything is done with them.
 
 What comes over the wire was decoded by a schema; what comes from code of the same process was not. A field of another
-type must be a refused message, never an exception in the middle of a tick. So must a whole number of more than 64 bits: a
-neighbour may send one where the wire knows no limit, and no array holds it.
+type must be a refused message, never an exception in the middle of a tick. So must a whole number of more than 64 bits:
+ZeroMQ's JSON has no limit, and no array holds it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INT64_MAX = 2**63 - 1
 def require_types(message: object) -> None:
     """Hold every field of a dataclass against its annotation, elements of tuples and nested dataclasses included.
 
-    A whole number of 64 bits is accepted for a float, NumPy's scalars for both, arrays of any real numbers for an array.
+    A whole number is accepted for a float, NumPy's scalars for both, arrays of any real numbers for an array.
 
     Raises:
         TypeError: a field has another type, or a whole number more than 64 bits.
