@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
+from onboard_vla.app.export_progress import ExportProgress
 from onboard_vla.core.bundle_manifest import CameraInput
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.prompt import Value
 from onboard_vla.core.road import COMMANDS
-from onboard_vla.export.scenes import Scene, save_scenes
+from onboard_vla.export.scene_file import save_scenes
+from onboard_vla.export.scenes import Scene
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.context_length import prompt_writer
 from onboard_vla.runtime.prompt import Tokenizer
@@ -32,11 +35,18 @@ ROW_S = 0.5
 Arrays = dict[str, NDArray[Any]]
 
 
-def collect(bundle: Bundle, seeds: Sequence[int], seconds: float, profile: str) -> list[Scene]:
-    """Every half second of every drive that has a whole history.
+def collect(
+    bundle: Bundle,
+    seeds: Sequence[int],
+    seconds: float,
+    profile: str,
+    progress: Callable[[float], None] = lambda _share: None,
+) -> Iterator[Scene]:
+    """Every half second of every drive that has a whole history, one drive after the other.
 
     Raises:
-        OnboardVlaError: the bundle's frames are not half a second apart, or its prompt wants other fields.
+        OnboardVlaError: the bundle's frames are not half a second apart, drives are shorter than a history, or the
+            prompt wants other fields.
     """
     from onboard_vla.world.dataset_episode import record_episode
     from onboard_vla.world.dataset_images import ModelPictures
@@ -44,18 +54,21 @@ def collect(bundle: Bundle, seeds: Sequence[int], seconds: float, profile: str) 
     from onboard_vla.world.rig import default_rig
     from onboard_vla.world.world import World
 
-    manifest = bundle.manifest
-    if manifest.frames.spacing_s != ROW_S:
-        raise OnboardVlaError(f"frames are {manifest.frames.spacing_s} s apart, recorded drives have {ROW_S} s")
+    frames = bundle.manifest.frames
+    if frames.spacing_s != ROW_S:
+        raise OnboardVlaError(f"frames are {frames.spacing_s} s apart, recorded drives have {ROW_S} s")
+    if not seconds >= frames.per_camera * ROW_S:
+        raise OnboardVlaError(
+            f"a drive of {seconds:g} s has no {frames.per_camera} pictures of a camera {ROW_S:g} s apart: "
+            f"expected at least {frames.per_camera * ROW_S:g} s"
+        )
     renderer = Renderer(default_rig())
-    pictures = ModelPictures({"cameras": [_entry(camera) for camera in manifest.cameras]})
-    drives = [record_episode(World(seed, profile), renderer, pictures, seconds, seed, None) for seed in seeds]
-    return [
-        scene
-        for drive in drives
-        if len(drive["speed"]) >= manifest.frames.per_camera
-        for scene in _scenes(bundle, drive)
-    ]
+    pictures = ModelPictures({"cameras": [_entry(camera) for camera in bundle.manifest.cameras]})
+    for done, seed in enumerate(seeds):
+        progress(done / len(seeds))
+        drive = record_episode(World(seed, profile), renderer, pictures, seconds, seed, None)
+        if len(drive["speed"]) >= frames.per_camera:
+            yield from _scenes(bundle, drive)
 
 
 def _entry(camera: CameraInput) -> dict[str, Any]:
@@ -95,12 +108,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     seeds = range(options.first_seed, options.first_seed + options.worlds)
     try:
-        scenes = collect(Bundle.open(options.bundle), seeds, options.seconds, options.profile)
-        save_scenes(options.out, scenes)
-    except OnboardVlaError as error:
+        with ExportProgress(Console(stderr=True)) as bar:
+            bundle = Bundle.open(options.bundle)
+            scenes = collect(
+                bundle, seeds, options.seconds, options.profile, lambda share: bar.show("record drives", share)
+            )
+            written = save_scenes(
+                options.out, scenes, progress=lambda share: bar.show(f"write {options.out.name}", share)
+            )
+    except (OnboardVlaError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         return 1
-    print(f"{options.out}: {len(scenes)} scenes of {options.worlds} drives")  # noqa: T201
+    print(f"{options.out}: {written} scenes of {options.worlds} drives")  # noqa: T201
     return 0
 
 

@@ -21,7 +21,8 @@ from safetensors.numpy import save_file
 from onboard_vla.core.codebook import Codebook, box_contours
 from onboard_vla.export.activation_ranges import ActivationRanges, save_ranges
 from onboard_vla.export.checkpoint_config import read_dimensions
-from onboard_vla.export.scenes import random_scenes, save_scenes
+from onboard_vla.export.scene_file import save_scenes
+from onboard_vla.export.scenes import random_scenes
 from onboard_vla.export.source import CALIBRATION, Source
 from onboard_vla.export.tensor_names import EMBEDDING, expected_shapes
 

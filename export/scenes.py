@@ -10,7 +10,7 @@ A file of scenes (`golden_scenes.npz`, `calibration_scenes.npz` of a checkpoint 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -148,22 +148,6 @@ def _expect(path: Path, arrays: Mapping[str, Any], key: str, kind: np.dtype[Any]
     found = (arrays[key].dtype, arrays[key].shape) if key in arrays else None
     if found != (kind, shape):
         raise CheckpointError(f"{path}: {key} must be {kind} of shape {shape}, found {found}")
-
-
-def save_scenes(path: Path, scenes: Sequence[Scene]) -> None:
-    """Write a file of scenes; expert tokens only if all of them have some."""
-    ids = np.full((len(scenes), max(len(scene.prompt_ids) for scene in scenes)), PADDING, np.int64)
-    for row, scene in zip(ids, scenes, strict=True):
-        row[: len(scene.prompt_ids)] = scene.prompt_ids
-    arrays: dict[str, NDArray[Any]] = {
-        f"{IMAGES}{role}": np.stack([scene.images[role] for scene in scenes]) for role in scenes[0].images
-    }
-    arrays["prompt_ids"] = ids
-    told = [scene.expert_tokens for scene in scenes if scene.expert_tokens is not None]
-    if len(told) == len(scenes):
-        arrays["action_tokens"] = np.stack(told).astype(np.int64)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def random_scenes(assets: Assets, count: int, rng: np.random.Generator) -> list[Scene]:

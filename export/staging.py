@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -10,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 from onboard_vla.core.bundle_manifest import (
     MANIFEST_NAME,
@@ -21,6 +19,7 @@ from onboard_vla.core.bundle_manifest import (
     with_core_hash,
 )
 from onboard_vla.core.errors import BundleError
+from onboard_vla.export.aside import locked, sync
 from onboard_vla.export.manifest_schema import validate
 
 
@@ -60,7 +59,7 @@ class Staging:
             self._lock = (parent / f".{self._out.name}.lock").open("w")
         except OSError as error:
             raise BundleError(f"{parent} cannot be written to ({error.strerror}): choose another place") from None
-        if not _locked(self._lock):
+        if not locked(self._lock):
             self._lock.close()
             raise BundleError(f"{self._out} is being written by another export: wait for it or choose another")
         self.folder, self.scratch = self._root / "bundle", self._root / "scratch"
@@ -110,7 +109,7 @@ class Staging:
         paths = [*self.folder.rglob("*"), self.folder]
         total, done = sum(path.stat().st_size for path in paths), 0
         for path in paths:
-            _sync(path)
+            sync(path)
             done += path.stat().st_size
             progress(done / total)
         replaced = self._root / "replaced"
@@ -122,21 +121,4 @@ class Staging:
             if replaced.exists():
                 os.rename(replaced, self._out)
             raise
-        _sync(self._out.absolute().parent)
-
-
-def _locked(file: IO[str]) -> bool:
-    """Lock a file that its holder removes in the end: a lock on a removed one is none."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.fstat(file.fileno()).st_ino == os.stat(file.name).st_ino
-    except OSError:
-        return False
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(self._out.absolute().parent)

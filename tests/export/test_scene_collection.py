@@ -29,3 +29,19 @@ def test_a_short_drive_gives_scenes_that_the_bundle_takes(fp32_bundle, tmp_path,
 def test_a_folder_that_is_no_bundle_is_one_line(tmp_path, capsys):
     assert main([str(tmp_path / "scenes.npz"), "--bundle", str(tmp_path)]) == 1
     assert "is no bundle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", ["1", "-3", "nan"])
+def test_drives_shorter_than_a_history_are_one_line(fp32_bundle, tmp_path, capsys, seconds):
+    assert main([str(tmp_path / "s.npz"), "--bundle", str(fp32_bundle), "--worlds", "1", "--seconds", seconds]) == 1
+    assert "expected at least 2 s" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["scenes", "file/scenes.npz"])
+def test_a_file_that_cannot_be_written_is_one_line_before_any_drive(fp32_bundle, tmp_path, capsys, name):
+    (tmp_path / "file").write_text("")
+    assert main([str(tmp_path / name), "--bundle", str(fp32_bundle), "--worlds", "100000"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1

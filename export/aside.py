@@ -1,0 +1,72 @@
+"""A file that appears whole or not at all: made in a folder beside its place, synced to disk, then renamed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from onboard_vla.core.errors import EnvironmentLacksError
+from onboard_vla.export.kept_arrays import FULL
+
+
+@contextmanager
+def made_aside(path: Path) -> Iterator[Path]:
+    """A folder `.NAME.partial` beside a file's place, for the file and what it is made of; gone in the end.
+
+    What a killed attempt left there is removed first. `put` moves the finished file to its place.
+
+    Raises:
+        EnvironmentLacksError: the place cannot be written to, another process is making the file, or the disk is full.
+    """
+    folder, lock_path = (path.absolute().parent / f".{path.name}.{end}" for end in ("partial", "lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = lock_path.open("w")
+    except OSError as error:
+        raise EnvironmentLacksError(f"{path} cannot be written ({error.strerror}): choose another place") from None
+    with lock:
+        if not locked(lock):
+            raise EnvironmentLacksError(f"{path} is being written by another process: wait for it or choose another")
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            yield folder
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise EnvironmentLacksError(
+                f"{path}: the disk is full ({error.strerror}); nothing is left of this attempt, free some space"
+            ) from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock_path.unlink(missing_ok=True)
+
+
+def put(made: Path, path: Path) -> None:
+    """Sync a finished file and move it to its place, in one step; an older one there is replaced."""
+    sync(made)
+    os.replace(made, path)
+    sync(path.absolute().parent)
+
+
+def locked(file: IO[str]) -> bool:
+    """Lock a file that its holder removes in the end: a lock on a removed one is none."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(file.fileno()).st_ino == os.stat(file.name).st_ino
+    except OSError:
+        return False
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
