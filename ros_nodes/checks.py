@@ -239,6 +239,10 @@ class GateChecks:
             return [Check("gate", Level.STALE, "no command yet")]
         if newest.state is GateState.FOLLOWING:
             return [Check("gate", Level.OK, newest.state.value)]
+        if newest.state is GateState.OVERRIDDEN:
+            return [
+                Check("gate", Level.WARN, f"{newest.state.value}: {newest.reason}: standby follows when he lets go")
+            ]
         if newest.state is GateState.HOLDING:
             return [Check("gate", Level.WARN, f"{newest.state.value}: {newest.reason}: engage the supervisor to drive")]
         remedy = "it stays so until standby at standstill: look at the supervisor's log, then re-arm"

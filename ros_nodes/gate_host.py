@@ -36,7 +36,11 @@ class GateState(Enum):
     """What the gate does."""
 
     HOLDING = "holding"
-    """Nobody drives: it asks for the brake that holds a vehicle."""
+    """Nothing drives, or a person by hand: it asks for the brake that holds a vehicle. A vehicle interface takes that only
+    where it has been handed the vehicle, or where it knows that nobody drives."""
+    OVERRIDDEN = "overridden"
+    """The supervisor says that the driver acts: nothing is asked for, and a vehicle interface must leave the vehicle to
+    him. It stays so, whatever becomes of the supervisor, until that says something else."""
     FOLLOWING = "following"
     STOPPING = "stopping"
     """It was following and must not any more: it brakes along the last path, and stays until there was standby at
@@ -64,7 +68,7 @@ class GateHost:
         self._ego: EgoState | None = None
         self._ego_ns = 0
         self._curvature = 0.0
-        self._engaged = False
+        self._engaged = self._overridden = False
         self._latched = "started while the vehicle was being driven"
 
     @property
@@ -93,6 +97,7 @@ class GateHost:
             if self._gate.follow(message, now):
                 self._latched = ""
                 self._engaged = message.engagement not in UNOCCUPIED
+                self._overridden = message.engagement is Engagement.DRIVER_OVERRIDE
 
     def failure(self) -> str | None:
         """There is no thread that could die alone."""
@@ -106,6 +111,8 @@ class GateHost:
         """What to tell the actuators now."""
         self._watch(now)
         blind = self._blind(now)
+        if self._overridden:
+            return GateCommand(now.stamp_ns, GateState.OVERRIDDEN, Control(0.0, self._curvature), "a person drives")
         if not self._engaged:
             why = "no ego state" if blind else self._latched or "standby"
             return GateCommand(now.stamp_ns, GateState.HOLDING, Control(-HOLD_BRAKING_MPS2, self._curvature), why)

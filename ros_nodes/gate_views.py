@@ -11,6 +11,7 @@ from onboard_vla.ros_nodes.topics import VEHICLE_GATE
 COMMANDS = ("acceleration_mps2", "curvature_per_m")
 LEVELS = {
     GateState.HOLDING: DiagnosticStatus.WARN,
+    GateState.OVERRIDDEN: DiagnosticStatus.WARN,
     GateState.FOLLOWING: DiagnosticStatus.OK,
     GateState.STOPPING: DiagnosticStatus.ERROR,
 }

@@ -104,7 +104,7 @@ def _checks() -> Iterable[tuple[str, str]]:
         yield f"`{SUPERVISOR}: {aspect.name}`", aspect.remedy
     yield f"`{SUPERVISOR}: link wire/<process>_heartbeat`", "DDS's deadline and liveliness of that process"
     yield f"`{VEHICLE_GATE}: link trajectory`, `link state`", "the same of the supervisor"
-    yield f"`{VEHICLE_GATE}: gate`", "whether it follows, holds or stops, and why"
+    yield f"`{VEHICLE_GATE}: gate`", "whether it follows, holds, stops or is overridden by the driver, and why"
     yield "`<node>: refused messages`", "what could not be read, counted by topic"
 
 

@@ -35,7 +35,7 @@ def decide_engagement(
 
     `own`: the ladder's own reasons of this step. `asked`: the mode that everybody together asks for.
     """
-    if inputs.override and state.engagement is Engagement.ENGAGED:
+    if inputs.override and state.engagement in (Engagement.ENGAGED, Engagement.LATCHED):
         stopping = state.mode >= Mode.IN_LANE_STOP
         state = replace(state, engagement=Engagement.DRIVER_OVERRIDE, must_rearm=state.must_rearm or stopping)
     elif state.engagement is Engagement.DRIVER_OVERRIDE and not inputs.override:

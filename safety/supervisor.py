@@ -202,7 +202,7 @@ class Supervisor:
             self.config.ladder,
         )
         self.state = stepped.state
-        if self.state.engagement in UNOCCUPIED or self._inputs.override:
+        if self.state.engagement in UNOCCUPIED:
             self._inputs.lane_place.let_go()
         reasons = [request.reason for request in requests] + list(stepped.reasons)
         reasons += self._notes
@@ -262,7 +262,7 @@ class Supervisor:
         points = self._last.points if self._last is not None and driven and measured else NO_POINTS
         requests += self._actuators.check(points, motion, now.monotonic_ns)
         requests += self._friction.check(points, motion, now.monotonic_ns)
-        self._died_driving = self._died_driving and self.state.engagement is Engagement.LATCHED
+        self._died_driving = self._died_driving and self.state.must_rearm
         requests += standing_requests(config, self._latencies, self._died_driving) + self._plan_requests(motion, now)
         requests += [Request(Mode.REDUCED, reason) for reason in self._doubtful]
         requests += [] if self._emergency is None else [self._emergency]

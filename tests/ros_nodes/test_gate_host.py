@@ -15,6 +15,7 @@ from onboard_vla.ros_nodes.gate_host import GateHost, GateState
 
 MS = 1_000_000
 HOLDING, FOLLOWING, STOPPING = GateState.HOLDING, GateState.FOLLOWING, GateState.STOPPING
+OVERRIDDEN = GateState.OVERRIDDEN
 
 
 def at(ms: int) -> Now:
@@ -111,7 +112,7 @@ def test_its_own_stop_is_steered_along_the_path_whatever_the_supervisor_says(dri
 def test_a_driver_who_takes_over_ends_the_stop_at_any_speed(driving) -> None:
     drive(driving, 500, 1000, heard=False)
 
-    assert drive(driving, 1000, 1100, engagement=Engagement.DRIVER_OVERRIDE)[-1][1] is HOLDING
+    assert drive(driving, 1000, 1100, engagement=Engagement.DRIVER_OVERRIDE)[-1][1:] == (OVERRIDDEN, 0.0)
 
 
 def test_who_disengages_while_it_follows_has_the_vehicle_at_any_speed(driving) -> None:
@@ -170,4 +171,22 @@ def test_what_a_watching_supervisor_says_counts_as_silence_and_frees_nobody(driv
 def test_a_driver_who_takes_over_is_let(driving) -> None:
     said = drive(driving, 500, 600, engagement=Engagement.DRIVER_OVERRIDE)
 
-    assert {state for _, state, _ in said} == {HOLDING}
+    assert {(state, demand) for _, state, demand in said} == {(OVERRIDDEN, 0.0)}
+
+
+@pytest.mark.parametrize("lost", [{"heard": False}, {"ego": False}])
+def test_a_driver_is_not_braked_against_when_the_supervisor_dies_or_nothing_is_known_of_the_vehicle(
+    driving, lost
+) -> None:
+    drive(driving, 500, 600, engagement=Engagement.DRIVER_OVERRIDE)
+
+    said = drive(driving, 600, 1500, **{"engagement": Engagement.DRIVER_OVERRIDE, **lost})
+
+    assert {(state, demand) for _, state, demand in said} == {(OVERRIDDEN, 0.0)}
+
+
+def test_after_the_driver_let_go_it_holds_or_follows_as_the_supervisor_says(driving) -> None:
+    drive(driving, 500, 600, engagement=Engagement.DRIVER_OVERRIDE)
+
+    assert drive(driving, 600, 700, engagement=Engagement.STANDBY)[-1][1:] == (HOLDING, -HOLD_BRAKING_MPS2)
+    assert drive(driving, 700, 800)[-1][1] is FOLLOWING

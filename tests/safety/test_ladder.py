@@ -253,9 +253,15 @@ def test_a_driver_who_takes_over_during_a_stop_does_not_clear_the_latch(mode):
     assert after(driver, 2.0).engagement is Engagement.LATCHED
 
 
-def test_an_override_while_standing_by_or_latched_changes_nothing():
+def test_an_override_while_standing_by_changes_nothing():
     assert after(LadderState(), 1.0, override=True).engagement is Engagement.STANDBY
-    assert after(latched_state(), 1.0, override=True, speed_mps=5.0).engagement is Engagement.LATCHED
+
+
+def test_a_driver_who_drives_a_latched_vehicle_is_said_to_and_does_not_clear_the_latch():
+    driver = after(latched_state(), 1.0, override=True, speed_mps=5.0)
+    assert driver.engagement is Engagement.DRIVER_OVERRIDE
+    assert after(driver, 2.0, override=True, commands=("rearm",)).engagement is Engagement.DRIVER_OVERRIDE
+    assert after(driver, 2.0).engagement is Engagement.LATCHED
 
 
 def test_the_function_is_pure():
