@@ -108,8 +108,8 @@ class VehicleGate:
     def control(self, ego: EgoState, now: Now) -> Control:
         """The command for this instant, always finite: else the gate's own braking on the last curvature.
 
-        In standby and under the driver's override it holds the vehicle: a simulated one has nobody at its pedals. A real
-        one's gate asks for nothing while the driver acts (`ros_nodes/gate_host.py`).
+        In standby and under the driver's override it holds the vehicle: a simulated one has nobody at its pedals. A
+        real one's gate asks for nothing while the driver acts (`ros_nodes/gate_host.py`).
 
         Call it every `PERIOD_S` in real time, every 20 ms at least in virtual time.
         """

@@ -36,8 +36,8 @@ class GateState(Enum):
     """What the gate does."""
 
     HOLDING = "holding"
-    """Nothing drives, or a person by hand: it asks for the brake that holds a vehicle. A vehicle interface takes that only
-    where it has been handed the vehicle, or where it knows that nobody drives."""
+    """Nothing drives, or a person by hand: it asks for the brake that holds a vehicle. A vehicle interface takes that
+    only where it has been handed the vehicle, or where it knows that nobody drives."""
     OVERRIDDEN = "overridden"
     """The supervisor says that the driver acts: nothing is asked for, and a vehicle interface must leave the vehicle to
     him. It stays so, whatever becomes of the supervisor, until that says something else."""
