@@ -6,6 +6,7 @@ import importlib
 import json
 import tempfile
 import time
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 BYTES_PER_MIB = 1024 * 1024
-JSON_FORMAT = 1
+JSON_FORMAT = 2
 """Version of the document that `--json` prints."""
 
 
@@ -123,10 +124,11 @@ def _bound(text: str) -> tuple[str, float]:
         raise typer.BadParameter(f"--limit {text!r}: expected FIGURE=BOUND, as ade_p95_m=0.5") from None
 
 
-def _document(path: Path, seconds: float, stages: dict[str, dict[str, float]]) -> dict[str, Any]:
+def _document(path: Path, seconds: float, stages: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     """What was written, and what it took."""
     import resource
 
+    from onboard_vla.app.export_progress import peak_rss_mib
     from onboard_vla.core.bundle_manifest import load_manifest
 
     manifest = load_manifest(path)
@@ -142,22 +144,9 @@ def _document(path: Path, seconds: float, stages: dict[str, dict[str, float]]) -
         "parity": manifest.parity,
         "seconds": round(seconds, 2),
         "processor_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_rss_mib": _peak_rss_mib(),
+        "peak_rss_mib": peak_rss_mib(),
         "stages": stages,
     }
-
-
-def _peak_rss_mib() -> float | None:
-    """Largest resident memory of this process so far; None where /proc does not tell.
-
-    Not `ru_maxrss`: that begins with the peak of the process that started this one.
-    """
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    kib = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
-    return None if kib is None else round(int(kib) / 1024, 1)
 
 
 def _bundle_table(path: Path) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 class ExportProgress:
     """Context of one export; shows nothing where standard error is no terminal.
 
-    `stages`: wall and processor time of each stage up to its end.
+    `stages`: wall and processor time of each stage, and this process's `peak_rss_mib` up to its end.
     """
 
     def __init__(self, console: Console) -> None:
@@ -58,7 +59,21 @@ class ExportProgress:
         took = self.stages.setdefault(self._stage, dict.fromkeys(before, 0.0))
         for name, value in self._since.items():
             took[name] = round(took[name] + value - before[name], 2)
+        took["peak_rss_mib"] = peak_rss_mib() or 0.0
 
 
 def _now() -> dict[str, float]:
     return {"seconds": time.monotonic(), "processor_seconds": time.process_time()}
+
+
+def peak_rss_mib() -> float | None:
+    """Largest resident memory of this process so far; None where /proc does not tell.
+
+    Not `ru_maxrss`: that begins with the peak of the process that started this one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)
+    return None if kib is None else round(int(kib) / 1024, 1)

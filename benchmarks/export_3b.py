@@ -2,6 +2,7 @@
 
     python benchmarks/export_3b.py --json                    # INT8 with given ranges, from safetensors and from a .ckpt
     python benchmarks/export_3b.py --calibrate 2 --json      # ranges observed on that many scenes, layer by layer
+    python benchmarks/export_3b.py --golden 2 --json         # with golden scenes: float32 references, parity as a whole
     python benchmarks/export_3b.py --calibrate 64 --project 2 4 --json    # few layers, time projected to all of them
 
 Protocol: a checkpoint with random weights is made (see `export_3b_checkpoint`; the vocabulary has 153,713 ids, three
@@ -14,6 +15,9 @@ With --project A B the same is done with A and with B layers of the language mod
 real widths, vocabulary and pictures. Memory holds one layer at a time and the head is whole in both, so their peaks are
 measured; the processor time of all layers is a projection: what A took, and for each layer more what B took more, for
 each part of the model by its number of weights.
+
+With --golden N the float32 model answers N scenes layer by layer and the INT8 graphs, run as a whole, are held to it.
+Random weights answer at random: figures of parity mean nothing, the codebook's motions are too small to miss a limit.
 """
 
 from __future__ import annotations
@@ -50,6 +54,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where everything goes; empty or new (default: in /tmp)")
     parser.add_argument("--formats", nargs="+", choices=(SAFETENSORS, LIGHTNING), default=(SAFETENSORS, LIGHTNING))
     parser.add_argument("--calibrate", type=int, default=0, help="observe ranges on this many scenes")
+    parser.add_argument("--golden", type=int, default=0, help="hold the bundle against float32 on this many scenes")
     parser.add_argument("--layers", type=int, help="of both parts that many, for a quick look")
     parser.add_argument("--project", type=int, nargs=2, metavar=("A", "B"), help="measure few layers twice, project")
     parser.add_argument("--keep", action="store_true", help="leave the folder")
@@ -62,10 +67,12 @@ def main() -> int:
     started = time.monotonic()
     try:
         if options.project:
-            result = project(options.folder, options.calibrate, options.project)
+            result = project(options.folder, options.calibrate, options.golden, options.project)
         else:
             depths = (options.layers or TEXT["num_hidden_layers"], options.layers or VISION["depth"])
-            rows = [measure(options.folder, name, *depths, options.calibrate) for name in options.formats]
+            rows = [
+                measure(options.folder, name, *depths, options.calibrate, options.golden) for name in options.formats
+            ]
             result = {"rows": rows, "within_aims": all(row["within_aims"] for row in rows)}
     finally:
         if not options.keep:
@@ -75,27 +82,30 @@ def main() -> int:
     return 0 if result["within_aims"] else 1
 
 
-def measure(folder: Path, stored_as: str, layers: int, blocks: int, calibrate: int) -> dict[str, Any]:
+def measure(folder: Path, stored_as: str, layers: int, blocks: int, calibrate: int, golden: int) -> dict[str, Any]:
     """Make a checkpoint and export it in a child process; time, memory and sizes."""
     checkpoint, out = folder / f"checkpoint-{stored_as}", folder / "bundle"
     make_checkpoint(checkpoint, layers, blocks, lightning=stored_as == LIGHTNING)
-    prepare_scenes(checkpoint, calibrate)
+    prepare_scenes(checkpoint, calibrate, golden)
     weights = sum(file.stat().st_size for kind in ("*.safetensors", "*.ckpt") for file in checkpoint.glob(kind))
     load, started = os.getloadavg(), time.monotonic()
     command = [sys.executable, "-m", "onboard_vla.app.cli", "export", str(checkpoint), "--out", str(out)]
-    ended = subprocess.run([*command, "--unjudged", "--json"], check=True, stdout=subprocess.PIPE)  # noqa: S603
+    command += ["--json"] if golden else ["--unjudged", "--json"]
+    ended = subprocess.run(command, check=True, stdout=subprocess.PIPE)  # noqa: S603
     seconds, document = time.monotonic() - started, json.loads(ended.stdout)
     manifest = load_manifest(out)
     shutil.rmtree(checkpoint)
     shutil.rmtree(out)
     peak, graphs = document["peak_rss_mib"] / 1024, manifest.parity["graph_bytes"]
-    aim = AIMS["peak_rss_gib_calibrated" if calibrate else "peak_rss_gib"]
+    aim = AIMS["peak_rss_gib_calibrated" if calibrate or golden else "peak_rss_gib"]
     return {
         "format": stored_as,
         "seconds": round(seconds, 1),
         "processor_seconds": document["processor_seconds"],
         "peak_rss_gib": round(peak, 2),
         "calibration_scenes": calibrate,
+        "golden_scenes": golden,
+        "golden_bytes": sum(record.bytes for name, record in manifest.files.items() if name.startswith("golden/")),
         "checkpoint_bytes": weights,
         "bundle_bytes": sum(record.bytes for record in manifest.files.values()),
         "graph_bytes": graphs,
@@ -104,16 +114,16 @@ def measure(folder: Path, stored_as: str, layers: int, blocks: int, calibrate: i
         "files": {name: record.bytes for name, record in manifest.files.items()},
         "stages": document["stages"],
         "load_average": [round(value, 1) for value in (*load, *os.getloadavg())],
-        "within_aims": peak <= aim and (calibrate > 0 or seconds <= AIMS["seconds"]),
+        "within_aims": peak <= aim and (calibrate > 0 or golden > 0 or seconds <= AIMS["seconds"]),
     }
 
 
-def project(folder: Path, calibrate: int, depths: Sequence[int]) -> dict[str, Any]:
+def project(folder: Path, calibrate: int, golden: int, depths: Sequence[int]) -> dict[str, Any]:
     """Measure with few layers twice; peaks as measured, processor time of all layers projected."""
     runs = [
         {
             "layers": depth,
-            **measure(folder, SAFETENSORS, depth, depth, calibrate),
+            **measure(folder, SAFETENSORS, depth, depth, calibrate, golden),
             "weights": layer_weights(depth, depth),
         }
         for depth in depths
@@ -122,13 +132,16 @@ def project(folder: Path, calibrate: int, depths: Sequence[int]) -> dict[str, An
     a_weight = (second["processor_seconds"] - first["processor_seconds"]) / (second["weights"] - first["weights"])
     missing = layer_weights(TEXT["num_hidden_layers"], VISION["depth"]) - first["weights"]
     projected = {"all": round(first["processor_seconds"] + a_weight * missing)}
-    whole = {"calibrate, vision_16x30": VISION["depth"], "calibrate, language": TEXT["num_hidden_layers"]}
+    parts = {"vision_16x30": VISION["depth"], "language": TEXT["num_hidden_layers"]}
+    whole = {f"{stage}, {part}": n for stage in ("calibrate", "float32 references") for part, n in parts.items()}
+    whole["verify"] = TEXT["num_hidden_layers"]
     for stage, depth in whole.items():
         if stage in first["stages"] and stage in second["stages"]:
             took = [run["stages"][stage]["processor_seconds"] for run in runs]
             a_layer = (took[1] - took[0]) / (depths[1] - depths[0])
             projected[stage] = round(took[0] + a_layer * (depth - depths[0]))
-            projected[f"{stage}, of a layer and a scene"] = round(a_layer / calibrate, 3)
+            scenes = calibrate if stage.startswith("calibrate") else golden
+            projected[f"{stage}, of a layer and a scene"] = round(a_layer / scenes, 3)
     return {
         "measured": runs,
         "peak_rss_gib": max(run["peak_rss_gib"] for run in runs),
@@ -163,7 +176,10 @@ def as_text(result: dict[str, Any]) -> str:
     for row in result.get("rows", result.get("measured", ())):
         lines += [f"{name:24} {value}" for name, value in row.items() if name != "stages"]
         for stage, took in row["stages"].items():
-            lines.append(f"  {stage:32} {took['seconds']:8.1f} s, {took['processor_seconds']:8.1f} s processor")
+            lines.append(
+                f"  {stage:32} {took['seconds']:8.1f} s, {took['processor_seconds']:8.1f} s processor, "
+                f"at most {took['peak_rss_mib'] / 1024:.2f} GiB so far"
+            )
     lines += [f"{name:24} {value}" for name, value in result.items() if name not in ("rows", "measured")]
     return "\n".join(lines)
 

@@ -23,12 +23,14 @@ from onboard_vla.export.activation_ranges import ActivationRanges, save_ranges
 from onboard_vla.export.checkpoint_config import read_dimensions
 from onboard_vla.export.scene_file import save_scenes
 from onboard_vla.export.scenes import random_scenes
-from onboard_vla.export.source import CALIBRATION, Source
+from onboard_vla.export.source import CALIBRATION, GOLDEN, Source
 from onboard_vla.export.tensor_names import EMBEDDING, expected_shapes
 
 ROLES = ("front", "front_left", "front_right")
 BASE_WORDS, ACTIONS = 151_665, 2_048
 SHARDS = 2
+LARGEST_MOTION_M = 0.01
+"""Of an action: random weights choose at random between near ties, and no plan may move by a limit for that."""
 EMBEDDING_DEVIATION = np.float32(0.02)
 TEXT = {
     "vocab_size": BASE_WORDS + ACTIONS,
@@ -174,15 +176,17 @@ def write_assets(folder: Path, roles: tuple[str, ...] = ROLES) -> None:
     segments[-1] = {"text": "<|stop|>" + "c" * 60 + "{speed}"}
     (folder / "prompt.json").write_text(json.dumps(prompt | {"answer": ANSWER}))
     poses = np.zeros((ACTIONS, 5, 3))
-    poses[..., 0] = np.arange(ACTIONS)[:, None] * np.arange(1, 6) * 1e-3
+    poses[..., 0] = np.arange(ACTIONS)[:, None] * np.arange(1, 6) * LARGEST_MOTION_M / (5 * ACTIONS)
     Codebook(box_contours(poses, 4.8, 2.0).astype(np.float32)).save(folder / "codebook.npz")
 
 
-def prepare_scenes(folder: Path, calibrate: int) -> None:
-    """Ranges beside the weights, or a file of scenes to observe them on."""
-    for name in ("calibration_ranges.npz", CALIBRATION.file):
+def prepare_scenes(folder: Path, calibrate: int, golden: int) -> None:
+    """Ranges beside the weights, or a file of scenes to observe them on; and golden scenes."""
+    for name in ("calibration_ranges.npz", CALIBRATION.file, GOLDEN.file):
         (folder / name).unlink(missing_ok=True)
     source, rng = Source.open(folder), np.random.default_rng(1)
+    if golden:
+        save_scenes(folder / GOLDEN.file, random_scenes(source.assets, golden, np.random.default_rng(2)))
     if not calibrate:
         names = frozenset[str]().union(*source.layers().values())
         largest = {name: rng.uniform(1, 8, source.weights.shape(name)[0]).astype(np.float32) for name in names}

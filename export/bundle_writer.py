@@ -41,7 +41,7 @@ from onboard_vla.export.scenes import Scene
 from onboard_vla.export.sensitivity import Trial, choose_fallbacks, sensitivity_rows
 from onboard_vla.export.source import GOLDEN, Share, Source
 from onboard_vla.export.staging import NoRoomError, Staging
-from onboard_vla.export.verify import Figures, compare, compare_together
+from onboard_vla.export.verify import Figures, compare
 
 PRECISIONS = (FP32, FP16, *QUANTISED)
 GOLDEN_FOLDER = "golden"
@@ -280,7 +280,7 @@ class _Export:
         parity: dict[str, Any] = {"scenes_from": golden[0], "graph_bytes": sum(sizes.values())}
         figures = None
         if items:
-            figures = compare_together(large.runner(), items, source.assets.codebook)
+            figures = large.compare(items)
             parity |= {
                 "against": "float32, run layer by layer",
                 **figures.as_table(),

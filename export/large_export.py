@@ -38,6 +38,7 @@ from onboard_vla.export.scenes import Scene
 from onboard_vla.export.source import CALIBRATION, Share, Source
 from onboard_vla.export.staging import Staging
 from onboard_vla.export.step_errors import beyond, error_rows
+from onboard_vla.export.verify import Figures, compare, compare_together
 
 EMBEDDINGS_FILE = "embeddings.npy"
 OBSERVED_FILE = "observed.npz"
@@ -106,20 +107,24 @@ class LargeExport:
             "layers_checked": checked,
         }
 
-    def runner(self) -> SceneRunner:
-        """Runs scenes on the graphs that were written: quantised ones as a whole, float32 layer by layer."""
-        source = self._source
+    def compare(self, golden: Sequence[GoldenScene]) -> Figures:
+        """Hold the graphs that were written against golden scenes: quantised ones run as a whole, float layer by layer.
+
+        As a whole one scene after the other, so that memory holds one of them; in pieces all of them together.
+        """
+        source, scratch, codebook = self._source, self._staging.scratch, self._source.assets.codebook
         if self._precision in QUANTISED:
+            stage = self._stage("verify")
+            stage(0.0)
             vision = {grid.name: self._staging.folder / grid.name for grid in source.grids}
             language = self._staging.folder / LANGUAGE_FILE
-            kept = OnDisk(self._staging.scratch / "kept")
-            return SceneRunner.of_files(source.sizes, vision, language, self._embedding(), kept=kept)
+            kept = OnDisk(scratch / "kept")
+            runner = SceneRunner.of_files(source.sizes, vision, language, self._embedding(), kept=kept)
+            return compare(runner, golden, codebook, stage)
         linears = float_linears(source.weights, self._precision, self.fallbacks)
-        scratch = self._staging.scratch
-        runs = 1 + source.sizes.actions.per_answer
-        return source.runner_in_pieces(
-            source.weights, linears, scratch, self._embedding(), self._stages("verify"), runs=runs
-        )
+        runs, stages = 1 + source.sizes.actions.per_answer, self._stages("verify")
+        runner = source.runner_in_pieces(source.weights, linears, scratch, self._embedding(), stages, runs=runs)
+        return compare_together(runner, golden, codebook)
 
     def _embedding(self) -> NDArray[Any]:
         table: NDArray[Any] = np.load(self._staging.folder / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
@@ -166,6 +171,7 @@ class LargeExport:
             checked += len(integer) + len(four_bits)
             path.unlink()
             data.unlink()
+        self._progress("check integer arithmetic", 1.0)
         return checked
 
     def _kinds(self, graph: str, made: Quantised) -> list[Hashable]:

@@ -125,6 +125,7 @@ def test_every_stage_of_a_large_export_tells_how_far_it_is(large, reference_chec
         "smooth",
         "quantised graphs",
         "check integer arithmetic",
+        "verify",
         "hash",
         *passes,
     }
@@ -133,6 +134,7 @@ def test_every_stage_of_a_large_export_tells_how_far_it_is(large, reference_chec
         assert told[stage] == sorted(told[stage]), stage
         assert any(0 < share < 1 for share in told[stage]), stage
         assert told[stage][-1] <= 1, stage
+    assert told["verify"][-1] == told["check integer arithmetic"][-1] == 1
 
 
 KILLED = """
