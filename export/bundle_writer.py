@@ -132,9 +132,9 @@ def export_bundle(
     try:
         with Staging(out, attempt) as staging:
             require_space(source, precision, staging)
-            figures = export.write(staging, golden, judged, calibration_scenes)
+            figures = export.write(staging, golden, judged, golden_scenes, calibration_scenes)
             if judged and figures is not None:
-                require_parity(figures, f"{precision} export of {checkpoint}", bounds.golden)
+                require_parity_or_keep(staging, figures, f"{precision} export of {checkpoint}", bounds)
             staging.commit(export_stage(progress, "sync to disk"))
     except OSError as error:
         if error.errno not in FULL:
@@ -163,6 +163,23 @@ def require_space(source: Source, precision: str, staging: Staging) -> None:
     if needed > free:
         place = staging.folder.parent.parent
         raise NoRoomError(f"{place} has {free / GIB:.1f} GiB free, the bundle takes about {needed / GIB:.1f} GiB more")
+
+
+def require_parity_or_keep(staging: Staging, figures: Figures, what: str, bounds: Limits) -> None:
+    """Hold figures against the limits; what was calibrated for hours and found too far is not lost.
+
+    Raises:
+        BundleError: a limit is missed.
+    """
+    try:
+        require_parity(figures, what, bounds.golden)
+    except BundleError as error:
+        if (parts := staging.keep_parts()) is None:
+            raise
+        raise BundleError(
+            f"{error}; observed ranges and float32 references are kept in {parts}: an export of the same scenes to the "
+            "same place takes them, whatever its other options"
+        ) from None
 
 
 def unjudged_points(
@@ -219,11 +236,16 @@ class _Export:
             raise BundleError(f"fallbacks name unknown layers: {', '.join(unknown)}")
 
     def write(
-        self, staging: Staging, golden: tuple[str, list[Scene]], judged: bool, calibration_scenes: Path | None
+        self,
+        staging: Staging,
+        golden: tuple[str, list[Scene]],
+        judged: bool,
+        golden_scenes: Path | None,
+        calibration_scenes: Path | None,
     ) -> Figures | None:
         """Fill the staging folder and describe it; returns what was measured, None without golden scenes."""
         if self._source.large:
-            return self._write_large(staging, golden, calibration_scenes)
+            return self._write_large(staging, golden, golden_scenes, calibration_scenes)
         source, reference = self._source, staging.scratch / "fp32"
         reference_bytes = source.write_float_graphs(reference, self._stage("fp32 graphs"))
         items = source.references(reference, golden[1], self._stage("float32 references"))
@@ -264,13 +286,17 @@ class _Export:
         return figures
 
     def _write_large(
-        self, staging: Staging, golden: tuple[str, list[Scene]], calibration_scenes: Path | None
+        self,
+        staging: Staging,
+        golden: tuple[str, list[Scene]],
+        golden_scenes: Path | None,
+        calibration_scenes: Path | None,
     ) -> Figures | None:
         """As `write`, for models of which memory holds one layer at a time."""
         source = self._source
         self._write_tables(staging.folder)
         large = LargeExport(source, staging, self._precision, self._given, self._kept, self._progress)
-        items = large.references(golden[1])
+        items = large.references(golden[1], golden_scenes)
         if self._precision in QUANTISED:
             sizes, calibration = large.write_quantised(calibration_scenes)
             self._fallbacks = large.fallbacks

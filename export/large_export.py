@@ -7,6 +7,8 @@ constants that a journal names, and calibrated ranges.
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,9 @@ from numpy.typing import NDArray
 
 from onboard_vla.export.activation_ranges import ActivationRanges
 from onboard_vla.export.external_data import SUFFIX, ExternalData
+from onboard_vla.export.fingerprints import recipe
 from onboard_vla.export.fusion_check import check_fusion
-from onboard_vla.export.golden import GoldenScene
+from onboard_vla.export.golden import GoldenScene, load_golden, save_golden
 from onboard_vla.export.graph import save_model
 from onboard_vla.export.kept_arrays import OnDisk
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
@@ -41,7 +44,7 @@ from onboard_vla.export.step_errors import beyond, error_rows
 from onboard_vla.export.verify import Figures, compare, compare_together
 
 EMBEDDINGS_FILE = "embeddings.npy"
-OBSERVED_FILE = "observed.npz"
+OBSERVED_FILE, REFERENCES = "observed.npz", "references"
 
 
 class LargeExport:
@@ -61,11 +64,17 @@ class LargeExport:
         self._given, self._kept, self._progress = fallbacks, kept, progress
         self.fallbacks = (fallbacks or frozenset()) | kept
 
-    def references(self, scenes: Sequence[Scene]) -> list[GoldenScene]:
-        """Scenes with what the float32 model makes of them: one pass over all layers per action token."""
+    def references(self, scenes: Sequence[Scene], given: Path | None) -> list[GoldenScene]:
+        """Scenes with what the float32 model makes of them: one pass over all layers per action token.
+
+        They survive a kill, and other options; `given`: the file that the scenes are of.
+        """
         if not scenes:
             return []
         source = self._source
+        folder = self._staging.part(REFERENCES, recipe(source.assets.folder, {"golden": given}, {}))
+        if folder.is_dir():
+            return [load_golden(path) for path in sorted(folder.iterdir())]
         runner = source.runner_in_pieces(
             source.weights,
             FloatLinears(source.weights),
@@ -74,8 +83,10 @@ class LargeExport:
             self._stages("float32 references"),
             runs=source.sizes.actions.per_answer,
         )
-        found = runner.greedy_many(scenes)
-        return [GoldenScene(scene, logits) for scene, logits in zip(scenes, found, strict=True)]
+        found = zip(scenes, runner.greedy_many(scenes), strict=True)
+        items = [GoldenScene(scene, logits) for scene, logits in found]
+        save_references(folder, self._staging.scratch, items, source.assets.answer.fast_prefix)
+        return items
 
     def write_float(self) -> dict[str, int]:
         """Write the graphs in float32 or half precision; returns their sizes."""
@@ -138,12 +149,13 @@ class LargeExport:
         return lambda graph: self._stage(f"{name}, {Path(graph).stem}")
 
     def _ranges(self, given: Path | None) -> ActivationRanges:
-        """Ranges beside the weights, or observed on scenes; the latter survive a kill."""
+        """Ranges beside the weights, or observed on scenes; the latter survive a kill, and other options."""
         own = self._source.own_ranges() if given is None else None
         if own is not None:
             return own if self._precision != W4A16 else replace(own, errors={})  # INT8's
         origin, scenes = self._source.scenes(given, CALIBRATION, OnDisk(self._staging.scratch / "scenes"))
-        path, progress = self._staging.scratch / OBSERVED_FILE, self._stages("calibrate")
+        shaped_by = recipe(self._source.assets.folder, {"calibration": given}, {"precision": self._precision})
+        path, progress = self._staging.part(OBSERVED_FILE, shaped_by), self._stages("calibrate")
         if not path.is_file():
             found = observe_in_pieces(
                 self._source, scenes, self._staging.scratch, self._embedding(), progress, self._precision
@@ -187,6 +199,16 @@ class LargeExport:
         return [
             (step == 0, step == steps - 1, step == steps, step in full, precisions[step]) for step in range(steps + 1)
         ]
+
+
+def save_references(folder: Path, scratch: Path, items: Sequence[GoldenScene], answer_ids: Sequence[int]) -> None:
+    """Write golden scenes into a folder that appears whole or not at all."""
+    aside = scratch / REFERENCES
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    for index, item in enumerate(items):
+        save_golden(aside / f"scene_{index:03d}.npz", item, answer_ids)
+    os.rename(aside, folder)
 
 
 def _first_of_each(kinds: Iterable[Hashable]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,9 @@ from onboard_vla.core.errors import BundleError
 from onboard_vla.export.aside import locked, sync
 from onboard_vla.export.manifest_schema import validate
 
+PARTS, REPLACED = "parts", "replaced"
+PART_DIGITS = 16
+
 
 class NoRoomError(BundleError):
     """The disk has too little room for what is still to be written; what lies there already is not lost."""
@@ -33,7 +37,8 @@ class Staging:
     `folder` takes the bundle's files, `scratch` anything else. They lie in `.{name}.partial` beside the bundle's place;
     the manifest is written last, so what a crash leaves behind is never taken for a bundle. With a `recipe`, a later
     attempt by the same recipe finds what a killed one left (`resumed`); attempts by another recipe clear it, and so do
-    errors, but for a lack of room for the rest.
+    errors, but for a lack of room for the rest. What hours were spent on and depends on less than the whole recipe is
+    a `part`: another recipe finds it, too, and an error leaves it where `keep_parts` asked for that.
     """
 
     def __init__(self, out: Path, recipe: str | None = None) -> None:
@@ -47,6 +52,7 @@ class Staging:
             BundleError: something that is no bundle is in the way.
         """
         self._out, self._recipe = out, recipe
+        self._keeps_parts = False
         self.resumed = False
         if out.exists() and not (out / MANIFEST_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
             raise BundleError(f"{out} exists and is no bundle: choose another folder or remove it")
@@ -63,10 +69,13 @@ class Staging:
             self._lock.close()
             raise BundleError(f"{self._out} is being written by another export: wait for it or choose another")
         self.folder, self.scratch = self._root / "bundle", self._root / "scratch"
-        note = self._root / "recipe"
-        self.resumed = self._recipe is not None and note.is_file() and note.read_text() == self._recipe
+        replaced, note = self._root / REPLACED, self._root / "recipe"
+        if replaced.exists() and not self._out.exists():  # a kill between the two renames of `commit`
+            os.rename(replaced, self._out)
+        asked = self._recipe is not None and note.is_file() and note.read_text() == self._recipe
+        self.resumed = asked and self.folder.is_dir()
         if not self.resumed:
-            shutil.rmtree(self._root, ignore_errors=True)
+            self._clear(parts=self._recipe is None)
             self.folder.mkdir(parents=True)
             self.scratch.mkdir()
             note.write_text(self._recipe or "")
@@ -77,13 +86,25 @@ class Staging:
     ) -> None:
         lacks_room = self.resumed and kind is not None and issubclass(kind, NoRoomError)
         if self._recipe is None or not (kind is KeyboardInterrupt or lacks_room):
-            shutil.rmtree(self._root, ignore_errors=True)
+            self._clear(parts=kind is None or not self._keeps_parts)
         Path(self._lock.name).unlink(missing_ok=True)
         self._lock.close()
 
     def size(self) -> int:
-        """Bytes on disk of what an attempt before this one has left."""
-        return sum(file.stat().st_blocks * 512 for file in self._root.rglob("*") if file.is_file())
+        """Bytes on disk of what an attempt before this one has left of the bundle."""
+        return sum(file.stat().st_blocks * 512 for file in self.folder.rglob("*") if file.is_file())
+
+    def part(self, name: str, shaped_by: str) -> Path:
+        """Where a file or folder goes that depends on `shaped_by` alone; it appears there whole, or not at all."""
+        parts = self._root / PARTS
+        parts.mkdir(exist_ok=True)
+        return parts / f"{hashlib.sha256(shaped_by.encode()).hexdigest()[:PART_DIGITS]}-{name}"
+
+    def keep_parts(self) -> Path | None:
+        """Let the parts stay although an error ends this attempt; where they lie, None if there are none."""
+        parts = self._root / PARTS
+        self._keeps_parts = self._recipe is not None and parts.is_dir() and any(parts.iterdir())
+        return parts if self._keeps_parts else None
 
     def describe(self, manifest: BundleManifest, progress: Callable[[float], None] = lambda _: None) -> None:
         """Write the manifest with the hashes of all files that are in `folder`."""
@@ -112,7 +133,7 @@ class Staging:
             sync(path)
             done += path.stat().st_size
             progress(done / total)
-        replaced = self._root / "replaced"
+        replaced = self._root / REPLACED
         if self._out.exists():
             os.rename(self._out, replaced)
         try:
@@ -122,3 +143,14 @@ class Staging:
                 os.rename(replaced, self._out)
             raise
         sync(self._out.absolute().parent)
+
+    def _clear(self, *, parts: bool) -> None:
+        """Remove what there is of this attempt or an earlier one."""
+        if parts or not (self._root / PARTS).is_dir():
+            shutil.rmtree(self._root, ignore_errors=True)
+            return
+        for path in self._root.iterdir():
+            if path.is_dir() and path.name != PARTS:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file():
+                path.unlink()

@@ -166,13 +166,64 @@ def test_a_killed_export_goes_on_where_it_was(written, large, reference_checkpoi
         linear_layers, "quantise_layer", lambda w, n, **form: computed.append(n) or original(w, n, **form)
     )
     monkeypatch.setattr(large_export.LargeExport, "_check_fusion", lambda *_: 0)
+    again = runs_in_pieces(monkeypatch)
     export_bundle(reference_checkpoint, out, fallbacks=("head",))
+    assert again == [], "float32 has answered the golden scenes before the kill"
     layers = sum(len(names) for names in Source.open(reference_checkpoint).layers().values())
     assert 0 < len(computed) < layers / 2, "what the kill left is taken over, but for the damaged end"
     for name in GRAPH_FILES:
         assert (out / name).read_bytes() == (written / name).read_bytes(), name
     verify_bundle(out)
     assert not left.exists()
+
+
+def some_scenes(checkpoint, path, rows):
+    """A file of some of a checkpoint's golden scenes."""
+    with np.load(checkpoint / GOLDEN.file) as archive:
+        np.savez(path, **{name: archive[name][rows] for name in archive.files})
+    return path
+
+
+def runs_in_pieces(monkeypatch):
+    """A list that grows by one with every pass of scenes through a model layer by layer."""
+    begun, original = [], Source.runner_in_pieces
+    monkeypatch.setattr(
+        Source, "runner_in_pieces", lambda *given, **form: begun.append(given) or original(*given, **form)
+    )
+    return begun
+
+
+def test_an_export_that_is_too_far_keeps_what_took_hours_for_one_with_other_options(
+    large, reference_checkpoint, tmp_path, monkeypatch
+):
+    out = tmp_path / "out" / "bundle"
+    scenes = some_scenes(reference_checkpoint, tmp_path / "some.npz", slice(0, 2))
+    given = {"fallbacks": ("head",), "calibration_scenes": scenes, "golden_scenes": scenes}
+    with pytest.raises(BundleError, match=r"too far from .* are kept in .*\.bundle\.partial/parts"):
+        export_bundle(reference_checkpoint, out, limits={"motion_shift_mean_m": 0.0}, **given)
+    (left,) = out.parent.iterdir()
+    names = sorted(path.name.split("-")[1] for path in (left / "parts").iterdir())
+    assert names == ["observed.npz", "references"]
+    assert [path.name for path in left.iterdir()] == ["parts"], "no graphs"
+    again = runs_in_pieces(monkeypatch)
+    export_bundle(reference_checkpoint, out, **given)
+    assert again == []
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("other", ["golden", "calibration"])
+def test_what_is_kept_is_of_the_same_scenes(large, reference_checkpoint, tmp_path, monkeypatch, other):
+    def interrupt(stage, _share):
+        if stage == "smooth":
+            raise KeyboardInterrupt
+
+    file, another = (some_scenes(reference_checkpoint, tmp_path / f"{i}.npz", slice(i, i + 1)) for i in range(2))
+    first = {"golden_scenes": file, "calibration_scenes": file}
+    begun = runs_in_pieces(monkeypatch)
+    for given, runs in ((first, 2), ({**first, f"{other}_scenes": another}, 3), (first, 3)):
+        with pytest.raises(KeyboardInterrupt):
+            export_bundle(reference_checkpoint, tmp_path / "out" / "b", progress=interrupt, **given)
+        assert len(begun) == runs
 
 
 def test_another_recipe_starts_anew(large, reference_checkpoint, tmp_path):
