@@ -149,6 +149,7 @@ class PromptTemplate:
             self._fields[name] = _field(entry, self.answer, f"{where}.fields.{name}")
             if entry.get("optional", False):
                 self._optional.add(name)
+        self._required = self._fields.keys() - self._optional
         if not isinstance(data["segments"], list) or not data["segments"]:
             raise PromptError(f"{where}.segments: expected a list of segments")
         self._segments = [self._segment(entry, f"{where}.segments[{i}]") for i, entry in enumerate(data["segments"])]
@@ -213,11 +214,9 @@ class PromptTemplate:
         Raises:
             PromptError: a field is missing, unknown, or its value does not fit.
         """
-        unknown = set(values) - set(self._fields)
-        if unknown:
+        if unknown := values.keys() - self._fields.keys():
             raise PromptError(f"unknown prompt field {sorted(unknown)[0]!r}: expected {', '.join(self._fields)}")
-        missing = set(self._fields) - self._optional - set(values)
-        if missing:
+        if missing := self._required - values.keys():
             raise PromptError(f"prompt field {sorted(missing)[0]!r} is missing")
         return {name: self._fields[name].render(value, f"prompt field {name!r}") for name, value in values.items()}
 

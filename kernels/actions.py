@@ -150,26 +150,57 @@ class Trajectories:
     invalid: NDArray[np.bool_]
 
 
-def compose(
-    form: KernelForm, tokens: NDArray[np.int32], codebook: NDArray[np.float32], *, reverse: bool = False
-) -> Trajectories:
-    """Trajectories of (samples, tokens) action indices; a sample with an index outside the codebook is invalid.
+class TrajectoryCall:
+    """Kernel 2 on the same memory again and again: what `tokens` holds when it is called is what counts.
+
+    `tokens`: (samples, count) int32 action indices, written anew before a call; `poses`, `fine`: the newest call's, as
+    in `Trajectories`; `invalid`: (samples,) not 0 where an index lies outside the codebook.
+
+    Args:
+        form: what runs it, see `forms.py`.
+        codebook: see `codebook_table`.
+        samples: trajectories of one call.
+        count: tokens of each.
 
     Raises:
         ValueError: a shape or type does not fit.
     """
-    samples, count = tokens.shape
-    actions, sub_steps, _ = codebook.shape
-    _expect(1 <= count <= MAX_TOKENS, f"tokens (at most {MAX_TOKENS})", tokens)
-    _expect(codebook.shape[2] == 5 and codebook.dtype == np.float32 and codebook.flags.c_contiguous, "table", codebook)
-    indices = np.ascontiguousarray(tokens, np.int32)
-    poses, fine = np.empty((samples, count, 3), np.float32), np.empty((samples, count * sub_steps, 5), np.float32)
-    invalid = np.empty(samples, np.int32)
-    arguments = ComposeArguments(
-        *(array.ctypes.data for array in (indices, codebook, poses, fine, invalid)), samples, count, sub_steps, actions
-    )
-    form.run("compose", arguments, samples, reverse=reverse)
-    return Trajectories(poses, fine, invalid != 0)
+
+    def __init__(self, form: KernelForm, codebook: NDArray[np.float32], samples: int, count: int) -> None:
+        _expect(codebook.ndim == 3 and codebook.shape[2] == 5, "table", codebook)
+        _expect(codebook.dtype == np.float32 and codebook.flags.c_contiguous, "table", codebook)
+        actions, sub_steps, _ = codebook.shape
+        self.tokens = np.zeros((samples, count), np.int32)
+        _expect(1 <= count <= MAX_TOKENS, f"tokens (at most {MAX_TOKENS})", self.tokens)
+        self.poses = np.empty((samples, count, 3), np.float32)
+        self.fine = np.empty((samples, count * sub_steps, 5), np.float32)
+        self.invalid = np.empty(samples, np.int32)
+        self._form, self._codebook = form, codebook
+        self._arguments = ComposeArguments(
+            *(array.ctypes.data for array in (self.tokens, codebook, self.poses, self.fine, self.invalid)),
+            samples,
+            count,
+            sub_steps,
+            actions,
+        )
+
+    def __call__(self, *, reverse: bool = False) -> None:
+        """Write `poses`, `fine` and `invalid`; `reverse`: see `KernelForm.run`."""
+        self._form.run("compose", self._arguments, len(self.tokens), reverse=reverse)
+
+
+def compose(
+    form: KernelForm, tokens: NDArray[np.int32], codebook: NDArray[np.float32], *, reverse: bool = False
+) -> Trajectories:
+    """Trajectories of (samples, tokens) action indices, once; a sample with an index outside the codebook is invalid.
+
+    Raises:
+        ValueError: a shape or type does not fit.
+    """
+    call = TrajectoryCall(form, codebook, *tokens.shape)
+    call.tokens[:] = tokens
+    call(reverse=reverse)
+    return Trajectories(call.poses, call.fine, call.invalid != 0)
 
 
 @dataclass(frozen=True)

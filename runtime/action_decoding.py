@@ -80,21 +80,23 @@ class ActionDecoder:
                 return tuple(tokens)
             if cancelled():
                 raise DecodeError(CANCELLED, f"cancelled after {len(tokens)} actions")
-            room = self.rows[2 + step : 2 + self._pushed]
-            ahead.read(token, room, lambda fresh: self._guess(sequence.generated, len(tokens), fresh))
+            if not ahead.guessed(token):
+                fresh = self._guess(sequence.generated, len(tokens), ahead.behind)
+                ahead.read(token, fresh, self.rows[2 + step : 2 + self._pushed])
 
     def _guess(self, said: Sequence[int], done: int, fresh: NDArray[np.float32]) -> tuple[int, ...]:
         """From memory, else the model's best action behind a wrong guess; as many as a pass can make use of."""
         guesses: list[int] = []
         if self._memory is None:
             return ()
-        first = self._actions.first_id
+        first, context = self._actions.first_id, tuple(said[-LONGEST_CONTEXT:])
         while len(guesses) < self._pushed - done:
-            token = self._memory.following((*said[-LONGEST_CONTEXT:], *guesses))
+            context, token = self._memory.recall(context)
             if token is None and len(guesses) < len(fresh):
                 row = fresh[len(guesses), first : first + self._actions.count]
                 token = first + int(row.argmax())
             if token is None or action_index(token, self._actions) is None:
                 break
             guesses.append(token)
+            context = (*context, token)
         return tuple(guesses)

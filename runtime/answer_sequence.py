@@ -46,13 +46,12 @@ class AnswerSequence:
         """
         self._model, self._embeddings, self._penalty = model, embeddings, penalty
         self._prefix_cache = prefix_cache
+        self._openings: dict[tuple[int, ...], NDArray[np.float32]] = {}
         self._prompt: PromptInput | None = None
         self.generated: list[int] = []
-        self._ids = np.empty(model.cache.capacity + 1, np.int64)
-        """The prompt's and the answer's, one after the other; `_said` of them, which are what may be repeated."""
-        self._said = 0
         self._prompt_ids: frozenset[int] = frozenset()
         self._answer_ids: set[int] = set()
+        """Which ids the prompt and the answer have, whatever the place: what comes again is a repetition."""
 
     @property
     def prompt(self) -> PromptInput:
@@ -82,11 +81,10 @@ class AnswerSequence:
         if self._prompt is None or prompt.ids is not self._prompt.ids or prompt.ids.flags.writeable:
             self._prompt_ids = frozenset(prompt.ids.tolist())
         self._prompt, self.generated = prompt, []
-        self._said = len(prompt.ids)
-        self._ids[: self._said] = prompt.ids
         self._answer_ids.clear()
         embeddings[:new] = prompt.embeddings[kept:]
-        embeddings[new:] = self._embeddings[list(ids)]
+        embeddings[new : new + len(forced)] = self._opening(tuple(forced))
+        embeddings[new + len(forced) :] = self._embeddings[list(guesses)]
         positions = np.concatenate([prompt.positions[:, kept:], text_positions(prompt.next_position, len(ids))], axis=1)
         self._model.forward(embeddings, positions, [new + row for row in rows], logits, prefill=True)
         if self._prefix_cache:
@@ -96,8 +94,6 @@ class AnswerSequence:
     def say(self, ids: Sequence[int]) -> None:
         """Note ids as part of the answer; they count as repeated from now on."""
         self.generated.extend(ids)
-        self._ids[self._said : self._said + len(ids)] = ids
-        self._said += len(ids)
         self._answer_ids.update(ids)
 
     def push(self, ids: Sequence[int], logits: Logits, *, prefill: bool = False) -> None:
@@ -132,7 +128,6 @@ class AnswerSequence:
         """Take back all but the answer's first `count` ids, as if they had never been said."""
         self.keep(count)
         del self.generated[count:]
-        self._said = len(self.prompt.ids) + count
         self._answer_ids = set(self.generated)
 
     def choose(self, logits: NDArray[np.float32], where: str) -> int:
@@ -145,11 +140,12 @@ class AnswerSequence:
         # NaN is the greatest and the least of any array that has one.
         if not (math.isfinite(logits[best]) and math.isfinite(logits.min())):
             raise self._not_finite(logits, where)
-        repeated = best in self._prompt_ids or best in self._answer_ids
-        if self._penalty == 1.0 or (self._penalty > 1.0 and not repeated):
+        if self._penalty == 1.0:
             return best
-        # In place and back: a vocabulary may have 150,000 ids, of which prompt and answer name a thousand.
-        ids = self._ids[: self._said]
+        if self._penalty > 1.0 and best not in self._prompt_ids and best not in self._answer_ids:
+            return best
+        # In place and back: a vocabulary may have 150,000 ids, of which prompt and answer name a few hundred.
+        ids = list(self._prompt_ids | self._answer_ids)
         raw = logits[ids]
         logits[ids] = penalised(raw, self._penalty)
         best = int(logits.argmax())
@@ -185,6 +181,12 @@ class AnswerSequence:
         most = min(prompt.text, len(self._model.known_text))
         different = np.flatnonzero(prompt.ids[:most] != self._model.known_text[:most])
         return int(different[0]) if len(different) else most
+
+    def _opening(self, ids: tuple[int, ...]) -> NDArray[np.float32]:
+        """Embeddings of an answer's forced ids; there are as many such answers as forms of an answer, and no more."""
+        if ids not in self._openings:
+            self._openings[ids] = np.asarray(self._embeddings[list(ids)], np.float32)
+        return self._openings[ids]
 
     def _embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         room = self._model.room(len(ids))

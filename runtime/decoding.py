@@ -250,19 +250,21 @@ class GreedyDecoder:
                 return text[: len(text) - _overlap(text, suffix)], False, rows[0]
             self._sequence.say((token,))
             ids.append(token)
-            ahead.read(token, self._text_rows, lambda _: self._guess_text(most - len(ids)))
+            if not ahead.guessed(token):
+                ahead.read(token, self._guess_text(most - len(ids)), self._text_rows)
         self._sequence.keep(len(self._sequence.generated))
         return text.removesuffix(suffix), True, ahead.logits
 
     def _guess_text(self, left: int) -> tuple[int, ...]:
         """Ids of text that may follow, from memory; `left`: tokens left of the budget."""
         guesses: list[int] = []
-        said = self._sequence.generated[-LONGEST_CONTEXT:]
+        context = tuple(self._sequence.generated[-LONGEST_CONTEXT:])
         while self._memory is not None and len(guesses) < min(TEXT_GUESSES, left):
-            token = self._memory.following((*said, *guesses))
+            context, token = self._memory.recall(context)
             if token is None or action_index(token, self._actions) is not None:
                 break
             guesses.append(token)
+            context = (*context, token)
         return tuple(guesses)
 
     def _decode_freely(self, prompt: PromptInput) -> Decoded:

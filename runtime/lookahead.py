@@ -8,15 +8,12 @@ itself said behind a wrong guess, fixed-point or Jacobi decoding, Santilli et al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.runtime.answer_sequence import AnswerSequence
-
-Guess = Callable[[NDArray[np.float32]], Sequence[int]]
-"""Ids that may follow the token just said, given the logits (R, V) of the places behind a wrong guess, if any."""
 
 
 class Lookahead:
@@ -32,15 +29,24 @@ class Lookahead:
         row: NDArray[np.float32] = self._rows[0]
         return row
 
-    def read(self, token: int, room: NDArray[np.float32], guess: Guess) -> None:
-        """Move on behind `token`, the one just said; in a pass of its own if it was not guessed.
+    @property
+    def behind(self) -> NDArray[np.float32]:
+        """(R, V) behind guesses yet to come; if the next one is wrong, what the model said behind a wrong one."""
+        return self._rows[1:]
 
-        `room`: (R, V) where a pass writes; it carries at most R - 1 guesses.
-        """
-        if self._guesses and self._guesses[0] == token:
+    def guessed(self, token: int) -> bool:
+        """Move on behind `token`, the one just said, if it was guessed; else it is to be read."""
+        right = bool(self._guesses) and self._guesses[0] == token
+        if right:
             self._rows, self._guesses = self._rows[1:], self._guesses[1:]
-            return
-        self._guesses = tuple(guess(self._rows[1:]))[: len(room) - 1]
+        return right
+
+    def read(self, token: int, guesses: Sequence[int], room: NDArray[np.float32]) -> None:
+        """Move on behind `token`, the one just said, in a pass of its own.
+
+        `room`: (R, V) where the pass writes; it carries at most R - 1 of the guesses.
+        """
+        self._guesses = tuple(guesses[: len(room) - 1])
         self._rows = room[: 1 + len(self._guesses)]
         self._sequence.keep(len(self._sequence.generated) - 1)
         self._sequence.push((token, *self._guesses), self._rows)

@@ -17,7 +17,7 @@ from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import EngineError, FrameError, PromptError
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection
 from onboard_vla.core.road import KEEP_FORWARD
-from onboard_vla.kernels.actions import Trajectories, codebook_table, compose
+from onboard_vla.kernels.actions import Trajectories, TrajectoryCall, codebook_table, compose
 from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.runtime.answer_grammar import NAN_LOGITS, DecodeError
@@ -119,6 +119,7 @@ class Planner:
         ends = np.asfortranarray(bundle.codebook.deltas[:, :2], np.float32)
         for table in (self._codebook, ends):
             self.kernels.keep(table)
+        self._trajectory = TrajectoryCall(self.kernels, self._codebook, 1, manifest.actions.per_answer)
         self._uncertainty = UncertaintySignals(self.kernels, manifest.actions.first_id, ends)
 
     def plan(
@@ -186,7 +187,9 @@ class Planner:
         """The plan of an answer. `before`: what had been spent when it was begun."""
         clock.lap("decode")
         clock.split("decode", "prefill", (self.language.prefill_s - before.prefill_s) * 1e3)
-        trajectory = compose(self.kernels, np.array([decoded.tokens], np.int32), self._codebook)
+        trajectory = self._trajectory
+        trajectory.tokens[0] = decoded.tokens
+        trajectory()
         uncertainty = self._uncertainty.of(decoded.logits, decoded.tokens, vision_ood)
         clock.lap("trajectory")
         return Plan(
@@ -194,7 +197,7 @@ class Planner:
             stamp_ns=about.stamp_ns,
             oldest_frame_stamp_ns=about.oldest_frame_stamp_ns,
             step_s=self.bundle.manifest.actions.step_s,
-            poses=trajectory.poses[0],
+            poses=trajectory.poses[0].copy(),
             fine_poses=trajectory.fine[0, :, :3].copy(),
             action_tokens=decoded.tokens,
             depth=decoded.depth,

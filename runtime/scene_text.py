@@ -26,6 +26,7 @@ from onboard_vla.core.scene_record import (
 _WORDS = "[a-z]+(?: [a-z]+)*"
 _OBJECT = re.compile(rf"({_WORDS}) at ([0-9]{{1,3}}) m\. ")
 _TEXT = re.compile(rf"({_WORDS})\. ((?:{_WORDS} at [0-9]{{1,3}} m\. )*)({_WORDS}): ({_WORDS}), ({_WORDS})\.")
+_NOTHING_SAID = SceneRecord.unread(NO_REASONING)
 
 
 def read_scene(text: str, *, complete: bool = True) -> SceneRecord:
@@ -37,7 +38,7 @@ def read_scene(text: str, *, complete: bool = True) -> SceneRecord:
     if not complete:
         return SceneRecord.unread(CUT_SHORT)
     if not text:
-        return SceneRecord.unread(NO_REASONING)
+        return _NOTHING_SAID
     match = _TEXT.fullmatch(text)
     if match is None:
         return SceneRecord.unread(MALFORMED)

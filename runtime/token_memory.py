@@ -27,22 +27,27 @@ class TokenMemory:
         return len(self._next)
 
     def learn(self, ids: Sequence[int], first: int = 1) -> None:
-        """Remember what follows each run of up to `LONGEST_CONTEXT` ids; of the ids before `first`, nobody asks."""
+        """Remember what follows each run of up to `LONGEST_CONTEXT` ids, from id `first` on.
+
+        The ids before `first` are the same in every answer: of the runs that begin among them, which tell all the same,
+        the longest is remembered.
+        """
         ids, known = tuple(ids), self._next
         for end in range(first, len(ids)):
-            following = ids[end]
-            for start in range(max(0, end - LONGEST_CONTEXT), end):
+            following, oldest = ids[end], max(0, end - LONGEST_CONTEXT)
+            for start in (oldest, *range(max(oldest + 1, first), end)):
                 context = ids[start:end]
                 known[context] = following
                 known.move_to_end(context)
         while len(self._next) > self._capacity:
             self._next.popitem(last=False)
 
-    def following(self, ids: Sequence[int]) -> int | None:
-        """The id that last followed the longest known end of `ids`; none if even the last id is new."""
-        ids, known = tuple(ids[-LONGEST_CONTEXT:]), self._next
-        for start in range(len(ids)):
-            found = known.get(ids[start:])
-            if found is not None:
-                return found
-        return None
+    def recall(self, ids: tuple[int, ...]) -> tuple[tuple[int, ...], int | None]:
+        """The longest known end of `ids`, and the id that last followed it; nothing and none if even the last is new.
+
+        What is not known of `ids` is not known with more ids behind it, either: who goes on need not ask for it again.
+        """
+        ids = ids[-LONGEST_CONTEXT:]
+        while ids and (found := self._next.get(ids)) is None:
+            ids = ids[1:]
+        return ids, found if ids else None

@@ -49,6 +49,6 @@ class UncertaintySignals:
             chosen_mass=steps["near_mass"].copy(),
             second_mass=steps["second_mass"].copy(),
             second_distance_m=steps["second_distance_m"].copy(),
-            negative_log_likelihood=-float(np.mean(steps["choice_log_probability"], dtype=np.float64)),
+            negative_log_likelihood=-float(steps["choice_log_probability"].sum(dtype=np.float64)) / len(steps),
             vision_ood=vision_ood or {},
         )

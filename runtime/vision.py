@@ -88,8 +88,8 @@ class VisionEncoder:
         if self.cache is None:
             return {}
         self.cache.expire(anchor_ns)
-        found = {index: self.cache.get(pair) for index, pair in enumerate(pairs)}
-        return {index: embeddings for index, embeddings in found.items() if embeddings is not None}
+        get = self.cache.get
+        return {index: known for index, pair in enumerate(pairs) if (known := get(pair)) is not None}
 
     def prepare(self, pairs: list[FramePair], wanted: list[int]) -> dict[str, list[int]]:
         """Make patches of the wanted pairs, ready until the next call; per graph the indices of its pairs."""

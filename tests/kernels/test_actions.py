@@ -12,6 +12,7 @@ from onboard_vla.kernels.actions import (
     MotionLimits,
     Rectangle,
     Sampling,
+    TrajectoryCall,
     action_statistics,
     codebook_table,
     compose,
@@ -183,6 +184,19 @@ def test_trajectories_equal_the_reference(form, steps, count):
     reverse = compose(form, tokens, codebook_table(steps), reverse=True)
     assert reverse.fine.tobytes() == result.fine.tobytes()
     assert reverse.poses.tobytes() == result.poses.tobytes()
+
+
+def test_a_call_on_standing_memory_composes_what_lies_there_now(form, steps):
+    table = codebook_table(steps)
+    call = TrajectoryCall(form, table, 1, 10)
+    for seed in (5, 6):
+        tokens = np.random.default_rng(seed).integers(0, ACTIONS, (1, 10)).astype(np.int32)
+        call.tokens[:] = tokens
+        call()
+        once = compose(form, tokens, table)
+        assert call.poses.tobytes() == once.poses.tobytes()
+        assert call.fine.tobytes() == once.fine.tobytes()
+        assert not call.invalid.any()
 
 
 @pytest.mark.parametrize("token", [-1, ACTIONS])

@@ -170,11 +170,11 @@ def test_memory_prefers_the_longest_context_and_of_its_continuations_the_newest(
     memory = TokenMemory()
     memory.learn((1, 2, 3, 4))
     memory.learn((9, 2, 3, 5))
-    assert memory.following((1, 2, 3)) == 4
-    assert memory.following((9, 2, 3)) == 5
-    assert memory.following((7, 2, 3)) == 5
-    assert memory.following((8,)) is None
-    assert TokenMemory().following(()) is None
+    assert memory.recall((1, 2, 3)) == ((1, 2, 3), 4)
+    assert memory.recall((9, 2, 3)) == ((9, 2, 3), 5)
+    assert memory.recall((7, 2, 3)) == ((2, 3), 5)
+    assert memory.recall((8,)) == ((), None)
+    assert TokenMemory().recall(()) == ((), None)
 
 
 def test_memory_forgets_what_it_learnt_longest_ago():
@@ -184,8 +184,8 @@ def test_memory_forgets_what_it_learnt_longest_ago():
     memory.learn((1, 2))
     memory.learn((5, 6, 7))
     assert len(memory) == 3
-    assert memory.following((3,)) is None
-    assert memory.following((5, 6)) == 7
+    assert memory.recall((3,)) == ((), None)
+    assert memory.recall((5, 6)) == ((5, 6), 7)
 
 
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=LONGEST_CONTEXT + 1))
@@ -194,5 +194,28 @@ def test_memory_repeats_a_whole_answer_from_its_first_token(ids):
     memory.learn(marked[: LONGEST_CONTEXT + 1])
     said = marked[:1]
     while len(said) < min(len(marked), LONGEST_CONTEXT + 1):
-        said.append(memory.following(said))
+        said.append(memory.recall(tuple(said))[1])
     assert said == marked[: LONGEST_CONTEXT + 1]
+
+
+def test_of_an_answer_whose_beginning_is_always_the_same_half_as_many_contexts_are_remembered():
+    opening, memory = tuple(range(100, 125)), TokenMemory()
+    memory.learn((*opening, *range(10)), len(opening))
+    assert len(memory) == sum(1 + said for said in range(10))
+    for said in range(10):
+        assert memory.recall((*opening, *range(said)))[1] == said
+        assert memory.recall((50, *range(1, 1 + said)))[1] == (1 + said if 0 < said < 9 else None)
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=14), min_size=1, max_size=4), st.data())
+def test_what_was_not_known_of_a_context_need_not_be_asked_for_again(answers, data):
+    opening, memory = (8, 9), TokenMemory()
+    for answer in answers:
+        memory.learn((*opening, *answer), len(opening))
+    whole = known = (*opening, *data.draw(st.lists(st.integers(0, 2), max_size=6)))
+    for _ in range(6):
+        known, token = memory.recall(known)
+        assert token == memory.recall(whole)[1]
+        if token is None:
+            break
+        known, whole = (*known, token), (*whole, token)

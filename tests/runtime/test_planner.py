@@ -108,6 +108,15 @@ def test_a_plan_takes_pictures_statistics_and_trajectory_from_the_kernels_it_was
     np.testing.assert_array_equal(plan.poses, made.poses[0])
 
 
+def test_a_plan_stays_as_it_is_while_others_are_made(bundle, drive):
+    planner = action_minded(Planner(bundle))
+    first = planner.plan(drive.frame_set(20), scene.ego(), "keep forward", 1)
+    before = encode(first)
+    others = [planner.plan(drive.frame_set(20 + k), scene.ego(), "turn left", 1 + k) for k in (5, 10)]
+    assert any(plan.action_tokens != first.action_tokens for plan in others)
+    assert encode(first) == before
+
+
 def test_a_plan_and_a_rejection_pass_through_the_wire(bundle, drive):
     plan = action_minded(Planner(bundle)).plan(drive.frame_set(20), scene.ego(), "keep forward", 7)
     again = decode(encode(plan))
