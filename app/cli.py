@@ -20,6 +20,7 @@ from onboard_vla.app import (
     export_commands,
     faults_commands,
     measure_commands,
+    observe_commands,
     ros_commands,
     verify_commands,
 )
@@ -173,6 +174,7 @@ def main() -> None:
 
 
 export_commands.register(app)
+observe_commands.register(app)
 verify_commands.register(app)
 compare_commands.register(app)
 distil_commands.register(app)

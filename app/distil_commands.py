@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from onboard_vla.app.checkpoint_options import Cameras, Checkpoint, Codebook, LoraAlpha, Model, Prompt, assembled
+
 JSON_FORMAT = 1
 """Version of the document that `--json` prints."""
 
@@ -21,11 +23,17 @@ def register(app: typer.Typer) -> None:
 
 
 def distil(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="Folder of the teacher's checkpoint, as save_pretrained writes it.")
-    ],
+    checkpoint: Checkpoint,
     scenes: Annotated[list[Path], typer.Option(help="Scenes to learn from (.npz); may be given several times.")],
     out: Annotated[Path, typer.Option(help="Folder of the student's checkpoint.")],
+    golden_scenes: Annotated[
+        Path | None, typer.Option(help="Scenes that the student will be judged on, kept beside its weights.")
+    ] = None,
+    model: Model = None,
+    prompt: Prompt = None,
+    cameras: Cameras = None,
+    codebook: Codebook = None,
+    lora_alpha: LoraAlpha = None,
     layers: Annotated[int, typer.Option(min=1, help="Language layers that the student keeps.")] = 2,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the training.")] = 1000,
     batch: Annotated[int, typer.Option(min=1, help="Scenes a step.")] = 16,
@@ -48,8 +56,9 @@ def distil(
     making = importlib.import_module("onboard_vla.export.make_student")
     torch.set_num_threads(threads)
     recipe = distillation.Recipe(layers, steps, batch, rate, seed)
-    with ExportProgress(Console(stderr=True)) as progress:
-        written: Path = making.make_student(checkpoint, scenes, out, recipe, progress.show)
+    given = assembled(checkpoint, model=model, prompt=prompt, cameras=cameras, codebook=codebook, lora_alpha=lora_alpha)
+    with given as folder, ExportProgress(Console(stderr=True)) as progress:
+        written: Path = making.make_student(folder, scenes, out, recipe, progress.show, golden_scenes)
     record = json.loads((written / making.RECORD_FILE).read_text(encoding="utf-8"))
     if as_json:
         typer.echo(json.dumps({"format": JSON_FORMAT, "student": str(written), **record}, indent=2))

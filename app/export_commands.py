@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import tempfile
 import time
 from collections.abc import Mapping
 from enum import Enum
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from onboard_vla.app.checkpoint_options import Cameras, Checkpoint, Codebook, LoraAlpha, Model, Prompt, assembled
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Folder of a checkpoint, or a Lightning .ckpt file.")],
+    checkpoint: Checkpoint,
     out: Annotated[Path, typer.Option(help="Folder of the bundle; a bundle that stands there is replaced.")],
     precision: Annotated[
         Precision,
@@ -48,16 +49,14 @@ def export(
             "for TensorRT."
         ),
     ] = Precision.INT8,
-    model: Annotated[
-        Path | None, typer.Option(help="Folder of the base model (config.json, tokenizer.json) of a .ckpt.")
-    ] = None,
-    prompt: Annotated[Path | None, typer.Option(help="Prompt template, instead of the folder's prompt.json.")] = None,
-    cameras: Annotated[Path | None, typer.Option(help="Cameras, instead of the folder's cameras.json.")] = None,
-    codebook: Annotated[Path | None, typer.Option(help="Codebook, .npz or .pkl, instead of codebook.npz.")] = None,
+    model: Model = None,
+    prompt: Prompt = None,
+    cameras: Cameras = None,
+    codebook: Codebook = None,
     prompt_variant: Annotated[
         str | None, typer.Option(help="Refuse another prompt: autovla-rft, autovla-sft or autovla-direct.")
     ] = None,
-    lora_alpha: Annotated[float | None, typer.Option(help="LoRA's alpha, for adapters that are not merged.")] = None,
+    lora_alpha: LoraAlpha = None,
     golden_scenes: Annotated[Path | None, typer.Option(help="Scenes to keep and to be judged on.")] = None,
     calibration_scenes: Annotated[Path | None, typer.Option(help="Scenes that INT8 is calibrated on.")] = None,
     keep_float: Annotated[
@@ -81,22 +80,13 @@ def export(
     What the files must hold: docs/export.md.
     """
     writer = importlib.import_module("onboard_vla.export.bundle_writer")
-    assembling = importlib.import_module("onboard_vla.export.assemble")
     from rich.console import Console
 
     from onboard_vla.app.export_progress import ExportProgress
 
     console, started = Console(stderr=True), time.monotonic()
-    with tempfile.TemporaryDirectory() as links, ExportProgress(console) as progress:
-        folder = assembling.assemble(
-            Path(links),
-            checkpoint,
-            model=model,
-            prompt=prompt,
-            cameras=cameras,
-            codebook=codebook,
-            lora_alpha=lora_alpha,
-        )
+    given = assembled(checkpoint, model=model, prompt=prompt, cameras=cameras, codebook=codebook, lora_alpha=lora_alpha)
+    with given as folder, ExportProgress(console) as progress:
         written: Path = writer.export_bundle(
             folder,
             out,

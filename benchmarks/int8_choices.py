@@ -81,7 +81,7 @@ def variants(source: Source) -> Iterator[Variant]:
     """Names, weights and writers."""
     ranges = source.own_ranges()
     if ranges is None:
-        raise SystemExit(f"{source.assets.folder} has no activation ranges: python -m onboard_vla.calibration.observe")
+        raise SystemExit(f"{source.assets.folder} has no activation ranges: onboard-vla observe")
     layers = frozenset(ranges.largest)
     vision = frozenset(name for name in layers if name.startswith("visual."))
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import CheckpointError
+from onboard_vla.export.aside import made_aside, put
 from onboard_vla.export.checkpoint import LORA_FILE
 from onboard_vla.export.fingerprints import WEIGHTS, file_hash
 
@@ -60,10 +61,22 @@ def fingerprint(folder: Path) -> str:
 
 
 def save_ranges(folder: Path, ranges: ActivationRanges) -> Path:
-    """Write `calibration_ranges.npz` into a checkpoint folder."""
+    """Write `calibration_ranges.npz` into a checkpoint folder, whole or not at all.
+
+    Raises:
+        EnvironmentLacksError: the file cannot be written, or the disk is full.
+    """
+    path = folder / RANGES_FILE
+    with made_aside(path) as aside:
+        write_ranges(aside / RANGES_FILE, folder, ranges)
+        put(aside / RANGES_FILE, path)
+    return path
+
+
+def write_ranges(path: Path, folder: Path, ranges: ActivationRanges) -> None:
+    """Write ranges of a checkpoint folder to a file."""
     arrays = {f"{LARGEST}{name}": values for name, values in sorted(ranges.largest.items())}
     arrays |= {f"{ERROR}{name}": np.float32(value) for name, value in sorted(ranges.errors.items())}
-    path = folder / RANGES_FILE
     with path.open("wb") as file:
         np.savez_compressed(
             file,
@@ -72,7 +85,6 @@ def save_ranges(folder: Path, ranges: ActivationRanges) -> Path:
             fingerprint=np.array(fingerprint(folder)),
             **arrays,  # type: ignore[arg-type]
         )
-    return path
 
 
 def check_fingerprint(folder: Path) -> None:
@@ -126,6 +138,6 @@ def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], int, str]:
         raise CheckpointError(
             f"{folder}: weights, configuration, prompt and tokenizer have sha256 {found}, {RANGES_FILE} was made for "
             f"{made_for}: if nobody changed them a file is damaged, copy the checkpoint again; after a change observe "
-            "again (python -m onboard_vla.calibration.observe)"
+            "again (onboard-vla observe)"
         )
     return arrays, scenes, origin

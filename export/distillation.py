@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.utils import logging
 
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export.lessons import Lesson, batches, lessons_hash
 from onboard_vla.export.scene_runner import Sizes
+from onboard_vla.export.transformers_oracle import load_model
 
 SAVE_EVERY = 50
 INFLUENCE_LESSONS = 64
@@ -77,9 +77,7 @@ class Student:
             )
         torch.manual_seed(recipe.seed)
         logging.disable_progress_bar()
-        self.model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            checkpoint, dtype=torch.float32, local_files_only=True
-        )
+        self.model = load_model(checkpoint)
         self._language = self.model.model.language_model
         self._sizes, self._recipe = sizes, recipe
         self._ends = torch.from_numpy(codebook_ends.astype(np.float32))

@@ -16,7 +16,7 @@ from onboard_vla.export.lessons import prepare_lessons, split_lessons
 from onboard_vla.export.scenes import Scene, load_scenes
 from onboard_vla.export.source import GOLDEN, Source
 
-ASSETS = (CAMERAS_FILE, *COPIED_FILES, "generation_config.json", GOLDEN.file)
+ASSETS = (CAMERAS_FILE, *COPIED_FILES, "generation_config.json", "preprocessor_config.json", GOLDEN.file)
 """Files that a student takes over from its teacher as they are, where these exist."""
 HELD_OUT = 0.05
 """Share of the scenes that is not learnt from."""
@@ -26,10 +26,16 @@ RECORD_FILE, STATE_FILE = "distillation.json", "state.pt"
 
 
 def make_student(
-    checkpoint: Path, scenes: Sequence[Path], out: Path, recipe: Recipe, report: Callable[[str, float, str], None]
+    checkpoint: Path,
+    scenes: Sequence[Path],
+    out: Path,
+    recipe: Recipe,
+    report: Callable[[str, float, str], None],
+    golden: Path | None = None,
 ) -> Path:
     """Distil a student of `recipe.layers` language layers; returns `out`.
 
+    `golden`: scenes that the student will be judged on, put beside its weights; else the teacher's, if it has some.
     What is done so far lies in `.{out}.partial` beside the student's place: the same command goes on from there.
 
     Raises:
@@ -38,6 +44,8 @@ def make_student(
     if out.exists():
         raise CheckpointError(f"{out} exists: choose another folder or remove it")
     source = Source.open(checkpoint)
+    if golden is not None:
+        load_scenes(golden, source.assets)  # refused now, not after the training
     shown = [scene for path in scenes for scene in load_scenes(path, source.assets)]
     if len(shown) < LEAST_SCENES:
         raise CheckpointError(f"expected at least {LEAST_SCENES} scenes to learn from and to ask, found {len(shown)}")
@@ -57,6 +65,8 @@ def make_student(
     for name in ASSETS:
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, folder / name)
+    if golden is not None:
+        shutil.copyfile(golden, folder / GOLDEN.file)
     _observe(folder, shown, lambda share: report("calibrate", share, ""))
     record = {
         "teacher": fingerprint(checkpoint),

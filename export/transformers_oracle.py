@@ -63,7 +63,7 @@ class TransformersOracle:
                 f"{error.name} is missing: {installation('parity')}, to compare with transformers"
             ) from None
         logging.disable_progress_bar()
-        model = _of_folder(folder) if lightning_file(folder) is None else _of_lightning(folder)
+        model = load_model(folder)
         self.name, self._torch, self._model, self._sizes = f"transformers {__version__}", torch, model.eval(), sizes
         vision = sizes.model.vision
         self._table = normalisation_table(vision.image_mean, vision.image_std)
@@ -132,7 +132,16 @@ class TransformersOracle:
         return chosen
 
 
-def _of_folder(folder: Path) -> Any:  # noqa: ANN401  (transformers is an extra)
+def load_model(folder: Path) -> Any:  # noqa: ANN401  (transformers is an extra)
+    """A model of transformers in float32: from a folder of `save_pretrained` by itself, from a `.ckpt` by our reader.
+
+    Raises:
+        CheckpointError: transformers cannot load the folder, or takes its weights for another model's.
+    """
+    return _of_folder(folder) if lightning_file(folder) is None else _of_lightning(folder)
+
+
+def _of_folder(folder: Path) -> Any:  # noqa: ANN401
     import torch
     from transformers import Qwen2_5_VLForConditionalGeneration
 

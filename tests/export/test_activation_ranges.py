@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 
 import numpy as np
 import pytest
 
-from onboard_vla.calibration.observe import main
+from onboard_vla.app import cli
+from onboard_vla.calibration.observe import observe_checkpoint
 from onboard_vla.core.errors import CheckpointError
+from onboard_vla.export import source
 from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, fingerprint, save_ranges
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.source import GOLDEN, Source
@@ -26,8 +29,11 @@ def ignore(_):
 def test_observed_ranges_are_those_of_the_scenes(copied, capsys):
     source = Source.open(copied)
     expected = source.observe(source.scenes(None, GOLDEN)[1], ignore)
-    assert main([str(copied), "--scenes", str(copied / GOLDEN.file)]) == 0
-    assert capsys.readouterr().out.strip() == str(copied / RANGES_FILE)
+    before = sorted(path.name for path in copied.iterdir())
+    assert cli.run(["observe", str(copied), "--scenes", str(copied / GOLDEN.file)]) == 0
+    said = f"{copied / RANGES_FILE}: {len(expected)} layers on 10 scenes of {GOLDEN.file}"
+    assert capsys.readouterr().out.strip() == said
+    assert sorted(path.name for path in copied.iterdir()) == before, "nothing else is left"
     found = Source.open(copied).ranges(None, ignore)
     assert (found.scenes, found.scenes_from) == (10, GOLDEN.file)
     assert set(found.largest) == set(expected)
@@ -73,5 +79,52 @@ def test_damaged_or_unfit_ranges_are_refused(copied):
 
 
 def test_wrong_scenes_are_one_line(copied, tmp_path, capsys):
-    assert main([str(copied), "--scenes", str(tmp_path / "none.npz")]) == 1
-    assert capsys.readouterr().err.startswith("error: ")
+    assert cli.run(["observe", str(copied), "--scenes", str(tmp_path / "none.npz")]) == 1
+    said = capsys.readouterr().err
+    assert "none.npz cannot be read as a file of scenes" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["as a whole", "layer by layer"])
+def test_stages_of_an_observation_are_told(copied, monkeypatch, large):
+    monkeypatch.setattr(source, "LARGE_WEIGHTS", 0 if large else 1 << 28)
+    told = []
+    observe_checkpoint(copied, copied / GOLDEN.file, copied, lambda stage, share: told.append((stage, share)))
+    shares = {stage: [share for name, share in told if name == stage] for stage, _ in told}
+    graphs = ("vision_8x12", "vision_4x4", "language")
+    steps = [f"calibrate, {graph}" for graph in graphs] if large else ["calibrate"]
+    assert [name for name in shares if name.startswith("calibrate")] == steps
+    for stage in steps:
+        assert shares[stage] == sorted(shares[stage])
+        assert len(shares[stage]) >= 3
+        assert shares[stage][-1] == 1
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["as a whole", "layer by layer"])
+def test_an_interrupted_observation_leaves_the_older_ranges(copied, monkeypatch, large):
+    monkeypatch.setattr(source, "LARGE_WEIGHTS", 0 if large else 1 << 28)
+    before = {path.name: path.read_bytes() for path in copied.iterdir()}
+
+    def interrupt(stage, share):
+        if stage.startswith("calibrate") and share > 0.2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        observe_checkpoint(copied, copied / GOLDEN.file, copied, interrupt)
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
+
+
+@pytest.mark.parametrize("kib", [16, 96], ids=["in the scenes", "in the ranges"])
+def test_a_full_disk_is_one_line_and_leaves_the_older_ranges(copied, capsys, kib):
+    before = {path.name: path.read_bytes() for path in copied.iterdir()}
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kib * 1024, limit[1]))
+    try:
+        status = cli.run(["observe", str(copied), "--scenes", str(copied / GOLDEN.file)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    said = capsys.readouterr().err
+    assert status == 1
+    assert f"{copied / RANGES_FILE}: the disk is full" in said
+    assert said.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before

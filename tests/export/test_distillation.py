@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from onboard_vla.app import cli
 from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.errors import CheckpointError
+from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.lessons import batches, prepare_lessons, split_lessons
 from onboard_vla.export.source import GOLDEN, Source
@@ -130,6 +133,43 @@ def test_a_student_is_a_checkpoint_that_exports_and_compares(reference_checkpoin
         np.testing.assert_array_equal(made.weights.linear(name).weight, teacher.weights.linear(name).weight)
     assert cli.run(words) == 1
     assert f"{out} exists" in capsys.readouterr().err
+
+
+def test_a_student_of_a_ckpt_is_that_of_the_folder_and_has_the_golden_scenes_that_were_given(
+    reference_checkpoint, tmp_path
+):
+    teacher = shutil.copytree(reference_checkpoint, tmp_path / "teacher")
+    pixels = {"image_mean": [0.4, 0.5, 0.6], "image_std": [0.2, 0.2, 0.3]}
+    (teacher / "preprocessor_config.json").write_text(json.dumps(pixels))
+    described = json.loads((teacher / "cameras.json").read_text())
+    kept = {name: value for name, value in described.items() if name not in ("mean", "std")}
+    (teacher / "cameras.json").write_text(json.dumps(kept))
+    (teacher / RANGES_FILE).unlink()
+    golden = tmp_path / "golden.npz"
+    with np.load(teacher / GOLDEN.file) as archive:
+        np.savez(golden, **{name: archive[name][:3] for name in archive.files})
+    with safe_open(teacher / "model.safetensors", framework="np") as handle:
+        state = {f"autovla.vlm.{key}": torch.from_numpy(handle.get_tensor(key)) for key in handle.keys()}  # noqa: SIM118
+    torch.save({"state_dict": state}, tmp_path / "AutoVLA.ckpt")
+    parts = ["--model", teacher, "--codebook", teacher / "codebook.npz", "--golden-scenes", golden]
+    parts += ["--prompt", teacher / "prompt.json", "--cameras", teacher / "cameras.json"]
+    for checkpoint, out, more in ((teacher, "of_folder", []), (tmp_path / "AutoVLA.ckpt", "of_ckpt", parts)):
+        words = ["distil", checkpoint, "--scenes", teacher / GOLDEN.file, "--out", tmp_path / out, *more]
+        assert cli.run([str(word) for word in [*words, "--steps", "2", "--batch", "4"]]) == 0
+    made = tmp_path / "of_ckpt"
+    assert (made / "model.safetensors").read_bytes() == (tmp_path / "of_folder" / "model.safetensors").read_bytes()
+    assert (made / GOLDEN.file).read_bytes() == golden.read_bytes()
+    for student in (made, tmp_path / "of_folder"):
+        assert list(Source.open(student).model.vision.image_mean) == pixels["image_mean"], "pixels as the teacher's"
+
+
+def test_golden_scenes_that_do_not_fit_are_refused_before_the_training(reference_checkpoint, tmp_path, capsys):
+    scenes, golden = reference_checkpoint / GOLDEN.file, tmp_path / "golden.npz"
+    np.savez(golden, prompt_ids=np.zeros((1, 3), np.int64))
+    words = ["distil", reference_checkpoint, "--scenes", scenes, "--out", tmp_path / "s", "--golden-scenes", golden]
+    assert cli.run([str(word) for word in words]) == 1
+    assert "golden.npz: images_front must be" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
 
 
 def test_one_scene_is_not_enough(reference_checkpoint, tmp_path, capsys):

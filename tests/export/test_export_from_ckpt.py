@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from onboard_vla.app import cli
 from onboard_vla.core.codebook import Codebook
+from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.assemble import MODEL_FILES
 
 torch = pytest.importorskip("torch")
@@ -61,3 +62,24 @@ def test_a_file_that_is_not_there_is_named(scattered, capsys):
     assert cli.run([str(word) for word in words]) == 1
     assert "no.pkl does not exist" in capsys.readouterr().err
     assert not (scattered / "bundle").exists()
+
+
+def test_ranges_observed_on_a_ckpt_are_taken_by_an_export_with_the_same_options(
+    scattered, reference_checkpoint, capsys
+):
+    scenes = reference_checkpoint / "golden_scenes.npz"
+    parts = ["--model", scattered / "base", "--prompt", reference_checkpoint / "prompt.json"]
+    parts += ["--cameras", reference_checkpoint / "cameras.json", "--codebook", scattered / "agent_vocab.pkl"]
+    words = ["observe", scattered / "AutoVLA.ckpt", "--scenes", scenes, *parts]
+    assert cli.run([str(word) for word in words]) == 0
+    assert f"{scattered / RANGES_FILE}: 53 layers on 10 scenes" in capsys.readouterr().out
+    words = ["export", scattered / "AutoVLA.ckpt", "--out", scattered / "bundle", "--unjudged", "--json", *parts]
+    assert cli.run([str(word) for word in words]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["calibration"]["scenes_from"] == "golden_scenes.npz"
+    assert [point[:16] for point in document["unjudged"]] == ["no golden scenes"], "the calibration is of scenes"
+    other = scattered / "other.json"
+    other.write_text((reference_checkpoint / "prompt.json").read_text() + " ")
+    words[words.index("--prompt") + 1] = other
+    assert cli.run([str(word) for word in words]) == 1
+    assert "was made for" in capsys.readouterr().err
