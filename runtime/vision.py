@@ -107,11 +107,11 @@ class VisionEncoder:
         for graph, indices in prepared.items():
             inputs, outputs = self._runs[graph, len(indices)]
             self._engines[graph].run(inputs, outputs)
-            for index, embeddings in zip(indices, outputs["embeddings"], strict=True):
-                # A copy: the next run writes there, and a cached pair must not keep a whole batch alive.
-                results[index] = embeddings.copy()
+            # A copy, for the next run writes there; of all at once: they are forgotten within a pair's age anyway.
+            for index, embeddings in zip(indices, outputs["embeddings"].copy(), strict=True):
+                results[index] = embeddings
                 if self.cache is not None:
-                    self.cache.put(pairs[index], results[index])
+                    self.cache.put(pairs[index], embeddings)
         return results
 
     def _arrays(self, graph: str, count: int, camera: CameraInput) -> tuple[StandingArrays, StandingArrays]:

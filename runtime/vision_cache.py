@@ -6,7 +6,7 @@ plan one second later. A hit needs the same camera, the same two stamps and the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.cameras import EncodedPicture, Picture
 
 
-@dataclass(frozen=True, eq=False)
-class FramePair:
+class FramePair(NamedTuple):
     """Two pictures of one camera; `slot` counts pairs from the oldest."""
 
     camera: str
@@ -24,18 +23,12 @@ class FramePair:
     images: tuple[Picture, Picture]
 
 
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    images: tuple[Picture, Picture]
-    embeddings: NDArray[np.float32]
-
-
 class VisionCache:
     """Remembers embeddings of pairs whose newer picture is at most `horizon_ns` older than the newest one stored."""
 
     def __init__(self, horizon_ns: int) -> None:
         self._horizon_ns = horizon_ns
-        self._entries: dict[tuple[str, tuple[int, int]], _Entry] = {}
+        self._entries: dict[tuple[str, tuple[int, int]], tuple[FramePair, NDArray[np.float32]]] = {}
         self.hits = 0
         self.misses = 0
 
@@ -44,16 +37,16 @@ class VisionCache:
 
     def get(self, pair: FramePair) -> NDArray[np.float32] | None:
         """The embeddings (tokens, D) of exactly this pair, or none."""
-        entry = self._entries.get((pair.camera, pair.stamps_ns))
-        if entry is None or not (_same(entry.images[0], pair.images[0]) and _same(entry.images[1], pair.images[1])):
+        known, embeddings = self._entries.get((pair.camera, pair.stamps_ns), (None, None))
+        if known is None or not all(map(_same, known.images, pair.images)):
             self.misses += 1
             return None
         self.hits += 1
-        return entry.embeddings
+        return embeddings
 
     def put(self, pair: FramePair, embeddings: NDArray[np.float32]) -> None:
         """Remember the embeddings of a pair; the array must not be written to afterwards."""
-        self._entries[pair.camera, pair.stamps_ns] = _Entry(pair.images, embeddings)
+        self._entries[pair.camera, pair.stamps_ns] = pair, embeddings
 
     def expire(self, anchor_ns: int) -> None:
         """Forget pairs that no plan at or after `anchor_ns` can ask for, and pairs from a clock that was set back."""
