@@ -368,7 +368,7 @@ class _Export:
             format_version=FORMAT_VERSION,
             producer=f"onboard-vla {__version__}",
             core_hash="",
-            weights_sha256=weights_fingerprint(assets.folder),
+            weights_sha256=weights_fingerprint(assets.folder, self._source.checkpoint.alpha),
             unjudged=self._unjudged,
             files={},
             precision={

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export.checkpoint_config import read_dimensions
 from onboard_vla.export.lightning_store import LightningStore, lightning_file
-from onboard_vla.export.lora import merged
+from onboard_vla.export.lora import MergedLora, merged
 from onboard_vla.export.safetensors_store import SafetensorsStore
 from onboard_vla.export.tensor_names import EMBEDDING, HEAD, canonical_names, expected_shapes, file_names
 from onboard_vla.export.tensor_store import FLOAT_TYPES, Floats, TensorStore, listed
@@ -32,6 +32,7 @@ class Checkpoint:
         folder: where it lies.
         model: its dimensions.
         tied: whether the output head is the embedding.
+        alpha: LoRA's, with which adapters are folded in; None where there are none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,6 +49,7 @@ class Checkpoint:
         else:
             opened = LightningStore(lightning)
             self._store = merged(opened, lora_alpha(folder), opened.lora_alphas, str(lightning))
+        self.alpha = self._store.alpha if isinstance(self._store, MergedLora) else None
         self._names = canonical_names(self._store.tensors)
         if lightning is not None:
             self._adopt_vocabulary()

@@ -11,7 +11,6 @@ from pathlib import Path
 from onboard_vla.core.bundle_manifest import FORMAT_VERSION, sha256_of
 from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.core.installation import installation
-from onboard_vla.export.checkpoint import lora_alpha
 
 _KNOWN: dict[tuple[Path, int, int, int], str] = {}
 """Hashes by path, size, time of change and place on the disk."""
@@ -44,14 +43,13 @@ def recipe(folder: Path, given: Mapping[str, Path | None], options: Mapping[str,
     return json.dumps(parts, sort_keys=True)
 
 
-def weights_fingerprint(folder: Path) -> str:
+def weights_fingerprint(folder: Path, alpha: float | None) -> str:
     """sha256 over the hashes of the files that hold a checkpoint's weights, whatever they are called, and LoRA's alpha.
 
-    Raises:
-        CheckpointError: the file that says alpha cannot be read.
+    `alpha`: with which adapters are folded in, whoever said it; None where there are none to fold in.
     """
     parts = sorted(file_hash(path) for path in _found(folder, WEIGHTS))
-    if (alpha := lora_alpha(folder)) is not None:
+    if alpha is not None:
         parts.append(f"{alpha:g}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -36,7 +36,8 @@ def optimised_graph(model: onnx.ModelProto | Path) -> onnx.ModelProto:
     """The graph that ONNX Runtime's CPU provider makes of a model, or of the file of one, on this machine."""
     import onnxruntime
 
-    with tempfile.TemporaryDirectory() as folder:
+    # Beside a large one: /tmp may lie in memory.
+    with tempfile.TemporaryDirectory(dir=model.parent if isinstance(model, Path) else None) as folder:
         path = Path(folder) / "optimised.onnx"
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = str(path)

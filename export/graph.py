@@ -53,9 +53,14 @@ class GraphWriter:
         self._outputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
 
     def constant(self, name: str, array: Array) -> str:
-        """Store an array; the same name must come with the same array."""
-        if name not in self._constants:
-            self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        """Store an array.
+
+        Raises:
+            ValueError: the same name came with another array before.
+        """
+        tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        if self._constants.setdefault(name, tensor) != tensor:
+            raise ValueError(f"{name} is another constant than before")
         return name
 
     def weights(self, shapes: Shapes, make: Callable[[], Mapping[str, Array]]) -> None:

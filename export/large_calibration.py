@@ -6,6 +6,7 @@ measured on the way (see `step_errors`).
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,8 @@ Largest = Mapping[str, NDArray[np.float32]]
 Errors = Mapping[str, float]
 LARGEST, ERROR = "largest/", "error/"
 FLOAT_BYTES = 4
+PIECE_BYTES = 5
+"""Of a weight of the step that is run: in float32, and beside it as quantised to measure the error of that."""
 GIB = 1 << 30
 
 
@@ -69,12 +72,24 @@ def observe_in_pieces(
             folder,
             embedding,
             progress,
+            # Along what drivers did in one pass, else the model's own answer, an action a pass.
+            runs=1 if all(scene.expert_tokens is not None for scene in scenes) else source.sizes.actions.per_answer,
             observations=observations,
             probes=probe,
         )
         return observe_together(runner, observations, scenes), errors
     finally:
         shutil.rmtree(folder)
+
+
+def piece_weights(source: Source) -> list[int]:
+    """Weights of the linear layers of every step of every graph."""
+    pieces: dict[tuple[str, int], int] = {}
+    for graph, names in source.layers().items():
+        for name in names:
+            at = graph, source.step_of(name)
+            pieces[at] = pieces.get(at, 0) + math.prod(source.weights.shape(name))
+    return list(pieces.values())
 
 
 def require_room(source: Source, scenes: Sequence[Scene], scratch: Path) -> None:
@@ -94,6 +109,7 @@ def require_room(source: Source, scenes: Sequence[Scene], scratch: Path) -> None
         pairs = source.assets.frames.per_camera // vision.temporal_patch_size
         pictures = pairs * patches * (vision.hidden_size + text.hidden_size // vision.merge_size**2)
         needed += FLOAT_BYTES * max(tokens * width, pictures)
+    needed += PIECE_BYTES * max(piece_weights(source))
     free = shutil.disk_usage(scratch).free
     if needed > free:
         raise NoRoomError(

@@ -100,7 +100,7 @@ def as_half(array: NDArray[np.float32], name: str) -> NDArray[np.float16]:
     if np.abs(array).max(initial=0) > np.finfo(HALF).max:
         raise CheckpointError(
             f"{name}: a weight of {np.abs(array).max():.3g} does not fit half precision ({np.finfo(HALF).max:.0f}): "
-            "keep this layer in float32 (export_bundle(fallbacks=...))"
+            f"keep this layer in float32 (--keep-float {name})"
         )
     return array.astype(np.float16)
 

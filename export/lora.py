@@ -36,7 +36,7 @@ class MergedLora:
         Raises:
             CheckpointError: half an adapter, one without a layer, sizes that do not fit, or several adapters.
         """
-        self._base = base
+        self._base, self.alpha = base, alpha
         halves = {key: match for key in base.tensors if (match := HALF.fullmatch(key))}
         names = sorted({match["adapter"] for match in halves.values()})
         if len(names) > 1:

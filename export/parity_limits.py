@@ -14,8 +14,8 @@ from onboard_vla.core.errors import BundleError
 from onboard_vla.export.verify import Figures
 
 ADVICE = (
-    "calibrate on scenes of the deployment (calibration_ranges.npz or --calibration-scenes), "
-    "or export with --precision fp32"
+    "calibrate on scenes of the deployment (calibration_ranges.npz or --calibration-scenes) and judge on others of it "
+    "(--golden-scenes), keep sensitive layers in float32 (--keep-float), or export with --precision fp32"
 )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onboard_vla.core.errors import BundleError
+from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.fingerprints import weights_fingerprint
 from onboard_vla.export.golden import GoldenScene, load_golden
 from onboard_vla.export.parity_limits import AIMS, Limits, ParityLimit, limits_table, misses
@@ -157,7 +158,7 @@ def golden_scenes(bundle: Bundle) -> list[GoldenScene]:
         BundleError: it holds none.
     """
     if not bundle.manifest.golden:
-        raise BundleError(f"{bundle.path} holds no golden scenes: export it again")
+        raise BundleError(f"{bundle.path} holds no golden scenes: export it again with --golden-scenes")
     return [load_golden(bundle.path / name) for name in bundle.manifest.golden]
 
 
@@ -190,10 +191,20 @@ def _by_transformers(
 
 def _oracle(bundle: Bundle, folder: Path) -> TransformersOracle:
     """The checkpoint in transformers, if it is the one that the bundle was made from."""
-    found, expected = weights_fingerprint(folder), bundle.manifest.weights_sha256
+    opened, model = Checkpoint(folder), bundle.manifest.model
+    found, expected = weights_fingerprint(folder, opened.alpha), bundle.manifest.weights_sha256
     if found != expected:
         raise BundleError(
             f"{bundle.path} was not made from {folder}: its manifest says weights_sha256 {expected}, the checkpoint's "
             f"weights have {found}; give the files that were exported"
         )
+    for part in ("text", "vision"):
+        here, there = vars(getattr(opened.model, part)), vars(getattr(model, part))
+        # Pixel statistics are those of cameras.json, and what is compared is shown the same pictures.
+        if differ := [name for name in there.keys() - {"image_mean", "image_std"} if here[name] != there[name]]:
+            name = min(differ)
+            raise BundleError(
+                f"{bundle.path} was not made from {folder}: its manifest says {part}.{name} {there[name]}, the "
+                f"checkpoint's config.json {here[name]}; give the files that were exported"
+            )
     return TransformersOracle(folder, sizes_of(bundle))

@@ -101,15 +101,14 @@ def test_format_and_sources_are_part_of_the_recipe(folder, given, monkeypatch, n
 
 
 def test_the_weights_fingerprint_knows_contents_and_alpha_and_no_names(folder):
-    before = weights_fingerprint(folder)
+    before = weights_fingerprint(folder, 8.0)
     (folder / "AutoVLA.ckpt").rename(folder / "epoch=3.ckpt")
-    (folder / "lora.json").write_text('{"alpha": 8.0}\n')
+    (folder / "lora.json").write_text('{"alpha": 8}')
     (folder / "prompt.json").write_text("another prompt")
-    assert weights_fingerprint(folder) == before
-    (folder / "lora.json").write_text('{"alpha": 16}')
-    scaled = weights_fingerprint(folder)
+    assert weights_fingerprint(folder, 8) == before
+    scaled, whole = weights_fingerprint(folder, 16.0), weights_fingerprint(folder, None)
     (folder / "epoch=3.ckpt").write_text("other weights")
-    assert len({before, scaled, weights_fingerprint(folder)}) == 3
+    assert len({before, scaled, whole, weights_fingerprint(folder, 8.0)}) == 4
 
 
 @pytest.mark.parametrize("name", ["lora.json", "preprocessor_config.json"])

@@ -88,6 +88,7 @@ def test_adapters_are_folded_in_with_their_own_alpha(lightning, numpy_checkpoint
     lightning.hyper = hyper
     checkpoint = lightning.save().open(tmp_path / "links", lora_alpha=given)
     base = numpy_checkpoint.tensors[f"{QUERY}.weight"].astype(np.float64)
+    assert checkpoint.alpha == alpha, "whoever said it"
     expected = base + alpha / 2 * (b.astype(np.float64) @ a.astype(np.float64))
     np.testing.assert_allclose(checkpoint.tensor(CANONICAL), expected, atol=1e-5)
     np.testing.assert_allclose(checkpoint.tensor(CANONICAL, slice(4, 7)), expected[4:7], atol=1e-5)

@@ -12,7 +12,8 @@ from onboard_vla.app import cli
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export import parity_limits, verification
 from onboard_vla.export.parity_limits import PARITY_LIMITS, PLAN_LIMITS, misses
-from onboard_vla.export.verification import verify
+from onboard_vla.export.verification import golden_scenes, verify
+from onboard_vla.runtime.bundle import Bundle
 
 
 @pytest.fixture
@@ -138,3 +139,10 @@ def test_a_newer_format_is_refused_with_both_versions(fp32_bundle, tmp_path, cap
     status, output = run(capsys, "inspect", tmp_path)
     assert status == 1
     assert "format_version is 99, this build reads" in output.err
+
+
+def test_a_bundle_without_golden_scenes_is_told_what_exports_one(fp32_bundle):
+    opened = Bundle.open(fp32_bundle)
+    without = replace(opened, manifest=replace(opened.manifest, golden=()))
+    with pytest.raises(BundleError, match="export it again with --golden-scenes"):
+        golden_scenes(without)

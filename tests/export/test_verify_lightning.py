@@ -76,6 +76,19 @@ def test_a_checkpoint_that_the_bundle_is_not_of_is_refused(trained, reference_ch
     assert "weights_sha256" in said.err
 
 
+def test_a_configuration_that_the_bundle_is_not_of_is_refused_by_its_field(trained, tmp_path, capsys):
+    """The same weights turned by other angles answer otherwise: not a matter for figures."""
+    base = shutil.copytree(trained / "base", tmp_path / "base")
+    config = json.loads((base / "config.json").read_text())
+    text = config.get("text_config", config)
+    text["rms_norm_eps"] = 1e-3
+    (base / "config.json").write_text(json.dumps(config))
+    given = ["--checkpoint", trained / "AutoVLA.ckpt", "--model", base, "--lora-alpha", ALPHA]
+    status, said = run(trained, capsys, *given)
+    assert status == 1
+    assert "its manifest says text.rms_norm_eps 1e-06, the checkpoint's config.json 0.001" in said.err
+
+
 def test_a_base_model_without_a_checkpoint_is_a_usage_error(trained, capsys):
     status, said = run(trained, capsys, "--model", trained / "base")
     assert status == 64
