@@ -12,7 +12,11 @@ VEHICLE, PEDESTRIAN, CYCLIST, STATIC = "vehicle", "pedestrian", "cyclist", "stat
 
 @dataclass(frozen=True)
 class TrackedObject:
-    """An oriented box in the odometry frame; `x_m`, `y_m` are its centre, velocity is over ground."""
+    """An oriented box in the odometry frame; `x_m`, `y_m` are its centre, velocity is over ground.
+
+    `kind`: one of the four above. The supervisor takes any other word for a vulnerable road user (motorcycle, animal,
+    wheelchair) where the box is narrow, and for a vehicle where it is wide.
+    """
 
     track_id: int
     kind: str

@@ -57,7 +57,7 @@ class FreshnessLimits(Validated):
     guard_heartbeat_s: float = limit(0.25, "s", "10.2 F4 and F13", 0.06, 1.0)
     verdict_s: float = limit(0.25, "s", "10.2 F4: 2.5 periods at 10 Hz", 0.1, 2.0)
     command_age_s: float = limit(1.0, "s", "own: what waited longer is not wanted now", 0.1, 5.0)
-    tick_gap_s: float = limit(0.04, "s", "10.2 F23: reported", 0.02, 1.0)
+    tick_gap_s: float = limit(0.04, "s", "10.2 F23, which asks for L3 here: reported (docs/faults.md)", 0.02, 1.0)
     tick_gap_stop_s: float = limit(seconds(SILENCE_LIMIT_NS), "s", "own: the vehicle gate's limit; L3", 0.04, 2.0)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.objects import CYCLIST, PEDESTRIAN, ObjectList
+from onboard_vla.core.objects import CYCLIST, PEDESTRIAN, STATIC, VEHICLE, ObjectList, TrackedObject
 from onboard_vla.safety.config import CollisionLimits
 from onboard_vla.safety.guards.clock_step import Restate
 
@@ -32,6 +32,8 @@ SMOOTHING_SHARE = 0.25
 """Weight of the newest list in smoothed velocities: noise of 0.4 m/s becomes 0.15, at 0.3 s of delay."""
 SLOW_MPS = 3.0
 """Velocities of objects slower than this (pedestrians, parked cars) are smoothed; of faster ones the drift alone."""
+NARROW_M = 1.2
+"""Motorcycles, animals and wheelchairs are narrower (0.7 to 1.0 m with handlebars), cars wider (1.5 m and more)."""
 MATCH_PER_S = 4.0
 """m/s: what 4 m/s^2 may change in the prediction over the 1 s that no list gap reaches."""
 
@@ -40,8 +42,9 @@ MATCH_PER_S = 4.0
 class ObjectSet:
     """Objects as rows. `states` (N, 7): x, y, heading, vx, vy, length, width, each measured at `stamps_ns` (N,).
 
-    `vulnerable` (N,): pedestrians and cyclists; `on_foot` (N,): pedestrians. `hits` (N,): object lists in which it was
-    seen. `drift_mps` (N,): speed across the lane, smoothed over the lists; NaN where no lane was known.
+    `vulnerable` (N,): pedestrians, cyclists, and what is narrow and of no known kind; `on_foot` (N,): pedestrians.
+    `hits` (N,): object lists in which it was seen. `drift_mps` (N,): speed across the lane, smoothed over the lists;
+    NaN where no lane was known.
     """
 
     states: Array
@@ -138,7 +141,7 @@ class ObjectMemory:
         recent = np.array([seconds(message.stamp_ns - int(s)) <= self._limits.coast_s for s in known.stamps_ns], bool)
         remembered = unseen & recent & (known.hits >= self._limits.confirm_lists)
         kept, missed = known.select(remembered), self._missed[remembered] + 1
-        soft = np.array([o.kind in (PEDESTRIAN, CYCLIST) for o in message.objects], bool)
+        soft = np.array([_is_vulnerable(o) for o in message.objects], bool)
         self._known = ObjectSet(
             np.concatenate([states, kept.states]),
             np.concatenate([np.full(count, message.stamp_ns, np.int64), kept.stamps_ns]),
@@ -179,6 +182,13 @@ class ObjectMemory:
             gaps[mutual], gaps[:, nearest[mutual]] = np.inf, np.inf
         none = np.zeros(0, np.intp)
         return np.concatenate([none, *rows]), np.concatenate([none, *columns])
+
+
+def _is_vulnerable(item: TrackedObject) -> bool:
+    """Whether somebody sits, stands or walks there with nothing around him: a kind nobody knows may be one."""
+    if item.kind in (PEDESTRIAN, CYCLIST):
+        return True
+    return item.kind not in (VEHICLE, STATIC) and min(item.length_m, item.width_m) <= NARROW_M
 
 
 def _across(states: Array, line: Polyline | None) -> Array:

@@ -175,9 +175,11 @@ class TestRearming:
 
     def test_a_failed_self_test_and_a_driver_who_acts_stand_against_it(self):
         failed = Reason("SELF_TEST_FAILED", 1.0, 0.0, "a plan that is not a number is refused")
-        state = after(LATCHED_STATE, 5.0, speed_mps=0.0, commands=("rearm",), obstacles=(failed,), override=True)
-        assert state.engagement is LATCHED
-        assert [code for code, *_ in refused(state)] == ["SELF_TEST_FAILED", "DRIVER_ACTS"]
+        state = after(LATCHED_STATE, 5.0, speed_mps=0.0, commands=("rearm",), obstacles=(failed,))
+        assert (state.engagement, [code for code, *_ in refused(state)]) == (LATCHED, ["SELF_TEST_FAILED"])
+        driver = after(LATCHED_STATE, 5.0, speed_mps=0.0, commands=("rearm",), override=True)
+        assert driver.must_rearm
+        assert (driver.engagement, [code for code, *_ in refused(driver)]) == (OVERRIDE, ["COMMAND_NOT_NOW"])
 
     def test_the_cause_of_the_stop_must_be_gone_though_it_asks_for_the_fallback_alone(self):
         state = LadderState(engagement=ENGAGED, mode=L2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.objects import CYCLIST, PEDESTRIAN, VEHICLE, ObjectList
+from onboard_vla.core.objects import CYCLIST, PEDESTRIAN, STATIC, VEHICLE, ObjectList
 from onboard_vla.safety.config import CollisionLimits
 from onboard_vla.safety.object_memory import MATCH_M, MATCH_PER_S, ObjectMemory, ObjectSet
 
@@ -103,6 +103,16 @@ class TestConfirming:
         assert seen.stamps_ns.tolist() == [LIST_NS] * 3
         changed = filled(rows, [make_object(0.0, 0.0, kind=PEDESTRIAN)]).confirmed
         assert changed.on_foot.tolist() == [True]
+
+    @pytest.mark.parametrize(
+        ("kind", "length", "width", "vulnerable"),
+        [("motorcycle", 2.2, 0.9, True), ("", 1.2, 1.3, True), ("horse", 2.4, 1.2, True), ("unknown", 4.5, 1.21, False),
+         ("truck", 9.0, 2.5, False), (STATIC, 0.4, 0.4, False), (VEHICLE, 2.2, 0.8, False)],
+    )  # fmt: skip
+    def test_what_is_narrow_and_of_no_known_kind_is_vulnerable(self, kind, length, width, vulnerable):
+        rows = [make_object(0.0, 0.0, kind=kind, length=length, width=width)]
+        seen = filled(rows, rows).confirmed
+        assert (seen.vulnerable.tolist(), seen.on_foot.tolist()) == ([vulnerable], [False])
 
     def test_who_is_missed_keeps_his_own_stamp_kind_and_state(self):
         rows = [make_object(20.0, 1.0, 4.0, kind=CYCLIST), make_object(50.0, 0.0, track_id=2)]

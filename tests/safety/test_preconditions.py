@@ -60,6 +60,14 @@ def test_ticks_that_come_too_late_are_reported_and_then_stop_the_vehicle(gap_ms,
     assert tick_gap_requests(None, Now(before, 0), FreshnessLimits()) == []
 
 
+def test_who_asks_for_it_has_the_stop_at_forty_milliseconds():
+    strict = FreshnessLimits(tick_gap_stop_s=0.04)
+    assert tick_gap_requests(0, Now(40_000_000, 0), strict) == []
+    assert figures(tick_gap_requests(0, Now(41_000_000, 0), strict)) == [
+        (Mode.IN_LANE_STOP, "TICK_STARVED", 0.041, 0.04)
+    ]
+
+
 @pytest.mark.parametrize(
     ("ages", "late"),
     [
