@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from onboard_vla.app.campaign.tamper import Tamper
 from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.world.sensor_table import MODELLED, PERFECT
 
 DANGEROUS, NUISANCE, ADVISORY = "dangerous", "nuisance", "advisory"
 """Dangerous: shown to end in collision or off the road with the monitor off. Nuisance: must not make the system react
@@ -85,6 +86,11 @@ class FaultCase:
     def key(self) -> str:
         """Name on the command line, in JSON, and in resumed results."""
         return f"{self.fault}/{self.variant}"
+
+    @property
+    def sensor(self) -> str:
+        """The sensors that it is driven with."""
+        return PERFECT if math.isfinite(self.steering_rad) else MODELLED
 
     @property
     def stops(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from onboard_vla.app.campaign.table import BY_KEY, CASES
 from onboard_vla.app.campaign.tamper import Tamper
 from onboard_vla.app.faults import MILLISECOND_NS
 from onboard_vla.core.safe_trajectory import Mode
-from onboard_vla.world.sensor_table import MODELLED, PERFECT
 
 CONTROL = "control"
 """The same situation without any fault: a danger shown with the monitor off must not be the situation's own."""
@@ -141,8 +139,7 @@ def injected(job: Job) -> tuple[FaultCase, tuple[FaultCase, ...]]:
 def run_job(job: Job) -> Result:
     """Drive one injection and judge it."""
     case, parts = injected(job)
-    sensor = PERFECT if math.isfinite(case.steering_rad) else MODELLED
-    start = kept_start(StartKey(job.speed_mps, job.start + 1, job.monitor, sensor))
+    start = kept_start(StartKey(job.speed_mps, job.start + 1, job.monitor, case.sensor))
     stream, injections = drive_on(start, [part.tamper for part in parts], job.seed)
     asked, counting = case, (True,) * len(parts)
     if len(parts) == 2:

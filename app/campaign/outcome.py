@@ -70,15 +70,17 @@ def judge(case: FaultCase, stream: Stream, effect_ns: int | None, spoiled: froze
     handling = _ms(reacted, effect_ns)
     outcome = broken(case, stream, effect_ns) or _harmed(harm, reacted, case)
     outcome = outcome or _met(case, handling, _highest(after), _flaps(after), bool(driven))
-    if case.camera and outcome == HANDLED and set().union(*(cameras for _, cameras in causes)) != {case.camera}:
+    if outcome in GOOD and not _named_well(case, set().union(*(cameras for _, cameras in causes)), outcome):
         outcome = MISNAMED
-    if (
-        outcome == HANDLED
-        and max((rad for at, rad in stream.steering if at >= effect_ns), default=0.0) > case.steering_rad
-    ):
+    if outcome in GOOD and swerves(case, stream, effect_ns):
         outcome = SWERVED
     words = "" if harm is None else f"{harm.kind}: {harm.detail}"
     return Verdict(outcome, words, _ms(named, effect_ns), handling, _highest(after), len(spoiled), len(driven))
+
+
+def swerves(case: FaultCase, stream: Stream, since_ns: int) -> bool:
+    """Whether one published trajectory moved the steering by more than the fault may, since then."""
+    return max((rad for at, rad in stream.steering if at >= since_ns), default=0.0) > case.steering_rad
 
 
 def first_harm(harms: Sequence[Harm], since_ns: int) -> Harm | None:
@@ -119,6 +121,13 @@ def _causes(case: FaultCase, item: Published) -> set[str]:
     if not case.camera:
         return {"" for code in item.codes if code in case.names}
     return {camera for code, camera in zip(item.codes, item.cameras, strict=True) if code in case.names}
+
+
+def _named_well(case: FaultCase, cameras: set[str], outcome: str) -> bool:
+    """Whether no other camera than the one at fault was named, and that one was, where a reaction was asked for."""
+    if not case.camera:
+        return True
+    return cameras == {case.camera} or (outcome == MASKED and not cameras)
 
 
 def _met(case: FaultCase, handling_ms: float | None, highest: int, flaps: bool, driven: bool) -> str:

@@ -281,6 +281,7 @@ def _result(
     detail: str = "",
 ) -> RealResult:
     by_lateness = outcome == LATE and handling_ms is not None and handling_ms - lateness_ms <= case.limit_ms
+    by_lateness = by_lateness or (outcome == HANG and gap_ms - lateness_ms <= SILENCE_LIMIT_NS / 1e6)
     late = outcome != HANDLED and (lateness_ms > STARVED_S * 1e3 or by_lateness)
     return RealResult(
         key=job.key,

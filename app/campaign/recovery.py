@@ -16,7 +16,7 @@ from typing import Any
 
 from onboard_vla.app.campaign.episode import MONITOR_ON, Course, Published, StartKey, Stream, drive_on, kept_start
 from onboard_vla.app.campaign.fault_case import FaultCase
-from onboard_vla.app.campaign.outcome import CRASH, HANG, broken, first_harm
+from onboard_vla.app.campaign.outcome import CRASH, HANG, SWERVED, broken, first_harm, swerves
 from onboard_vla.app.campaign.pairs import representative
 from onboard_vla.app.campaign.situation import SPEEDS_MPS
 from onboard_vla.app.campaign.statistics import Times, times_of
@@ -41,7 +41,7 @@ RETURNED, STAYED, LATE_RETURN, NEEDLESS, LEFT, NO_STOP, HARMED, NO_EFFECT = (
     "harm",
     "no effect",
 )
-RECOVERIES = (RETURNED, STAYED, LATE_RETURN, NEEDLESS, LEFT, NO_STOP, HARMED, CRASH, HANG, NO_EFFECT)
+RECOVERIES = (RETURNED, STAYED, LATE_RETURN, NEEDLESS, LEFT, NO_STOP, HARMED, SWERVED, CRASH, HANG, NO_EFFECT)
 """The first two are what is asked for. Late: not back in time. Needless: a stop that only an operator ends, though the
 fault asks for none. Left: a stop was begun, and ended without an operator. No stop: one was asked for."""
 GOOD_RECOVERIES = (RETURNED, STAYED)
@@ -114,7 +114,7 @@ def recovery_jobs(faults: Sequence[str] = (), *, quick: bool) -> list[RecoveryJo
 def run_recovery(job: RecoveryJob) -> RecoveryResult:
     """Drive one and judge it."""
     case = BY_KEY[job.case]
-    start = kept_start(StartKey(job.speed_mps, job.start + 1, MONITOR_ON))
+    start = kept_start(StartKey(job.speed_mps, job.start + 1, MONITOR_ON, case.sensor))
     seed = zlib.crc32(job.key.encode())
     stream, (injection,) = drive_on(start, [case.tamper], seed, COURSE, None if case.stops else _is_back)
     end_ns = injection.end_ns
@@ -146,6 +146,8 @@ def judge_recovery(case: FaultCase, stream: Stream, effect_ns: int | None, end_n
         return failed, None
     if first_harm(stream.harms, effect_ns) is not None:
         return HARMED, None
+    if swerves(case, stream, effect_ns):
+        return SWERVED, None
     after = [item for item in stream.published if item.received_ns >= effect_ns]
     stopping = [_stops(item) for item in after]
     if case.stops:

@@ -21,10 +21,14 @@ from onboard_vla.app.lockstep_parts import NO_BUNDLE, NO_PRECISION
 from onboard_vla.app.straight_road.stand_in_bundle import write_stand_in_bundle
 from onboard_vla.calibration.provisional import provisional_thresholds
 from onboard_vla.core.bundle_manifest import computed_precision
+from onboard_vla.core.clock import Now
+from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.errors import OnboardVlaError
+from onboard_vla.core.road import Route
 from onboard_vla.core.safe_trajectory import Engagement, Mode
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.safety.config import VEHICLE_PROFILE, FreshnessLimits, SupervisorConfig
+from onboard_vla.safety.inputs import InputMessage
 from onboard_vla.safety.supervisor import Supervisor
 from onboard_vla.safety.supervisor_host import supervisor_role
 
@@ -65,7 +69,17 @@ def start_ups() -> list[StartUp]:
             config, thresholds=provisional_thresholds("0" * 64, NO_PRECISION, created="campaign")
         ),
     }
-    return found + [_driven(variant, settings) for variant, settings in driven.items()]
+    found += [_driven(variant, Supervisor(settings)) for variant, settings in driven.items()]
+    return [*found, _driven("route never sent", _WithoutRoute(config))]
+
+
+class _WithoutRoute(Supervisor):
+    """Its router died before it said anything."""
+
+    def receive(self, message: InputMessage | OperatingConditions, now: Now) -> None:
+        """Take whatever is no route."""
+        if not isinstance(message, Route):
+            super().receive(message, now)
 
 
 def _started(core: str = "", precision: str = "", **options: str) -> None:
@@ -96,11 +110,11 @@ def _refusal(variant: str, attempt: Callable[[], object]) -> StartUp:
     return StartUp(variant, False, "accepted")
 
 
-def _driven(variant: str, config: SupervisorConfig) -> StartUp:
-    """Engage with these settings and see how far down the ladder it comes."""
+def _driven(variant: str, supervisor: Supervisor) -> StartUp:
+    """Engage it and see how far down the ladder it comes."""
     key = StartKey(15.0, 1, MONITOR_ON)
     scene, lead = build_scene(key.seed, key.speed_mps, "modelled")
-    rig = assemble(scene, lead, Supervisor(config))
+    rig = assemble(scene, lead, supervisor)
     warm_up(rig.loop, DEFAULT_WARMUP_NS)
     rig.loop.engage()
     for _ in range(DRIVEN_NS // STEP_NS):

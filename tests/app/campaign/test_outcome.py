@@ -135,6 +135,24 @@ def test_the_camera_that_is_at_fault_must_be_named_and_no_other():
     assert judge(of_camera, both, EFFECT_NS).outcome == "misnamed"
 
 
+def test_a_masked_fault_may_name_nobody_but_no_other_camera():
+    stays = dataclasses.replace(CASE, camera="back_left", danger=NUISANCE, asks=STAY, mode=Mode.REDUCED)
+    for camera, outcome in (("back_left", "masked"), ("back", "misnamed")):
+        assert judge(stays, stream((60, 1, ("BLACK",)), camera=camera), EFFECT_NS).outcome == outcome
+    assert judge(stays, stream((60, 1, ())), EFFECT_NS).outcome == "masked"
+    assert judge(stays, stream((60, 2, ("BLACK",)), camera="back"), EFFECT_NS).outcome == "false alarm"
+
+
+@pytest.mark.parametrize("asks", [STAY, REFUSE])
+def test_a_masked_fault_may_not_swerve_either(asks):
+    steady = dataclasses.replace(CASE, steering_rad=0.02, asks=asks)
+    moved = stream()
+    moved.steering += [(EFFECT_NS + 200 * MS, 0.03)]
+    assert judge(steady, moved, EFFECT_NS, frozenset({7})).outcome == "swerved"
+    moved.steering[-1] = (EFFECT_NS + 200 * MS, 0.02)
+    assert judge(steady, moved, EFFECT_NS, frozenset({7})).outcome == "masked"
+
+
 @pytest.mark.parametrize(("rad", "outcome"), [(0.02, "handled"), (0.0201, "swerved")])
 def test_one_trajectory_may_move_the_steering_so_much(rad, outcome):
     steady = dataclasses.replace(CASE, steering_rad=0.02)

@@ -46,11 +46,11 @@ class ScriptedGraph:
         return arrived
 
 
-def judged(graph, monkeypatch, case=KILLED):
+def judged(graph, monkeypatch, case=KILLED, late_s=0.0):
     monkeypatch.setattr(os, "kill", lambda pid, number: setattr(graph, "signal_ns", graph.now_ns))
     monkeypatch.setattr(real, "time", SimpleNamespace(monotonic_ns=lambda: graph.now_ns))
     monkeypatch.setattr(real, "system_now", lambda: Now(graph.now_ns, graph.now_ns))
-    watch = SimpleNamespace(since=lambda begin_ns: 0.0)
+    watch = SimpleNamespace(since=lambda begin_ns: late_s)
     return real._break(REAL_CASES[case], RealJob(case, "zmq", 0), graph, watch)
 
 
@@ -69,6 +69,14 @@ def test_an_output_that_ends_after_the_reaction_is_a_hang(monkeypatch):
 
 def test_an_output_that_ends_at_once_is_a_hang(monkeypatch):
     assert judged(ScriptedGraph(lambda ms: None), monkeypatch).outcome == "hang"
+
+
+@pytest.mark.parametrize(("late_s", "inconclusive"), [(0.0, False), (0.029, False), (0.031, True), (0.09, True)])
+def test_a_silence_that_this_machines_lateness_explains_says_nothing(monkeypatch, late_s, inconclusive):
+    """No message after 140 ms until 360 ms: 220 ms, 30 more than the gate waits."""
+    says = ScriptedGraph(lambda ms: None if 150 < ms < 350 else Mode.FALLBACK if ms > 100 else Mode.NOMINAL)
+    result = judged(says, monkeypatch, late_s=late_s)
+    assert (result.outcome, result.gap_ms, result.inconclusive) == ("hang", 220.0, inconclusive)
 
 
 def test_the_mode_too_late_is_late(monkeypatch):

@@ -78,6 +78,13 @@ def test_harm_silence_and_missing_effect_come_first():
     assert judge_recovery(BLACK, quiet, None, END_NS)[0] == "no effect"
 
 
+@pytest.mark.parametrize(("rad", "outcome"), [(0.02, "returned"), (0.03, "swerved")])
+def test_who_comes_back_may_not_swerve(rad, outcome):
+    steered = stream((-2900, 2), (6000, 1))
+    steered.steering += [(EFFECT_NS - MS, 0.5), (END_NS, rad)]
+    assert judge_recovery(dataclasses.replace(BLACK, steering_rad=0.02), steered, EFFECT_NS, END_NS)[0] == outcome
+
+
 def test_every_fault_is_there_once_or_in_every_variant_at_every_speed():
     quick, everything = recovery_jobs(quick=True), recovery_jobs(quick=False)
     assert sorted(job.case.split("/")[0] for job in quick) == sorted({case.fault for case in CASES})
