@@ -116,13 +116,13 @@ class Exporting:
             raise CheckpointError(
                 "--golden-scenes, --calibration-scenes and --unjudged are for exports, and no checkpoint is named"
             )
-        writer = importlib.import_module("onboard_vla.export.bundle_writer")
+        asked = importlib.import_module("onboard_vla.export.export_options")
         source = importlib.import_module("onboard_vla.export.source")
         for checkpoint in () if self.unjudged else checkpoints:
             opened, given = source.Source.open(checkpoint), (self.golden_scenes, self.calibration_scenes)
-            if points := writer.unjudged_points(opened, writer.INT8, *given):  # which asks for the most
+            if points := asked.unjudged_points(opened, "int8", *given):  # which asks for the most
                 raise CheckpointError(
-                    f"{checkpoint}: {'; '.join(points)}; name bundles instead, or {writer.SCENES_ADVICE}"
+                    f"{checkpoint}: {'; '.join(points)}; name bundles instead, or {asked.SCENES_ADVICE}"
                 )
 
     def exported(self, checkpoint: Path, out: Path, show: Callable[[str, float], None]) -> list[Path]:

@@ -90,7 +90,7 @@ def inspect(
 
     Every hash is checked.
     """
-    from onboard_vla.core.bundle_manifest import load_manifest, to_json, verify_files
+    from onboard_vla.core.bundle_manifest import computed_precision, load_manifest, to_json, verify_files
 
     manifest = load_manifest(bundle)
     verify_files(bundle, manifest)
@@ -112,7 +112,7 @@ def inspect(
         "cameras": f"{', '.join(f'{c.role} {c.width}x{c.height}' for c in manifest.cameras)}; {frames}",
         "repetition penalty": manifest.generation.repetition_penalty,
         "calibrated on": f"{calibration.get('scenes', 0)} scenes, {calibration.get('scenes_from', '-')}",
-        "kept in float32": _kept(manifest.precision, calibration.get("fallbacks", [])),
+        "kept in float32": _kept(computed_precision(manifest), calibration.get("fallbacks", [])),
         "moved to INT8": ", ".join(calibration.get("moved_to_int8", [])) or "nothing",
         "golden scenes": f"{len(manifest.golden)}, {manifest.parity.get('scenes_from', '-')}",
         "unjudged": "; ".join(manifest.unjudged).upper() or "nothing",
@@ -130,8 +130,8 @@ def _bounds(parity: dict[str, Any]) -> dict[str, float]:
     return {**parity.get("limits", {}), **parity.get("plan_limits", {})}
 
 
-def _kept(precision: dict[str, str], fallbacks: list[str]) -> str:
-    if precision["vision"] == "fp32":
+def _kept(precision: str, fallbacks: list[str]) -> str:
+    if precision == "fp32":
         return "everything"
     return ", ".join(fallbacks) or "nothing"
 

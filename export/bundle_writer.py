@@ -16,6 +16,13 @@ from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, com
 from onboard_vla.core.errors import BundleError, CheckpointError
 from onboard_vla.export.activation_ranges import check_fingerprint
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
+from onboard_vla.export.export_options import (
+    SCENES_ADVICE,
+    judged_on_its_own,
+    named_layers,
+    require_files,
+    unjudged_points,
+)
 from onboard_vla.export.fingerprints import hash_checkpoint, recipe, weights_fingerprint
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, save_golden
@@ -42,16 +49,13 @@ from onboard_vla.export.sensitivity import Trial, choose_fallbacks, sensitivity_
 from onboard_vla.export.source import GOLDEN, Share, Source
 from onboard_vla.export.staging import NoRoomError, Staging
 from onboard_vla.export.verify import Figures, compare
+from onboard_vla.export.weights import language_linears, vision_linears
 
 PRECISIONS = (FP32, FP16, *QUANTISED)
 GOLDEN_FOLDER = "golden"
 BYTES_PER_WEIGHT = {FP32: 4, FP16: 2, INT8: 1, W4A16: 1, INT8_FP16: 1}
 GIB = 1 << 30
-SCENES_ADVICE = (
-    "give scenes of the deployment (--golden-scenes, --calibration-scenes, or as files beside the weights: "
-    "docs/export.md says how to make them), or --unjudged for random pictures, which no vehicle takes"
-)
-
+OWN_SCENES = "which it was calibrated on: take others"
 Progress = Callable[[str, float], None]
 
 
@@ -99,9 +103,7 @@ def export_bundle(
     """
     if precision not in PRECISIONS:
         raise BundleError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
-    for path in (golden_scenes, calibration_scenes):
-        if path is not None and not path.is_file():
-            raise CheckpointError(f"{path} does not exist: expected a file of scenes (docs/export.md)")
+    require_files(golden_scenes, calibration_scenes)
     progress = progress or (lambda _stage, _share: None)
     progress("read checkpoint", 0.0)
     source = Source.open(checkpoint)
@@ -117,6 +119,8 @@ def export_bundle(
     kept, given = named_layers(source, keep_float, precision), None if fallbacks is None else frozenset(fallbacks)
     export = _Export(source, precision, progress, given, kept, bounds, open_points)
     golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)
+    if judged_on_its_own(source, precision, golden_scenes, calibration_scenes):
+        golden = (f"{golden[0]}, {OWN_SCENES}", golden[1])
     progress("read checkpoint", 1.0)
     attempt = None
     if source.large:
@@ -180,38 +184,6 @@ def require_parity_or_keep(staging: Staging, figures: Figures, what: str, bounds
             f"{error}; observed ranges and float32 references are kept in {parts}: an export of the same scenes to the "
             "same place takes them, whatever its other options"
         ) from None
-
-
-def unjudged_points(
-    source: Source, precision: str, golden_scenes: Path | None, calibration_scenes: Path | None
-) -> tuple[str, ...]:
-    """What nobody could judge of a bundle that is not float32, in words; nothing where there are real scenes."""
-    points = []
-    if precision in QUANTISED and not source.has_calibration(calibration_scenes):
-        points.append("no calibration scenes (activation ranges of random pictures)")
-    if precision != FP32 and not source.has_scenes(golden_scenes, GOLDEN):
-        points.append(f"no golden scenes (nothing holds {precision} against float32)")
-    return tuple(points)
-
-
-def named_layers(source: Source, names: Iterable[str], precision: str) -> frozenset[str]:
-    """Linear layers by their names, or by the beginnings of their names.
-
-    Raises:
-        BundleError: one names no layer, or every layer is in float32 anyway.
-    """
-    layers, found = frozenset[str]().union(*source.layers().values()), set[str]()
-    for name in names:
-        if precision == FP32:
-            raise BundleError(f"{name} is to be kept in float32, and so is every layer of an export in {FP32}")
-        here = {layer for layer in layers if layer == name or layer.startswith(f"{name}.")}
-        if not here:
-            raise BundleError(
-                f"{name} is no linear layer nor the beginning of one's name: expected such as "
-                "text.layers.0.mlp.down_proj, text.layers.0, visual.merger or head"
-            )
-        found |= here
-    return frozenset(found)
 
 
 class _Export:
@@ -363,7 +335,12 @@ class _Export:
 
     def _manifest(self, calibration: dict[str, Any], parity: dict[str, Any], golden: tuple[str, ...]) -> BundleManifest:
         assets, computed = self._source.assets, self._precision
-        rest = INT8 if computed == W4A16 else computed
+        rest, floats = INT8 if computed == W4A16 else computed, frozenset(calibration.get("fallbacks", ()))
+
+        def of(layers: Iterable[str], precision: str) -> str:
+            return FP32 if floats.issuperset(layers) else precision
+
+        *language, head = language_linears(self._source.model.text.layers)
         return BundleManifest(
             format_version=FORMAT_VERSION,
             producer=f"onboard-vla {__version__}",
@@ -372,9 +349,9 @@ class _Export:
             unjudged=self._unjudged,
             files={},
             precision={
-                "vision": rest,
-                "language": computed,
-                "head": "fp32" if "head" in self._fallbacks else rest,
+                "vision": of(vision_linears(self._source.model.vision.depth), rest),
+                "language": of(language, computed),
+                "head": of([head], rest),
                 "embeddings": np.dtype(self._source.checkpoint.embedding_type).name,
             },
             model=self._source.model,

@@ -175,6 +175,16 @@ def test_a_layer_to_be_kept_is_in_float32_whatever_the_precision(
     assert kinds[f"{DOWN}.weight"] == kinds[f"{HEAD}.weight"] == onnx.TensorProto.FLOAT
 
 
+@pytest.mark.parametrize("part", ["vision", "language"])
+def test_a_part_that_is_kept_whole_is_said_to_be_in_float32(reference_checkpoint, tmp_path, capsys, part):
+    kept = {"vision": "visual", "language": "text"}[part]
+    manifest = load_manifest(export_bundle(reference_checkpoint, tmp_path / "b", fallbacks=(), keep_float=(kept,)))
+    others = {name: "int8" for name in ("vision", "language", "head") if name != part}
+    assert {name: manifest.precision[name] for name in (part, *others)} == {part: "fp32", **others}
+    assert cli.run(["inspect", str(tmp_path / "b")]) == 0
+    assert "everything" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

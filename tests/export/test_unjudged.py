@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 
@@ -87,6 +88,20 @@ def test_good_figures_do_not_pass_a_bundle_with_random_ranges(bare, reference_ch
     assert cli.run(["verify", str(bundle), "--json"]) == 1
     missed = json.loads(capsys.readouterr().out)["missed"]
     assert missed[0].startswith("not all was judged: no calibration scenes")
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_bundle_says_that_it_was_judged_on_what_it_was_calibrated_on(
+    bare, reference_checkpoint, tmp_path, capsys, precision
+):
+    golden = tmp_path / "golden.npz"
+    with np.load(reference_checkpoint / GOLDEN.file) as archive:
+        np.savez(golden, **{name: archive[name][:1] for name in archive.files})
+    calibration = shutil.copyfile(golden, tmp_path / "calibration.npz")
+    options = {"precision": precision, "golden_scenes": golden, "calibration_scenes": calibration, "fallbacks": ()}
+    assert cli.run(["inspect", str(export_bundle(bare, tmp_path / "bundle", **options))]) == 0
+    said = "which it was calibrated on" in " ".join(capsys.readouterr().out.split())
+    assert said == (precision == "int8"), "fp16 has no ranges"
 
 
 def test_verify_judges_no_more_than_the_export_did(unjudged, capsys):

@@ -1,0 +1,69 @@
+"""What an export is asked for, held against the checkpoint before any work: scenes to be judged on, layers to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from onboard_vla.core.errors import BundleError, CheckpointError
+from onboard_vla.export.activation_ranges import RANGES_FILE
+from onboard_vla.export.fingerprints import file_hash
+from onboard_vla.export.quantisation import FP32, QUANTISED
+from onboard_vla.export.source import CALIBRATION, GOLDEN, Source
+
+SCENES_ADVICE = (
+    "give scenes of the deployment (--golden-scenes, --calibration-scenes, or as files beside the weights: "
+    "docs/export.md says how to make them), or --unjudged for random pictures, which no vehicle takes"
+)
+
+
+def require_files(*scenes: Path | None) -> None:
+    """Hold named files of scenes against the disk.
+
+    Raises:
+        CheckpointError: one is not there.
+    """
+    for path in scenes:
+        if path is not None and not path.is_file():
+            raise CheckpointError(f"{path} does not exist: expected a file of scenes (docs/export.md)")
+
+
+def unjudged_points(
+    source: Source, precision: str, golden_scenes: Path | None, calibration_scenes: Path | None
+) -> tuple[str, ...]:
+    """What nobody could judge of a bundle that is not float32, in words; nothing where there are real scenes."""
+    points = []
+    if precision in QUANTISED and not source.has_calibration(calibration_scenes):
+        points.append("no calibration scenes (activation ranges of random pictures)")
+    if precision != FP32 and not source.has_scenes(golden_scenes, GOLDEN):
+        points.append(f"no golden scenes (nothing holds {precision} against float32)")
+    return tuple(points)
+
+
+def judged_on_its_own(source: Source, precision: str, golden: Path | None, calibration: Path | None) -> bool:
+    """Whether a quantised export is judged on the very file that it is calibrated on, given or beside the weights."""
+    if precision not in QUANTISED or (calibration is None and (source.assets.folder / RANGES_FILE).is_file()):
+        return False
+    folder = source.assets.folder
+    files = [given or folder / own.file for given, own in ((golden, GOLDEN), (calibration, CALIBRATION))]
+    return all(file.is_file() for file in files) and file_hash(files[0]) == file_hash(files[1])
+
+
+def named_layers(source: Source, names: Iterable[str], precision: str) -> frozenset[str]:
+    """Linear layers by their names, or by the beginnings of their names.
+
+    Raises:
+        BundleError: one names no layer, or every layer is in float32 anyway.
+    """
+    layers, found = frozenset[str]().union(*source.layers().values()), set[str]()
+    for name in names:
+        if precision == FP32:
+            raise BundleError(f"{name} is to be kept in float32, and so is every layer of an export in {FP32}")
+        here = {layer for layer in layers if layer == name or layer.startswith(f"{name}.")}
+        if not here:
+            raise BundleError(
+                f"{name} is no linear layer nor the beginning of one's name: expected such as "
+                "text.layers.0.mlp.down_proj, text.layers.0, visual.merger or head"
+            )
+        found |= here
+    return frozenset(found)
