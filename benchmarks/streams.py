@@ -29,7 +29,7 @@ import random_checkpoint
 from passes import instants
 from plan_latency import WatchedEngine, answer_of
 
-from onboard_vla.core.plan import Plan
+from onboard_vla.core.plan import FAST, SLOW, Plan
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.planner import Planner
@@ -64,12 +64,12 @@ class Answer:
         self.engine.ids = tuple(int(actions.first_id + action) for action in chosen)
 
 
-def drives(cameras: tuple[str, ...], streams: int, rounds: int) -> list[list[PlanRequest]]:
+def drives(cameras: tuple[str, ...], streams: int, rounds: int, depth: str) -> list[list[PlanRequest]]:
     """Per round one request of each stream."""
     found = []
     for stream in range(streams):
         seen = instants(cameras, "quiet_road", FIRST_SEED + stream, PLAN_EVERY * rounds)
-        found.append([PlanRequest(*one, plan_id=n) for n, one in enumerate(seen) if n % PLAN_EVERY == 0])
+        found.append([PlanRequest(*one, plan_id=n, depth=depth) for n, one in enumerate(seen) if n % PLAN_EVERY == 0])
     return [list(together) for together in zip(*found, strict=True)]
 
 
@@ -97,7 +97,8 @@ def measure(bundle: Bundle, rounds: list[list[PlanRequest]], count: int, forced:
         return [plans[stream] for stream in range(count)]
 
     def in_turn(requests: list[PlanRequest]) -> list[Any]:
-        return [p.plan(r.frames, r.ego, r.command, r.plan_id) for p, r in zip(alone, requests, strict=True)]
+        asked = zip(alone, requests, strict=True)
+        return [p.plan(r.frames, r.ego, r.command, r.plan_id, depth=r.depth) for p, r in asked]
 
     for number, requests in enumerate(rounds):
         requests = requests[:count]
@@ -137,6 +138,7 @@ def main() -> int:
     parser.add_argument("--checkpoints", default="reference", help="comma-separated: reference, random (needs torch)")
     parser.add_argument("--streams", default=",".join(map(str, STREAMS)), help="numbers of streams")
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--depth", default=FAST, choices=(FAST, SLOW), help="of every plan; slow: reference alone")
     parser.add_argument("--look-ahead", action="store_true", help="guess tokens ahead, as planners do by default")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     arguments = parser.parse_args()
@@ -150,10 +152,11 @@ def main() -> int:
             bundle = Bundle.open(
                 export_bundle(checkpoint, Path(folder) / f"{name}-int8", precision="int8", unjudged=True)
             )
-            rounds = drives(bundle.cameras, max(counts), arguments.rounds + WARM_UP)
+            rounds = drives(bundle.cameras, max(counts), arguments.rounds + WARM_UP, arguments.depth)
             results[name] = [measure(bundle, rounds, count, name == "random", arguments.look_ahead) for count in counts]
     protocol = {
         "rounds": arguments.rounds,
+        "depth": arguments.depth,
         "look_ahead": arguments.look_ahead,
         "onnxruntime": version("onnxruntime"),
         "python": platform.python_version(),
