@@ -15,9 +15,9 @@ JSON_FORMAT = 3
 """Version of the document that `verify --json` prints."""
 EXIT_MISSED = 1
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "motion_shift_mean_m": ("motion shift", lambda value: f"{value * 1e3:.3f} mm"),
+    "motion_shift_mean_m": ("motion shift, mm", lambda value: f"{value * 1e3:.3f}"),
     "cosine_mean": ("cosine", "{:.6f}".format),
-    "preference_loss_max": ("preference lost", "{:.3f} nats".format),
+    "preference_loss_max": ("pref. lost, nats", "{:.3f}".format),
     "output_error": ("its output changes by", "{:.2%}".format),
 }
 """Of a layer's sensitivity: what a bundle has, by the size of its model, and how it is shown."""
@@ -137,6 +137,7 @@ def _kept(precision: str, fallbacks: list[str]) -> str:
 
 
 def _sensitivity(calibration: dict[str, Any], shown: int | None) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
@@ -144,8 +145,8 @@ def _sensitivity(calibration: dict[str, Any], shown: int | None) -> None:
     title = f"One layer alone quantised, the most sensitive of {len(rows)} first" + (
         "" if shown is None else f" ({min(shown, len(rows))} shown; --layers for all)"
     )
-    table = Table(title=title, title_justify="left")
-    table.add_column("layer")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("layer", no_wrap=True, overflow="fold")  # whole, because `export --keep-float` takes it
     figures = {name: form for name, form in FIGURES.items() if name in rows[0]}
     for column in ("runs in", "of the weights", *(words for words, _ in figures.values())):
         table.add_column(column, justify="right")

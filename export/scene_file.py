@@ -62,7 +62,9 @@ def require_npz(path: Path) -> None:
         CheckpointError: the name does not end in `.npz`.
     """
     if path.suffix != SUFFIX:
-        raise CheckpointError(f"{path}: expected a file of scenes to be called {path.stem}{SUFFIX}, by its format")
+        raise CheckpointError(
+            f"{path}: expected a file of scenes to be called {path.with_suffix(SUFFIX).name}, by its format"
+        )
 
 
 class _Gathered:

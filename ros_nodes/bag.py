@@ -95,6 +95,7 @@ class BagReader:
         require_rosbags()
         from rosbags.rosbag2 import Reader, ReaderError
 
+        self._path = path
         try:
             self._reader = Reader(path)
             self._reader.open()
@@ -112,12 +113,20 @@ class BagReader:
         return self._reader.start_time, self._reader.end_time - 1
 
     def messages(self, topics: frozenset[str] | None = None, stop_ns: int | None = None) -> Iterator[Recorded]:
-        """All messages, or those of some topics, in the order in which they were recorded; those before `stop_ns`."""
-        wanted = [c for c in self._reader.connections if topics is None or c.topic in topics]
+        """All messages, or those of some topics, in the order in which they were recorded; those before `stop_ns`.
+
+        Raises:
+            ConfigurationError: the file is damaged from somewhere on.
+        """
+        wanted, count = [c for c in self._reader.connections if topics is None or c.topic in topics], 0
         if not wanted:
             return
-        for connection, time_ns, data in self._reader.messages(wanted, stop=stop_ns):
-            yield Recorded(connection.topic, connection.msgtype, time_ns, data)
+        try:
+            for connection, time_ns, data in self._reader.messages(wanted, stop=stop_ns):
+                yield Recorded(connection.topic, connection.msgtype, time_ns, data)
+                count += 1
+        except Exception as error:  # of the library and of decompressors, which raise types of their own
+            raise ConfigurationError(f"{self._path} is damaged after {count} messages: {error}") from None
 
     def close(self) -> None:
         """Close the files."""

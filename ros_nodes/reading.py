@@ -26,17 +26,17 @@ def read(type_name: str, kind: type, data: bytes) -> Any:  # noqa: ANN401 - a me
     """What the codec of this type takes, from serialised bytes; `kind` is the type's class.
 
     Raises:
-        WireError: a message of `READERS` is not as long as it says.
+        WireError: the bytes are no message of this type.
     """
     reader = READERS.get(type_name)
-    if reader is None:
-        return deserialize_message(data, kind)
-    if data[:2] != PLAIN_CDR:
-        # Another byte order: rclpy reads every one, and writes the one that is read here.
-        data = serialize_message(deserialize_message(data, kind))
     try:
+        if reader is None:
+            return deserialize_message(data, kind)
+        if data[:2] != PLAIN_CDR:
+            # Another byte order: rclpy reads every one, and writes the one that is read here.
+            data = serialize_message(deserialize_message(data, kind))
         return reader(data)
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, RuntimeError) as error:  # the last is rclpy's
         raise WireError(f"{type_name} of {len(data)} bytes cannot be read: {error}") from None
 
 

@@ -58,11 +58,14 @@ def recorded_scenes(
                 begin_ns = told.time_ns if begin_ns is None else begin_ns
                 progress((read_ns + told.time_ns - begin_ns) / max(sum(spans_ns), 1))
                 yield from gathering.take(told.message)
+            damage = []
+        except ConfigurationError as error:
+            damage = [str(error)]
         finally:
             reader.close()
         gathering.end()
         refused = [f"{count} messages of {topic} could not be read" for topic, count in reader.refused.items()]
-        lines.append(f"{path}: " + "; ".join([gathering.account(), *refused]))
+        lines.append(f"{path}: " + "; ".join([gathering.account(), *refused, *damage]))
         tell(lines[-1])
         given += gathering.given
         read_ns += span_ns

@@ -97,7 +97,7 @@ def test_another_name_is_refused_before_any_scene_is_made(tmp_path, name):
         raise AssertionError("a scene was asked for")
         yield
 
-    with pytest.raises(CheckpointError, match=r"to be called scenes(\.npz)?\.npz"):
+    with pytest.raises(CheckpointError, match=r"to be called scenes(\.npz)?\.npz, by"):
         save_scenes(tmp_path / name, never())
     assert not list(tmp_path.iterdir())
 

@@ -120,8 +120,9 @@ def test_the_bundle_records_every_layer_and_was_measured_with_the_choice(int8_bu
             assert everywhere[limit.figure] <= TARGET_SHARE * limit.bound
 
 
-def test_inspect_shows_the_table(int8_bundle, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "140")
+@pytest.mark.parametrize("width", [80, 140])
+def test_inspect_shows_the_table_with_whole_names(int8_bundle, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
     rows = load_manifest(int8_bundle).calibration["sensitivity"]
     for words, count in ((), 10), (("--layers",), len(rows)):
         assert cli.run(["inspect", str(int8_bundle), *words]) == 0
@@ -129,7 +130,7 @@ def test_inspect_shows_the_table(int8_bundle, capsys, monkeypatch):
         named = [
             name
             for name in (row["layer"] for row in rows)
-            if any(f" {name} " in line and " mm " in line for line in lines)
+            if any(f" {name} " in line and "%" in line for line in lines)
         ]
         assert named == [row["layer"] for row in rows[:count]]
 

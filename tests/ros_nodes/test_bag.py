@@ -14,7 +14,8 @@ from onboard_vla.core.process_graph import TOPICS, VEHICLE, topic_for
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.core.wire import encode
 from onboard_vla.ros_nodes.bag import BagReader, BagWriter
-from onboard_vla.ros_nodes.bag_messages import MessageReader, MessageRecorder
+from onboard_vla.ros_nodes.bag_messages import MessageReader, MessageRecorder, recorded_name
+from onboard_vla.ros_nodes.topics import Form, rows_of
 
 pytestmark = pytest.mark.ros
 PICTURE = np.random.default_rng(2).integers(0, 256, (6, 8, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
@@ -124,3 +125,24 @@ def test_a_recording_that_was_never_closed_is_refused_or_read_as_far_as_it_goes(
     torn.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(ConfigurationError, match="is no recording that can be read"):
         BagReader(torn)
+
+
+@pytest.mark.parametrize("fill", [b"\0", b"\xff"])
+def test_a_recording_that_is_damaged_in_the_middle_is_one_line(tmp_path, fill) -> None:
+    record(tmp_path / "bag", messages=[CameraFrame("front", 7 + i, i, PICTURE) for i in range(40)])
+    (file,) = (tmp_path / "bag").glob("*.mcap")
+    content = file.read_bytes()
+    middle, length = len(content) // 2, len(content) // 8
+    file.write_bytes(content[:middle] + fill * length + content[middle + length :])
+    with BagReader(tmp_path / "bag") as reader, pytest.raises(ConfigurationError, match="is damaged after "):
+        list(reader.messages())
+
+
+def test_bytes_that_are_no_message_are_counted(tmp_path) -> None:
+    row = next(row for row in rows_of(TOPICS[0], Form.COMPRESSED))
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.connect(recorded_name(row), row.type, reliable=True, latched=False, depth=1)
+        writer.write(recorded_name(row), b"\x00\x01\x00\x00" + b"\xff" * 40, 1)
+    reader = MessageReader(tmp_path / "bag")
+    assert list(reader.messages()) == []
+    assert reader.refused == {recorded_name(row): 1}

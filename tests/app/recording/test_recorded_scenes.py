@@ -85,7 +85,7 @@ def gather(bundle, drives, tmp_path):
     """The scenes of a drive, and what is said of it."""
 
     def gathered(messages, **options):
-        drives["drive"], lines = list(messages), []
+        drives["drive"], lines = messages if isinstance(messages, Torn) else list(messages), []
         return list(recorded_scenes(bundle, [tmp_path / "drive"], tell=lines.append, **options)), lines[0]
 
     return gathered
@@ -139,6 +139,16 @@ def test_a_number_of_scenes_is_chosen_over_all_recordings_and_useless_ones_are_p
     assert "4 scenes of 3 recordings" in said.out
     assert "short: 0 scenes of 4 moments; 4 where the drive ends less than 5 s" in said.err
     assert brightness(load_scenes(out, shapes_of(bundle))) == [30, 70, 30, 70], "8 scenes of each"
+
+
+def test_what_comes_before_a_damage_is_used_and_the_damage_named(bundle, gather):
+    def torn():
+        yield from drive(bundle, 70)
+        raise ConfigurationError("drive is damaged after 99 messages")
+
+    scenes, said = gather(Torn(torn))
+    assert brightness(scenes) == [30, 40]
+    assert said.endswith("drive is damaged after 99 messages")
 
 
 def test_a_recording_that_cannot_be_read_is_refused_before_the_others_are_read(bundle, drives, tmp_path, capsys):
@@ -272,6 +282,17 @@ def test_memory_does_not_grow_with_the_recording(bundle, drives, tmp_path):
     (few, small), (many, large) = peak(100), peak(500)
     assert large - small > 20e6
     assert many - few < 0.05 * (large - small)
+
+
+class Torn(list):
+    """A drive that ends in an error."""
+
+    def __init__(self, make):
+        super().__init__()
+        self._make = make
+
+    def __iter__(self):
+        return self._make()
 
 
 class Endless:
