@@ -145,6 +145,21 @@ def test_a_new_shape_is_the_same_in_both_messages(again, expected):
     assert seen.code(lane(again, left=5.0 - again)) == expected
 
 
+def test_an_edge_that_moved_by_as_much_as_its_noise_has_stayed():
+    """With a limit that is a binary fraction."""
+    for left, expected in ((3.75, None), (3.875, "LANES_JUMP")):
+        seen = Seen(lane())
+        seen.place = LanePlace(LaneLimits(edge_m=0.25))
+        shape = lane(1.5, left, right=9.0)
+        assert [seen.code(shape), seen.code(shape)] == ["LANES_DOUBTED", expected]
+
+
+@pytest.mark.parametrize(("y", "expected"), [(0.75, None), (-0.75, None), (0.875, "LANES_DOUBTED")])
+def test_a_lane_taken_while_nothing_was_known_of_the_vehicle_is_compared_with(y, expected):
+    fault = LanePlace(LIMITS).fault(lane(y), lane(0.0), HERE, Now(0, 0))
+    assert (fault.code if fault else None) == expected
+
+
 def test_the_edges_count_beside_the_vehicle():
     seen, x = Seen(lane()), np.arange(-10.0, 90.0, 2.0)
     narrow_ahead = lane(1.5)
