@@ -7,7 +7,8 @@ rest, a turn changes the heading by more than 0.2 rad.
 
 Equality is held against two decoders. One token a pass with two rows a pass, as the runtime does it: everything must
 be equal to the bit. One token a pass with one row a pass, as most runtimes do it: another kernel computes it, with
-other last bits, so near ties may fall the other way; they are counted, with how near the tie was.
+other last bits, so near ties may fall the other way; they are counted, with how near the tie was. The reference
+checkpoint has no repetition penalty; --repetition-penalty gives it one, by which it says other things.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,14 @@ class Comparison:
         }
 
 
+def with_penalty(bundle: Bundle, penalty: float | None) -> Bundle:
+    """The bundle, with another repetition penalty if one is given."""
+    if penalty is None:
+        return bundle
+    generation = replace(bundle.manifest.generation, repetition_penalty=penalty)
+    return replace(bundle, manifest=replace(bundle.manifest, generation=generation))
+
+
 def main() -> int:
     """Export, drive, plan, print; 1 if a plan differs from one token a pass."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -156,20 +165,17 @@ def main() -> int:
     parser.add_argument("--drives", type=int, default=5, help="drives of quiet_road, and as many of urban")
     parser.add_argument("--plans", type=int, default=100, help="instants of a drive, 0.1 s apart")
     parser.add_argument("--first-seed", type=int, default=700_000)
+    parser.add_argument("--repetition-penalty", type=float, help="another than the checkpoint's")
     parser.add_argument("--precision", choices=("int8", "fp32"), action="append")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     arguments = parser.parse_args()
     precisions = arguments.precision or ["int8", "fp32"]
     load_before = os.getloadavg()
     with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
-        comparisons = {
-            precision: Comparison(
-                Bundle.open(
-                    export_bundle(arguments.checkpoint, Path(folder) / precision, precision=precision, unjudged=True)
-                )
-            )
-            for precision in precisions
-        }
+        comparisons = {}
+        for precision in precisions:
+            path = export_bundle(arguments.checkpoint, Path(folder) / precision, precision=precision, unjudged=True)
+            comparisons[precision] = Comparison(with_penalty(Bundle.open(path), arguments.repetition_penalty))
         cameras = next(iter(comparisons.values())).ahead.bundle.cameras
         for drive in range(2 * arguments.drives):
             profile = ("quiet_road", "urban")[drive % 2]
@@ -183,6 +189,7 @@ def main() -> int:
             "drives": 2 * arguments.drives,
             "plans_per_drive": arguments.plans,
             "first_seed": arguments.first_seed,
+            "repetition_penalty": next(iter(comparisons.values())).ahead.bundle.manifest.generation.repetition_penalty,
             "bundles": {precision: c.ahead.bundle.core_hash for precision, c in comparisons.items()},
             "python": platform.python_version(),
             "onnxruntime": version("onnxruntime"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def all_finite(values: NDArray[np.float32]) -> bool:
+def all_finite(values: NDArray[np.floating[Any]]) -> bool:
     """Whether no value is NaN or infinite, of any shape.
 
     The least and the greatest tell it in place of all: NaN is both of any array that has one.

@@ -266,16 +266,15 @@ class Planner:
         embeddings = self._embeddings[: len(prompt.ids)]
         if prompt is not self._written:
             text = prompt.layout.text
-            embeddings[text] = self.bundle.embeddings[prompt.ids[text]]
+            embeddings[text] = said = self.bundle.embeddings[prompt.ids[text]]
+            if not all_finite(said):
+                raise DecodeError(NAN_LOGITS, "the embeddings of the prompt's text hold values that are not finite")
             self._written = prompt
         per_camera = len(visual) // len(prompt.videos)
         order = {role: i for i, role in enumerate(shown)}
         for camera, where in prompt.videos:
             first = order[camera] * per_camera
             np.concatenate(visual[first : first + per_camera], out=embeddings[where])
-        if not all_finite(embeddings):
-            # INT8 would turn them into numbers, and no logit would tell.
-            raise DecodeError(NAN_LOGITS, "the visual embeddings hold values that are not finite")
         before = min(where.start for _, where in prompt.videos)
         return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position, before)
 

@@ -15,7 +15,9 @@ from onboard_vla.core.errors import BundleError
 from onboard_vla.kernels.images import MERGE, PATCH
 from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.kernels.reference_images import normalisation_table
+from onboard_vla.runtime.answer_grammar import NAN_LOGITS, DecodeError
 from onboard_vla.runtime.engine import Engine, StandingArrays
+from onboard_vla.runtime.finite import all_finite
 from onboard_vla.runtime.patches import PatchMaker
 from onboard_vla.runtime.vision_cache import FramePair, VisionCache
 
@@ -102,13 +104,22 @@ class VisionEncoder:
         return by_graph
 
     def encode(self, pairs: list[FramePair], prepared: dict[str, list[int]]) -> dict[int, NDArray[np.float32]]:
-        """Run the encoder on what `prepare` made ready: embeddings (tokens, D) by index in `pairs`."""
+        """Run the encoder on what `prepare` made ready: embeddings (tokens, D) by index in `pairs`.
+
+        Raises:
+            DecodeError: some are not finite; none of that run is remembered.
+            EngineError: an execution failed.
+        """
         results: dict[int, NDArray[np.float32]] = {}
         for graph, indices in prepared.items():
             inputs, outputs = self._runs[graph, len(indices)]
             self._engines[graph].run(inputs, outputs)
             # A copy, for the next run writes there; of all at once: they are forgotten within a pair's age anyway.
-            for index, embeddings in zip(indices, outputs["embeddings"].copy(), strict=True):
+            seen = outputs["embeddings"].copy()
+            if not all_finite(seen):
+                # INT8 would turn them into numbers, and no logit would tell.
+                raise DecodeError(NAN_LOGITS, "the visual embeddings hold values that are not finite")
+            for index, embeddings in zip(indices, seen, strict=True):
                 results[index] = embeddings
                 if self.cache is not None:
                     self.cache.put(pairs[index], embeddings)

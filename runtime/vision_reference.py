@@ -75,11 +75,10 @@ class CameraReferences:
         if len(given) < len(roles):
             pooled = pooled[given]
         chosen = slice(None) if rows == list(range(len(self._row))) else rows
-        with np.errstate(all="ignore"):
-            lengths = np.sqrt(_squares(pooled))
-            away: Floats = pooled / np.maximum(lengths, np.float32(TINY))[:, None] - self._means[chosen]
-            along: Floats = np.matmul(self._basis[chosen], away[:, :, None])[:, :, 0]
-            near = np.add.reduce(along * along / self._variances[chosen], axis=1)
+        lengths = np.sqrt(_squares(pooled))
+        away: Floats = pooled / np.maximum(lengths, np.float32(TINY))[:, None] - self._means[chosen]
+        along: Floats = np.matmul(self._basis[chosen], away[:, :, None])[:, :, 0]
+        near = np.add.reduce(along * along / self._variances[chosen], axis=1)
         parts = zip(
             rows, lengths.tolist(), near.tolist(), _squares(away).tolist(), _squares(along).tolist(), strict=True
         )

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -171,19 +172,29 @@ def test_the_prompts_first_text_is_prefilled_once_and_changes_no_bit(bundle, dri
         assert others[0] - sizes[0] == (0 if tick == 20 else text)
 
 
-def test_pictures_that_are_not_finite_spoil_one_plan_alone(bundle, drive):
+def test_pictures_whose_embeddings_are_not_finite_spoil_one_plan_alone(bundle, drive):
     planner, fresh = action_minded(Planner(bundle)), action_minded(Planner(bundle))
     planner.plan(drive.frame_set(20), scene.ego(), "keep forward", 1)
-    see = planner._see
-    planner._see = lambda frames, clock: [np.full_like(part, np.nan) for part in see(frames, clock)]
-    spoilt = planner.plan(drive.frame_set(22), scene.ego(), "keep forward", 2)
-    assert isinstance(spoilt, PlanRejection)
-    assert spoilt.code == "nan_logits"
-    planner._see = see
-    after = planner.plan(drive.frame_set(24), scene.ego(), "keep forward", 3)
-    expected = fresh.plan(drive.frame_set(24), scene.ego(), "keep forward", 3)
-    assert after.action_tokens == expected.action_tokens
-    np.testing.assert_array_equal(planner.decoder.action_logits, fresh.decoder.action_logits)
+    whole = dict(planner.vision._engines)
+
+    def spoiling(engine, bad):
+        def run(inputs, outputs):
+            engine.run(inputs, outputs)
+            outputs["embeddings"][-1, -1, 5] = bad
+
+        return types.SimpleNamespace(run=run, executions=0)
+
+    for moment, bad in ((22, np.nan), (24, -np.inf)):
+        planner.vision._engines = {graph: spoiling(engine, bad) for graph, engine in whole.items()}
+        spoilt = planner.plan(drive.frame_set(moment), scene.ego(), "keep forward", moment)
+        assert isinstance(spoilt, PlanRejection)
+        assert spoilt.code == "nan_logits"
+    planner.vision._engines = whole
+    for moment in (22, 24, 32):  # at the last one, the pairs of the first are the older ones
+        after = planner.plan(drive.frame_set(moment), scene.ego(), "keep forward", moment)
+        expected = fresh.plan(drive.frame_set(moment), scene.ego(), "keep forward", moment)
+        assert after.action_tokens == expected.action_tokens
+        np.testing.assert_array_equal(planner.decoder.action_logits, fresh.decoder.action_logits)
 
 
 def test_the_same_input_twice_needs_no_vision_at_all(bundle, drive):
