@@ -37,11 +37,14 @@ def test_the_whole_path_at_small_size_leaves_nothing(benchmarks, tmp_path, monke
     bench, tiny = benchmarks("export_3b"), benchmarks("gpu_plan_parts").TINY
     make = benchmarks("export_3b_checkpoint").make_checkpoint
     monkeypatch.setattr(bench, "make_checkpoint", lambda *given, **form: make(*given, config=tiny, **form))
-    words = f"export_3b --folder {tmp_path}/work --layers 1 --calibrate 2 --formats lightning --json"
+    words = f"export_3b --folder {tmp_path}/work --layers 1 --calibrate 2 --golden 1 --formats lightning --json"
     monkeypatch.setattr(sys, "argv", words.split())
     assert bench.main() == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert (row["format"], row["calibration_scenes"], row["embeddings"]) == ("lightning", 2, "float32")
+    assert row["golden_scenes"] == 1
+    assert row["golden_bytes"] > 50_000, "pictures and references"
+    assert row["stages"]["verify"]["peak_rss_mib"] <= row["peak_rss_gib"] * 1024 + 10
     assert 0 < sum(took["seconds"] for took in row["stages"].values()) <= row["seconds"]
     assert row["peak_rss_gib"] > 0
     assert list(tmp_path.iterdir()) == []
