@@ -36,7 +36,7 @@ def up(
     """Start the nodes, start again who dies, show how they are, and end all on Ctrl-C.
 
     Exit status: 0 a recording was played to its end, or engines were made; 1 a node or engine could not be started,
-    configured or made; 130 interrupted.
+    configured or made (on a vehicle the others go on, as long as the supervisor does); 130 interrupted.
     """
     from rich.console import Console
     from rich.live import Live

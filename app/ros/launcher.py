@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,18 @@ from rich.text import Text
 from onboard_vla.app.processes import EXITED, GAVE_UP, STARTED, ProcessEvent, ProcessSet, ProcessSpec
 from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.core.clock import seconds
+from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.ros_nodes.deployment import VEHICLE, NodeStart, node_starts
 from onboard_vla.ros_nodes.environment import node_environment
 from onboard_vla.ros_nodes.shared_memory import free_stale_segments
+from onboard_vla.ros_nodes.topics import VEHICLE_GATE
 
 TABLE_PERIOD_S = 1.0
 """How often the table shows new uptimes while nothing happens."""
 LONGEST_WORDS = 120
 """Characters of a node's last log line that the table shows."""
+GATE_STOPS_WITHIN_S = 15.0
+"""How long a gate is kept after its supervisor: from 50 m/s it brakes to standstill in 12.5 s (GATE_BRAKING_MPS2)."""
 BYTES_PER_MIB = 1024 * 1024
 RESTARTED = "waits to start again"
 NOT_CONFIGURED, FAILED, CONFIGURED = "not_configured", "transition_failed", "configured"
@@ -35,8 +39,8 @@ def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None],
     """Start everything, watch, and end everything; returns the exit status.
 
     0: a recording was played to its end. 1: a node ended for good, or could not be configured. On a vehicle the others
-    then go on until they are told to end, because the supervisor's trajectory must not stop over a planner that cannot
-    start; elsewhere they end.
+    go on then, because the supervisor's trajectory must not stop over a planner that cannot start; all end with the
+    supervisor, as soon as a gate beside it has stopped the vehicle, so that who watches over this process learns of it.
 
     Raises:
         OnboardVlaError: the deployment cannot be started.
@@ -67,9 +71,10 @@ def _spec(start: NodeStart, file: DeploymentFile, logs: Path) -> ProcessSpec:
 def _watch(
     processes: ProcessSet, starts: Sequence[NodeStart], on_vehicle: bool, say: Callable[[str], None], live: Live | None
 ) -> int:
-    seen, status = 0, 0
+    seen = 0
     said: set[tuple[str, str]] = set()
     players = {start.name for start in starts if not start.restart}
+    ended_ns: dict[str, int] = {}
     while True:
         if live is not None:
             live.update(status_table(processes, [start.name for start in starts]), refresh=True)
@@ -81,11 +86,15 @@ def _watch(
                 say(line)
             if event.kind == GAVE_UP and event.process in players and event.exit_code == 0:
                 say(f"{event.process}: the recording has been played{heard_of(processes.lines(event.process))}")
-                return status
+                return 0
+            if event.kind == GAVE_UP and not on_vehicle:
+                return 1
             if event.kind == GAVE_UP:
-                status = 1
-                if not on_vehicle:
-                    return status
+                ended_ns[event.process] = event.now.monotonic_ns
+        over = why_over({start.name for start in starts}, ended_ns, time.monotonic_ns())
+        if over:
+            say(over)
+            return 1
         for start in starts:
             why = not_configured(processes.lines(start.name))
             if why is None or (start.name, why) in said:
@@ -95,6 +104,21 @@ def _watch(
             if not on_vehicle:
                 return 1
             say(f"{start.name}: mend that, then configure and activate it (ros2 lifecycle set), or restart it")
+
+
+def why_over(names: Set[str], ended_ns: Mapping[str, int], now_ns: int) -> str | None:
+    """Why there is nothing on a vehicle any more that has to go on; None while there is.
+
+    `ended_ns`: when which node ended for good, monotonic.
+    """
+    if names == ended_ns.keys():
+        return "all nodes have ended for good"
+    if SUPERVISOR not in ended_ns:
+        return None
+    gate_stops = VEHICLE_GATE in names - ended_ns.keys()
+    if gate_stops and seconds(now_ns - ended_ns[SUPERVISOR]) < GATE_STOPS_WITHIN_S:
+        return None
+    return f"{SUPERVISOR} has ended for good, and nobody else makes trajectories: all end"
 
 
 def not_configured(lines: Sequence[str]) -> str | None:

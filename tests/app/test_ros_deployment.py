@@ -28,6 +28,7 @@ from onboard_vla.app.ros.world_drive import with_world
 from onboard_vla.core.cameras import CompressedFrame
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.road import Route
+from onboard_vla.core.vehicle_gate import GATE_BRAKING_MPS2
 from onboard_vla.ros_nodes.bag_messages import MessageReader
 from onboard_vla.ros_nodes.deployment import Deployment, NodeStart, node_starts
 from onboard_vla.ros_nodes.environment import PROFILE_FILE, PROFILE_VARIABLES
@@ -368,6 +369,31 @@ def test_on_a_vehicle_the_others_go_on_until_they_are_told_to_end(nodes, interru
         ended.append(nodes.run("vehicle", safety_supervisor=WAIT, vla_planner="import sys; sys.exit(2)"))
 
     assert ended == []
+
+
+WRONGLY_STARTED = "import sys; sys.exit(2)"
+
+
+@pytest.mark.parametrize("others", [WAIT, WRONGLY_STARTED])
+def test_on_a_vehicle_all_end_with_a_supervisor_that_ended_for_good(nodes, others):
+    assert nodes.run("vehicle", safety_supervisor=WRONGLY_STARTED, camera_guard=others, vla_planner=others) == 1
+    assert nodes.lines[-1].endswith(("has ended for good, and nobody else makes trajectories: all end", "for good"))
+
+
+def test_on_a_vehicle_without_a_supervisor_of_its_own_the_run_ends_when_no_node_is_left(nodes):
+    assert nodes.run("vehicle", camera_guard=WRONGLY_STARTED, vla_planner=WRONGLY_STARTED) == 1
+    assert nodes.lines[-1] == "all nodes have ended for good"
+
+
+def test_a_gate_keeps_its_time_to_stop_the_vehicle_after_its_supervisor():
+    names, limit_ns = {"safety_supervisor", "vehicle_gate"}, round(launcher.GATE_STOPS_WITHIN_S * 1e9)
+
+    assert launcher.GATE_STOPS_WITHIN_S * GATE_BRAKING_MPS2 > 50.0
+    assert launcher.why_over(names, {"vehicle_gate": 5}, 10 * limit_ns) is None
+    assert launcher.why_over(names, {"safety_supervisor": 5}, limit_ns) is None
+    assert "all end" in launcher.why_over(names, {"safety_supervisor": 5}, limit_ns + 6)
+    assert launcher.why_over(names, {"safety_supervisor": 5, "vehicle_gate": 6}, 7) == "all nodes have ended for good"
+    assert "all end" in launcher.why_over({*names, "camera_guard"}, {"safety_supervisor": 5, "vehicle_gate": 6}, 7)
 
 
 def test_on_a_vehicle_a_planner_that_cannot_be_configured_is_named_once_and_the_others_go_on(nodes, interruptible):
