@@ -24,10 +24,10 @@ from onboard_vla.app import (
     ros_commands,
     verify_commands,
 )
+from onboard_vla.app.missing_packages import what_is_missing
 from onboard_vla.app.recording import commands as recording_commands
 from onboard_vla.app.roofline import commands as roofline_commands
 from onboard_vla.core.errors import OnboardVlaError
-from onboard_vla.core.installation import installation
 
 EXIT_ERROR = 1
 """Exit status of an error that this project raises on purpose; `demo` documents its own beside it."""
@@ -41,15 +41,6 @@ DEBUG = "--debug"
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 """Base class of what is wrong with a command line; typer does not name it."""
 BYTES_PER_MIB = 1024 * 1024
-EXTRAS = {
-    "export": ("onnx", "safetensors", "ml_dtypes"),
-    "world": ("numba", "matplotlib", "psutil"),
-    "train": ("torch", "transformers"),
-    "bags": ("rosbags",),
-    "rtx": ("tensorrt_rtx",),
-    "ros": ("rclpy",),
-}
-"""Packages that commands import and that an extra brings; any other is one that every installation needs."""
 
 app = typer.Typer(
     name="onboard-vla",
@@ -130,19 +121,10 @@ def run(arguments: list[str]) -> int:
     except (OnboardVlaError, OSError) as error:
         return _fail(error, str(error), EXIT_ERROR, debug)
     except ModuleNotFoundError as error:
-        package = (error.name or "a package").split(".")[0]
-        if package == "onboard_vla":
-            return _fail_internally(error, debug)
-        message = f"this command needs {package}, which is not installed: {_installation(package)}"
-        return _fail(error, message, EXIT_ERROR, debug)
+        missing = what_is_missing(error)
+        return _fail_internally(error, debug) if missing is None else _fail(error, missing, EXIT_ERROR, debug)
     except Exception as error:  # the last resort of the command line: one line instead of a traceback
         return _fail_internally(error, debug)
-
-
-def _installation(package: str) -> str:
-    """What brings a package."""
-    extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
-    return installation(extra) if extra else "`onboard-vla doctor` says what is missing"
 
 
 def _fail_usage(error: Exception, debug: bool) -> int:

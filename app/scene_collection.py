@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from onboard_vla.app.export_progress import ExportProgress
+from onboard_vla.app.one_line import in_one_line
 from onboard_vla.core.bundle_manifest import CameraInput
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.prompt import Value
@@ -107,7 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", default=PROFILE)
     options = parser.parse_args(arguments)
     seeds = range(options.first_seed, options.first_seed + options.worlds)
-    try:
+
+    def work() -> str:
         with ExportProgress(Console(stderr=True)) as bar:
             bundle = Bundle.open(options.bundle)
             scenes = collect(
@@ -116,11 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             written = save_scenes(
                 options.out, scenes, progress=lambda share: bar.show(f"write {options.out.name}", share)
             )
-    except (OnboardVlaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    print(f"{options.out}: {written} scenes of {options.worlds} drives")  # noqa: T201
-    return 0
+        return f"{options.out}: {written} scenes of {options.worlds} drives"
+
+    return in_one_line(work)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,23 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from onboard_vla.app.export_progress import ExportProgress
+from onboard_vla.app.one_line import in_one_line
 from onboard_vla.app.recording.gathering import Gathering
 from onboard_vla.core.cameras import CameraFrame, CompressedFrame
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.road import Route
 from onboard_vla.export.scene_file import save_scenes
 from onboard_vla.export.scenes import Scene
-from onboard_vla.ros_nodes.bag_messages import MessageReader
 from onboard_vla.runtime.bundle import Bundle
+
+if TYPE_CHECKING:
+    from onboard_vla.ros_nodes.bag_messages import MessageReader
 
 EVERY_S = 0.5
 """Time between scenes: what neighbours show differs little before."""
@@ -52,7 +56,7 @@ def recorded_scenes(
     """
     spans_ns, read_ns, lines, given = [_span_ns(path) for path in recordings], 0, [], 0
     for path, span_ns in zip(recordings, spans_ns, strict=True):
-        reader, gathering, begin_ns = MessageReader(path), Gathering(bundle, every_s), None
+        reader, gathering, begin_ns = _opened(path), Gathering(bundle, every_s), None
         try:
             for told in reader.messages((CameraFrame, CompressedFrame, EgoState, Route)):
                 begin_ns = told.time_ns if begin_ns is None else begin_ns
@@ -73,9 +77,15 @@ def recorded_scenes(
         raise ConfigurationError("no scene in " + " | ".join(lines))
 
 
+def _opened(recording: Path) -> MessageReader:
+    from onboard_vla.ros_nodes.bag_messages import MessageReader  # needs ROS's messages: said when it is run
+
+    return MessageReader(recording)
+
+
 def _span_ns(recording: Path) -> int:
     """Time from a recording's first message to its last."""
-    reader = MessageReader(recording)
+    reader = _opened(recording)
     try:
         begin, end = reader.bag.span_ns
         return max(end - begin, 0)
@@ -97,20 +107,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def tell(line: str) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    try:
-        bundle = Bundle.open(options.bundle)
+    def work() -> str:
         with ExportProgress(console) as bar:
+            bundle = Bundle.open(options.bundle)
             scenes = recorded_scenes(
                 bundle, options.recordings, options.every, tell, lambda share: bar.show("read recordings", share)
             )
             written = save_scenes(
                 options.out, scenes, options.count, lambda share: bar.show(f"write {options.out.name}", share)
             )
-    except (OnboardVlaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    print(f"{options.out}: {written} scenes of {len(options.recordings)} recordings")  # noqa: T201
-    return 0
+        return f"{options.out}: {written} scenes of {len(options.recordings)} recordings"
+
+    return in_one_line(work)
 
 
 def _above_zero(text: str) -> float:

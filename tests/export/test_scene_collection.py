@@ -45,3 +45,13 @@ def test_a_file_that_cannot_be_written_is_one_line_before_any_drive(fp32_bundle,
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert said.count("\n") == 1
+
+
+def test_an_interrupt_ends_it_without_a_word_and_leaves_nothing(fp32_bundle, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("onboard_vla.world.dataset_episode.record_episode", interrupted)
+    assert main([str(tmp_path / "scenes.npz"), "--bundle", str(fp32_bundle), "--worlds", "1"]) == 130
+    assert capsys.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())

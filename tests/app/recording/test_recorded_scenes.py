@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
@@ -76,7 +78,7 @@ class FakeReader:
 @pytest.fixture
 def drives(monkeypatch):
     monkeypatch.setattr(FakeReader, "drives", {})
-    monkeypatch.setattr(recorded, "MessageReader", FakeReader)
+    monkeypatch.setattr(recorded, "_opened", FakeReader)
     return FakeReader.drives
 
 
@@ -174,6 +176,19 @@ def test_recordings_on_disk_are_read(bundle, tmp_path, capsys):
     assert "empty: no moment with all cameras, ego state and route: it has no ego state" in said.err
     assert "drive: 2 scenes of 12 moments" in said.err
     assert brightness(load_scenes(tmp_path / "scenes.npz", shapes_of(bundle))) == [30, 40]
+
+
+def test_without_ros_it_is_said_in_one_line_what_brings_it(bundle, tmp_path):
+    program = "import sys; sys.modules['std_msgs.msg'] = None\n"
+    program += "from onboard_vla.app.recording.scenes import main; sys.exit(main(sys.argv[1:]))"
+    words = [tmp_path / "drive", "--bundle", bundle.path, "--out", tmp_path / "scenes.npz"]
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("source ROS 2's setup file, or pip install '.[ros]' in a clone of Onboard VLA\n")
+    assert ended.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("words", [["--every", "0"], ["--every", "nan"], ["--count", "0"]])
