@@ -21,8 +21,11 @@ def made_aside(path: Path) -> Iterator[Path]:
     What a killed attempt left there is removed first. `put` moves the finished file to its place.
 
     Raises:
-        EnvironmentLacksError: the place cannot be written to, another process is making the file, or the disk is full.
+        EnvironmentLacksError: the place is a folder, cannot be written to, or another process is making the file; or
+            the disk is full.
     """
+    if path.is_dir():
+        raise EnvironmentLacksError(f"{path} is a folder: expected the name of a file")
     folder, lock_path = (path.absolute().parent / f".{path.name}.{end}" for end in ("partial", "lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

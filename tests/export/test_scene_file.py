@@ -25,6 +25,11 @@ def scene(number, expert=True):
     return Scene(images, np.arange(3 + number % 2), np.array([number]) if expert else None)
 
 
+def never():
+    raise AssertionError("a scene was asked for")
+    yield
+
+
 def numbers(path):
     with np.load(path, allow_pickle=False) as archive:
         return archive["action_tokens"][:, 0].tolist()
@@ -93,10 +98,6 @@ def test_scenes_are_chosen_evenly(tmp_path_factory, count, most):
 
 @pytest.mark.parametrize("name", ["scenes", "scenes.npy", "scenes.npz.old"])
 def test_another_name_is_refused_before_any_scene_is_made(tmp_path, name):
-    def never():
-        raise AssertionError("a scene was asked for")
-        yield
-
     with pytest.raises(CheckpointError, match=r"to be called scenes(\.npz)?\.npz, by"):
         save_scenes(tmp_path / name, never())
     assert not list(tmp_path.iterdir())
@@ -136,10 +137,14 @@ def test_a_disk_that_takes_no_more_is_one_line_and_leaves_nothing(file, alone, f
     assert alone()
 
 
-def test_a_place_that_cannot_be_written_is_said_before_any_work(tmp_path):
+@pytest.mark.parametrize(
+    ("place", "said"), [("file/scenes.npz", "cannot be written"), ("folder.npz", "is a folder")], ids=["in", "is"]
+)
+def test_a_place_that_cannot_be_written_is_said_before_any_work(tmp_path, place, said):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentLacksError, match=r"scenes\.npz cannot be written .*: choose another place"):
-        save_scenes(tmp_path / "file" / "scenes.npz", [scene(0)])
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(EnvironmentLacksError, match=said):
+        save_scenes(tmp_path / place, never())
 
 
 def test_what_a_killed_attempt_left_is_taken_away(file, alone):

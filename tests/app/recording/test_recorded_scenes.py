@@ -143,6 +143,17 @@ def test_a_number_of_scenes_is_chosen_over_all_recordings_and_useless_ones_are_p
     assert brightness(load_scenes(out, shapes_of(bundle))) == [30, 70, 30, 70], "8 scenes of each"
 
 
+def test_the_share_that_was_read_grows_evenly_over_all_recordings(bundle, drives, tmp_path):
+    drives |= {"a": list(drive(bundle, 70)), "b": list(drive(bundle, 70))}
+    shares, ends = [], []
+    found = recorded_scenes(
+        bundle, [tmp_path / "a", tmp_path / "b"], tell=lambda _: ends.append(shares[-1]), progress=shares.append
+    )
+    assert len(list(found)) == 4
+    assert shares == sorted(shares)
+    assert ends == pytest.approx([0.5, 1.0], abs=0.01)
+
+
 def test_what_comes_before_a_damage_is_used_and_the_damage_named(bundle, gather):
     def torn():
         yield from drive(bundle, 70)
