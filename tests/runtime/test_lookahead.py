@@ -198,10 +198,10 @@ def test_memory_repeats_a_whole_answer_from_its_first_token(ids):
     assert said == marked[: LONGEST_CONTEXT + 1]
 
 
-def test_of_an_answer_whose_beginning_is_always_the_same_half_as_many_contexts_are_remembered():
+def test_of_runs_that_begin_where_all_answers_are_the_same_the_longest_alone_is_remembered():
     opening, memory = tuple(range(100, 125)), TokenMemory()
     memory.learn((*opening, *range(10)), len(opening))
-    assert len(memory) == sum(1 + said for said in range(10))
+    assert len(memory) == sum(min(1 + said, LONGEST_CONTEXT) for said in range(10))
     for said in range(10):
         assert memory.recall((*opening, *range(said)))[1] == said
         assert memory.recall((50, *range(1, 1 + said)))[1] == (1 + said if 0 < said < 9 else None)
