@@ -71,7 +71,9 @@ def check(
     ] = 0.0,
     out: OutPath = DEFAULT_OUT,
 ) -> None:
-    """Look whether a deployment can start: bundle, parameters, settings, DDS profile, and, if asked for, its inputs.
+    """Look whether a deployment can start: bundle, parameters, settings, recording, DDS profile; on request its inputs.
+
+    A warning is what starts, but not as it may have been meant: nobody can engage, say.
 
     Exit status: 0 it can, 1 it cannot, with one row that says why.
     """

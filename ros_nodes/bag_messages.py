@@ -13,10 +13,7 @@ from onboard_vla.ros_nodes.bag import BagReader, BagWriter, Recorded
 from onboard_vla.ros_nodes.codec import Codec, codec_for
 from onboard_vla.ros_nodes.ports import message_class
 from onboard_vla.ros_nodes.reading import read, written
-from onboard_vla.ros_nodes.topics import RAW, Form, RosTopic, form_sent, rows_of
-
-READ = (Form.OURS, Form.COMPRESSED, Form.TYPED, Form.STANDARD)
-"""Forms that can be read back."""
+from onboard_vla.ros_nodes.topics import RAW, READ, Form, form_sent, recorded_name, row_named, rows_of
 
 
 @dataclass(frozen=True)
@@ -143,11 +140,6 @@ def as_recorded(topic: Topic, message: Message) -> Message:
     return seen
 
 
-def recorded_name(row: RosTopic) -> str:
-    """The absolute name in a graph without a namespace."""
-    return f"/{row.shared_name}"
-
-
 def inputs_without(counts: Mapping[str, int], process: str) -> tuple[str, ...]:
     """Inputs from the vehicle of which no form was recorded with all of its parts. `counts`: messages by name."""
 
@@ -158,9 +150,3 @@ def inputs_without(counts: Mapping[str, int], process: str) -> tuple[str, ...]:
 
     asked = (topic for topic in TOPICS if topic.sender == VEHICLE and process in topic.receivers)
     return tuple(topic.name for topic in asked if not any(whole(topic, form) for form in READ))
-
-
-def row_named(name: str, kind: str) -> RosTopic | None:
-    """The row whose shared name ends a recorded name, if the type is the row's."""
-    rows = (row for topic in TOPICS for form in READ for row in rows_of(topic, form))
-    return next((row for row in rows if name.endswith(recorded_name(row)) and row.type == kind), None)

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from onboard_vla.core.clock import NANOSECONDS, nanoseconds, seconds
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.core.process import Option, OptionValue, Role
-from onboard_vla.core.process_graph import VEHICLE
 from onboard_vla.core.refusals import log_event
-from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
+from onboard_vla.ros_nodes.played import played_topics
+from onboard_vla.ros_nodes.topics import row_named
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -66,16 +66,10 @@ class Replay:
 
         self._node, self._rate = node, float(options["rate"])
         self._bag = BagReader(Path(str(options["bag"])))
-        self._kinds = self._chosen(bool(options["outputs"]), bool(options["commands"]))
-        if not self._kinds:
-            raise ConfigurationError(f"{options['bag']} has no input of the graph: it holds {sorted(self._bag.topics)}")
+        self._kinds = played_topics(
+            str(options["bag"]), self._bag.topics, bool(options["outputs"]), bool(options["commands"])
+        )
         self._publishers = {name: self._publisher(name, kind) for name, kind in self._kinds.items()}
-        names = [publisher.topic_name for publisher in self._publishers.values()]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigurationError(
-                f"{options['bag']} holds {twice[0]} of more than one namespace: expected a recording of one graph, "
-                f"found {', '.join(sorted(self._kinds))}"
-            )
         self._listeners = {name.strip() for name in str(options["listeners"]).split(",")} - {""}
         self._start_ns = self._bag.span_ns[0] + nanoseconds(float(options["start_s"]))
         self._clock = node.create_publisher(Clock, "/clock", 10) if options["clock"] else None
@@ -174,21 +168,7 @@ class Replay:
             raise ExternalShutdownException
         rclpy.spin_once(self._node, timeout_sec=timeout_s)
 
-    def _chosen(self, outputs: bool, commands: bool) -> dict[str, str]:
-        from onboard_vla.ros_nodes.bag_messages import row_named
-
-        chosen = {}
-        for name, kind in self._bag.topics.items():
-            row = row_named(name, kind)
-            if row is None or row.topic is None:
-                continue
-            wanted = row.sender == VEHICLE or outputs
-            if wanted and (commands or row.topic.kind not in (OperatorCommand, DriverState)):
-                chosen[name] = kind
-        return chosen
-
     def _publisher(self, name: str, kind: str) -> Any:  # noqa: ANN401 - rclpy's publisher
-        from onboard_vla.ros_nodes.bag_messages import row_named
         from onboard_vla.ros_nodes.ports import message_class, quality
 
         row = row_named(name, kind)

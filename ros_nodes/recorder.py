@@ -13,10 +13,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.refusals import log_event
 from onboard_vla.ros_nodes.bag import BagWriter
-from onboard_vla.ros_nodes.bag_messages import recorded_name
 from onboard_vla.ros_nodes.ports import message_class
 from onboard_vla.ros_nodes.steady import steady_clock
-from onboard_vla.ros_nodes.topics import ROS_TOPICS, RosTopic
+from onboard_vla.ros_nodes.topics import ROS_TOPICS, RosTopic, recorded_name
 
 LOOK_PERIOD_S = 0.2
 """How often to look for topics that have appeared."""

@@ -65,6 +65,10 @@ class Form(Enum):
     """Made for others out of what a process publishes; never read back."""
 
 
+READ = (Form.OURS, Form.COMPRESSED, Form.TYPED, Form.STANDARD)
+"""Forms that can be read back."""
+
+
 @dataclass(frozen=True)
 class Deadlines:
     """Seconds after which DDS reports silence, and a sender that no longer asserts that it lives.
@@ -222,6 +226,17 @@ ROS_TOPICS: tuple[RosTopic, ...] = (*(row for topic in TOPICS for row in _carrie
 def rows_of(topic: Topic, form: Form = Form.OURS) -> tuple[RosTopic, ...]:
     """The ROS topics that carry a core topic in one form; those whose package is missing are left out."""
     return tuple(row for row in ROS_TOPICS if row.topic is topic and row.form is form and row.available)
+
+
+def recorded_name(row: RosTopic) -> str:
+    """The absolute name in a graph without a namespace."""
+    return f"/{row.shared_name}"
+
+
+def row_named(name: str, kind: str) -> RosTopic | None:
+    """The row whose shared name ends a recorded name, if the type is the row's."""
+    rows = (row for topic in TOPICS for form in READ for row in rows_of(topic, form))
+    return next((row for row in rows if name.endswith(recorded_name(row)) and row.type == kind), None)
 
 
 def topics_towards(process: str) -> tuple[Topic, ...]:

@@ -216,7 +216,7 @@ def supervisor_role(compose: Compose) -> Role:
         path = str(options["marker"])
         marker = DrivingMarker(Path(path)) if path else None
         died_driving = marker is not None and marker.left_behind
-        supervisor = Supervisor(_config(options, compose), died_driving=died_driving)
+        supervisor = Supervisor(supervisor_config(options, compose), died_driving=died_driving)
         log_event(
             SUPERVISOR,
             "configured",
@@ -230,7 +230,12 @@ def supervisor_role(compose: Compose) -> Role:
     return Role(SUPERVISOR, SUPERVISOR_OPTIONS, build, tuple(setting_options()))
 
 
-def _config(options: Mapping[str, OptionValue], compose: Compose) -> SupervisorConfig:
+def supervisor_config(options: Mapping[str, OptionValue], compose: Compose) -> SupervisorConfig:
+    """The configuration that a supervisor with these options and settings has.
+
+    Raises:
+        OnboardVlaError: settings or a thresholds file are damaged or not acceptable.
+    """
     config = given_config(options, compose)
     if profile := str(options["profile"]):
         config = dataclasses.replace(config, profile=profile)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
 from rich.table import Table
 from rich.text import Text
 
 from onboard_vla.app.doctor import Finding, State, absent, fine, poor
 from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.ros.deployment_file import DeploymentFile
-from onboard_vla.app.ros.parameters import node_parameters
+from onboard_vla.app.ros.engaging import engaging_findings
+from onboard_vla.app.ros.parameters import node_parameters, unmet_sections
+from onboard_vla.app.ros.recording import recording_words
 from onboard_vla.core.errors import OnboardVlaError
-from onboard_vla.core.process import OptionValue
 from onboard_vla.core.process_graph import CAMERA_GUARD, SUPERVISOR
-from onboard_vla.ros_nodes.deployment import NodeStart, node_starts
+from onboard_vla.ros_nodes.deployment import CAMERA_REPLAY, NodeStart, node_starts
 from onboard_vla.ros_nodes.documents import ROLES
 from onboard_vla.ros_nodes.environment import (
     PROFILE_VARIABLES,
@@ -26,6 +28,9 @@ from onboard_vla.ros_nodes.environment import (
     profile_variables,
     require_rclpy,
 )
+from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.config_file import given_config
+from onboard_vla.safety.supervisor_host import supervisor_config
 
 STYLES = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "red"}
 NOT_STARTED = "the node would refuse to start"
@@ -42,7 +47,10 @@ def check_deployment(file: DeploymentFile, topics_s: float) -> list[Finding]:
     if file.deployment.bundle:
         findings.append(_attempt("bundle", lambda: _bundle(Path(file.deployment.bundle))))
     for start in starts:
-        findings.append(_attempt(start.name, lambda start=start: _node(start, file.namespace)))  # type: ignore[misc]
+        findings += _node(start, file.namespace)
+    findings += _unmet(starts, file.namespace)
+    if any(start.name == CAMERA_REPLAY for start in starts):
+        findings.append(_attempt("recording", lambda: recording_words(starts, file.namespace)))
     if topics_s > 0.0:
         from onboard_vla.app.ros.inputs import input_findings
 
@@ -101,20 +109,40 @@ def _bundle(path: Path) -> str:
     return f"core {manifest.core_hash[:12]}, every hash agrees{unjudged}"
 
 
-def _node(start: NodeStart, namespace: str) -> str:
+def _node(start: NodeStart, namespace: str) -> list[Finding]:
     """The node's parameters; of guard and supervisor also their settings, as they themselves read them."""
-    values = node_parameters(start, namespace)
-    if start.name in (SUPERVISOR, CAMERA_GUARD):
-        _build(start.name, values)
-    return f"{len(values)} parameters"
+    configs: list[SupervisorConfig] = []
+
+    def look() -> str:
+        values = node_parameters(start, namespace)
+        if start.name == CAMERA_GUARD:
+            given_config(values, yaml.compose)
+        if start.name == SUPERVISOR:
+            role = next(role for role in ROLES if role.name == SUPERVISOR)
+            own = [option.name for option in (*role.options, *role.settings) if option.name in values]
+            configs.append(supervisor_config({name: values[name] for name in own}, yaml.compose))
+        return f"{len(values)} parameters"
+
+    finding = _attempt(start.name, look)
+    return [finding, *(row for config in configs for row in engaging_findings(config))]
 
 
-def _build(name: str, values: dict[str, OptionValue]) -> None:
-    role = next(role for role in ROLES if role.name == name)
-    own = {option.name: values[option.name] for option in role.options}
-    marker = str(own.get("marker", ""))
-    with tempfile.TemporaryDirectory() as folder:
-        # The real one says that the last drive ended badly, and belongs to the supervisor.
-        if marker:
-            own["marker"] = str(Path(folder) / "driving")
-        role.build(own)
+def _unmet(starts: Sequence[NodeStart], namespace: str) -> list[Finding]:
+    """Sections of parameter files that reach no node; one that looks like a misspelt node of ours must not stand."""
+    try:
+        sections = unmet_sections(starts, namespace)
+    except OnboardVlaError:
+        return []  # every node's own row says so
+    names, findings = [role.name for role in ROLES], []
+    for file, pattern in sections:
+        name = pattern.rpartition("/")[2]
+        found = f"{file}: section {pattern!r} is for no node of this deployment"
+        near = get_close_matches(name, names, 1) if name not in names else []
+        if near:
+            remedy = f"write {near[0]} (in whatever namespace: /**/{near[0]})"
+            findings.append(absent("parameters", found, "what stands in it has no effect", remedy))
+        else:
+            findings.append(
+                poor("parameters", found, "what stands in it has no effect here", "mend its name, or let it be")
+            )
+    return findings

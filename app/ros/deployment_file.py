@@ -25,6 +25,9 @@ PORTS = {row.node_name(row.receivers[0] if row.sender == VEHICLE else row.sender
 TOPIC_NAME = re.compile(r"/?[A-Za-z]\w*(/[A-Za-z]\w*)*", re.ASCII)
 """A topic's name, absolute or below the namespace (the rules for names of ROS 2, without `~` and hidden ones)."""
 
+NAMESPACE = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*/?", re.ASCII)
+"""A namespace (the rules of rcl); with and without slashes around it, it is the same."""
+
 
 @dataclass(frozen=True)
 class DeploymentFile:
@@ -86,7 +89,15 @@ def read_deployment(path: Path, bundle: Path | None = None) -> DeploymentFile:
         **paths,
     )
     world, remaps = _world(path, given, deployment), _remaps(path, given, deployment)
-    return DeploymentFile(deployment, _text(path, given, "namespace"), domain_id, world, remaps)
+    return DeploymentFile(deployment, _namespace(path, given), domain_id, world, remaps)
+
+
+def _namespace(path: Path, given: dict[str, Any]) -> str:
+    namespace = _text(path, given, "namespace")
+    if namespace.strip("/") and not NAMESPACE.fullmatch(namespace):
+        expected = "words of letters, digits and _ that begin with no digit, with / between them"
+        raise ConfigurationError(f"{path}: namespace: expected {expected}, found {namespace!r}")
+    return namespace
 
 
 def _remaps(path: Path, given: dict[str, Any], deployment: Deployment) -> dict[str, str]:

@@ -8,11 +8,9 @@ from typing import Any
 
 from onboard_vla.app.doctor import Finding, State, absent, fine
 from onboard_vla.app.ros.deployment_file import DeploymentFile
-from onboard_vla.app.ros.parameters import node_parameters
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.app.ros.parameters import pictures_taken
 from onboard_vla.core.process_graph import TOPICS, VEHICLE, Topic
 from onboard_vla.ros_nodes.deployment import NodeStart
-from onboard_vla.ros_nodes.node_options import PICTURES
 from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, ROS_TOPICS, Form, RosTopic, forms_taken, rows_of
 
 POLL_S = 0.1
@@ -24,7 +22,7 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
     import rclpy
     from rclpy.context import Context
 
-    pictures = {start.name: _pictures(start, file.namespace) for start in starts}
+    pictures = {start.name: pictures_taken(start, file.namespace) for start in starts}
     receivers = {
         topic: {name: pictures[name] for name in topic.receivers if name in pictures}
         for topic in TOPICS
@@ -85,14 +83,6 @@ def _remedy(row: RosTopic, names: Sequence[str]) -> str:
         return f"{row.needs} is not installed for our nodes: build it with colcon and source its workspace first"
     transport = COMPRESSED if row.form is Form.COMPRESSED else RAW
     return f"set cameras.transport: {transport} for {', '.join(names)} in a file of `parameters`, or publish the other"
-
-
-def _pictures(start: NodeStart, namespace: str) -> str:
-    try:
-        return str(node_parameters(start, namespace).get(PICTURES.name, RAW))
-    except ConfigurationError:
-        # The node's own row says so, and that it would not start.
-        return RAW
 
 
 def _fault(node: Any, row: RosTopic, name: str) -> str | None:  # noqa: ANN401 - rclpy's node

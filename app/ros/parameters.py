@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ import yaml
 
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process import Option, OptionValue, checked_options
-from onboard_vla.ros_nodes.deployment import NodeStart
+from onboard_vla.ros_nodes.deployment import MODES, NodeStart, mode_file
 from onboard_vla.ros_nodes.deployment_files import options_of
 from onboard_vla.ros_nodes.documents import ROLES
+from onboard_vla.ros_nodes.node_options import PICTURES
+from onboard_vla.ros_nodes.topics import RAW
 
 FOREIGN = ("use_sim_time",)
 """Parameters that rclpy itself knows."""
+SHIPPED = tuple(map(mode_file, MODES))
+"""These have a section for every node that their mode may have."""
 SECTION = "ros__parameters"
 SHAPES = {"*": r"/\w+", "**": r"(/\w+)*"}
 """Wildcards of a section's name."""
@@ -24,7 +29,7 @@ NODES = re.compile(r"/?([A-Za-z_]\w*|\*\*?)(/([A-Za-z_]\w*|\*\*?))*", re.ASCII)
 
 
 def node_parameters(start: NodeStart, namespace: str) -> dict[str, OptionValue]:
-    """The values of one node.
+    """The values of one node: of every option, and of those settings that are given.
 
     Raises:
         ConfigurationError: a file is not a parameter file, or a parameter is unknown, missing or out of range.
@@ -40,10 +45,32 @@ def node_parameters(start: NodeStart, namespace: str) -> dict[str, OptionValue]:
             given.update(values)
     given = {name: value for name, value in {**given, **start.parameters}.items() if name not in FOREIGN}
     options, settings = _table(start.name)
-    for option in settings:
-        if option.name in given:
-            option.checked(given.pop(option.name))
-    return checked_options(start.name, options, given)
+    chosen = {option.name: option.checked(given.pop(option.name)) for option in settings if option.name in given}
+    return {**checked_options(start.name, options, given), **chosen}
+
+
+def pictures_taken(start: NodeStart, namespace: str) -> str:
+    """How the node takes pictures, one of `topics.TRANSPORTS`; the default where its parameters are wrong."""
+    try:
+        return str(node_parameters(start, namespace).get(PICTURES.name, RAW))
+    except ConfigurationError:
+        # The node's own row of a check says so, and that it would not start.
+        return RAW
+
+
+def unmet_sections(starts: Sequence[NodeStart], namespace: str) -> list[tuple[Path, str]]:
+    """Sections of the integrator's own files that are for none of these nodes, with their file.
+
+    Raises:
+        ConfigurationError: a file is not a parameter file.
+    """
+    files = dict.fromkeys(file for start in starts for file in start.files if file not in SHIPPED)
+    return [
+        (file, pattern)
+        for file in files
+        for pattern in _sections(file)
+        if not any(_meets(pattern, start.name, namespace) for start in starts)
+    ]
 
 
 def _table(name: str) -> tuple[tuple[Option, ...], tuple[Option, ...]]:

@@ -14,8 +14,8 @@ from onboard_vla.core.process_graph import TOPICS, VEHICLE, topic_for
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.core.wire import encode
 from onboard_vla.ros_nodes.bag import BagReader, BagWriter
-from onboard_vla.ros_nodes.bag_messages import MessageReader, MessageRecorder, recorded_name
-from onboard_vla.ros_nodes.topics import Form, rows_of
+from onboard_vla.ros_nodes.bag_messages import MessageReader, MessageRecorder
+from onboard_vla.ros_nodes.topics import Form, recorded_name, rows_of
 
 pytestmark = pytest.mark.ros
 PICTURE = np.random.default_rng(2).integers(0, 256, (6, 8, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)

@@ -1,0 +1,199 @@
+"""What `ros check` says of deployments that cannot start, and of those that do not do what was meant."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+
+from onboard_vla.app.cli import run
+from onboard_vla.app.doctor import State
+from onboard_vla.app.ros.check import check_deployment, check_table
+from onboard_vla.app.ros.deployment_file import DeploymentFile, read_deployment
+from onboard_vla.app.ros.engaging import engaging_findings
+from onboard_vla.core.cameras import CameraFrame
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.process_graph import VEHICLE, topic_for
+from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
+from onboard_vla.ros_nodes.bag_messages import MessageRecorder
+from onboard_vla.ros_nodes.deployment import Deployment
+from onboard_vla.ros_nodes.environment import PROFILE_FILE, PROFILE_VARIABLES
+from onboard_vla.safety.config import SHADOW, SIMULATION_PROFILE, SupervisorConfig
+from onboard_vla.safety.operating_domain import OperationalDesignDomain
+
+
+def write(path, **content):
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def findings_of(folder, name, **content):
+    file = read_deployment(write(folder / "d.yaml", **{"mode": "vehicle", "bundle": "b", **content}))
+    return [finding for finding in check_deployment(file, 0.0) if finding.name == name]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"/**/vla_planner": {"ros__parameters": {"thread": 1}}}, "no option 'thread'"),
+        ({"/**/vla_planner": {"ros__parameters": {"threads": 65}}}, "threads: expected 1 to 64, found 65"),
+        ({"/**/vla_planner": {"threads": 1}}, "expected a table with ros__parameters alone"),
+        ([], "expected a table of nodes"),
+    ],
+)
+def test_parameters_that_the_node_would_refuse_are_found_before_it_starts(tmp_path, content, says):
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(content))
+    file = DeploymentFile(Deployment("vehicle", "/b", (own,)), "", None)
+
+    findings = {finding.name: finding for finding in check_deployment(file, 0.0)}
+
+    assert findings["vla_planner"].state is State.MISSING
+    assert says in findings["vla_planner"].found
+
+
+def test_a_sound_deployment_but_for_its_bundle_lacks_only_that(tmp_path):
+    path = write(tmp_path / "d.yaml", mode="vehicle", bundle="nowhere")
+
+    status = run(["ros", "check", "--config", str(path)])
+
+    assert status == 1
+    findings = check_deployment(read_deployment(path), 0.0)
+    lacks = {finding.name for finding in findings if finding.state is State.MISSING} - {"rclpy"}
+    assert lacks == {"bundle"}
+    text = io.StringIO()
+    Console(file=text, width=200).print(check_table(findings, "d"))
+    assert "cannot start" in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("distribution", "name", "state"),
+    [
+        ("kilted", "FASTDDS", State.OK),
+        ("jazzy", "FASTRTPS", State.OK),
+        ("jazzy", "FASTDDS", State.WARNING),
+    ],
+)
+def test_a_profile_under_a_name_that_is_not_read_is_found(monkeypatch, distribution, name, state):
+    for variable in PROFILE_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(f"{name}_DEFAULT_PROFILES_FILE", str(PROFILE_FILE))
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    file = DeploymentFile(Deployment("vehicle", "/b", ()), "", None)
+
+    finding = {finding.name: finding for finding in check_deployment(file, 0.0)}["dds_profile"]
+
+    assert finding.state is state
+    assert finding.remedy == ("" if state is State.OK else f"export FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE_FILE}")
+
+
+def test_settings_that_the_supervisor_would_refuse_are_found(tmp_path):
+    (tmp_path / "supervisor.yaml").write_text("nonsense: 1\n")
+    path = write(tmp_path / "d.yaml", mode="vehicle", bundle="b", config="supervisor.yaml")
+
+    findings = {finding.name: finding for finding in check_deployment(read_deployment(path), 0.0)}
+
+    assert findings["safety_supervisor"].state is State.MISSING
+    assert "supervisor.yaml: schema: expected 1" in findings["safety_supervisor"].found
+
+
+@pytest.mark.parametrize(
+    ("section", "namespace", "state", "remedy"),
+    [
+        ("vla_planer", "", State.MISSING, "write vla_planner"),
+        ("/**/saftey_supervisor", "car", State.MISSING, "write safety_supervisor"),
+        ("/**/plan_view", "", State.WARNING, "mend its name, or let it be"),
+        ("/bus/vla_planner", "car", State.WARNING, "mend its name, or let it be"),
+        ("/sensing/lidar_driver", "", State.WARNING, "mend its name, or let it be"),
+    ],
+)
+def test_parameters_that_reach_no_node_are_named(tmp_path, section, namespace, state, remedy):
+    own = write(tmp_path / "own.yaml", **{section: {"ros__parameters": {"threads": 2}}})
+
+    (finding,) = findings_of(tmp_path, "parameters", parameters=["own.yaml"], namespace=namespace)
+
+    assert (finding.state, remedy in finding.remedy) == (state, True)
+    assert finding.found == f"{own}: section {section!r} is for no node of this deployment"
+
+
+def test_sections_that_meet_a_node_and_the_shipped_ones_are_not_named(tmp_path):
+    write(tmp_path / "own.yaml", **{"/**/vla_planner": {"ros__parameters": {"threads": 2}}})
+
+    assert findings_of(tmp_path, "parameters", parameters=["own.yaml"]) == []
+
+
+def test_settings_that_do_not_fit_each_other_are_found_in_parameter_files_too(tmp_path):
+    write(tmp_path / "own.yaml", **{"/**/safety_supervisor": {"ros__parameters": {"odd.speed_max_mps": 1.0}}})
+
+    (finding,) = findings_of(tmp_path, "safety_supervisor", parameters=["own.yaml"])
+
+    assert finding.state is State.MISSING
+    assert "odd" in finding.found
+
+
+def test_a_vehicle_with_the_default_settings_learns_before_it_starts_that_nobody_can_engage(tmp_path):
+    found = findings_of(tmp_path, "engaging")
+
+    assert [(finding.state, finding.found.partition(":")[0]) for finding in found] == [
+        (State.WARNING, "ODD_UNDECLARED"),
+        (State.WARNING, "THRESHOLDS_MISSING"),
+    ]
+    assert "road_class, light, weather, area" in found[0].found
+    assert "L2 at best" in found[1].found
+
+
+DECLARED = OperationalDesignDomain(road_classes=("urban",), lights=("day",), weathers=("dry",), areas=("test",))
+LIMITS = tuple(Threshold(signal, 0.5, unit, direction, "test") for signal, (unit, direction) in SIGNALS.items())
+PROVISIONAL = Thresholds("c0", "int8", True, "table", "test", 0, 1.0, 1.0, "2026-01-01", LIMITS, {}, {})
+CALIBRATED = dataclasses.replace(PROVISIONAL, provisional=False, n_scenes=300, alpha=0.01, delta=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "codes"),
+    [
+        ({}, []),
+        ({"thresholds": PROVISIONAL}, ["THRESHOLDS_PROVISIONAL"]),
+        ({"thresholds": PROVISIONAL, "profile": SIMULATION_PROFILE}, []),
+        ({"thresholds": None, "profile": SIMULATION_PROFILE}, ["THRESHOLDS_MISSING"]),
+        ({"authority": SHADOW}, ["SHADOW_ONLY"]),
+        ({"odd": dataclasses.replace(DECLARED, areas=())}, ["ODD_UNDECLARED"]),
+    ],
+)
+def test_what_stands_against_engaging_whatever_the_inputs_say_is_a_warning(changes, codes):
+    found = engaging_findings(SupervisorConfig(**{"odd": DECLARED, "thresholds": CALIBRATED, **changes}))
+
+    assert [finding.found.partition(":")[0] for finding in found if finding.state is State.WARNING] == codes
+    assert [finding.state for finding in found if finding.state is not State.WARNING] == [State.OK] * (not codes)
+
+
+EGO = EgoState(5_000, 1.0, 2.0, 0.3, 4.0, 0.5, 0.01)
+PICTURE = CameraFrame("front", 7, 0, np.zeros((48, 64, 3), np.uint8))
+
+
+def record(path, pictures, *messages):
+    recorder = MessageRecorder(path, pictures)
+    for time_ns, message in enumerate(messages):
+        recorder.write(topic_for(VEHICLE, message), message, time_ns)
+    recorder.close()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "state", "says"),
+    [
+        ("", State.MISSING, "is no recording that can be read"),
+        ("compressed", State.OK, "pictures compressed"),
+        ("raw", State.MISSING, "expected pictures that are compressed, as cameras.transport of camera_guard"),
+    ],
+)
+def test_a_replay_opens_its_recording_before_it_starts(tmp_path, pictures, state, says):
+    if pictures:
+        record(tmp_path / "drive", pictures, PICTURE, EGO)
+
+    (finding,) = findings_of(tmp_path, "recording", mode="replay", bag="drive")
+
+    assert finding.state is state
+    assert says in finding.found
