@@ -17,6 +17,7 @@ from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.app.ros.engaging import engaging_findings
 from onboard_vla.app.ros.parameters import node_parameters, unmet_sections
 from onboard_vla.app.ros.recording import recording_words
+from onboard_vla.app.ros.settings import settings_of_supervisor
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.process_graph import CAMERA_GUARD, SUPERVISOR
 from onboard_vla.ros_nodes.deployment import CAMERA_REPLAY, NodeStart, node_starts
@@ -30,7 +31,6 @@ from onboard_vla.ros_nodes.environment import (
 )
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_file import given_config
-from onboard_vla.safety.supervisor_host import supervisor_config
 
 STYLES = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "red"}
 NOT_STARTED = "the node would refuse to start"
@@ -118,9 +118,7 @@ def _node(start: NodeStart, namespace: str) -> list[Finding]:
         if start.name == CAMERA_GUARD:
             given_config(values, yaml.compose)
         if start.name == SUPERVISOR:
-            role = next(role for role in ROLES if role.name == SUPERVISOR)
-            own = [option.name for option in (*role.options, *role.settings) if option.name in values]
-            configs.append(supervisor_config({name: values[name] for name in own}, yaml.compose))
+            configs.append(settings_of_supervisor(start, namespace))
         return f"{len(values)} parameters"
 
     finding = _attempt(start.name, look)

@@ -6,15 +6,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from onboard_vla.app.doctor import Finding, State, absent, fine
+from onboard_vla.app.doctor import Finding, State, absent, fine, poor
 from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.app.ros.parameters import pictures_taken
-from onboard_vla.core.process_graph import TOPICS, VEHICLE, Topic
+from onboard_vla.app.ros.settings import dispensable, settings_of_supervisor
+from onboard_vla.core.errors import OnboardVlaError
+from onboard_vla.core.process_graph import SUPERVISOR, TOPICS, VEHICLE, Topic
+from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.deployment import NodeStart
 from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, ROS_TOPICS, Form, RosTopic, forms_taken, rows_of
+from onboard_vla.safety.config import SupervisorConfig
 
 POLL_S = 0.1
 """How often the graph is looked at; discovery itself runs in threads of the middleware."""
+START_IT = "start what publishes it, with the same ROS_DOMAIN_ID, or name the topic in `remaps`"
 
 
 def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: float) -> list[Finding]:
@@ -28,13 +33,17 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
         for topic in TOPICS
         if topic.sender == VEHICLE and not pictures.keys().isdisjoint(topic.receivers)
     }
+    unneeded = _unneeded(starts, file.namespace)
     context = Context()
     rclpy.init(args=[], context=context, domain_id=file.domain_id)
     try:
         node = rclpy.create_node("onboard_vla_check", context=context, namespace=file.namespace)
         deadline_s = time.monotonic() + limit_s
         while True:
-            findings = [input_finding(node, topic, its, file.input_name) for topic, its in receivers.items()]
+            findings = [
+                input_finding(node, topic, its, file.input_name, unneeded.get(topic.kind, ""))
+                for topic, its in receivers.items()
+            ]
             if all(finding.state is State.OK for finding in findings) or time.monotonic() > deadline_s:
                 return findings
             time.sleep(POLL_S)
@@ -47,15 +56,18 @@ def input_finding(
     topic: Topic,
     pictures: Mapping[str, str],
     name_of: Callable[[RosTopic], str] = lambda row: row.shared_name,
+    unneeded: str = "",
 ) -> Finding:
     """For each receiver one of the forms that it takes must be there with all of its parts.
 
     `pictures`: the `cameras.transport` of each receiver that the deployment has. `name_of`: where it looks for a row.
+    `unneeded`: what follows where nobody publishes a topic without which the nodes do; empty where they do not.
     """
     takers: dict[tuple[Form, ...], list[str]] = {}
     for name, transport in pictures.items():
         takers.setdefault(forms_taken(topic, transport), []).append(name)
     taken, reasons, remedies, waiting = [], [], [], []
+    silent = True
     for forms, names in takers.items():
         choices = [rows for form in forms if (rows := rows_of(topic, form))]
         faults = {rows: [fault for row in rows if (fault := _fault(node, row, name_of(row)))] for rows in choices}
@@ -64,6 +76,7 @@ def input_finding(
             taken += [name_of(row) for row in good]
             continue
         waiting += names
+        silent &= not any(node.get_publishers_info_by_topic(name_of(row)) for rows in choices for row in rows)
         reasons += [fault for wrong in faults.values() for fault in wrong]
         for row in ROS_TOPICS:
             in_vain = row.topic is topic and (row.form not in forms or not row.available)
@@ -72,9 +85,21 @@ def input_finding(
                 remedies.append(_remedy(row, names))
     if not waiting:
         return fine(topic.name, ", ".join(dict.fromkeys(taken)))
-    remedies = remedies or ["start what publishes it, with the same ROS_DOMAIN_ID, or name the topic in `remaps`"]
+    if unneeded and silent and not remedies:
+        return poor(topic.name, "; ".join(dict.fromkeys(reasons)), unneeded, START_IT)
+    remedies = remedies or [START_IT]
     follows = f"{', '.join(waiting)} would wait for it"
     return absent(topic.name, "; ".join(dict.fromkeys(reasons)), follows, "; ".join(remedies))
+
+
+def _unneeded(starts: Sequence[NodeStart], namespace: str) -> dict[type[Message], str]:
+    for start in starts:
+        if start.name == SUPERVISOR:
+            try:
+                return dispensable(settings_of_supervisor(start, namespace))
+            except OnboardVlaError:
+                break  # its own row says so
+    return dispensable(SupervisorConfig())
 
 
 def _remedy(row: RosTopic, names: Sequence[str]) -> str:

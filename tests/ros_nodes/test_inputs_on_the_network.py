@@ -75,6 +75,20 @@ def test_each_receiver_needs_its_own_form():
     assert (both.state, both.found) == (State.OK, f"{PACKED}, {FRONT}")
 
 
+def test_an_input_that_nobody_needs_is_a_warning_where_nobody_publishes_it_and_missing_where_it_is_unfit():
+    other = SimpleNamespace(
+        get_publishers_info_by_topic=lambda name: [SimpleNamespace(topic_type="std_msgs/msg/String")]
+    )
+
+    silent = input_finding(Network(), core_topic("wheel_speed"), {SUPERVISOR: RAW}, unneeded="held against nothing")
+    wrong = input_finding(other, core_topic("wheel_speed"), {SUPERVISOR: RAW}, unneeded="held against nothing")
+    needed = input_finding(Network(), core_topic("wheel_speed"), {SUPERVISOR: RAW})
+
+    assert (silent.state, silent.consequence) == (State.WARNING, "held against nothing")
+    assert (wrong.state, needed.state) == (State.MISSING, State.MISSING)
+    assert silent.remedy == needed.remedy == wrong.remedy
+
+
 @pytest.mark.parametrize("installed", [False, True])
 def test_messages_of_ours_count_where_our_nodes_can_read_them(monkeypatch, installed):
     monkeypatch.setattr(topics, "find_spec", lambda name: object() if installed else None)
@@ -105,7 +119,7 @@ def test_compressed_drivers_are_judged_by_the_deployments_own_parameters(tmp_pat
     client.node.destroy_publisher(publisher)
 
 
-@pytest.mark.parametrize(("remaps", "state"), [("{}", State.MISSING), ("{~/input/wheel_speed: can/speed}", State.OK)])
+@pytest.mark.parametrize(("remaps", "state"), [("{}", State.WARNING), ("{~/input/wheel_speed: can/speed}", State.OK)])
 def test_an_input_is_looked_for_where_the_deployment_remaps_it(tmp_path, client, domain_id, remaps, state):
     from geometry_msgs.msg import TwistWithCovarianceStamped
 

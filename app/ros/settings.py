@@ -1,0 +1,50 @@
+"""The configuration that a deployment's supervisor will have, and what it asks of the vehicle."""
+
+from __future__ import annotations
+
+import yaml
+
+from onboard_vla.app.ros.parameters import node_parameters
+from onboard_vla.core.cameras import CameraModel
+from onboard_vla.core.conditions import OperatingConditions
+from onboard_vla.core.ego import WheelSpeed
+from onboard_vla.core.objects import ObjectList
+from onboard_vla.core.process_graph import SUPERVISOR
+from onboard_vla.core.road import LaneObservation
+from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
+from onboard_vla.core.settings import SettingsRequest
+from onboard_vla.core.wire import Message
+from onboard_vla.ros_nodes.deployment import NodeStart
+from onboard_vla.ros_nodes.documents import ROLES
+from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
+from onboard_vla.safety.input_config import OPTIONAL
+from onboard_vla.safety.supervisor_host import supervisor_config
+
+
+def settings_of_supervisor(start: NodeStart, namespace: str) -> SupervisorConfig:
+    """As the supervisor itself reads files and parameters.
+
+    Raises:
+        OnboardVlaError: it would refuse them.
+    """
+    values = node_parameters(start, namespace)
+    role = next(role for role in ROLES if role.name == SUPERVISOR)
+    own = [option.name for option in (*role.options, *role.settings) if option.name in values]
+    return supervisor_config({name: values[name] for name in own}, yaml.compose)
+
+
+def dispensable(config: SupervisorConfig) -> dict[type[Message], str]:
+    """Inputs that nobody has to send for a vehicle with these settings to leave standby, and what follows then."""
+    found: dict[type[Message], str] = {
+        CameraModel: "cameras are not held against those of the bundle",
+        OperatorCommand: "the operator's commands come by the supervisor's services alone",
+        DriverState: "nobody says when the driver acts: he takes over by `disengage` alone",
+        SettingsRequest: "settings change by the supervisor's parameters alone",
+    }
+    if config.wheel.presence == OPTIONAL:
+        found[WheelSpeed] = "the odometry's speed is held against nothing (`wheel.presence` is optional)"
+    if config.perception == NOT_PERCEIVED:
+        found |= dict.fromkeys((ObjectList, LaneObservation), f"not asked for (`perception` is {NOT_PERCEIVED})")
+    if not config.odd.declared:
+        found[OperatingConditions] = "not asked for: `odd` declares nothing"
+    return found
