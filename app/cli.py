@@ -27,7 +27,7 @@ from onboard_vla.app import (
 from onboard_vla.app.missing_packages import what_is_missing
 from onboard_vla.app.recording import commands as recording_commands
 from onboard_vla.app.roofline import commands as roofline_commands
-from onboard_vla.core.errors import OnboardVlaError
+from onboard_vla.core.errors import ArgumentError, OnboardVlaError
 
 EXIT_ERROR = 1
 """Exit status of an error that this project raises on purpose; `demo` documents its own beside it."""
@@ -103,7 +103,10 @@ def train(context: typer.Context) -> None:
     """Train the reference checkpoint (extra `train`); options are those of `onboard_vla.world.train`."""
     training = importlib.import_module("onboard_vla.world.train")
     training.keep_big_tensors()
-    raise typer.Exit(training.main(context.args))
+    try:
+        raise typer.Exit(training.main(context.args))
+    except SystemExit as stop:
+        raise typer.Exit(EXIT_USAGE if stop.code else 0) from None  # argparse leaves with 2
 
 
 def run(arguments: list[str]) -> int:
@@ -118,6 +121,8 @@ def run(arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else EXIT_ERROR if stop.code else 0
+    except ArgumentError as error:
+        return _fail(error, str(error), EXIT_USAGE, debug)
     except (OnboardVlaError, OSError) as error:
         return _fail(error, str(error), EXIT_ERROR, debug)
     except ModuleNotFoundError as error:

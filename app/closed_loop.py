@@ -21,7 +21,7 @@ from onboard_vla.app.faults import BLACK_CAMERA, KILL_PROCESS, MILLISECOND_NS, S
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.safe_trajectory import ENGAGE, Engagement, OperatorCommand, SafeTrajectory
@@ -259,12 +259,12 @@ def require_known(profile: str, sensors: Sequence[str]) -> None:
     """Refuse a scene that cannot be built, before anything costly is done for it.
 
     Raises:
-        ConfigurationError: no such road profile, or no such kind of sensors.
+        ArgumentError: no such road profile, or no such kind of sensors.
     """
     if profile not in PROFILES:
-        raise ConfigurationError(f"--profile {profile!r}: expected one of {', '.join(PROFILES)}")
+        raise ArgumentError(f"--profile {profile!r}: expected one of {', '.join(PROFILES)}")
     if unknown := [kind for kind in sensors if kind not in SENSOR_KINDS]:
-        raise ConfigurationError(f"--sensor {unknown[0]!r}: expected one of {', '.join(SENSOR_KINDS)}")
+        raise ArgumentError(f"--sensor {unknown[0]!r}: expected one of {', '.join(SENSOR_KINDS)}")
 
 
 def fill_in_expert(record: RunRecord, loop: ClosedLoop) -> None:

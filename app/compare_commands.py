@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onboard_vla.core.errors import CheckpointError
+from onboard_vla.core.errors import ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,10 +110,11 @@ class Exporting:
         """Refuse before any work what is no use, or what no precision could be judged on.
 
         Raises:
-            CheckpointError: a checkpoint comes without scenes; or options for checkpoints without one.
+            ArgumentError: options for checkpoints without one.
+            CheckpointError: a checkpoint comes without scenes.
         """
         if not checkpoints and self != Exporting(None, None, False):
-            raise CheckpointError(
+            raise ArgumentError(
                 "--golden-scenes, --calibration-scenes and --unjudged are for exports, and no checkpoint is named"
             )
         asked = importlib.import_module("onboard_vla.export.export_options")

@@ -28,7 +28,7 @@ from onboard_vla.app.lockstep_parts import MODEL, make_guard, make_supervisor, p
 from onboard_vla.app.report.page import write_report
 from onboard_vla.app.report.picture import write_picture
 from onboard_vla.app.report.provenance import provenance_of
-from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
+from onboard_vla.core.errors import ArgumentError, ConfigurationError, EnvironmentLacksError
 from onboard_vla.world.rig import default_rig
 
 
@@ -119,15 +119,15 @@ def run_settings(request: DemoRequest, transport: str) -> RunSettings:
 def _check(request: DemoRequest) -> None:
     require_known(request.profile, (request.sensor,))
     if request.bundle and request.checkpoint:
-        raise ConfigurationError("--bundle and --checkpoint exclude each other: a given bundle is used as it is")
+        raise ArgumentError("--bundle and --checkpoint exclude each other: a given bundle is used as it is")
     if request.bundle and request.planner != MODEL:
-        raise ConfigurationError(f"--bundle is of no use with --planner {request.planner}: leave one of them out")
+        raise ArgumentError(f"--bundle is of no use with --planner {request.planner}: leave one of them out")
     if request.planner != MODEL and not request.lockstep:
-        raise ConfigurationError(f"--planner {request.planner} runs in lock-step only: add --lockstep")
+        raise ArgumentError(f"--planner {request.planner} runs in lock-step only: add --lockstep")
     if request.lockstep and request.transport != AUTO:
-        raise ConfigurationError(f"--transport {request.transport} is of no use with --lockstep: leave one of them out")
+        raise ArgumentError(f"--transport {request.transport} is of no use with --lockstep: leave one of them out")
     if not request.lockstep and request.latency_ms * MILLISECOND_NS != DEFAULT_PLAN_LATENCY_NS:
-        raise ConfigurationError("--latency-ms is for lock-step; in real time latency is what it is: add --lockstep")
+        raise ArgumentError("--latency-ms is for lock-step; in real time latency is what it is: add --lockstep")
 
 
 def _in_lockstep(

@@ -132,14 +132,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds from "1,2,5".
 
     Raises:
-        ConfigurationError: not a list of whole numbers >= 0.
+        ArgumentError: not a list of whole numbers >= 0.
     """
-    from onboard_vla.core.errors import ConfigurationError
+    from onboard_vla.core.errors import ArgumentError
 
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() for word in words):
-        raise ConfigurationError(f"--seeds {text!r}: expected whole numbers separated by commas, such as 1,2,5")
+        raise ArgumentError(f"--seeds {text!r}: expected whole numbers separated by commas, such as 1,2,5")
     found = tuple(int(word) for word in words)
     if twice := [seed for index, seed in enumerate(found) if seed in found[:index]]:
-        raise ConfigurationError(f"--seeds {text!r}: seed {twice[0]} stands there twice; a world counts once")
+        raise ArgumentError(f"--seeds {text!r}: seed {twice[0]} stands there twice; a world counts once")
     return found

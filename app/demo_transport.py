@@ -16,7 +16,7 @@ from onboard_vla.app.doctor.transport import ros2
 from onboard_vla.app.processes import ProcessSet, ProcessSpec
 from onboard_vla.app.simulated_vehicle import SIMULATED_VEHICLE
 from onboard_vla.core.clock import nanoseconds
-from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
+from onboard_vla.core.errors import ArgumentError, EnvironmentLacksError
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, PROCESSES, SUPERVISOR
 from onboard_vla.core.vehicle_link import VehicleLink
 from onboard_vla.safety.config_file import CONFIG_OPTION, write_config
@@ -63,11 +63,11 @@ def choose_transport(asked: str, say: Callable[[str], None], machine: Machine | 
         machine: what the reason is read from; this one.
 
     Raises:
-        ConfigurationError: no such transport.
+        ArgumentError: no such transport.
         EnvironmentLacksError: it was asked for by name and is not installed.
     """
     if asked not in TRANSPORTS:
-        raise ConfigurationError(f"transport {asked!r}: expected one of {', '.join(TRANSPORTS)}")
+        raise ArgumentError(f"transport {asked!r}: expected one of {', '.join(TRANSPORTS)}")
     if asked == ZMQ or (asked == ROS and _has("rclpy")):
         return asked
     if asked == ROS:

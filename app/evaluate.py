@@ -25,7 +25,7 @@ from onboard_vla.app.evaluation.variant import DEPTHS, SEEN, Variant, with_ablat
 from onboard_vla.app.evaluation.work import Result, run_jobs
 from onboard_vla.app.lockstep_parts import MODEL, planner_without_model
 from onboard_vla.app.report.provenance import provenance_of
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 from onboard_vla.world.looks import require_look
 from onboard_vla.world.rig import default_rig
 
@@ -98,12 +98,12 @@ def variants(request: EvaluateRequest) -> list[Variant]:
     """What is driven, side by side: a variant per sensor kind, and the other side of each ablation.
 
     Raises:
-        ConfigurationError: no such depth, cameras, look or ablation.
+        ArgumentError: no such depth, cameras, look or ablation.
     """
     if request.depth not in DEPTHS:
-        raise ConfigurationError(f"--depth {request.depth!r}: expected one of {', '.join(DEPTHS)}")
+        raise ArgumentError(f"--depth {request.depth!r}: expected one of {', '.join(DEPTHS)}")
     if request.sees not in SEEN:
-        raise ConfigurationError(f"--sees {request.sees!r}: expected one of {', '.join(SEEN)}")
+        raise ArgumentError(f"--sees {request.sees!r}: expected one of {', '.join(SEEN)}")
     require_look(request.look)
     base = Variant("", request.supervised, request.planner, request.depth, sees=request.sees, look=request.look)
     found = [replace(base, sensor=sensor) for sensor in request.sensors]
@@ -139,9 +139,9 @@ def _require(request: EvaluateRequest) -> None:
     """What can be known before any world is driven."""
     given = [option for option, value in _MODEL_OPTIONS.items() if value(request)]
     if request.planner != MODEL and given:
-        raise ConfigurationError(f"{given[0]}: the planner {request.planner!r} has no model; leave it out")
+        raise ArgumentError(f"{given[0]}: the planner {request.planner!r} has no model; leave it out")
     if len(given) > 1:
-        raise ConfigurationError("--bundle and --checkpoint: expected one of them, a bundle is not exported again")
+        raise ArgumentError("--bundle and --checkpoint: expected one of them, a bundle is not exported again")
     require_folder("--out", request.out)
     require_folder("--resume", request.resume)
     require_writable("--json", request.json_path)
@@ -161,7 +161,7 @@ def _bundles(request: EvaluateRequest, wanted: Sequence[Variant], console: Conso
     given = None if request.bundle == DEFAULT_BUNDLE else Path(request.bundle)
     precisions = list(dict.fromkeys(variant.precision for variant in wanted))
     if given is not None and len(precisions) > 1:
-        raise ConfigurationError("--ablation precision needs a checkpoint to export: leave --bundle out")
+        raise ArgumentError("--ablation precision needs a checkpoint to export: leave --bundle out")
     prepared = {
         precision: prepare_with_progress(request.checkpoint, request.out, console, given, precision)
         for precision in precisions

@@ -41,7 +41,7 @@ def faults(
     """
     from onboard_vla.app.campaign.campaign import fault_list, run_campaign, run_soak
     from onboard_vla.app.campaign.request import CampaignRequest
-    from onboard_vla.core.errors import ConfigurationError
+    from onboard_vla.core.errors import ArgumentError
 
     if list_faults:
         Console().print(fault_list())
@@ -49,9 +49,9 @@ def faults(
     if soak:
         raise typer.Exit(run_soak(soak, json_path, workers, Console()))
     if quick and everything:
-        raise ConfigurationError("--quick and --all: expected one of them")
+        raise ArgumentError("--quick and --all: expected one of them")
     if transport not in ("zmq", "ros"):
-        raise ConfigurationError(f"--transport {transport!r}: expected zmq or ros")
+        raise ArgumentError(f"--transport {transport!r}: expected zmq or ros")
     request = CampaignRequest(
         everything=everything,
         faults=tuple(dict.fromkeys(name.upper() for name in fault or ())),
@@ -69,11 +69,11 @@ def parse_shard(text: str) -> tuple[int, int]:
     """Part and number of parts from "2/5".
 
     Raises:
-        ConfigurationError: not two whole numbers with 1 <= I <= N.
+        ArgumentError: not two whole numbers with 1 <= I <= N.
     """
-    from onboard_vla.core.errors import ConfigurationError
+    from onboard_vla.core.errors import ArgumentError
 
     words = text.split("/")
     if len(words) == 2 and all(word.isdecimal() for word in words) and 1 <= int(words[0]) <= int(words[1]):
         return int(words[0]), int(words[1])
-    raise ConfigurationError(f"--shard {text!r}: expected I/N with 1 <= I <= N, such as 2/5")
+    raise ArgumentError(f"--shard {text!r}: expected I/N with 1 <= I <= N, such as 2/5")

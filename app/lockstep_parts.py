@@ -10,7 +10,7 @@ from onboard_vla.app.lockstep import DECLARED_PASS_S, BodyFactory
 from onboard_vla.app.lockstep_planners import constant_velocity_body, expert_body
 from onboard_vla.app.simulated_vehicle import SIMULATED_VEHICLE
 from onboard_vla.calibration.provisional import provisional_thresholds
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 from onboard_vla.core.plan import FAST
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.runtime.depth_policy import ADAPTIVE, DepthLimits
@@ -40,11 +40,11 @@ def planner_without_model(name: str) -> tuple[BodyFactory, Thresholds]:
     """A geometric planner and thresholds that fit it.
 
     Raises:
-        ConfigurationError: no such planner.
+        ArgumentError: no such planner.
     """
     factories = {CONSTANT_VELOCITY: constant_velocity_body, EXPERT: expert_body}
     if name not in factories:
-        raise ConfigurationError(f"planner {name!r}: expected one of {', '.join(PLANNERS)}")
+        raise ArgumentError(f"planner {name!r}: expected one of {', '.join(PLANNERS)}")
     return factories[name](NO_BUNDLE), provisional_thresholds(NO_BUNDLE, NO_PRECISION, UNDATED)
 
 

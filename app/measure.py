@@ -21,7 +21,7 @@ from onboard_vla.app.measures.collect import Job, collect
 from onboard_vla.app.measures.conditions import BLIND, PHOTOS, photographs
 from onboard_vla.app.measures.figures import CONDITIONS_OF, MEASURES, PROBES, SIGNALS, Figure
 from onboard_vla.app.report.provenance import provenance_of
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError, ConfigurationError
 from onboard_vla.world.rig import default_rig
 
 MEASURE_FORMAT = 1
@@ -122,11 +122,11 @@ def document(
 
 def _require(request: MeasureRequest) -> None:
     if unknown := [what for what in request.whats if what not in MEASURES]:
-        raise ConfigurationError(f"measure {unknown[0]!r}: expected one of {', '.join(MEASURES)}")
+        raise ArgumentError(f"measure {unknown[0]!r}: expected one of {', '.join(MEASURES)}")
     if SIGNALS in request.whats and len(request.whats) > 1:
-        raise ConfigurationError(f"measure {SIGNALS}: ask it alone; its samples are placed before signals, not driven")
+        raise ArgumentError(f"measure {SIGNALS}: ask it alone; its samples are placed before signals, not driven")
     if request.precision not in PRECISIONS:
-        raise ConfigurationError(f"--precision {request.precision!r}: expected one of {', '.join(PRECISIONS)}")
+        raise ArgumentError(f"--precision {request.precision!r}: expected one of {', '.join(PRECISIONS)}")
     require_known(request.profile, ())
     if request.photos is not None:
         photographs(request.photos)

@@ -9,6 +9,13 @@ class ConfigurationError(OnboardVlaError):
     """A configuration value is missing, unknown, out of range or of the wrong type."""
 
 
+class ArgumentError(ConfigurationError):
+    """An option or argument that cannot be: an unknown name, out of range or form, or two that exclude each other.
+
+    A file that is missing, damaged or cannot be written is none of these.
+    """
+
+
 class BundleError(OnboardVlaError):
     """A bundle, engine cache or thresholds file is damaged, incomplete or does not fit."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import Any
 
-from onboard_vla.core.errors import BundleError
+from onboard_vla.core.errors import ArgumentError, BundleError
 from onboard_vla.export.verify import Figures
 
 ADVICE = (
@@ -124,14 +124,14 @@ def own_limits(bounds: Mapping[str, float]) -> Limits:
     """The project's limits with tighter bounds of an export's own.
 
     Raises:
-        BundleError: a figure has no limit, or a bound is no number or looser than the project's.
+        ArgumentError: a figure has no limit, or a bound is no number or looser than the project's.
     """
     known = {limit.figure: limit.bound for limit in (*PARITY_LIMITS, *PLAN_LIMITS)}
     for figure, bound in bounds.items():
         if figure not in known:
-            raise BundleError(f"limit {figure!r}: expected one of {', '.join(known)}")
+            raise ArgumentError(f"limit {figure!r}: expected one of {', '.join(known)}")
         if not 0 <= bound <= known[figure]:
-            raise BundleError(
+            raise ArgumentError(
                 f"limit {figure}: {bound:g} is not from 0 to the project's {known[figure]:.3g}: tighten it"
             )
     return Limits(tightened(PARITY_LIMITS, bounds), tightened(PLAN_LIMITS, bounds))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onboard_vla.core.errors import BundleError
+from onboard_vla.core.errors import ArgumentError, BundleError
 from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.fingerprints import weights_fingerprint
 from onboard_vla.export.golden import GoldenScene, load_golden
@@ -73,14 +73,15 @@ def verify(
     every stage is compared. Bounds in the bundle's manifest count where they are tighter.
 
     Raises:
+        ArgumentError: `scenes` without what they are compared with, or the other way round.
         BundleError: a bundle is damaged, has no golden scenes, or the two are not of one checkpoint.
         CheckpointError: the scenes do not fit, or transformers cannot run the checkpoint.
         EnvironmentLacksError: there is no transformers.
     """
     if scenes is None and reference is not None:
-        raise BundleError("--reference needs --scenes: golden scenes have their references in the bundle")
+        raise ArgumentError("--reference needs --scenes: golden scenes have their references in the bundle")
     if scenes is not None and (reference is None) == (checkpoint is None):
-        raise BundleError("--scenes needs --reference or --checkpoint: many scenes have no stored references")
+        raise ArgumentError("--scenes needs --reference or --checkpoint: many scenes have no stored references")
     bundle = Bundle.open(path)
     bounds, unjudged = Limits.of_manifest(bundle.manifest.parity), bundle.manifest.unjudged
     limits = bounds.golden if scenes is None else bounds.many

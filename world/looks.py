@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 from onboard_vla.core.objects import PEDESTRIAN
 from onboard_vla.world.actors import Actor
 from onboard_vla.world.appearance import TALL_M
@@ -44,9 +44,9 @@ LAMP_PROUD_M = 0.03
 
 
 def require_look(look: str) -> None:
-    """Raises: ConfigurationError: there is no such look."""
+    """Raises: ArgumentError: there is no such look."""
     if look not in LOOKS:
-        raise ConfigurationError(f"look {look!r}: expected one of {', '.join(LOOKS)}")
+        raise ArgumentError(f"look {look!r}: expected one of {', '.join(LOOKS)}")
 
 
 def change_look(

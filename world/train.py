@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
+from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.heap import M_MMAP_MAX, M_TOP_PAD, M_TRIM_THRESHOLD, set_malloc
 
 if TYPE_CHECKING:
@@ -35,12 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--smoke", action="store_true", help="seconds instead of hours: shows that everything runs")
     options = parser.parse_args(arguments)
     stages = options.stages.split(",")
+    if unknown := set(stages) - set(STAGES):
+        parser.error(f"--stages: unknown {sorted(unknown)[0]!r}, expected some of {', '.join(STAGES)}")
+    if "card" in stages and options.out is None:
+        parser.error("--out: the stage 'card' needs the checkpoint folder to write")
     try:
-        unknown = set(stages) - set(STAGES)
-        if unknown:
-            raise ConfigurationError(f"--stages: unknown {sorted(unknown)[0]!r}, expected some of {', '.join(STAGES)}")
-        if "card" in stages and options.out is None:
-            raise ConfigurationError("--out: the stage 'card' needs the checkpoint folder to write")
         run(stages, options)
     except OnboardVlaError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201

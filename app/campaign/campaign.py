@@ -44,7 +44,8 @@ def run_campaign(request: CampaignRequest, console: Console) -> int:
     """Run, report, return the exit status.
 
     Raises:
-        ConfigurationError: a fault or part that there is not, or results that cannot be read.
+        ArgumentError: a fault or part that there is not.
+        ConfigurationError: results that cannot be read.
     """
     check_request(request)
     jobs = virtual_jobs(request)
@@ -76,7 +77,7 @@ def run_soak(duration: str, json_path: Path, workers: int | None, console: Conso
     """F30; returns the exit status.
 
     Raises:
-        ConfigurationError: not a time.
+        ArgumentError: not a time.
     """
     seconds = parse_duration(duration)
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as bar:

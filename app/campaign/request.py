@@ -16,7 +16,7 @@ from onboard_vla.app.campaign.real import RealJob, real_jobs
 from onboard_vla.app.campaign.recovery import recovery_jobs
 from onboard_vla.app.campaign.runner import AnyJob, GoldenJob, ResultStore
 from onboard_vla.app.campaign.slow_drift import drift_jobs
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 from onboard_vla.world.scenarios.families import FAMILIES
 
 QUICK_GOLDEN_SEEDS, ALL_GOLDEN_SEEDS = 1, 20
@@ -59,21 +59,21 @@ def check_request(request: CampaignRequest) -> None:
     """Refuse what is not there.
 
     Raises:
-        ConfigurationError: a fault that is not in the table, or a part that the campaign does not have; one of which
+        ArgumentError: a fault that is not in the table, or a part that the campaign does not have; one of which
             nothing would run, and a report that says PASS would say nothing.
     """
     if unknown := [fault for fault in request.faults if fault not in FAULTS]:
-        raise ConfigurationError(f"no fault {', '.join(unknown)}: expected F1 to F30, see `onboard-vla faults --list`")
+        raise ArgumentError(f"no fault {', '.join(unknown)}: expected F1 to F30, see `onboard-vla faults --list`")
     if unknown := [part for part in request.parts if part not in PARTS]:
-        raise ConfigurationError(f"--part {', '.join(unknown)}: expected some of {', '.join(PARTS)}")
+        raise ArgumentError(f"--part {', '.join(unknown)}: expected some of {', '.join(PARTS)}")
     for part in request.parts:
         if part != STARTS and not _jobs(dataclasses.replace(request, faults=(), parts=(part,))):
-            raise ConfigurationError(f"--part {part}: nothing of it runs in the quick campaign; add --all")
+            raise ArgumentError(f"--part {part}: nothing of it runs in the quick campaign; add --all")
     for fault in request.faults:
         alone = dataclasses.replace(request, faults=(fault,))
         if not _own(_jobs(alone)) and not (fault == "F25" and request.has(STARTS)):
             why = NOT_BUILT.get(fault, f"not in --part {', '.join(request.parts)}")
-            raise ConfigurationError(f"--fault {fault}: nothing of it would run here: {why}")
+            raise ArgumentError(f"--fault {fault}: nothing of it would run here: {why}")
 
 
 def _jobs(request: CampaignRequest) -> list[AnyJob | RealJob]:

@@ -14,7 +14,7 @@ import psutil
 
 from onboard_vla.app.campaign.golden import ROADS, GoldenDrive, drive_golden, exceeds, figures_of
 from onboard_vla.app.faults import SECOND_NS
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 
 DRIVE_S = 60.0
 FIRST_SEED = 1000
@@ -52,15 +52,15 @@ def parse_duration(text: str) -> float:
     """Seconds from "2h", "90m" or "30s".
 
     Raises:
-        ConfigurationError: anything else.
+        ArgumentError: anything else.
     """
     number, unit = text[:-1], text[-1:]
     try:
         found = float(number) * UNITS_S[unit]
     except (KeyError, ValueError) as error:
-        raise ConfigurationError(f"--soak {text!r}: expected a time such as 2h, 90m or 30s") from error
+        raise ArgumentError(f"--soak {text!r}: expected a time such as 2h, 90m or 30s") from error
     if not 0.0 < found < 1e6:
-        raise ConfigurationError(f"--soak {text!r}: expected more than nothing and less than 10 days")
+        raise ArgumentError(f"--soak {text!r}: expected more than nothing and less than 10 days")
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from onboard_vla.app.lockstep_parts import MODEL
 from onboard_vla.core.cameras import CAMERAS, FRONT
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 from onboard_vla.core.plan import FAST, SLOW
 from onboard_vla.runtime.decoding import MODEL as MODEL_DEPTH
 from onboard_vla.runtime.depth_policy import ADAPTIVE
@@ -71,10 +71,10 @@ def with_ablation(base: Variant, name: str) -> Variant:
     """The other side of a comparison.
 
     Raises:
-        ConfigurationError: there is no such ablation.
+        ArgumentError: there is no such ablation.
     """
     if name not in ABLATIONS:
-        raise ConfigurationError(f"--ablation {name!r}: expected one of {', '.join(ABLATIONS)}")
+        raise ArgumentError(f"--ablation {name!r}: expected one of {', '.join(ABLATIONS)}")
     default = Variant()
     changes = {
         field: getattr(default, field) if getattr(base, field) == value else value

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onboard_vla.app.evaluation.hidden_cameras import GREY
 from onboard_vla.app.measures.samples import Sample, with_images
 from onboard_vla.core.cameras import CAMERAS, FrameSet, Picture
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError, ConfigurationError
 from onboard_vla.world.looks import FOG, NIGHT, RAIN
 
 OWN, SLOW, SWAPPED, BLIND = "own pictures", "own pictures, slow", "another world's pictures", "blind control"
@@ -54,12 +54,13 @@ def photographs(folder: Path | None) -> dict[str, NDArray[np.uint8]]:
     """One photograph per camera.
 
     Raises:
-        ConfigurationError: no folder, or a camera has none in it.
+        ArgumentError: no folder.
+        ConfigurationError: a camera has none in it.
     """
     from PIL import Image
 
     if folder is None:
-        raise ConfigurationError("photographs: name a folder with --photos")
+        raise ArgumentError("photographs: name a folder with --photos")
     found = {}
     for camera in CAMERAS:
         names = (f"{camera}.jpg", f"CAM_{camera.upper()}.jpg")

@@ -41,12 +41,12 @@ def record(
 
     A simulated drive needs no running node and is made in virtual time: `replay` repeats it to the bit.
     """
-    from onboard_vla.core.errors import ConfigurationError
+    from onboard_vla.core.errors import ArgumentError
 
     if world is None:
         _record_live(path, seconds, tuple(also or ()), config)
     elif config is not None:
-        raise ConfigurationError("--config names the topics of a running graph: expected none beside --world")
+        raise ArgumentError("--config names the topics of a running graph: expected none beside --world")
     else:
         _record_world(path, seconds or 10.0, world, profile, planner, pictures, bundle, out)
 
@@ -69,10 +69,10 @@ def replay(
     from onboard_vla.app.lockstep_parts import MODEL
     from onboard_vla.app.recording.planning import planning_of
     from onboard_vla.app.recording.replay import replay_in_lockstep
-    from onboard_vla.core.errors import ConfigurationError
+    from onboard_vla.core.errors import ArgumentError
 
     if planner not in (MODEL, "constant_velocity"):
-        raise ConfigurationError(f"--planner {planner}: only model and constant_velocity plan from what was recorded")
+        raise ArgumentError(f"--planner {planner}: only model and constant_velocity plan from what was recorded")
     console = Console()
     make, thresholds = planning_of(planner, bundle, out, console)
     scene = Scene.build(0, "quiet_road", "perfect")
@@ -115,12 +115,12 @@ def _record_world(
     from onboard_vla.app.closed_loop import require_known
     from onboard_vla.app.recording.planning import planning_of
     from onboard_vla.app.recording.world import WorldDrive, record_world
-    from onboard_vla.core.errors import ConfigurationError
+    from onboard_vla.core.errors import ArgumentError
     from onboard_vla.ros_nodes.topics import TRANSPORTS
 
     require_known(profile, ())
     if pictures not in TRANSPORTS:
-        raise ConfigurationError(f"--pictures {pictures!r}: expected {' or '.join(TRANSPORTS)}")
+        raise ArgumentError(f"--pictures {pictures!r}: expected {' or '.join(TRANSPORTS)}")
     console = Console()
     make, thresholds = planning_of(planner, bundle, out, console)
     with Progress(console=console, transient=True) as bar:

@@ -12,7 +12,7 @@ from onboard_vla.app.closed_loop_recorder import RunRecorder, lane_edges
 from onboard_vla.core.cameras import CAMERAS, FRONT, CameraFrame, CompressedFrame, EncodedPicture
 from onboard_vla.core.clock import NANOSECONDS, Now, nanoseconds, seconds
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.errors import ConfigurationError, FrameError
+from onboard_vla.core.errors import ArgumentError, ConfigurationError, FrameError
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.road import LaneObservation, Route
@@ -51,14 +51,15 @@ def read_moment(path: Path, at_s: float | None = None) -> Moment:
     """The moment `at_s` seconds after a recording's beginning, or its end.
 
     Raises:
-        ConfigurationError: no such recording or time, or no ego state or front picture until then.
+        ArgumentError: no such time.
+        ConfigurationError: no such recording, or no ego state or front picture until then.
     """
     reader = MessageReader(path)
     try:
         first_ns, last_ns = reader.bag.span_ns
         at_ns = last_ns if at_s is None else first_ns + nanoseconds(at_s)
         if not first_ns <= at_ns <= last_ns:
-            raise ConfigurationError(f"--at {at_s:g}: {path} lasts {seconds(last_ns - first_ns):.1f} s")
+            raise ArgumentError(f"--at {at_s:g}: {path} lasts {seconds(last_ns - first_ns):.1f} s")
         begin_ns = max(first_ns, at_ns - nanoseconds(LOOK_BACK_S))
         return _Gathering(begin_ns, at_ns, first_ns).read(reader, path)
     finally:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 
 
 def register(app: typer.Typer) -> None:
@@ -59,12 +59,12 @@ def parse_cameras(text: str) -> tuple[int, ...]:
     """Numbers of cameras from text; none for all.
 
     Raises:
-        ConfigurationError: no such list.
+        ArgumentError: no such list.
     """
     if not text:
         return ()
     if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
-        raise ConfigurationError(f"--cameras {text!r}: expected numbers with commas between them, such as 3,6")
+        raise ArgumentError(f"--cameras {text!r}: expected numbers with commas between them, such as 3,6")
     return tuple(dict.fromkeys(int(number) for number in text.split(",")))
 
 
@@ -72,9 +72,9 @@ def parse_picture(text: str) -> tuple[int, int]:
     """Width and height from text.
 
     Raises:
-        ConfigurationError: no such size.
+        ArgumentError: no such size.
     """
     found = re.fullmatch(r"([1-9]\d{1,4})x([1-9]\d{1,4})", text)
     if found is None:
-        raise ConfigurationError(f"--picture {text!r}: expected width and height in pixels, such as 1600x900")
+        raise ArgumentError(f"--picture {text!r}: expected width and height in pixels, such as 1600x900")
     return int(found[1]), int(found[2])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 
 THIS = "this"
 """Key of the machine that the program runs on."""
@@ -92,10 +92,10 @@ def device_of(key: str) -> Device:
     """A machine of the table.
 
     Raises:
-        ConfigurationError: there is none of that name.
+        ArgumentError: there is none of that name.
     """
     for device in DEVICES:
         if device.key == key:
             return device
     known = ", ".join((THIS, *(device.key for device in DEVICES)))
-    raise ConfigurationError(f"--device {key!r}: expected one of {known}")
+    raise ArgumentError(f"--device {key!r}: expected one of {known}")

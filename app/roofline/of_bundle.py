@@ -6,7 +6,7 @@ from collections import Counter
 
 from onboard_vla.app.roofline.stages import PlanSizes, View
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import ArgumentError
 from onboard_vla.core.road import KEEP_FORWARD
 from onboard_vla.export.graph_cost import CountedGraph
 from onboard_vla.runtime.bundle import Bundle
@@ -17,11 +17,11 @@ def sizes_of(bundle: Bundle, cameras: int, source: tuple[int, int]) -> PlanSizes
     """What goes into a plan of a bundle that sees its first `cameras` cameras alone.
 
     Raises:
-        ConfigurationError: the bundle has fewer.
+        ArgumentError: the bundle has fewer.
     """
     manifest = bundle.manifest
     if not 1 <= cameras <= len(manifest.cameras):
-        raise ConfigurationError(
+        raise ArgumentError(
             f"--cameras {cameras}: expected 1 to {len(manifest.cameras)}, this bundle's cameras are "
             f"{', '.join(bundle.cameras)}"
         )

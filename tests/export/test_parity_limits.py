@@ -164,7 +164,7 @@ def test_an_export_may_be_given_tighter_limits_that_go_with_the_bundle(reference
         ("ade_p95_m=nan", "nan is not from 0"),
         ("speed=1", "limit 'speed': expected one of preference_loss_max"),
     ):
-        assert cli.run([*words, "--limit", wrong]) == 1
+        assert cli.run([*words, "--limit", wrong]) == 64
         assert message in capsys.readouterr().err
     assert cli.run([*words, "--limit", "ade_p95_m"]) == 64
     assert "expected FIGURE=BOUND" in capsys.readouterr().err
