@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from onboard_vla.app.campaign.golden import GoldenDrive, figures_of
 from onboard_vla.app.campaign.jobs import Result
 from onboard_vla.app.campaign.outcome import OUTCOMES
 from onboard_vla.app.campaign.page import page
-from onboard_vla.app.campaign.real import run_real
+from onboard_vla.app.campaign.real import RealJob, run_real
 from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.recovery import RecoveryResult
 from onboard_vla.app.campaign.request import (
@@ -29,11 +30,12 @@ from onboard_vla.app.campaign.request import (
     real_time_jobs,
     virtual_jobs,
 )
-from onboard_vla.app.campaign.runner import ResultStore, run_jobs
+from onboard_vla.app.campaign.runner import AnyJob, ResultStore, run_jobs
 from onboard_vla.app.campaign.slow_drift import DriftResult
 from onboard_vla.app.campaign.soak import as_document, parse_duration, soak, soak_figures
 from onboard_vla.app.campaign.startup import start_ups
 from onboard_vla.app.campaign.table import CASES
+from onboard_vla.app.closed_loop_json import require_folder, require_writable
 from onboard_vla.world.source_commit import commit
 
 SPEED_OVER_S = 60.0
@@ -45,12 +47,27 @@ def run_campaign(request: CampaignRequest, console: Console) -> int:
 
     Raises:
         ArgumentError: a fault or part that there is not.
-        ConfigurationError: results that cannot be read.
+        ConfigurationError: results that cannot be read, or places that cannot be written.
     """
     check_request(request)
-    jobs = virtual_jobs(request)
     index, count = request.shard
+    require_folder("--resume", request.resume)
+    require_writable("--json", request.json_path)
     store = ResultStore(request.resume, f"shard-{index}-of-{count}", commit())
+    jobs, wanted = virtual_jobs(request), real_time_jobs(request)
+    try:
+        _run(jobs, wanted, store, request.workers, console)
+    except KeyboardInterrupt:
+        kept = store.kept(job.key for job in (*jobs, *wanted))
+        console.print(_interrupted(request.resume, kept, len(jobs) + len(wanted)), soft_wrap=True, highlight=False)
+        raise
+    return report(request, store, missing(request, store), console).exit_status
+
+
+def _run(
+    jobs: Sequence[AnyJob], wanted: Sequence[RealJob], store: ResultStore, workers: int | None, console: Console
+) -> None:
+    """What is kept already counts as done, and not as speed."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -61,16 +78,23 @@ def run_campaign(request: CampaignRequest, console: Console) -> int:
         console=console,
         speed_estimate_period=SPEED_OVER_S,
     ) as bar:
-        task = bar.add_task("drives in virtual time", total=len(jobs))
-        run_jobs(jobs, store, lambda: bar.advance(task), request.workers)
-        wanted = real_time_jobs(request)
+        kept = store.kept(job.key for job in jobs)
+        task = bar.add_task("drives in virtual time", total=len(jobs), completed=kept)
+        run_jobs(jobs, store, lambda: bar.advance(task), workers)
         if wanted:
-            task = bar.add_task("injections on real processes", total=len(wanted))
-            for job in wanted:
-                if job.key not in store.results:
-                    store.add(run_real(job))
+            open_jobs = [job for job in wanted if job.key not in store.results]
+            kept = len(wanted) - len(open_jobs)
+            task = bar.add_task("injections on real processes", total=len(wanted), completed=kept)
+            for job in open_jobs:
+                store.add(run_real(job))
                 bar.advance(task)
-    return report(request, store, missing(request, store), console).exit_status
+
+
+def _interrupted(folder: Path | None, kept: int, wanted: int) -> str:
+    """What an interrupt leaves, and how to go on."""
+    if folder is None:
+        return "interrupted: no result is kept; with --resume FOLDER each is, and the same command goes on from there"
+    return f"interrupted: {kept} of {wanted} results are kept in {folder}; the same command goes on from there"
 
 
 def run_soak(duration: str, json_path: Path, workers: int | None, console: Console) -> int:
@@ -82,7 +106,11 @@ def run_soak(duration: str, json_path: Path, workers: int | None, console: Conso
     seconds = parse_duration(duration)
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("drives without a fault", total=None)
-        drives = soak(seconds, workers, lambda drive: bar.advance(task))
+        try:
+            drives = soak(seconds, workers, lambda drive: bar.advance(task))
+        except KeyboardInterrupt:
+            console.print("interrupted: nothing of a soak is kept; ask for a shorter one", highlight=False)
+            raise
     figures = soak_figures(drives)
     json_path.parent.mkdir(parents=True, exist_ok=True)
     content = {**as_document(drives, figures), "provenance": provenance()}

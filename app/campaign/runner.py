@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from onboard_vla.app.campaign.real_result import RealResult
 from onboard_vla.app.campaign.recovery import RecoveryJob, RecoveryResult, run_recovery
 from onboard_vla.app.campaign.slow_drift import DriftJob, DriftResult, run_drift
 from onboard_vla.app.faults import SECOND_NS
+from onboard_vla.app.worker_pool import WorkerPool
 from onboard_vla.core.errors import ConfigurationError
 
 CHUNK = 6
@@ -66,6 +66,10 @@ class ResultStore:
         """Results that another state of the code made."""
         return sum(made_by != self.state for made_by in self.states.values())
 
+    def kept(self, keys: Iterable[str]) -> int:
+        """How many of these have a result."""
+        return sum(key in self.results for key in keys)
+
     def add(self, result: AnyResult) -> None:
         """Keep one result, at once and for good."""
         self.results[result.key], self.states[result.key] = result, self.state
@@ -79,10 +83,8 @@ class ResultStore:
 
 
 def run_jobs(jobs: Sequence[AnyJob], store: ResultStore, done: Callable[[], None], workers: int | None = None) -> None:
-    """Run what is not in the store yet; `done` is called after each job."""
+    """Run what is not in the store yet; `done` is called after each job that ran."""
     open_jobs = [job for job in jobs if job.key not in store.results]
-    for _ in range(len(jobs) - len(open_jobs)):
-        done()
     count = workers or len(os.sched_getaffinity(0))
     if count == 1 or len(open_jobs) < 2:
         for job in open_jobs:
@@ -90,7 +92,7 @@ def run_jobs(jobs: Sequence[AnyJob], store: ResultStore, done: Callable[[], None
             done()
         return
     chunks = [open_jobs[i : i + CHUNK] for i in range(0, len(open_jobs), CHUNK)]
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with WorkerPool(count) as pool:
         for future in as_completed([pool.submit(run_chunk, chunk) for chunk in chunks]):
             for result in future.result():
                 store.add(result)

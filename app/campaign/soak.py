@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 import psutil
 
 from onboard_vla.app.campaign.golden import ROADS, GoldenDrive, drive_golden, exceeds, figures_of
 from onboard_vla.app.faults import SECOND_NS
+from onboard_vla.app.worker_pool import WorkerPool
 from onboard_vla.core.errors import ArgumentError
 
 DRIVE_S = 60.0
@@ -70,7 +70,7 @@ def soak(duration_s: float, workers: int | None, done: Callable[[SoakDrive], Non
     end = time.monotonic() + duration_s
     drives: list[SoakDrive] = []
     number = 0
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with WorkerPool(count) as pool:
         running: set[Future[SoakDrive]] = set()
         while running or time.monotonic() < end:
             while len(running) < count and time.monotonic() < end:

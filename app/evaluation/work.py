@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 from onboard_vla.app.demo_bundle import PreparedBundle
 from onboard_vla.app.evaluation.episode import Job, run_job
+from onboard_vla.app.worker_pool import WorkerPool
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.world.source_commit import commit
 
@@ -47,7 +47,7 @@ def run_jobs(
         for index in missing:
             keep(index, run_job(jobs[index], bundles.get(jobs[index].variant.precision)))
         return [found[index] for index in range(len(jobs))]
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with WorkerPool(count) as pool:
         futures = {
             pool.submit(run_job, jobs[index], bundles.get(jobs[index].variant.precision)): index for index in missing
         }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,7 @@ from onboard_vla.app.evaluation.trace import doubt_of
 from onboard_vla.app.measures.conditions import BLIND, HELD_OUT, OWN, SLOW, SWAPPED, seen_under
 from onboard_vla.app.measures.samples import Sample, samples_of
 from onboard_vla.app.measures.staged import staged_before_signals
+from onboard_vla.app.worker_pool import WorkerPool
 from onboard_vla.core.plan import FAST, Plan
 from onboard_vla.core.plan import SLOW as SLOW_DEPTH
 from onboard_vla.runtime.bundle import Bundle
@@ -88,7 +88,7 @@ def collect(jobs: Sequence[Job], done: Callable[[], None], workers: int | None =
             found[index] = rows_of(job)
             done()
     else:
-        with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with WorkerPool(count) as pool:
             futures = {pool.submit(rows_of, job): index for index, job in enumerate(jobs)}
             for future in as_completed(futures):
                 found[futures[future]] = future.result()

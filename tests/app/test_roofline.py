@@ -165,7 +165,7 @@ def test_the_command_writes_what_it_says(bundle, tmp_path, monkeypatch, capsys):
     ],
 )
 def test_what_cannot_be_is_one_line(bundle, options, expected, capsys):
-    assert cli.run(["roofline", str(bundle), *options]) == 1
+    assert cli.run(["roofline", str(bundle), *options]) == 64
 
     error = capsys.readouterr().err
     assert expected in error

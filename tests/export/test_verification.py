@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.app import cli
-from onboard_vla.core.errors import BundleError
+from onboard_vla.core.errors import ArgumentError, BundleError
 from onboard_vla.export import parity_limits, verification
 from onboard_vla.export.parity_limits import PARITY_LIMITS, PLAN_LIMITS, misses
 from onboard_vla.export.verification import golden_scenes, verify
@@ -87,7 +87,7 @@ def test_bundles_of_two_checkpoints_are_not_compared(int8_bundle, fp32_bundle, s
 
 
 def test_scenes_without_a_reference_are_refused(int8_bundle, scenes):
-    with pytest.raises(BundleError, match="--scenes needs --reference or --checkpoint"):
+    with pytest.raises(ArgumentError, match="--scenes needs --reference or --checkpoint"):
         verify(int8_bundle, scenes=scenes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -156,7 +157,7 @@ def test_results_are_kept_and_not_run_again(tmp_path, monkeypatch):
     monkeypatch.setattr("onboard_vla.app.campaign.runner.run_any", lambda job: pytest.fail("ran again"))
     job = campaign_jobs.Job("F3/black", MONITOR_ON, 5.0, 0, 0)
     assert job.key == kept[0].key
-    run_jobs([job], again, lambda: None, workers=1)
+    run_jobs([job], again, lambda: pytest.fail("a kept result counts as speed"), workers=1)
 
 
 def test_results_of_another_state_of_the_code_are_counted_and_prove_nothing_about_this_one(tmp_path):
@@ -220,6 +221,43 @@ def test_soak_counts_stops_and_growth():
         parse_duration("soon")
 
 
+@pytest.mark.parametrize("resumed", [True, False])
+def test_an_interrupted_campaign_says_what_is_kept_and_how_to_go_on(resumed, tmp_path, monkeypatch, capsys):
+    def interrupted(job):
+        if job.case == BY_KEY["F18/silent"].key:
+            raise KeyboardInterrupt
+        return replace(result(), key=job.key)
+
+    monkeypatch.setattr("onboard_vla.app.campaign.runner.run_job", interrupted)
+    folder = tmp_path / "kept"
+    words = ["--fault", "F18", "--part", "single", "--workers", "1", "--json", str(tmp_path / "report.json")]
+
+    assert cli.run(["faults", *words, *(["--resume", str(folder)] if resumed else [])]) == 130
+
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("interrupted")]
+    if resumed:
+        kept = sum("fault" in json.loads(line) for line in (folder / "shard-1-of-1.jsonl").read_text().splitlines())
+        assert kept > 0
+        assert [line.split(" of ")[0] for line in told] == [f"interrupted: {kept}"]
+        assert str(folder) in told[0]
+    else:
+        assert [line.split(":")[1].strip()[:17] for line in told] == ["no result is kept"]
+    assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize("option", ["--resume", "--json"])
+def test_a_place_that_cannot_be_written_is_refused_before_any_drive(option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("onboard_vla.app.campaign.runner.run_any", lambda job: pytest.fail("drove"))
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" if option == "--resume" else tmp_path / "file" / "report.json"
+
+    assert cli.run(["faults", "--fault", "F18", "--part", "single", option, str(place)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"onboard-vla: {option} {place}")
+    assert "Errno" not in told
+
+
 def test_command_writes_json_under_its_schema_and_html(tmp_path, monkeypatch):
     monkeypatch.setattr("onboard_vla.app.campaign.runner.run_job", lambda job: result(job.case, job.monitor))
     report = tmp_path / "report.json"
@@ -248,7 +286,7 @@ def test_command_writes_json_under_its_schema_and_html(tmp_path, monkeypatch):
     ],
 )
 def test_wrong_arguments_are_one_clear_line(words, says, capsys):
-    assert cli.run(["faults", *words]) == 1
+    assert cli.run(["faults", *words]) == 64
     said = capsys.readouterr().err
     assert says in said
     assert len(said.strip().splitlines()) == 1
