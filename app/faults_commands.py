@@ -22,7 +22,9 @@ def faults(
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="At least 100 injections of every fault; hours.")] = False,
     fault: Annotated[list[str] | None, typer.Option(help="Only this fault, such as F3; may be repeated.")] = None,
-    list_faults: Annotated[bool, typer.Option("--list", help="Print the table of faults and stop.")] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print the table of faults and stop; with --json write it.")
+    ] = False,
     shard: Annotated[str, typer.Option(help="I/N: the I-th of N parts of the campaign.")] = "1/1",
     resume: Annotated[Path | None, typer.Option(help="Folder of results: kept there, and not run again.")] = None,
     json_path: Annotated[
@@ -39,12 +41,12 @@ def faults(
 
     Exit status: 0 pass, 1 fail, 2 inconclusive or not complete.
     """
-    from onboard_vla.app.campaign.campaign import fault_list, run_campaign, run_soak
+    from onboard_vla.app.campaign.campaign import list_faults, run_campaign, run_soak
     from onboard_vla.app.campaign.request import CampaignRequest
     from onboard_vla.core.errors import ArgumentError
 
-    if list_faults:
-        Console().print(fault_list())
+    if listed:
+        list_faults(Console(), None if json_path == DEFAULT_JSON else json_path)
         return
     if soak:
         raise typer.Exit(run_soak(soak, json_path, workers, Console()))

@@ -11,13 +11,14 @@ import typing
 from collections.abc import Iterator
 from pathlib import Path
 
+from onboard_vla.core.derived_text import with_section
 from onboard_vla.core.validated import Validated, expected_value
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_file import write_config
 
 ROOM = Path(__file__).parent
 README, EXAMPLE = ROOM / "README.md", ROOM / "supervisor.yaml"
-BEGIN, END = "<!-- parameters -->\n", "<!-- end of parameters -->"
+PARAMETERS = "parameters"
 
 
 def groups(kind: type = SupervisorConfig, where: str = "") -> Iterator[tuple[str, type]]:
@@ -47,8 +48,7 @@ def parameter_tables() -> str:
 
 def with_tables(text: str) -> str:
     """A README's text with its parameters brought up to date."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + parameter_tables() + END + rest.partition(END)[2]
+    return with_section(text, PARAMETERS, parameter_tables())
 
 
 def _words(value: object) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from onboard_vla.app.campaign.catalogue import as_lines, catalogue, catalogue_document
 from onboard_vla.app.campaign.cells import CellResult, family_rows
 from onboard_vla.app.campaign.document import document, provenance
 from onboard_vla.app.campaign.fallback_scores import ScoreResult, score_row
@@ -34,7 +37,6 @@ from onboard_vla.app.campaign.runner import AnyJob, ResultStore, run_jobs
 from onboard_vla.app.campaign.slow_drift import DriftResult
 from onboard_vla.app.campaign.soak import as_document, parse_duration, soak, soak_figures
 from onboard_vla.app.campaign.startup import start_ups
-from onboard_vla.app.campaign.table import CASES
 from onboard_vla.app.closed_loop_json import require_folder, require_writable
 from onboard_vla.world.source_commit import commit
 
@@ -181,15 +183,19 @@ def outcome_table(results: list[Result]) -> Table:
     return table
 
 
-def fault_list() -> Table:
-    """The table of faults, as `--list` prints it."""
-    table = Table(title="faults injected in virtual time", title_justify="left")
-    for column in ("fault", "variant", "class", "asked", "limit, ms", "met by"):
-        table.add_column(column)
-    for case in CASES:
-        asked = {"reach": f"L{case.mode.value}", "stay": f"at most L{case.mode.value}", "refuse": "no spoiled plan"}
-        limit = f"{case.limit_ms:g}" if case.asks == "reach" else ""
-        table.add_row(
-            f"{case.fault} {FAULTS[case.fault]}", case.variant, case.danger, asked[case.asks], limit, case.provider
-        )
-    return table
+def list_faults(console: Console, json_path: Path | None) -> None:
+    """The catalogue: paragraphs for eyes, in a pipe one line a row, and as JSON where that is asked for."""
+    rows = catalogue()
+    if json_path is not None:
+        require_writable("--json", json_path)
+        json_path.write_text(json.dumps(catalogue_document(rows), indent=1) + "\n", encoding="utf-8")
+        return
+    if not console.is_terminal:
+        for line in as_lines(rows):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+        return
+    for fault, mine in itertools.groupby(rows, key=lambda row: row.fault):
+        console.print(f"[bold]{fault} {FAULTS[fault]}[/bold]", highlight=False)
+        for row in mine:
+            words = f"{row.injected}: [bold]{row.asked_in_time}[/bold] ({row.met or row.where})"
+            console.print(Padding(words, (0, 0, 0, 4)), highlight=False)

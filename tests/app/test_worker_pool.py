@@ -11,7 +11,7 @@ import pytest
 from onboard_vla.app.worker_pool import WorkerPool
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 
 from onboard_vla.app.worker_pool import WorkerPool
@@ -28,6 +28,7 @@ if __name__ == "__mp_main__" and where == "starting":
     time.sleep(60)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
     try:
         with WorkerPool(2) as pool:
             for future in [pool.submit(job, number) for number in range(20)]:
