@@ -67,7 +67,11 @@ ASPECTS = (
     ),
     Aspect("clocks", ("CLOCK_", "STAMP_", "SKEWED"), "look at time synchronisation of sensors and this machine"),
     Aspect("own rate", ("TICK_",), "give the supervisor SCHED_FIFO, or this machine less to do"),
-    Aspect("thresholds", ("THRESHOLD",), "give a thresholds file that was calibrated for this bundle"),
+    Aspect(
+        "thresholds",
+        ("THRESHOLD",),
+        "no command calibrates them yet: provisional or none, L2 at best on a vehicle",
+    ),
     Aspect("actuators", ("ACTUATOR_",), "hold what the vehicle did against what it was told"),
     Aspect(
         "supervisor",
