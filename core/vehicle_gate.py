@@ -4,7 +4,7 @@ What its watchdog adds up to, from the last message that arrived to the command 
 
     190 ms of silence + 10 ms, one period, before it is noticed + 20 ms for the system's scheduling = 220 ms
 
-The sum is what is asked of it (safety sheet 10.2, F23), so the silence is what the rest leaves. The share of scheduling
+The sum is what is asked of it (safety basis 10.2, F23), so the silence is what the rest leaves. The share of scheduling
 is the lateness at which a supervisor reports itself as starved: ticks 40 ms apart instead of 20. On the other side, a
 live supervisor may be 170 ms late before its gate stops the vehicle (190 less its period of 20 ms), more than eight
 times what it reports, and what it answers with a stop in lane of its own (`tick_gap_stop_s`).

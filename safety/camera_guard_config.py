@@ -28,7 +28,7 @@ class CameraGuardConfig(Validated):
     bright_fraction_warn: float = limit(0.35, "1", "3.3 warning", 0.0, 1.0)
     block_px: int = limit(16, "px", "3.3", 4, 64)
     flat_std: float = limit(2.0, "grey level", "3.3", 0.0, 50.0)
-    flat_fraction_max: float = limit(0.40, "1", "own: half covered is 0.5, and 10.2 F3 asks L2 (3.3: 0.60)", 0.0, 1.0)
+    flat_fraction_max: float = limit(0.40, "1", "own: half covered is 0.5, and 10.2 F3 asks L2 (3.3)", 0.0, 1.0)
     flat_fraction_warn: float = limit(0.35, "1", "3.3 warning", 0.0, 1.0)
     laplacian_min: float = limit(25.0, "grey level^2", "3.3 error", 0.0, 10000.0)
     laplacian_warn: float = limit(100.0, "grey level^2", "3.3 warning", 0.0, 10000.0)

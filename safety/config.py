@@ -152,7 +152,7 @@ class RoadLimits(Validated):
     """Drivable area and signals."""
 
     horizon_s: float = limit(3.0, "s", "2.6 out of lane", 0.5, 5.0)
-    outside_m: float = limit(0.2, "m", "own: 5 cm quantisation and lane noise (sheet: 0 m)", 0.0, 1.0)
+    outside_m: float = limit(0.2, "m", "own: 5 cm quantisation and lane noise make 0 m trip", 0.0, 1.0)
     red_overrun_m: float = limit(0.5, "m", "own: front past the stop point", 0.0, 5.0)
 
 
