@@ -14,6 +14,11 @@ LIMIT = 1_000_000
 """Values kept; at 50 Hz more than five hours. Later ones are counted and left out."""
 
 
+def carried(percent: float, n: int) -> bool:
+    """Whether n values have at least one in the tail beyond this percentile."""
+    return n * (100.0 - percent) >= 100.0 * (1.0 - 1e-9)
+
+
 class Histogram:
     """Values in ms, any sign."""
 
@@ -31,12 +36,17 @@ class Histogram:
     def summary(self) -> dict[str, Any]:
         """n, least, mean, percentiles, greatest, and (upper border in ms, count) of each bucket that is not empty.
 
-        Percentiles are observed values: the least that at least so many percent of all do not exceed.
+        Percentiles are observed values: the least that at least so many percent of all do not exceed. One that fewer
+        values than one in its tail would stand for (p99.9 of less than 1000) is left out: it would be the greatest.
         """
         if not self._values:
             return {"n": 0, "left_out": self.left_out}
         values = np.sort(np.array(self._values))
-        at = {f"p{p:g}": float(np.percentile(values, p, method="inverted_cdf")) for p in PERCENTILES}
+        at = {
+            f"p{p:g}": float(np.percentile(values, p, method="inverted_cdf"))
+            for p in PERCENTILES
+            if carried(p, len(values))
+        }
         borders = np.ceil(BUCKETS_PER_DECADE * np.log10(np.maximum(values, 1e-3)) - 1e-9).astype(int)
         buckets = [
             (round(float(10 ** (border / BUCKETS_PER_DECADE)), 4), int(count))

@@ -2,12 +2,15 @@
 
 Listens to what planner and supervisor send and writes histograms in ms: from the oldest picture's stamp to the plan's
 arrival and to the first safe trajectory made from that plan, and the gaps between messages. Ages compare stamps with
-this machine's ROS time, so cameras must be stamped on the same clock; gaps are monotonic.
+this machine's ROS time, so cameras must be stamped on the same clock; gaps are monotonic. With `use_sim_time` ages are
+left out: /clock goes in steps as long as what would be measured.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import platform
 import sys
 import time
 from collections import OrderedDict
@@ -15,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from onboard_vla import __version__
 from onboard_vla.core.clock import Now
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Plan, PlanRejection
@@ -30,8 +34,13 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 NAME = "latency_probe"
+FORMAT = 2
+"""Version of the file; names stay as they are within a version."""
 MS = 1_000_000
 PLANS_KEPT = 100
+TO_TRAJECTORY = "pictures to trajectory"
+AGES = ("pictures to plan", TO_TRAJECTORY, "picture to verdict", "trajectory age")
+SIMULATED = "not measured: use_sim_time is set, and /clock goes in steps"
 OPTIONS = (
     Option("out", str, "latency.json", "file that the histograms are written to"),
     Option("seconds", float, 0.0, "measure so long; 0: until told to end", 0.0, 1e6, "s"),
@@ -47,17 +56,17 @@ ROLE = Role(NAME, OPTIONS, _build)
 
 
 class LatencyProbe:
-    """Turns messages with their time of arrival into histograms; without ROS."""
+    """Turns messages with their time of arrival into histograms; without ROS.
 
-    def __init__(self) -> None:
-        self.histograms = {
-            "pictures to plan": Histogram(),
-            "pictures to trajectory": Histogram(),
-            "picture to verdict": Histogram(),
-            "trajectory age": Histogram(),
-            "gap between plans": Histogram(),
-            "gap between trajectories": Histogram(),
-        }
+    `ages`: whether stamps and arrivals are on a clock that runs, so that ages mean something.
+    """
+
+    def __init__(self, ages: bool = True) -> None:
+        self._ages = ages
+        self.bundles: set[str] = set()
+        self.config_hashes: set[str] = set()
+        self.engagements: set[str] = set()
+        self.histograms = {name: Histogram() for name in (*AGES, "gap between plans", "gap between trajectories")}
         self.rejections = 0
         self._oldest_ns: OrderedDict[int, int] = OrderedDict()
         self._early: OrderedDict[int, Now] = OrderedDict()
@@ -67,6 +76,7 @@ class LatencyProbe:
     def take(self, message: Message, now: Now) -> None:
         """A message that has just arrived."""
         if isinstance(message, Plan):
+            self.bundles.add(message.bundle_hash)
             self._age("pictures to plan", message.oldest_frame_stamp_ns, now)
             self._gap("gap between plans", now)
             self._newest_plan = message.plan_id
@@ -80,6 +90,8 @@ class LatencyProbe:
         elif isinstance(message, Verdict):
             self._age("picture to verdict", message.stamp_ns, now)
         elif isinstance(message, SafeTrajectory):
+            self.config_hashes.add(message.config_hash)
+            self.engagements.add(message.engagement.value)
             self._age("trajectory age", message.stamp_ns, now)
             self._gap("gap between trajectories", now)
             # Counted once: later trajectories of the same plan are older by intent.
@@ -91,15 +103,31 @@ class LatencyProbe:
                 _keep(self._early, message.plan_id, now)
 
     def summary(self) -> dict[str, Any]:
-        """All histograms by name."""
+        """All histograms by name; one that is empty says why. What was measured: bundles, settings, engagement."""
         return {
             "unit": "ms",
+            "ages": "ROS time at arrival minus stamp" if self._ages else SIMULATED,
+            "bundles": sorted(self.bundles),
+            "config_hashes": sorted(self.config_hashes),
+            "engagements": sorted(self.engagements),
             "rejected plans": self.rejections,
-            **{name: histogram.summary() for name, histogram in self.histograms.items()},
+            **{name: self._summary(name, histogram) for name, histogram in self.histograms.items()},
         }
 
+    def _summary(self, name: str, histogram: Histogram) -> dict[str, Any]:
+        found = histogram.summary()
+        if found["n"]:
+            return found
+        if not self._ages and name in AGES:
+            return {**found, "why": SIMULATED}
+        if name == TO_TRAJECTORY and self.bundles:
+            heard = " and ".join(sorted(self.engagements)) or "no safe trajectory heard"
+            return {**found, "why": f"no safe trajectory was made from a plan ({heard})"}
+        return {**found, "why": "too few messages"}
+
     def _age(self, name: str, stamp_ns: int, now: Now) -> None:
-        self.histograms[name].add((now.stamp_ns - stamp_ns) / MS)
+        if self._ages:
+            self.histograms[name].add((now.stamp_ns - stamp_ns) / MS)
 
     def _gap(self, name: str, now: Now) -> None:
         last_ns = self._last.get(name)
@@ -121,7 +149,8 @@ def serve(node: Node, options: Mapping[str, OptionValue]) -> None:
 
     from onboard_vla.ros_nodes.ports import Subscriptions
 
-    out, probe, clock = Path(str(options["out"])), LatencyProbe(), node.get_clock()
+    out, clock = Path(str(options["out"])).absolute(), node.get_clock()
+    probe = LatencyProbe(ages=not node.get_parameter("use_sim_time").value)
     refusals = Refusals(NAME)
 
     def take(message: Message) -> None:
@@ -141,13 +170,25 @@ def serve(node: Node, options: Mapping[str, OptionValue]) -> None:
                 write(out, probe, written - begin)
     finally:
         write(out, probe, time.monotonic() - begin)
+        log_event(NAME, "written", out=str(out))
         del subscriptions
+
+
+def provenance() -> dict[str, Any]:
+    """Where and by what was measured: a figure without its machine and that machine's load is none."""
+    return {
+        "onboard_vla": __version__,
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": f"{platform.node()}, {platform.machine()}, {os.cpu_count()} cores, {platform.release()}",
+        "ros": f"{os.environ.get('ROS_DISTRO', 'unknown')}, {os.environ.get('RMW_IMPLEMENTATION', 'default rmw')}",
+        "load_average": [round(value, 2) for value in os.getloadavg()],
+    }
 
 
 def write(path: Path, probe: LatencyProbe, measured_s: float) -> None:
     """Replace the file at once, so that a reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"measured_s": round(measured_s, 3), **probe.summary()}
+    document = {"format": FORMAT, "measured_s": round(measured_s, 3), **provenance(), **probe.summary()}
     fresh = path.with_name(path.name + ".new")
     fresh.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     fresh.replace(path)

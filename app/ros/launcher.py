@@ -33,6 +33,8 @@ BYTES_PER_MIB = 1024 * 1024
 RESTARTED = "waits to start again"
 NOT_CONFIGURED, FAILED, CONFIGURED = "not_configured", "transition_failed", "configured"
 """Events in a lifecycle node's log; after a failed transition it is unconfigured, too."""
+MEASURING = "measuring"
+"""Event in the latency probe's log."""
 
 
 def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None], live: Live | None = None) -> int:
@@ -96,7 +98,12 @@ def _watch(
             say(over)
             return 1
         for start in starts:
-            why = not_configured(processes.lines(start.name))
+            lines = processes.lines(start.name)
+            out = measured_to(lines)
+            if out is not None and (start.name, out) not in said:
+                said.add((start.name, out))
+                say(f"{start.name}: measures, and writes {out}")
+            why = not_configured(lines)
             if why is None or (start.name, why) in said:
                 continue
             said.add((start.name, why))
@@ -130,6 +137,11 @@ def not_configured(lines: Sequence[str]) -> str | None:
             # The last line of a traceback says what was raised.
             return str(event.get("reason")).strip().rpartition("\n")[2]
     return None
+
+
+def measured_to(lines: Sequence[str]) -> str | None:
+    """The file that a node says it writes its figures to."""
+    return next((str(event["out"]) for line in lines if (event := _event(line)).get("event") == MEASURING), None)
 
 
 def heard_of(lines: Sequence[str]) -> str:

@@ -164,3 +164,16 @@ def test_who_dies_is_started_again(nodes):
     assert nodes.run("simulation", camera_guard=program) == 1
     assert [line.split(", pid")[0] for line in nodes.lines if "started, pid" in line] == ["camera_guard: started"] * 2
     assert any(line.endswith("restart 1") for line in nodes.lines)
+
+
+def test_where_the_probe_writes_its_figures_is_said(nodes, interruptible):
+    def interrupt():
+        nodes.wait_for("latency_probe: measures, and writes /here/latency.json")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        nodes.run(
+            "vehicle",
+            latency_probe="""print('{"event": "measuring", "out": "/here/latency.json"}', flush=True)\n""" + WAIT,
+        )

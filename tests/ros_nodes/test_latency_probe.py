@@ -80,6 +80,33 @@ def test_fallback_trajectories_and_rejections_are_no_latency() -> None:
     assert values(probe, "picture to verdict") == (1, 7.0, 7.0)
 
 
+def test_on_a_clock_that_goes_in_steps_only_gaps_are_measured() -> None:
+    probe = LatencyProbe(ages=False)
+    for step in range(2):
+        probe.take(plan(step, 990), at(200 * step, 980))
+        probe.take(trajectory(step, 1100), at(200 * step + 10, 1080))
+        probe.take(Verdict("front", 1000 * MS, 1, True, (), ""), at(200 * step + 11, 960))
+
+    summary = probe.summary()
+    for name in ("pictures to plan", "pictures to trajectory", "picture to verdict", "trajectory age"):
+        assert summary[name] == {"n": 0, "left_out": 0, "why": summary["ages"]}
+    assert "use_sim_time" in summary["ages"]
+    assert values(probe, "gap between plans") == (1, 200.0, 200.0)
+
+
+def test_what_was_measured_stands_beside_it_and_an_empty_histogram_says_why() -> None:
+    probe = LatencyProbe()
+    assert probe.summary()["pictures to trajectory"]["why"] == "too few messages"
+    probe.take(plan(1, 990), at(0, 1090))
+    assert "no safe trajectory heard" in probe.summary()["pictures to trajectory"]["why"]
+    probe.take(dataclasses.replace(trajectory(-1, 1100), engagement=Engagement.STANDBY), at(0, 1101))
+
+    summary = probe.summary()
+
+    assert summary["pictures to trajectory"]["why"] == "no safe trajectory was made from a plan (standby)"
+    assert (summary["bundles"], summary["config_hashes"], summary["engagements"]) == (["h"], ["c"], ["standby"])
+
+
 @pytest.mark.ros
 @pytest.mark.timeout(300)
 def test_as_a_node_it_measures_and_leaves_its_file_when_told_to_end(start, client, tmp_path) -> None:
@@ -102,5 +129,7 @@ def test_as_a_node_it_measures_and_leaves_its_file_when_told_to_end(start, clien
     client.until(measured, "a measurement")
     node.process.send_signal(signal.SIGINT)
     assert node.process.wait(LIMIT_S) == 0
-    found = json.loads(out.read_text())["pictures to plan"]
-    assert 50.0 <= found["p50"] < 5000.0
+    document = json.loads(out.read_text())
+    assert 50.0 <= document["pictures to plan"]["min"] < 5000.0
+    assert {"onboard_vla", "written", "machine", "ros", "load_average"} <= document.keys()
+    assert json.dumps(str(out)) in node.said()
