@@ -81,8 +81,8 @@ class ActionDecoder:
             if cancelled():
                 raise DecodeError(CANCELLED, f"cancelled after {len(tokens)} actions")
             if not ahead.guessed(token):
-                fresh = self._guess(sequence.generated, len(tokens), ahead.behind)
-                ahead.read(token, fresh, self.rows[2 + step : 2 + self._pushed])
+                following = self._guess(sequence.generated, len(tokens), ahead.behind)
+                ahead.read(token, following, self.rows[2 + step : 2 + self._pushed])
 
     def _guess(self, said: Sequence[int], done: int, fresh: NDArray[np.float32]) -> tuple[int, ...]:
         """From memory, else the model's best action behind a wrong guess; as many as a pass can make use of."""

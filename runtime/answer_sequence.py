@@ -145,7 +145,7 @@ class AnswerSequence:
         if self._penalty > 1.0 and best not in self._prompt_ids and best not in self._answer_ids:
             return best
         # In place and back: a vocabulary may have 150,000 ids, of which prompt and answer name a few hundred.
-        ids = list(self._prompt_ids | self._answer_ids)
+        ids = np.fromiter(self._prompt_ids | self._answer_ids, np.int64)
         raw = logits[ids]
         logits[ids] = penalised(raw, self._penalty)
         best = int(logits.argmax())

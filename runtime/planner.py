@@ -266,9 +266,10 @@ class Planner:
         embeddings = self._embeddings[: len(prompt.ids)]
         if prompt is not self._written:
             text = prompt.layout.text
-            embeddings[text] = said = self.bundle.embeddings[prompt.ids[text]]
+            said = self.bundle.embeddings[prompt.ids[text]]
             if not all_finite(said):
                 raise DecodeError(NAN_LOGITS, "the embeddings of the prompt's text hold values that are not finite")
+            embeddings[text] = said
             self._written = prompt
         per_camera = len(visual) // len(prompt.videos)
         order = {role: i for i, role in enumerate(shown)}
