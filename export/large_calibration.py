@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.export.aside import sync
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.observation import Observations, ObservedLinears
 from onboard_vla.export.quantisation import INT8, observe_together
@@ -124,6 +125,7 @@ def save_observed(path: Path, found: tuple[Largest, Errors]) -> None:
     arrays |= {f"{ERROR}{name}": np.float32(value) for name, value in found[1].items()}
     part = path.with_suffix(".part.npz")
     np.savez(part, **arrays)  # type: ignore[arg-type]
+    sync(part)
     os.replace(part, path)
 
 

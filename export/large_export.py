@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.export.activation_ranges import ActivationRanges
+from onboard_vla.export.aside import sync
 from onboard_vla.export.external_data import SUFFIX, ExternalData
 from onboard_vla.export.fingerprints import recipe
 from onboard_vla.export.fusion_check import check_fusion
@@ -207,7 +208,9 @@ def save_references(folder: Path, scratch: Path, items: Sequence[GoldenScene], a
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     for index, item in enumerate(items):
-        save_golden(aside / f"scene_{index:03d}.npz", item, answer_ids)
+        path = aside / f"scene_{index:03d}.npz"
+        save_golden(path, item, answer_ids)
+        sync(path)
     os.rename(aside, folder)
 
 

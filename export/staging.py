@@ -38,7 +38,7 @@ class Staging:
     the manifest is written last, so what a crash leaves behind is never taken for a bundle. With a `recipe`, a later
     attempt by the same recipe finds what a killed one left (`resumed`); attempts by another recipe clear it, and so do
     errors, but for a lack of room for the rest. What hours were spent on and depends on less than the whole recipe is
-    a `part`: another recipe finds it, too, and an error leaves it where `keep_parts` asked for that.
+    a `part`: another recipe finds it, too, and errors leave it once `keep_parts` was asked, until there is a bundle.
     """
 
     def __init__(self, out: Path, recipe: str | None = None) -> None:
@@ -79,6 +79,7 @@ class Staging:
             self.folder.mkdir(parents=True)
             self.scratch.mkdir()
             note.write_text(self._recipe or "")
+        self.keep_parts()  # of earlier attempts
         return self
 
     def __exit__(

@@ -27,7 +27,7 @@ from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.large_calibration import observe_in_pieces
 from onboard_vla.export.pieces import PieceSession
 from onboard_vla.export.source import GOLDEN, Source
-from onboard_vla.export.staging import Staging
+from onboard_vla.export.staging import NoRoomError, Staging
 from onboard_vla.export.verification import verify_bundle
 
 GRAPH_FILES = ("language.onnx", "language.onnx.data")
@@ -184,6 +184,10 @@ def some_scenes(checkpoint, path, rows):
     return path
 
 
+def no_room(*_):
+    raise NoRoomError("none")
+
+
 def runs_in_pieces(monkeypatch):
     """A list that grows by one with every pass of scenes through a model layer by layer."""
     begun, original = [], Source.runner_in_pieces
@@ -205,6 +209,10 @@ def test_an_export_that_is_too_far_keeps_what_took_hours_for_one_with_other_opti
     names = sorted(path.name.split("-")[1] for path in (left / "parts").iterdir())
     assert names == ["observed.npz", "references"]
     assert [path.name for path in left.iterdir()] == ["parts"], "no graphs"
+    with monkeypatch.context() as patched:
+        patched.setattr(bundle_writer, "require_space", no_room)
+        with pytest.raises(NoRoomError):
+            export_bundle(reference_checkpoint, out, **given)
     again = runs_in_pieces(monkeypatch)
     export_bundle(reference_checkpoint, out, **given)
     assert again == []
