@@ -17,6 +17,7 @@ from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.refusals import log_event
 from onboard_vla.core.settings import SettingsReply
 from onboard_vla.core.wire import Message
+from onboard_vla.ros_nodes.command_line import answered
 from onboard_vla.ros_nodes.environment import require_rclpy
 from onboard_vla.ros_nodes.node_options import AUTOSTART, BOTH, DEAF_AFTER, OUTPUT_FORMAT, PICTURES
 from onboard_vla.ros_nodes.topics import RAW, default_remaps
@@ -43,6 +44,10 @@ class _HostFailedError(Exception):
 def run_node(role: Role, arguments: Sequence[str] | None = None, *, lifecycle: bool = False) -> int:
     """Run one node until it is told to end; returns its exit status. `lifecycle`: as a lifecycle node."""
     end_cleanly_when_told()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    answer = answered(role, words)
+    if answer is not None:
+        return answer
     try:
         require_rclpy()
     except OnboardVlaError as error:
@@ -54,7 +59,7 @@ def run_node(role: Role, arguments: Sequence[str] | None = None, *, lifecycle: b
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        rclpy.init(args=[role.name, *(sys.argv[1:] if arguments is None else arguments), *default_remaps(role.name)])
+        rclpy.init(args=[role.name, *words, *default_remaps(role.name)])
     except Exception as error:
         # rclpy raises errors of its C layer, whose classes differ between distributions.
         return _refuse(role, error)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.process import EXIT_CONFIGURATION, EXIT_FAILURE, OptionValue, Role
 from onboard_vla.core.refusals import log_event
+from onboard_vla.ros_nodes.command_line import answered
 from onboard_vla.ros_nodes.environment import require_rclpy
 from onboard_vla.ros_nodes.topics import default_remaps
 
@@ -22,6 +23,10 @@ Serve = Callable[["Node", Mapping[str, OptionValue]], None]
 
 def run_tool(role: Role, serve: Serve, arguments: Sequence[str] | None = None) -> int:
     """Run a tool's node; returns its exit status. `role` gives name and options; it builds nothing."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    answer = answered(role, words)
+    if answer is not None:
+        return answer
     try:
         require_rclpy()
     except OnboardVlaError as error:
@@ -33,7 +38,7 @@ def run_tool(role: Role, serve: Serve, arguments: Sequence[str] | None = None) -
     from onboard_vla.ros_nodes.replies import Replies
 
     try:
-        rclpy.init(args=[role.name, *(sys.argv[1:] if arguments is None else arguments), *default_remaps(role.name)])
+        rclpy.init(args=[role.name, *words, *default_remaps(role.name)])
     except Exception as error:
         # rclpy raises errors of its C layer, whose classes differ between distributions.
         return _refuse(role, error)
