@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from onboard_vla.core.errors import BundleError, CheckpointError
+from onboard_vla.core.errors import ArgumentError, CheckpointError
 from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.fingerprints import file_hash
 from onboard_vla.export.quantisation import FP32, QUANTISED
@@ -53,15 +53,15 @@ def named_layers(source: Source, names: Iterable[str], precision: str) -> frozen
     """Linear layers by their names, or by the beginnings of their names.
 
     Raises:
-        BundleError: one names no layer, or every layer is in float32 anyway.
+        ArgumentError: one names no layer, or every layer is in float32 anyway.
     """
     layers, found = frozenset[str]().union(*source.layers().values()), set[str]()
     for name in names:
         if precision == FP32:
-            raise BundleError(f"{name} is to be kept in float32, and so is every layer of an export in {FP32}")
+            raise ArgumentError(f"{name} is to be kept in float32, and so is every layer of an export in {FP32}")
         here = {layer for layer in layers if layer == name or layer.startswith(f"{name}.")}
         if not here:
-            raise BundleError(
+            raise ArgumentError(
                 f"{name} is no linear layer nor the beginning of one's name: expected such as "
                 "text.layers.0.mlp.down_proj, text.layers.0, visual.merger or head"
             )

@@ -157,7 +157,7 @@ def test_lockstep_refuses_thresholds_of_another_core_or_precision(bundle, tmp_pa
 
 @pytest.mark.parametrize("more", [["--checkpoint", "x"], ["--lockstep", "--planner", "expert"]])
 def test_bundle_beside_what_excludes_it_is_refused(tmp_path, capsys, more):
-    assert run(["demo", "--bundle", "b", "--out", str(tmp_path), *more]) == 1
+    assert run(["demo", "--bundle", "b", "--out", str(tmp_path), *more]) == 64
     assert "--bundle" in capsys.readouterr().err
 
 

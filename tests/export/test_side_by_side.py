@@ -154,7 +154,7 @@ def test_scenes_given_to_a_comparison_are_those_of_its_exports(bare, reference_c
 
 
 def test_export_options_beside_bundles_alone_are_refused(fp32_bundle, capsys):
-    assert cli.run(["compare", str(fp32_bundle), "--unjudged"]) == 1
+    assert cli.run(["compare", str(fp32_bundle), "--unjudged"]) == 64
     assert "no checkpoint is named" in capsys.readouterr().err
 
 

@@ -193,7 +193,7 @@ def test_a_part_that_is_kept_whole_is_said_to_be_in_float32(reference_checkpoint
     ],
 )
 def test_what_cannot_be_kept_is_one_line(reference_checkpoint, tmp_path, capsys, options, words):
-    assert cli.run(["export", str(reference_checkpoint), "--out", str(tmp_path / "b"), *options]) == 1
+    assert cli.run(["export", str(reference_checkpoint), "--out", str(tmp_path / "b"), *options]) == 64
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
