@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from onboard_vla.app.demo_verdict import at_fault_collisions
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
 from onboard_vla.app.indicator_figures import IndicatorFigures
 from onboard_vla.core.safe_trajectory import Mode
+from onboard_vla.core.verdict import Reason
 from onboard_vla.world.violations import COLLISION, OFF_ROAD, RED_LIGHT, STOPPED_WITHOUT_CAUSE
 
 FORK_THRESHOLD = 0.5
@@ -149,7 +151,7 @@ def interventions(record: RunRecord) -> list[tuple[int, str]]:
     entries, before = [], driving[0].mode if driving else Mode.NOMINAL.value
     for item in driving:
         if item.mode >= Mode.FALLBACK > before:
-            entries.append((item.stamp_ns, item.reasons[0][0] if item.reasons else "no reason given"))
+            entries.append((item.stamp_ns, item.reasons[0].code if item.reasons else "no reason given"))
         before = item.mode
     return entries
 
@@ -160,8 +162,32 @@ def mode_changes(record: RunRecord) -> list[tuple[int, int, str, str, tuple[str,
     for item in record.driving():
         state = (item.mode, item.engagement, item.source)
         if not changes or state != changes[-1][1:4]:
-            changes.append((item.stamp_ns, *state, tuple(code for code, _ in item.reasons)))
+            changes.append((item.stamp_ns, *state, tuple(reason.code for reason in item.reasons)))
     return changes
+
+
+@dataclass(frozen=True)
+class ModeRise:
+    """A safer mode than before, with the reasons in force. `lasted_ns`: until the next change of mode, or the end."""
+
+    at_ns: int
+    mode: int
+    lasted_ns: int
+    reasons: tuple[Reason, ...]
+
+
+def mode_rises(record: RunRecord) -> list[ModeRise]:
+    """Every intervention, L1 too. The mode at engagement is none."""
+    driving = record.driving()
+    changes = [b for a, b in itertools.pairwise(driving) if a.mode != b.mode]
+    ends = [*(item.stamp_ns for item in changes[1:]), record.settings.run_ns]
+    before = driving[0].mode if driving else Mode.NOMINAL.value
+    rises = []
+    for item, end_ns in zip(changes, ends, strict=False):
+        if item.mode > before:
+            rises.append(ModeRise(item.stamp_ns, item.mode, end_ns - item.stamp_ns, item.reasons))
+        before = item.mode
+    return rises
 
 
 def _share(part: float, whole: float) -> float:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-from onboard_vla.app.closed_loop_figures import figures_of, mode_changes
+from onboard_vla.app.closed_loop_figures import ModeRise, figures_of, mode_changes, mode_rises
 from onboard_vla.app.closed_loop_record import RunRecord
 from onboard_vla.app.demo_verdict import Reaction, RunVerdict
 from onboard_vla.core.errors import ConfigurationError
 
-RUN_JSON_FORMAT = 1
+RUN_JSON_FORMAT = 2
 PROGRESS_DIGITS = 6
 """Metres are rounded to the micrometre: finer digits say nothing and differ between printers of floats."""
 
@@ -69,7 +70,9 @@ def run_json(record: RunRecord, verdict: RunVerdict, provenance: dict[str, Any])
             "reasons": list(verdict.reasons),
             "checks": [dataclasses.asdict(check) for check in verdict.checks],
             "reactions": [_reaction(reaction) for reaction in verdict.reactions],
+            "not_judged": list(verdict.not_judged),
         },
+        "interventions": [_rise(rise) for rise in mode_rises(record)],
         "measured": {
             "transport": record.settings.transport,
             "figures": dataclasses.asdict(figures_of(record)),
@@ -112,6 +115,20 @@ def require_folder(option: str, path: Path | None) -> None:
     """
     if path is not None:
         require_writable(option, path / ".writable")
+
+
+def _rise(rise: ModeRise) -> dict[str, Any]:
+    """JSON has no numbers that are not finite; such a one is null."""
+    reasons = [
+        {
+            "code": reason.code,
+            "measured": reason.measured if math.isfinite(reason.measured) else None,
+            "limit": reason.limit if math.isfinite(reason.limit) else None,
+            "detail": reason.detail,
+        }
+        for reason in rise.reasons
+    ]
+    return {"at_ns": rise.at_ns, "mode": rise.mode, "lasted_ns": rise.lasted_ns, "reasons": reasons}
 
 
 def _reaction(reaction: Reaction) -> dict[str, Any]:

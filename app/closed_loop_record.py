@@ -14,6 +14,7 @@ from onboard_vla.app.faults import Fault
 from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.safe_trajectory import Engagement
+from onboard_vla.core.verdict import Reason
 
 NO_MODE = -1
 """Stands in a step for: the supervisor does not drive yet."""
@@ -50,7 +51,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class PublishedRecord:
-    """One SafeTrajectory: when it says it was published, when it arrived, what it says. `reasons`: (code, words)."""
+    """One SafeTrajectory: when it says it was published, when it arrived, what it says."""
 
     stamp_ns: int
     received_ns: int
@@ -60,7 +61,7 @@ class PublishedRecord:
     source: str
     plan_id: int
     shadow_passes: int
-    reasons: tuple[tuple[str, str], ...]
+    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,6 @@ from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory
-from onboard_vla.core.verdict import Reason
 from onboard_vla.core.wire import Message
 from onboard_vla.world.world import World
 
@@ -180,10 +179,5 @@ def _published(message: SafeTrajectory, stamp_ns: int, received_ns: int) -> Publ
         source=message.source,
         plan_id=message.plan_id,
         shadow_passes=message.shadow_passes,
-        reasons=tuple((reason.code, in_words(reason)) for reason in message.reasons),
+        reasons=message.reasons,
     )
-
-
-def in_words(reason: Reason) -> str:
-    """A reason's detail with what was measured and the limit it was held against."""
-    return f"{reason.detail}: {reason.measured:.3g}, limit {reason.limit:.3g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 import time
 from collections.abc import Callable
@@ -58,6 +59,7 @@ class PreparedBundle:
             "parity, measured on this machine before the run": self.parity,
             "unjudged": "; ".join(self.unjudged) or "nothing",
             "thresholds": "provisional, accepted by the simulation profile alone",
+            "thresholds' sha256": hashlib.sha256(self.thresholds.read_bytes()).hexdigest(),
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from onboard_vla.app.closed_loop_figures import Distribution, RunFigures
+from onboard_vla.app.closed_loop_figures import Distribution, RunFigures, mode_rises
 from onboard_vla.app.closed_loop_record import RunRecord
 from onboard_vla.app.demo_verdict import PASS, Reaction, RunVerdict
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS
@@ -33,7 +33,7 @@ def doubt(distribution: Distribution | None, unit: str) -> str:
     if distribution is None:
         return "not delivered"
     d = distribution
-    return f"p50 {d.p50:.2f}, p99 {d.p99:.2f}, max {d.largest:.2f} {unit} (n = {d.n})"
+    return f"p50 {d.p50:.2f} {unit}, p99 {d.p99:.2f} {unit}, max {d.largest:.2f} {unit} (n = {d.n})"
 
 
 def figure_rows(record: RunRecord, figures: RunFigures) -> list[tuple[str, str]]:
@@ -114,7 +114,8 @@ def end_tables(record: RunRecord, figures: RunFigures, verdict: RunVerdict) -> l
         faults.add_column(column)
     for row in others:
         faults.add_row(*row)
-    checks = Table(title=f"verdict: {verdict.outcome}", title_justify="left")
+    not_judged = f" (not judged: {', '.join(verdict.not_judged)})" if verdict.not_judged else ""
+    checks = Table(title=f"verdict: {verdict.outcome}{not_judged}", title_justify="left")
     for column in ("", "check", "found", "asked"):
         checks.add_column(column)
     for check in verdict.checks:
@@ -123,9 +124,27 @@ def end_tables(record: RunRecord, figures: RunFigures, verdict: RunVerdict) -> l
 
 
 def verdict_line(verdict: RunVerdict) -> str:
-    """One line: outcome, exit status, and why."""
+    """One line: outcome, exit status, why, and what the run was too short to show."""
     why = "" if verdict.outcome == PASS else f": {'; '.join(verdict.reasons)}"
-    return f"{verdict.outcome} (exit {verdict.exit_status}){why}"
+    not_judged = f"; not judged: {', '.join(verdict.not_judged)}" if verdict.not_judged else ""
+    return f"{verdict.outcome} (exit {verdict.exit_status}){why}{not_judged}"
+
+
+def intervention_rows(record: RunRecord) -> list[tuple[str, ...]]:
+    """One row per reason of every rise of the mode: at, mode, how long, reason, what, measured, limit."""
+    rows: list[tuple[str, ...]] = []
+    for rise in mode_rises(record):
+        when = (f"{rise.at_ns / SECOND_NS:.2f} s", MODE_NAMES[Mode(rise.mode)], f"{rise.lasted_ns / SECOND_NS:.2f} s")
+        for reason in rise.reasons or (None,):
+            said = ("none given", "", "", "")
+            if reason is not None:
+                said = (reason.code, reason.detail, f"{reason.measured:.4g}", f"{reason.limit:.4g}")
+            rows.append((*when, *said))
+            when = ("", "", "")
+    return rows
+
+
+INTERVENTION_COLUMNS = ("at", "mode", "lasted", "reason", "what", "measured", "limit")
 
 
 def _reacted(reaction: Reaction) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from onboard_vla.app.closed_loop_record import FaultRecord, PublishedRecord, RunRecord, ViolationRecord
 from onboard_vla.app.faults import BLACK_CAMERA, MILLISECOND_NS, SECOND_NS, demo_faults
 from onboard_vla.core.safe_trajectory import Engagement, Mode
+from onboard_vla.core.verdict import Reason
 from onboard_vla.world.violations import COLLISION, OFF_ROAD
 
 LOCKSTEP = "lockstep"
@@ -28,6 +29,8 @@ then can stop the vehicle for good, because stops are latched.
 """
 RECOVERY_NS = 15 * SECOND_NS
 """A run that goes on this long after a fault's cause has gone must show L0 or L1 again; a shorter one cannot tell."""
+WHOLE_NS = 60 * SECOND_NS
+"""The demo's length, which has room for both faults and for recovery from each."""
 PLANNER_LOST_CODES = ("PLANNER_SILENT", "PLANNER_MISSING", "PLANNER_NOT_READY", "PLANNER_HANGS")
 """The supervisor's codes for a planner process that is gone; reasons about cameras begin with the camera's name."""
 
@@ -72,6 +75,8 @@ class RunVerdict:
     exit_status: int
     checks: tuple[Check, ...]
     reactions: tuple[Reaction, ...]
+    not_judged: tuple[str, ...] = ()
+    """What the whole demo would have shown and this run could not, in words."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -100,7 +105,15 @@ def judge(record: RunRecord, *, complete: bool = True) -> RunVerdict:
     outcome = next((o for o in (PRECONDITION_MISSED, INCONCLUSIVE, FAIL) if o in missed), PASS)
     if record.too_busy:
         outcome = INCONCLUSIVE
-    return RunVerdict(outcome, EXIT_STATUS[outcome], tuple(checks), reactions)
+    return RunVerdict(outcome, EXIT_STATUS[outcome], tuple(checks), reactions, _not_judged(reactions))
+
+
+def _not_judged(reactions: Sequence[Reaction]) -> tuple[str, ...]:
+    """Faults of the whole demo that did not happen, and recoveries that nobody waited for."""
+    happened = {reaction.fault.fault.kind for reaction in reactions}
+    missing = [fault.title for fault in demo_faults(WHOLE_NS) if fault.kind not in happened]
+    short = [f"recovery from {r.fault.fault.title}" for r in reactions if not r.recovery_judged]
+    return (*short, *missing)
 
 
 def reaction_to(record: RunRecord, fault: FaultRecord) -> Reaction:
@@ -132,11 +145,16 @@ def reaction_to(record: RunRecord, fault: FaultRecord) -> Reaction:
 
 def cause_of(fault: FaultRecord, published: PublishedRecord) -> str | None:
     """The first of a SafeTrajectory's reasons that names this fault's cause, if any."""
-    for code, detail in published.reasons:
-        named = detail.startswith(f"{fault.fault.target}:") if _is_camera(fault) else code in PLANNER_LOST_CODES
-        if named:
-            return f"{code}: {detail}" if detail else code
+    for reason in published.reasons:
+        of_camera = reason.detail.startswith(f"{fault.fault.target}:")
+        if of_camera if _is_camera(fault) else reason.code in PLANNER_LOST_CODES:
+            return f"{reason.code}: {in_words(reason)}"
     return None
+
+
+def in_words(reason: Reason) -> str:
+    """A reason's detail with what was measured and the limit it was held against."""
+    return f"{reason.detail}: {reason.measured:.3g}, limit {reason.limit:.3g}"
 
 
 def at_fault_collisions(violations: Sequence[ViolationRecord]) -> list[ViolationRecord]:
@@ -182,7 +200,7 @@ def _preconditions(record: RunRecord, reactions: Sequence[Reaction], complete: b
         in_step = "no" if record.too_busy else "yes"
         checks.append(Check("world in step with real time", not record.too_busy, in_step, "yes", INCONCLUSIVE))
     if complete:
-        asked = demo_faults(60 * SECOND_NS)
+        asked = demo_faults(WHOLE_NS)
         found = [r.fault.fault.kind for r in reactions]
         checks.append(
             Check(

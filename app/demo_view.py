@@ -70,5 +70,5 @@ def live_row(run_ns: int, record: RunRecord) -> dict[str, str]:
         "source": published.source if published else "",
         "plan": f"{plan.latency_ms:.0f} ms" if plan else "",
         "passes": "/".join(str(count) for count in plan.passes) if plan else "",
-        "reason": published.reasons[0][0] if published and published.reasons else "",
+        "reason": published.reasons[0].code if published and published.reasons else "",
     }

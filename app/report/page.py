@@ -9,7 +9,15 @@ from typing import Any
 
 from onboard_vla.app.closed_loop_figures import figures_of
 from onboard_vla.app.closed_loop_record import RunRecord, Snapshot
-from onboard_vla.app.demo_tables import FAULT_COLUMNS, MODE_NAMES, fault_rows, figure_rows, verdict_line
+from onboard_vla.app.demo_tables import (
+    FAULT_COLUMNS,
+    INTERVENTION_COLUMNS,
+    MODE_NAMES,
+    fault_rows,
+    figure_rows,
+    intervention_rows,
+    verdict_line,
+)
 from onboard_vla.app.demo_verdict import PASS, RunVerdict
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.app.report.birdseye import draw_detail, draw_strip, strip_height
@@ -84,6 +92,8 @@ def page(record: RunRecord, verdict: RunVerdict, provenance: dict[str, Any], rig
         _table(fault_rows(verdict.reactions), FAULT_COLUMNS) if verdict.reactions else "<p>No fault in this run.</p>",
         "<p>Times count from the first black picture's stamp, or from the kill, to the arrival of the published "
         "trajectory at the vehicle.</p>",
+        "<h2>Interventions</h2>",
+        _interventions(record),
         "<h2>Figures</h2>",
         _table(figure_rows(record, figures_of(record))),
         "<h2>Verdict, check by check</h2>",
@@ -143,6 +153,16 @@ def _curves(record: RunRecord) -> str:
     draw_latency(latency.subplots(), record)
     shaded = "Shaded: the camera is black. Red line: the process is killed."
     return _figure(inline_svg(figure), shaded) + _figure(inline_svg(latency), "All stages of one plan together.")
+
+
+def _interventions(record: RunRecord) -> str:
+    rows = intervention_rows(record)
+    if not rows:
+        return "<p>The mode never rose in this run.</p>"
+    said = (
+        "Every rise of the published mode, with all reasons in force: measured value and limit in the code's own unit."
+    )
+    return f"<p>{said}</p>{_table(rows, INTERVENTION_COLUMNS)}"
 
 
 def _checks(verdict: RunVerdict) -> str:

@@ -18,6 +18,7 @@ from onboard_vla.app.closed_loop_record import (
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS, demo_faults
 from onboard_vla.core.cameras import CAMERAS
 from onboard_vla.core.objects import VEHICLE, ObjectList, TrackedObject
+from onboard_vla.core.verdict import Reason
 
 STEP = 20 * MILLISECOND_NS
 SPEED_MPS, RADIUS_M = 8.0, 300.0
@@ -56,8 +57,11 @@ def curve_run(run_s: int = 60) -> RunRecord:
     record.faults = [FaultRecord(fault, fault.start_ns) for fault in faults]
     for time_ns in range(0, run_ns, STEP):
         fault = next((f for f in faults if 0 <= time_ns - f.start_ns - 120 * MILLISECOND_NS < 8 * SECOND_NS), None)
+        black = fault is not None and fault.kind == "black_camera"
         code = (
-            ("IMAGE_BLACK", "front: mean 0") if fault and fault.kind == "black_camera" else ("PLANNER_SILENT", "150 ms")
+            Reason("IMAGE_BLACK", 0.0, 8.0, "front: mean grey")
+            if black
+            else Reason("PLANNER_SILENT", 0.2, 0.15, "heartbeat's age, s")
         )
         mode = 2 if fault else 0
         reasons = (code,) if fault else ()

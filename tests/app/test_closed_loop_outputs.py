@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from onboard_vla.app.closed_loop_figures import Distribution, ForkChoice, figures_of, interventions, mode_changes
+from onboard_vla.app.closed_loop_figures import (
+    Distribution,
+    ForkChoice,
+    figures_of,
+    interventions,
+    mode_changes,
+    mode_rises,
+)
 from onboard_vla.app.closed_loop_json import compared_part, digest_of, run_json
 from onboard_vla.app.closed_loop_record import RunRecord, RunSettings, ViolationRecord
-from onboard_vla.app.closed_loop_recorder import in_words
 from onboard_vla.app.demo_tables import end_tables, figure_rows, verdict_line
-from onboard_vla.app.demo_verdict import judge
+from onboard_vla.app.demo_verdict import in_words, judge
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.app.report.page import page
 from onboard_vla.app.report.picture import write_picture
@@ -80,6 +86,34 @@ def test_published_reason_says_what_was_measured_and_its_limit():
 
 def test_mode_changes_begin_with_the_first_mode_and_name_only_changes(record):
     assert [mode for _, mode, *_ in mode_changes(record)] == [0, 2, 0, 2, 0]
+
+
+def test_the_report_lists_every_rise_of_the_mode_with_what_was_measured(record):
+    """Also L1, and one whose reason has no finite number; falls are no intervention."""
+    published = [
+        dataclasses.replace(item, mode=1, reasons=(Reason("SPREAD_RAISED", float("nan"), 0.5, "step 3"),))
+        if 2 * SECOND_NS <= item.stamp_ns < 4 * SECOND_NS
+        else item
+        for item in record.published
+    ]
+    run = dataclasses.replace(record, published=published)
+
+    assert [(rise.at_ns, rise.mode) for rise in mode_rises(run)] == [
+        (2 * SECOND_NS, 1),
+        (15_120_000_000, 2),
+        (40_120_000_000, 2),
+    ]
+    content = json.loads(json.dumps(run_json(run, judge(run), {}), allow_nan=False))
+    first, black, _ = content["interventions"]
+    assert first["lasted_ns"] == 2 * SECOND_NS
+    assert first["reasons"] == [{"code": "SPREAD_RAISED", "measured": None, "limit": 0.5, "detail": "step 3"}]
+    assert black["reasons"] == [{"code": "IMAGE_BLACK", "measured": 0.0, "limit": 8.0, "detail": "front: mean grey"}]
+    text = page(run, judge(run), {}, default_rig())
+    cells = (
+        "<td>2.00 s</td><td>L1 reduced</td><td>2.00 s</td><td>SPREAD_RAISED</td><td>step 3</td><td>nan</td><td>0.5</td>"
+    )
+    assert cells in text
+    assert "<td>15.12 s</td><td>L2 fallback</td><td>8.00 s</td><td>IMAGE_BLACK</td>" in text
 
 
 def test_digest_ignores_wall_clock_values_and_sees_plans(record):

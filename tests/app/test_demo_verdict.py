@@ -14,14 +14,16 @@ from onboard_vla.app.closed_loop_record import (
     StepRecord,
     ViolationRecord,
 )
+from onboard_vla.app.demo_tables import verdict_line
 from onboard_vla.app.demo_verdict import FAIL, INCONCLUSIVE, PASS, PRECONDITION_MISSED, judge
 from onboard_vla.app.faults import MILLISECOND_NS, SECOND_NS, demo_faults
+from onboard_vla.core.verdict import Reason
 
 STEP = 20 * MILLISECOND_NS
 BLACK, KILL = demo_faults(60 * SECOND_NS)
 
 
-def published(time_ns: int, mode: int = 0, reasons: tuple[tuple[str, str], ...] = (), engagement: str = "engaged"):
+def published(time_ns: int, mode: int = 0, reasons: tuple[Reason, ...] = (), engagement: str = "engaged"):
     return PublishedRecord(time_ns, time_ns, time_ns // STEP, engagement, mode, "model", 1, 0, reasons)
 
 
@@ -38,7 +40,10 @@ def make_record(
     record = RunRecord(RunSettings(7, "quiet_road", "modelled", "zmq", run_s * SECOND_NS, 0, "test", faults))
     record.faults = [FaultRecord(fault, fault.start_ns) for fault in faults]
     reactions = {BLACK: black_reaction_ms, KILL: kill_reaction_ms}
-    codes = {BLACK: ("IMAGE_BLACK", "front: mean 0"), KILL: ("PLANNER_SILENT", "")}
+    codes = {
+        BLACK: Reason("IMAGE_BLACK", 0.0, 8.0, "front: mean grey"),
+        KILL: Reason("PLANNER_SILENT", 0.2, 0.15, "heartbeat's age"),
+    }
     for time_ns in range(0, run_s * SECOND_NS, STEP):
         item = published(time_ns)
         if BLACK.end_ns + 10 * SECOND_NS <= time_ns < KILL.start_ns:
@@ -55,6 +60,23 @@ def make_record(
     record.expert_progress_m = run_s * 8.0
     record.probe = [(t, 1.0) for t in range(0, run_s * SECOND_NS, STEP)]
     return record
+
+
+@pytest.mark.parametrize(
+    ("run_s", "not_judged"),
+    [
+        (60, ()),
+        (54, ("recovery from vla_planner killed (SIGKILL)",)),
+        (20, ("recovery from front camera black for 3 s", "vla_planner killed (SIGKILL)")),
+        (10, ("front camera black for 3 s", "vla_planner killed (SIGKILL)")),
+    ],
+)
+def test_a_run_that_is_too_short_says_what_it_has_not_judged(run_s, not_judged):
+    verdict = judge(make_record(run_s=run_s), complete=False)
+    assert verdict.outcome == PASS
+    assert verdict.not_judged == not_judged
+    line = verdict_line(verdict)
+    assert line == "PASS (exit 0)" + (f"; not judged: {', '.join(not_judged)}" if not_judged else "")
 
 
 def test_clean_run_passes_with_exit_status_0():
@@ -91,7 +113,8 @@ def test_reaction_limit_of_a_kill_is_inclusive_at_250_ms():
 def test_reaction_without_the_cause_named_fails():
     record = make_record()
     record.published = [
-        dataclasses.replace(p, reasons=(("plan_stale", ""),) if p.mode else ()) for p in record.published
+        dataclasses.replace(p, reasons=(Reason("PLAN_STALE", 2.0, 1.5, ""),) if p.mode else ())
+        for p in record.published
     ]
     verdict = judge(record)
     assert verdict.outcome == FAIL

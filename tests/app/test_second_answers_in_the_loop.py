@@ -80,7 +80,7 @@ def test_a_second_answer_comes_behind_the_first_and_before_the_next_once_a_secon
 
 def test_answers_that_disagree_reduce_the_mode_and_in_that_mode_nobody_thinks():
     record = drive(2.4)
-    reasons = {code for published in record.published for code, _ in published.reasons}
+    reasons = {reason.code for published in record.published for reason in published.reasons}
     assert "SLOW_LATERAL" in reasons
     slow = [plan.received_ns for plan in record.plans if plan.depth == SLOW]
     modes = [(published.received_ns, published.mode) for published in record.published]

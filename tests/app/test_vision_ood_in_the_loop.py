@@ -47,7 +47,7 @@ def alarms(seed, factory, thresholds):
     distances = [plan.vision_ood for plan in record.plans]
     assert None not in distances
     beyond = [plan.stamp_ns / SECOND_NS for plan in record.plans if plan.vision_ood > LIMIT]
-    modes = [m.mode for m in record.driving() if "VISION_OOD" in {code for code, _ in m.reasons}]
+    modes = [m.mode for m in record.driving() if "VISION_OOD" in {reason.code for reason in m.reasons}]
     worse = sum(mode >= Mode.FALLBACK for mode in modes)
     return Alarms(distances, beyond, len(record.driving()), len(modes), worse)
 
