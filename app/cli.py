@@ -82,7 +82,7 @@ def doctor(
         from onboard_vla.ros_nodes.shared_memory import free_stale_segments
 
         typer.echo(f"freed {free_stale_segments() / BYTES_PER_MIB:.0f} MiB of shared memory", err=True)
-    from onboard_vla.app.doctor import Machine, as_document, as_table, examine, is_fit
+    from onboard_vla.app.doctor import Machine, as_document, examine, is_fit, print_findings, verdict
 
     findings = examine(Machine())
     if as_json:
@@ -90,7 +90,7 @@ def doctor(
     else:
         from rich.console import Console
 
-        Console().print(as_table(findings))
+        print_findings(Console(), verdict(findings), findings)
     raise typer.Exit(0 if is_fit(findings) else EXIT_ERROR)
 
 

@@ -70,6 +70,7 @@ def check(
         float, typer.Option("--topics", help="Also wait so long for every input on the network, s.", min=0, max=600)
     ] = 0.0,
     out: OutPath = DEFAULT_OUT,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the rows.")] = False,
 ) -> None:
     """Look whether a deployment can start: bundle, parameters, settings, recording, DDS profile; on request its inputs.
 
@@ -77,14 +78,19 @@ def check(
 
     Exit status: 0 it can, 1 it cannot, with one row that says why.
     """
+    import json
+
     from rich.console import Console
 
-    from onboard_vla.app.doctor import State
-    from onboard_vla.app.ros.check import check_deployment, check_table
+    from onboard_vla.app.doctor import print_findings
+    from onboard_vla.app.ros.check import can_start, check_deployment, check_document
     from onboard_vla.app.ros.deployment_file import read_deployment
     from onboard_vla.app.ros.world_drive import with_world
 
     file = with_world(read_deployment(config, bundle), out, Console(stderr=True))
     findings = check_deployment(file, topics_s)
-    Console().print(check_table(findings, str(config)))
-    raise typer.Exit(int(any(finding.state is State.MISSING for finding in findings)))
+    if as_json:
+        typer.echo(json.dumps(check_document(findings, config), indent=2))
+    else:
+        print_findings(Console(), f"{config}: {'can start' if can_start(findings) else 'cannot start'}", findings)
+    raise typer.Exit(0 if can_start(findings) else 1)

@@ -2,7 +2,7 @@
 
 from onboard_vla.app.doctor.finding import Finding, State, absent, fine, poor
 from onboard_vla.app.doctor.machine import Machine
-from onboard_vla.app.doctor.report import PROBES, as_document, as_table, examine, is_fit
+from onboard_vla.app.doctor.report import PROBES, as_document, examine, is_fit, print_findings, verdict
 
 __all__ = [
     "PROBES",
@@ -11,9 +11,10 @@ __all__ = [
     "State",
     "absent",
     "as_document",
-    "as_table",
     "examine",
     "fine",
     "is_fit",
     "poor",
+    "print_findings",
+    "verdict",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from onboard_vla import __version__
@@ -74,17 +75,29 @@ def as_document(findings: Sequence[Finding]) -> dict[str, Any]:
     return {"schema": SCHEMA, "onboard_vla": __version__, "fit": is_fit(findings), "findings": rows}
 
 
-def as_table(findings: Sequence[Finding]) -> Table:
-    """The findings as a table for people."""
-    verdict = "can" if is_fit(findings) else "cannot"
-    table = Table(
-        title=f"onboard-vla {__version__}: the default configuration {verdict} run here", title_justify="left"
-    )
-    for column in ("what", "state", "found", "what follows, what to do"):
-        table.add_column(column, overflow="fold")
-    for finding in findings:
-        mark = f"{finding.state.value}, required" if finding.required else finding.state.value
-        follows = "; to change it: ".join(part for part in (finding.consequence, finding.remedy) if part)
-        state = Text(mark, style=STYLES[finding.state])
-        table.add_row(Text(finding.name), state, Text(finding.found), Text(follows))
-    return table
+def verdict(findings: Sequence[Finding]) -> str:
+    """The rows' title."""
+    can = "can" if is_fit(findings) else "cannot"
+    return f"onboard-vla {__version__}: the default configuration {can} run here"
+
+
+def print_findings(console: Console, title: str, findings: Sequence[Finding]) -> None:
+    """The findings for people: what, state, what was found; below it what follows and what to do.
+
+    Lines are as long as they are, so that a terminal wraps them and a path can be copied. What to do about several
+    findings stands once, below all.
+    """
+    shared = [remedy for remedy, count in Counter(f.remedy for f in findings).items() if remedy and count > 1]
+    marks = [f"{f.state.value}, required" if f.required else f.state.value for f in findings]
+    widths = max((len(f.name) for f in findings), default=0), max(map(len, marks), default=0)
+    lines = [Text(title)]
+    for finding, mark in zip(findings, marks, strict=True):
+        lines.append(Text.assemble(f"{finding.name:{widths[0]}}  ", (f"{mark:{widths[1]}}", STYLES[finding.state])))
+        lines[-1].append(f"  {finding.found}")
+        remedy = f"({shared.index(finding.remedy) + 1})" if finding.remedy in shared else finding.remedy
+        follows = "; to change it: ".join(part for part in (finding.consequence, remedy) if part)
+        if follows:
+            lines.append(Text(" " * (sum(widths) + 4) + follows))
+    lines += [Text(f"({number}) {remedy}") for number, remedy in enumerate(shared, 1)]
+    for line in lines:
+        console.print(line, soft_wrap=True)

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 DEFAULT_OUT = Path("out")
+WORLD_S = 10.0
+"""Length of a simulated drive where none was given."""
 LISTEN_S = 0.1
 """How often a live recording looks whether it should end."""
 
@@ -22,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 def record(
     path: Annotated[Path, typer.Argument(help="Folder of the new recording (rosbag2, MCAP).")],
-    seconds: Annotated[float, typer.Option(help="Length, s; 0 until Ctrl-C (live only).", min=0, max=86400)] = 0.0,
+    seconds: Annotated[
+        float,
+        typer.Option(help=f"Length, s; if not given {WORLD_S:g} s of a --world, live until Ctrl-C.", min=0, max=86400),
+    ] = 0.0,
     world: Annotated[int | None, typer.Option(help="Record a simulated drive of this seed instead.", min=0)] = None,
     profile: Annotated[str, typer.Option(help="The world's road profile.")] = "quiet_road",
     planner: Annotated[str, typer.Option(help="The world's planner: model, constant_velocity or expert.")] = "model",
@@ -48,7 +53,7 @@ def record(
     elif config is not None:
         raise ArgumentError("--config names the topics of a running graph: expected none beside --world")
     else:
-        _record_world(path, seconds or 10.0, world, profile, planner, pictures, bundle, out)
+        _record_world(path, seconds or WORLD_S, world, profile, planner, pictures, bundle, out)
 
 
 def replay(
@@ -128,7 +133,8 @@ def _record_world(
         drive = WorldDrive(seed, profile, seconds, pictures=pictures)
         run, counts = record_world(path, drive, make, thresholds, lambda share: bar.update(task, completed=share))
     megabytes = sum(file.stat().st_size for file in path.iterdir()) / 1e6
-    console.print(f"{path}: {sum(counts.values())} messages, {len(run.plans)} plans while engaged, {megabytes:.1f} MB")
+    counted = f"{sum(counts.values())} messages, {len(run.plans)} plans while engaged"
+    console.print(f"{path}: {seconds:g} s, {counted}, {megabytes:.1f} MB")
 
 
 def _record_live(path: Path, seconds: float, also: tuple[str, ...], config: Path | None) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import yaml
-from rich.table import Table
-from rich.text import Text
 
+from onboard_vla import __version__
 from onboard_vla.app.doctor import Finding, State, absent, fine, poor
 from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.ros.deployment_file import DeploymentFile
@@ -32,7 +33,8 @@ from onboard_vla.ros_nodes.environment import (
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_file import given_config
 
-STYLES = {State.OK: "green", State.WARNING: "yellow", State.MISSING: "red"}
+SCHEMA = 1
+"""Version of the JSON document; names of findings and fields stay as they are within a version."""
 NOT_STARTED = "the node would refuse to start"
 
 
@@ -58,17 +60,18 @@ def check_deployment(file: DeploymentFile, topics_s: float) -> list[Finding]:
     return findings
 
 
-def check_table(findings: list[Finding], title: str) -> Table:
-    """The findings for people."""
-    bad = sum(finding.state is State.MISSING for finding in findings)
-    table = Table(title=f"{title}: {'cannot start' if bad else 'can start'}", title_justify="left")
-    for column in ("what", "state", "found", "what follows, what to do"):
-        table.add_column(column, overflow="fold")
-    for finding in findings:
-        follows = "; to change it: ".join(part for part in (finding.consequence, finding.remedy) if part)
-        mark = Text(finding.state.value, style=STYLES[finding.state])
-        table.add_row(Text(finding.name), mark, Text(finding.found), Text(follows))
-    return table
+def can_start(findings: Sequence[Finding]) -> bool:
+    """Whether nothing is missing."""
+    return not any(finding.state is State.MISSING for finding in findings)
+
+
+def check_document(findings: Sequence[Finding], config: Path) -> dict[str, Any]:
+    """The findings as plain values for JSON."""
+    rows = [{**asdict(finding), "state": finding.state.value} for finding in findings]
+    for row in rows:
+        del row["required"]  # every row of a check is
+    head = {"schema": SCHEMA, "onboard_vla": __version__, "config": str(config), "can_start": can_start(findings)}
+    return {**head, "findings": rows}
 
 
 def _attempt(name: str, look: Callable[[], str]) -> Finding:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,19 @@ def node_parameters(start: NodeStart, namespace: str) -> dict[str, OptionValue]:
             given.update(values)
     given = {name: value for name, value in {**given, **start.parameters}.items() if name not in FOREIGN}
     options, settings = _table(start.name)
+    _require_known(start.name, given, [option.name for option in options], [option.name for option in settings])
     chosen = {option.name: option.checked(given.pop(option.name)) for option in settings if option.name in given}
     return {**checked_options(start.name, options, given), **chosen}
+
+
+def _require_known(node: str, given: Iterable[str], options: list[str], settings: list[str]) -> None:
+    for name in given:
+        if name in options or name in settings:
+            continue
+        near = get_close_matches(name, [*options, *settings], 1)
+        meant = f"; the nearest is {near[0]}" if near else ""
+        also = ", or a setting as `onboard-vla config show` names them (freshness.ego_stop_s)" if settings else ""
+        raise ConfigurationError(f"{node} has no option {name!r}{meant}: expected one of {', '.join(options)}{also}")
 
 
 def pictures_taken(start: NodeStart, namespace: str) -> str:

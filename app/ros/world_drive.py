@@ -30,6 +30,8 @@ def with_world(file: DeploymentFile, out: Path, console: Console) -> DeploymentF
         return file
     deployment = replace(file.deployment, bag=str(_recording(file.world, out, console).resolve()))
     if not deployment.bundle:
+        words = "no bundle is named: takes the reference one, exported first where none is kept"
+        console.print(f"{out / 'bundles'}: {words}", soft_wrap=True, markup=False)
         prepared = prepare_with_progress(None, out, console)
         thresholds = deployment.thresholds or str(prepared.thresholds.resolve())
         deployment = replace(deployment, bundle=str(prepared.path.resolve()), thresholds=thresholds)
@@ -41,6 +43,7 @@ def _recording(seed: int, out: Path, console: Console) -> Path:
     path = out / "recordings" / f"world-{seed}-wire-{WIRE_VERSION}"
     if path.exists():
         return path
+    console.print(f"{path}: records a simulated drive of {SECONDS:g} s first", soft_wrap=True, markup=False)
     partial = path.with_name(f".{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from onboard_vla.app.doctor import PROBES, Machine, State, as_document, as_table, examine, is_fit
+from onboard_vla.app.doctor import PROBES, Machine, State, absent, as_document, examine, fine, is_fit, print_findings
 from onboard_vla.app.doctor.report import REQUIRED
 from onboard_vla.ros_nodes.environment import PROFILE_FILE
 
@@ -303,13 +303,31 @@ def test_the_document_is_stable():
         assert finding["required"] == (finding["name"] in REQUIRED)
 
 
-def test_the_table_shows_text_that_looks_like_markup():
+def test_rows_show_text_that_looks_like_markup():
     machine = FakeMachine(variables={"CXX": "[bold]c++[/nonsense]"})
     console = Console(record=True, width=200, file=io.StringIO())
 
-    console.print(as_table(examine(machine)))
+    print_findings(console, "title", examine(machine))
 
     assert "[bold]c++[/nonsense]" in console.export_text()
+
+
+def test_rows_keep_paths_whole_on_a_narrow_terminal_and_say_a_shared_remedy_once():
+    path = f"/opt/{'deep/' * 30}bundle"
+    console = Console(record=True, width=40, file=io.StringIO())
+
+    rows = [fine("a", path), absent("long name", "none", "it waits", "start it"), absent("c", "none", "", "start it")]
+    print_findings(console, "title", rows)
+
+    assert console.export_text().splitlines() == [
+        "title",
+        f"a          ok       {path}",
+        "long name  missing  none",
+        "                    it waits; to change it: (1)",
+        "c          missing  none",
+        "                    (1)",
+        "(1) start it",
+    ]
 
 
 def test_this_machine_is_examined_without_importing_torch():

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import io
+import json
 
 import numpy as np
 import pytest
 import yaml
-from rich.console import Console
 
 from onboard_vla.app.cli import run
 from onboard_vla.app.doctor import State
-from onboard_vla.app.ros.check import check_deployment, check_table
+from onboard_vla.app.ros.check import can_start, check_deployment
 from onboard_vla.app.ros.deployment_file import DeploymentFile, read_deployment
 from onboard_vla.app.ros.engaging import engaging_findings
 from onboard_vla.core.cameras import CameraFrame
@@ -56,6 +55,27 @@ def test_parameters_that_the_node_would_refuse_are_found_before_it_starts(tmp_pa
     assert says in findings["vla_planner"].found
 
 
+@pytest.mark.parametrize(
+    ("node", "name", "says"),
+    [
+        ("vla_planner", "thread", "no option 'thread'; the nearest is threads: expected one of bundle"),
+        (
+            "safety_supervisor",
+            "wheel.presense",
+            "'wheel.presense'; the nearest is wheel.presence: expected one of config",
+        ),
+        ("safety_supervisor", "qqq", "no option 'qqq': expected one of config"),
+    ],
+)
+def test_a_wrong_name_is_shown_the_nearest_option_or_setting(tmp_path, node, name, says):
+    write(tmp_path / "own.yaml", **{f"/**/{node}": {"ros__parameters": {name: 1}}})
+
+    (finding,) = findings_of(tmp_path, node, parameters=["own.yaml"])
+
+    assert says in finding.found
+    assert ("onboard-vla config show" in finding.found) is (node == "safety_supervisor")
+
+
 def test_a_sound_deployment_but_for_its_bundle_lacks_only_that(tmp_path):
     path = write(tmp_path / "d.yaml", mode="vehicle", bundle="nowhere")
 
@@ -65,9 +85,30 @@ def test_a_sound_deployment_but_for_its_bundle_lacks_only_that(tmp_path):
     findings = check_deployment(read_deployment(path), 0.0)
     lacks = {finding.name for finding in findings if finding.state is State.MISSING} - {"rclpy"}
     assert lacks == {"bundle"}
-    text = io.StringIO()
-    Console(file=text, width=200).print(check_table(findings, "d"))
-    assert "cannot start" in text.getvalue()
+    assert not can_start(findings)
+
+
+def test_the_check_as_a_document(tmp_path, capsys):
+    path = write(tmp_path / "d.yaml", mode="vehicle", bundle="nowhere")
+
+    status = run(["ros", "check", "--config", str(path), "--json"])
+
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert (status, document["schema"], document["can_start"], document["config"]) == (1, 1, False, str(path))
+    assert {"bundle", "vla_planner", "engaging"} <= {finding["name"] for finding in document["findings"]}
+    assert list(document["findings"][0]) == ["name", "state", "found", "consequence", "remedy"]
+    assert told.err == ""
+
+
+def test_the_check_writes_nothing_but_its_rows(tmp_path, capsys):
+    path = write(tmp_path / "d.yaml", mode="vehicle", bundle="nowhere")
+
+    run(["ros", "check", "--config", str(path)])
+
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{path}: cannot start\n")
+    assert told.err == ""
 
 
 @pytest.mark.parametrize(

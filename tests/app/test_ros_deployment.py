@@ -46,10 +46,12 @@ def test_the_examples_name_a_mode_that_starts(name):
 def test_a_world_is_driven_once_and_what_the_file_names_stands(tmp_path, monkeypatch):
     monkeypatch.setattr(world_drive, "SECONDS", 0.5)
     file = read_deployment(write(tmp_path / "d.yaml", mode="replay", world=3, bundle="/given"))
-    said = Console(file=io.StringIO())
+    text = io.StringIO()
+    said = Console(file=text)
 
     made = with_world(file, tmp_path / "out", said)
     bag = Path(made.deployment.bag)
+    assert text.getvalue().splitlines()[0].endswith(f"{bag.name}: records a simulated drive of 0.5 s first")
     first = {path.name: path.stat().st_mtime_ns for path in bag.iterdir()}
     again = with_world(file, tmp_path / "out", said)
 
