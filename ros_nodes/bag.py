@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 BAG_VERSION: Final = 9
 """Of rosbag2's metadata: Jazzy and later read it."""
+METADATA: Final = "metadata.yaml"
+"""Beside the messages in a recording's folder; written when the recording is closed."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class BagReader:
         from rosbags.rosbag2 import Reader, ReaderError
 
         self._path = path
+        if path.is_dir() and not (path / METADATA).is_file():
+            raise ConfigurationError(
+                f"{path} is no recording that can be read: expected {METADATA} in the folder, as rosbag2 writes it on "
+                "closing, found none; name a recording's folder or an MCAP file"
+            )
         try:
             self._reader = Reader(path)
             self._reader.open()

@@ -70,7 +70,9 @@ def read_config(path: Path, compose: Compose) -> SupervisorConfig:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"configuration {path} cannot be read: {error}") from None
+        found = "a folder" if path.is_dir() else error.strerror if isinstance(error, OSError) else "no UTF-8"
+        expected = "expected a YAML file, as `onboard-vla config show` writes it"
+        raise ConfigurationError(f"configuration {path} cannot be read: {expected}, found {found}") from None
     config, name = parse_config(text, str(path), compose)
     return dataclasses.replace(config, thresholds=Thresholds.load(path.parent / name) if name else None)
 

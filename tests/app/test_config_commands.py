@@ -32,6 +32,15 @@ def test_show_with_a_file_prints_what_is_in_effect(tmp_path, capsys):
     assert said.startswith(f"# config_hash: {config_hash(expected)}\n")
 
 
+def test_a_folder_or_no_file_is_told_with_what_was_expected(tmp_path, capsys):
+    for path, found in ((tmp_path, "a folder"), (tmp_path / "none.yaml", "No such file or directory")):
+        assert cli.run(["config", "check", str(path)]) == 1
+        expected = "expected a YAML file, as `onboard-vla config show` writes it"
+        assert (
+            capsys.readouterr().err == f"onboard-vla: configuration {path} cannot be read: {expected}, found {found}\n"
+        )
+
+
 def test_check_names_place_key_and_value_in_one_line(tmp_path, capsys):
     path = tmp_path / "vehicle.yaml"
     path.write_text("schema: 1\nladder:\n  dwell_s: -1\n")

@@ -40,6 +40,7 @@ def test_a_drive_is_recorded_repeated_and_looked_at(tmp_path, capsys) -> None:
         (("record", "X", "--world", "7", "--profile", "moon"), "--profile 'moon': expected one of"),
         (("replay", "X", "--planner", "expert"), "--planner expert: only model and constant_velocity"),
         (("snapshot", "X"), "is no recording that can be read"),
+        (("snapshot", "."), ". is no recording that can be read: expected metadata.yaml in the folder"),
     ],
 )
 def test_wrong_wishes_are_one_line(tmp_path, capsys, arguments, words) -> None:
