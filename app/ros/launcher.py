@@ -75,6 +75,7 @@ def _watch(
 ) -> int:
     seen = 0
     said: set[tuple[str, str]] = set()
+    names = {start.name for start in starts}
     players = {start.name for start in starts if not start.restart}
     ended_ns: dict[str, int] = {}
     while True:
@@ -93,7 +94,9 @@ def _watch(
                 return 1
             if event.kind == GAVE_UP:
                 ended_ns[event.process] = event.now.monotonic_ns
-        over = why_over({start.name for start in starts}, ended_ns, time.monotonic_ns())
+                if event.process == SUPERVISOR and VEHICLE_GATE in names - ended_ns.keys():
+                    say(f"{VEHICLE_GATE}: has {GATE_STOPS_WITHIN_S:g} s to stop the vehicle")
+        over = why_over(names, ended_ns, time.monotonic_ns())
         if over:
             say(over)
             return 1

@@ -132,6 +132,16 @@ def test_on_a_vehicle_without_a_supervisor_of_its_own_the_run_ends_when_no_node_
     assert nodes.lines[-1] == "all nodes have ended for good"
 
 
+def test_that_a_gate_still_stops_the_vehicle_is_said_before_all_end(nodes, monkeypatch):
+    monkeypatch.setattr(launcher, "GATE_STOPS_WITHIN_S", 0.1)
+
+    assert nodes.run("vehicle", safety_supervisor=WRONGLY_STARTED, vehicle_gate=WAIT) == 1
+    assert nodes.lines[-2:] == [
+        "vehicle_gate: has 0.1 s to stop the vehicle",
+        "safety_supervisor has ended for good, and nobody else makes trajectories: all end",
+    ]
+
+
 def test_a_gate_keeps_its_time_to_stop_the_vehicle_after_its_supervisor():
     names, limit_ns = {"safety_supervisor", "vehicle_gate"}, round(launcher.GATE_STOPS_WITHIN_S * 1e9)
 
