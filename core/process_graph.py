@@ -75,7 +75,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("route", Route, VEHICLE, (PLANNER, SUPERVISOR), Delivery.LATCHED, 1, 0.0),
     Topic("conditions", OperatingConditions, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 1.0),
     Topic("operator", OperatorCommand, VEHICLE, (SUPERVISOR,), Delivery.QUEUE, 10, 0.0),
-    Topic("driver", DriverState, VEHICLE, (SUPERVISOR,), Delivery.QUEUE, 10, 0.0),
+    Topic("driver", DriverState, VEHICLE, (SUPERVISOR,), Delivery.QUEUE, 10, 10.0),
     Topic("settings", SettingsRequest, VEHICLE, (SUPERVISOR,), Delivery.QUEUE, 4, 0.0),
     Topic("plan", Plan, PLANNER, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 5, 5.0),
     Topic("plan_rejection", PlanRejection, PLANNER, (SUPERVISOR, VEHICLE), Delivery.QUEUE, 5, 0.0),

@@ -8,6 +8,21 @@ The sum is what is asked of it (safety basis 10.2, F23), so the silence is what 
 is the lateness at which a supervisor reports itself as starved: ticks 40 ms apart instead of 20. On the other side, a
 live supervisor may be 170 ms late before its gate stops the vehicle (190 less its period of 20 ms), more than eight
 times what it reports, and what it answers with a stop in lane of its own (`tick_gap_stop_s`).
+
+A rolling vehicle is never left to nobody. The states of the gate on a vehicle (`ros_nodes/gate_host.py`, which adds the
+latch to this tracker); each instant the first row that holds:
+
+| state | holds while | asks for |
+|---|---|---|
+| overridden | there is fresh evidence that the driver acts (below) | nothing |
+| holding | nothing was heard yet, or the newest word is STANDBY | the hold brake, for who was handed the vehicle |
+| stopping | nobody leads a vehicle that was to be driven (below) | 4 m/s² along the path; without one, on its arc |
+| following | the word is ENGAGED or LATCHED, with fresh points | the supervisor's trajectory |
+
+Evidence of the driver: he said in the last 0.4 s that he acts, or the newest safe trajectory says DRIVER_OVERRIDE and
+is no older than the silence limit. Nobody leads where the word was to drive, or DRIVER_OVERRIDE, and the supervisor is
+silent or has no points, or there is no ego state, or the driver acted and the supervisor drove on; also where to drive
+was the first word heard. It lasts until STANDBY is heard at standstill, or the driver acts.
 """
 
 from __future__ import annotations
@@ -36,6 +51,11 @@ DOUBTS = 3
 """Doubtful messages in a row, each after the other, that are a live supervisor: 60 ms of it, far below the silence."""
 GATE_BRAKING_MPS2 = 4.0
 """Braking of the gate's own stop (UN R157's upper bound of a minimum risk manoeuvre's deceleration)."""
+DRIVER_ACTS_NS = nanoseconds(0.4)
+"""A driver's word that he acts is evidence for so long: four messages at the rate asked for. Shorter than the
+supervisor's own hold, so that the gate never overrides a supervisor that the driver has just handed the vehicle."""
+POSITION_MAX_M, HEADING_MAX_RAD = 1e7, 1e3
+"""Poses beyond are no poses: squares and sums of them would overflow."""
 HOLD_BRAKING_MPS2 = 2.0
 """Braking that brings a vehicle in standby to rest and holds it there."""
 ACTUATOR_LEAD_S = 0.2
@@ -46,6 +66,8 @@ SPEED_GAIN_PER_S = 1.2
 """Proportional speed feedback."""
 STOP_SPEED_MPS, START_LOOKAHEAD_S = 0.15, 1.0
 """A reference slower than this, now and this much later, means: stand."""
+UNOCCUPIED = (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
+"""A person drives, or nobody."""
 
 
 class VehicleGate:
@@ -66,21 +88,41 @@ class VehicleGate:
     def follow(self, trajectory: SafeTrajectory, received: Now) -> bool:
         """Take the newest trajectory; whether it is one to take.
 
-        One that is not finite or misshapen does not count, nor what a supervisor says that only watches: silence
-        follows, and the gate's own stop. One that is old, or stamped too far ahead, counts as the third in a row alone.
+        One that does not count (`counts`) is not taken, nor one to drive without points: silence follows, and the
+        gate's own stop.
+        """
+        if not (has_points(trajectory) or trajectory.engagement in UNOCCUPIED) or not self.counts(trajectory, received):
+            return False
+        self.take(trajectory, received)
+        return True
+
+    def counts(self, trajectory: SafeTrajectory, received: Now) -> bool:
+        """Whether a message is a supervisor's word at all, whatever it says; ask once for each message.
+
+        One that is not finite or misshapen is none, nor what a supervisor says that only watches. One that is old, or
+        stamped too far ahead, counts as the third in a row alone.
         """
         if trajectory.source == SHADOW:
             return False
         points = np.asarray(trajectory.points, np.float64)
         if points.ndim != 2 or points.shape[1] != 6 or not np.isfinite(points).all():
             return False
-        if len(points) == 0 and trajectory.engagement not in (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE):
-            return False
-        if self._is_doubtful(trajectory, received):
-            return False
-        self._trajectory, self._path, self._received_ns = trajectory, points, received.monotonic_ns
+        return not self._is_doubtful(trajectory, received)
+
+    def take(self, trajectory: SafeTrajectory, received: Now) -> None:
+        """Have a message that counts as the newest one."""
+        self._trajectory, self._received_ns = trajectory, received.monotonic_ns
+        self._path = np.asarray(trajectory.points, np.float64)
         self._late_ns = max(received.stamp_ns - trajectory.stamp_ns, 0)
-        return True
+
+    @property
+    def has_path(self) -> bool:
+        """Whether there is a path to steer along."""
+        return len(self._path) > 0
+
+    def forget_path(self) -> None:
+        """The vehicle has left it."""
+        self._path = np.empty((0, 6))
 
     def _is_doubtful(self, trajectory: SafeTrajectory, received: Now) -> bool:
         """Whether it is old by stamp and sequence both, or stamped too far ahead, and not yet one of a live stream.
@@ -114,7 +156,7 @@ class VehicleGate:
         Call it every `PERIOD_S` in real time, every 20 ms at least in virtual time.
         """
         trajectory = self._trajectory
-        if trajectory is None or trajectory.engagement in (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE):
+        if trajectory is None or not self.has_path or trajectory.engagement in UNOCCUPIED:
             return Control(-HOLD_BRAKING_MPS2, 0.0 if trajectory is None else self._curvature)
         curvature = self._pursue(ego)
         reckoned = math.isfinite(curvature)
@@ -167,6 +209,11 @@ class VehicleGate:
         if self._trajectory is not None and self._trajectory.mode >= Mode.IN_LANE_STOP:
             feedback = min(feedback, 0.0)
         return feed_forward + feedback
+
+
+def has_points(trajectory: SafeTrajectory) -> bool:
+    """Whether there is anything to follow in it."""
+    return len(trajectory.points) > 0
 
 
 def _is_older(one: SafeTrajectory, other: SafeTrajectory) -> bool:

@@ -1,10 +1,11 @@
 """The reference gate between supervisor and actuators as a process body: follows, and stops the vehicle by itself.
 
-The tracker and its watchdog are `core/vehicle_gate.py`, which the simulated vehicle has, too. What is added here is the
-latch: a gate that had to stop a driving vehicle stops it to the end, along the last path, whatever a supervisor says
-that was started anew meanwhile, and follows nobody until it has heard standby at standstill; only the driver takes over
-sooner. One that finds the vehicle driving when it starts follows nobody until it has heard standby, where somebody
-engages anew.
+The tracker and its watchdog are `core/vehicle_gate.py`, which the simulated vehicle has, too; its docstring has the
+table of states. What is added here is the latch: a gate that had to stop a driving vehicle stops it to the end, along
+the last path, whatever a supervisor says that was started anew meanwhile, and follows nobody until it has heard standby
+at standstill; only the driver ends the stop sooner. He is heard here directly, so that no supervisor's death or doubt
+keeps him from the vehicle, and by what the supervisor says. That he acts is believed while it is fresh: when it ends
+and nobody leads, the gate stops the vehicle on the arc that he left it on.
 """
 
 from __future__ import annotations
@@ -20,8 +21,18 @@ from onboard_vla.core.control import Control
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.process import Clock, OptionValue, Role, Timer
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
-from onboard_vla.core.safe_trajectory import Engagement, SafeTrajectory
-from onboard_vla.core.vehicle_gate import GATE_BRAKING_MPS2, HOLD_BRAKING_MPS2, PERIOD_S, VehicleGate
+from onboard_vla.core.safe_trajectory import DriverState, Engagement, SafeTrajectory
+from onboard_vla.core.vehicle_gate import (
+    DRIVER_ACTS_NS,
+    GATE_BRAKING_MPS2,
+    HEADING_MAX_RAD,
+    HOLD_BRAKING_MPS2,
+    PERIOD_S,
+    POSITION_MAX_M,
+    UNOCCUPIED,
+    VehicleGate,
+    has_points,
+)
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.topics import VEHICLE_GATE
 
@@ -29,7 +40,10 @@ EGO_LIMIT_NS = nanoseconds(0.2)
 """Without an ego state for this long nobody can steer along a path: the supervisor's own limit for the same."""
 STANDSTILL_MPS = 0.1
 """Slower than this is standing: the supervisor's own default for the same (`ladder.standstill_mps`)."""
-UNOCCUPIED = (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
+CURVATURE_MAX_PER_M = 0.2
+"""Of the arc on which a stop without a path is steered: 5 m of radius, a car's turning circle."""
+SLOWEST_ARC_MPS = 1.0
+"""Below this speed a yaw rate tells little of the arc."""
 
 
 class GateState(Enum):
@@ -39,12 +53,12 @@ class GateState(Enum):
     """Nothing drives, or a person by hand: it asks for the brake that holds a vehicle. A vehicle interface takes that
     only where it has been handed the vehicle, or where it knows that nobody drives."""
     OVERRIDDEN = "overridden"
-    """The supervisor says that the driver acts: nothing is asked for, and a vehicle interface must leave the vehicle to
-    him. It stays so, whatever becomes of the supervisor, until that says something else."""
+    """The driver acts, by fresh word of himself or the supervisor: nothing is asked for, and a vehicle interface must
+    leave the vehicle to him. It ends with the evidence for it."""
     FOLLOWING = "following"
     STOPPING = "stopping"
-    """It was following and must not any more: it brakes along the last path, and stays until there was standby at
-    standstill."""
+    """The vehicle was to be driven, and nobody leads: it brakes along the last path or arc, and stays until there was
+    standby at standstill."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +82,11 @@ class GateHost:
         self._ego: EgoState | None = None
         self._ego_ns = 0
         self._curvature = 0.0
-        self._engaged = self._overridden = False
-        self._latched = "started while the vehicle was being driven"
+        self._word: Engagement | None = None
+        self._latched = ""
+        self._driver_stamp_ns: int | None = None
+        self._acted_ns: int | None = None
+        self._unyielded = False
 
     @property
     def timers(self) -> tuple[Timer, ...]:
@@ -85,19 +102,35 @@ class GateHost:
         self._publish, self._clock = publish, clock
 
     def receive(self, message: Message, now: Now) -> None:
-        """Keep the newest of each; an ego state that is not finite counts as none."""
+        """Keep the newest of each; an ego state that is not finite, or nowhere on earth, counts as none."""
         if isinstance(message, EgoState):
-            if not _is_finite(message):
-                return
-            self._ego, self._ego_ns = message, now.monotonic_ns
+            if _is_sound(message):
+                self._ego, self._ego_ns = message, now.monotonic_ns
+        elif isinstance(message, DriverState):
+            # The same message again is no evidence; that he does not act ends nothing sooner than silence does.
+            if message.override and message.stamp_ns != self._driver_stamp_ns:
+                self._driver_stamp_ns, self._acted_ns = message.stamp_ns, now.monotonic_ns
         elif isinstance(message, SafeTrajectory):
-            self._watch(now)
-            if self._latched and not self._is_freed_by(message.engagement, now):
-                return
-            if self._gate.follow(message, now):
-                self._latched = ""
-                self._engaged = message.engagement not in UNOCCUPIED
-                self._overridden = message.engagement is Engagement.DRIVER_OVERRIDE
+            self._hear(message, now)
+
+    def _hear(self, message: SafeTrajectory, now: Now) -> None:
+        """Take the supervisor's word, unless a stop has begun that this does not end."""
+        self._watch(now)
+        said, to_drive = message.engagement, message.engagement not in UNOCCUPIED
+        stays = bool(self._latched) and not self._is_freed_by(said, now)
+        if (stays and self._gate.has_path) or not self._gate.counts(message, now):
+            return
+        if to_drive and self._word is None:
+            self._word, self._latched, stays = said, "started while the vehicle was being driven", True
+        if to_drive and not has_points(message):
+            if self._word in UNOCCUPIED:
+                self._word, self._latched = said, self._latched or "the supervisor has no trajectory"
+            return
+        if stays and not to_drive:
+            return
+        self._gate.take(message, now)
+        self._word, self._latched = said, self._latched if stays else ""
+        self._unyielded = self._unyielded and said is Engagement.ENGAGED
 
     def failure(self) -> str | None:
         """There is no thread that could die alone."""
@@ -111,38 +144,59 @@ class GateHost:
         """What to tell the actuators now."""
         self._watch(now)
         blind = self._blind(now)
-        if self._overridden:
+        if self._driver_acts(now):
+            self._curvature = self._arc(now)
             return GateCommand(now.stamp_ns, GateState.OVERRIDDEN, Control(0.0, self._curvature), "a person drives")
-        if not self._engaged:
-            why = "no ego state" if blind else self._latched or "standby"
+        if self._word in (None, Engagement.STANDBY):
+            self._curvature = self._arc(now)
+            why = "no ego state" if blind else "no supervisor" if self._word is None else "standby"
             return GateCommand(now.stamp_ns, GateState.HOLDING, Control(-HOLD_BRAKING_MPS2, self._curvature), why)
-        if blind or self._ego is None:
-            control = Control(-GATE_BRAKING_MPS2, self._curvature)
-            return GateCommand(now.stamp_ns, GateState.STOPPING, control, self._latched)
-        control = self._gate.control(self._ego, now)
-        self._curvature = control.curvature_per_m
+        control = Control(-GATE_BRAKING_MPS2, self._curvature)
+        if self._ego is not None and not blind and self._gate.has_path:
+            control = self._gate.control(self._ego, now)
+            self._curvature = control.curvature_per_m
         if self._latched:
             control = Control(-GATE_BRAKING_MPS2, self._curvature)
             return GateCommand(now.stamp_ns, GateState.STOPPING, control, self._latched)
         return GateCommand(now.stamp_ns, GateState.FOLLOWING, control, "")
 
+    def _driver_acts(self, now: Now) -> bool:
+        """Whether there is fresh evidence that a person acts."""
+        if self._acted_ns is not None and now.monotonic_ns - self._acted_ns <= DRIVER_ACTS_NS:
+            return True
+        return self._word is Engagement.DRIVER_OVERRIDE and not self._gate.silent(now)
+
+    def _arc(self, now: Now) -> float:
+        """Curvature of the arc that the vehicle is on, or was when that was known last."""
+        if self._ego is None or self._blind(now):
+            return self._curvature
+        curvature = self._ego.yaw_rate_rps / max(self._ego.speed_mps, SLOWEST_ARC_MPS)
+        return min(max(curvature, -CURVATURE_MAX_PER_M), CURVATURE_MAX_PER_M)
+
     def _blind(self, now: Now) -> bool:
         return self._ego is None or now.monotonic_ns - self._ego_ns > EGO_LIMIT_NS
 
     def _watch(self, now: Now) -> None:
-        """Latch where nobody may be followed any more."""
-        if not self._engaged or self._latched:
+        """Latch where nobody may be followed any more; a driver who acts ends that, and leaves the path."""
+        if self._driver_acts(now):
+            self._unyielded = self._unyielded or self._word is Engagement.ENGAGED
+            self._latched = ""
+            if self._gate.silent(now):
+                self._gate.forget_path()
+        elif self._latched or self._word in (None, Engagement.STANDBY):
             return
-        if self._gate.silent(now):
+        elif self._gate.silent(now):
             self._latched = "the supervisor is silent"
         elif self._blind(now):
             self._latched = "no ego state"
+        elif self._unyielded:
+            self._latched = "the driver acted, and the supervisor drove on"
 
     def _is_freed_by(self, engagement: Engagement, now: Now) -> bool:
         """Whether this ends the latch: a stop in motion by the driver alone, not by a supervisor started anew."""
         if engagement is Engagement.DRIVER_OVERRIDE:
             return True
-        return engagement is Engagement.STANDBY and (not self._engaged or self._stands(now))
+        return engagement is Engagement.STANDBY and self._stands(now)
 
     def _stands(self, now: Now) -> bool:
         return self._ego is not None and not self._blind(now) and abs(self._ego.speed_mps) < STANDSTILL_MPS
@@ -152,9 +206,10 @@ class GateHost:
             self._publish(self.command(self._clock()))
 
 
-def _is_finite(ego: EgoState) -> bool:
+def _is_sound(ego: EgoState) -> bool:
     values = (ego.x_m, ego.y_m, ego.heading_rad, ego.speed_mps, ego.acceleration_mps2, ego.yaw_rate_rps)
-    return all(map(math.isfinite, values))
+    placed = max(abs(ego.x_m), abs(ego.y_m)) <= POSITION_MAX_M and abs(ego.heading_rad) <= HEADING_MAX_RAD
+    return all(map(math.isfinite, values)) and placed
 
 
 def _build(options: Mapping[str, OptionValue]) -> GateHost:

@@ -136,7 +136,7 @@ class RosTopic:
 
 VEHICLE_GATE = "vehicle_gate"
 """A node of ROS alone: elsewhere the vehicle's end has the gate inside."""
-GATE_INPUTS = (SafeTrajectory, EgoState)
+GATE_INPUTS = (SafeTrajectory, EgoState, DriverState)
 PLAN_VIEW = "plan_view"
 """Draws for people; an onlooker that nobody waits for."""
 VIEW_INPUTS = (CameraFrame, EgoState, Plan, PlanRejection, SafeTrajectory)

@@ -1,0 +1,159 @@
+"""The gate hears the driver itself: he has the vehicle while he says that he acts, and nobody else has not for long."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from onboard_vla.core.ego import EgoState
+from onboard_vla.core.safe_trajectory import DriverState, Engagement
+from onboard_vla.core.vehicle_gate import DRIVER_ACTS_NS, GATE_BRAKING_MPS2, SILENCE_LIMIT_NS
+from onboard_vla.ros_nodes.gate_host import CURVATURE_MAX_PER_M, GateCommand, GateHost
+
+from .test_gate_host import FOLLOWING, HOLDING, MS, OVERRIDDEN, STOPPING, at, drive, ego, trajectory
+
+HEARD_MS, SILENT_MS = DRIVER_ACTS_NS // MS, SILENCE_LIMIT_NS // MS
+
+
+def acts(gate: GateHost, ms: int, override: bool = True) -> None:
+    gate.receive(DriverState(at(ms).stamp_ns, override), at(ms))
+
+
+def turning(ms: int, speed_mps: float = 8.0, curvature: float = 0.02) -> EgoState:
+    return dataclasses.replace(ego(ms, speed_mps), yaw_rate_rps=curvature * speed_mps)
+
+
+@pytest.fixture
+def driving() -> GateHost:
+    gate = GateHost()
+    drive(gate, 0, 100, engagement=Engagement.STANDBY)
+    assert {state for _, state, _ in drive(gate, 100, 500)} == {FOLLOWING}
+    return gate
+
+
+@pytest.mark.parametrize("word", [Engagement.ENGAGED, Engagement.LATCHED])
+def test_while_the_driver_says_that_he_acts_nothing_is_asked_for_whatever_the_supervisor_says(driving, word) -> None:
+    for ms in range(500, 1500, 100):
+        acts(driving, ms)
+        assert {(state, demand) for _, state, demand in drive(driving, ms, ms + 100, engagement=word)} == {
+            (OVERRIDDEN, 0.0)
+        }
+
+
+def test_a_driver_heard_here_has_the_vehicle_though_the_supervisor_is_dead_and_its_stop_has_begun(driving) -> None:
+    assert drive(driving, 500, 1000, heard=False)[-1][1] is STOPPING
+
+    acts(driving, 1000)
+
+    assert {state for _, state, _ in drive(driving, 1000, 1000 + HEARD_MS, heard=False)} == {OVERRIDDEN}
+    assert driving.command(at(1000 + HEARD_MS + 1)).state is STOPPING
+
+
+def test_the_same_word_again_is_no_evidence_that_he_still_acts(driving) -> None:
+    for ms in range(500, 1000, 100):
+        driving.receive(DriverState(at(500).stamp_ns, True), at(ms))
+
+    assert drive(driving, 1000, 1020)[-1][1] is STOPPING
+
+
+def test_a_supervisor_that_drives_on_after_the_driver_acted_is_not_followed(driving) -> None:
+    acts(driving, 500)
+    drive(driving, 500, 1000)
+
+    command = driving.command(at(1000))
+
+    assert (command.state, command.reason) == (STOPPING, "the driver acted, and the supervisor drove on")
+    assert drive(driving, 1000, 1200)[-1][1] is STOPPING
+
+
+def test_a_driver_whom_supervisor_and_gate_heard_hands_over_to_what_the_supervisor_says(driving) -> None:
+    acts(driving, 500)
+    drive(driving, 500, 540)
+    drive(driving, 540, 1000, engagement=Engagement.DRIVER_OVERRIDE)
+
+    assert drive(driving, 1000, 1100, engagement=Engagement.LATCHED)[0][1] is FOLLOWING
+
+
+def test_a_person_who_drives_in_standby_is_overridden_while_he_acts_and_then_held_as_before() -> None:
+    gate = GateHost()
+    drive(gate, 0, 100, engagement=Engagement.STANDBY)
+    acts(gate, 100)
+
+    assert drive(gate, 100, 200, engagement=Engagement.STANDBY)[-1][1:] == (OVERRIDDEN, 0.0)
+    assert drive(gate, 200, 600, engagement=Engagement.STANDBY)[-1][1] is HOLDING
+    assert drive(gate, 600, 700)[-1][1] is FOLLOWING
+
+
+def stopped_on_its_arc(gate: GateHost, end_ms: int, **said: Engagement) -> GateCommand:
+    """Every 20 ms a state on an arc of 50 m and a word without points; the last command."""
+    for ms in range(500, end_ms, 20):
+        gate.receive(turning(ms), at(ms))
+        word = trajectory(ms, said["first"] if ms < 600 else said["then"])
+        gate.receive(dataclasses.replace(word, points=word.points[:0]), at(ms))
+        command = gate.command(at(ms))
+    return command
+
+
+@pytest.mark.parametrize("word", [Engagement.LATCHED, Engagement.ENGAGED])
+def test_a_supervisor_without_points_ends_an_override_and_the_gate_stops_on_the_arc_of_that_instant(
+    driving, word
+) -> None:
+    assert stopped_on_its_arc(driving, 600, first=Engagement.DRIVER_OVERRIDE, then=word).state is OVERRIDDEN
+
+    command = stopped_on_its_arc(driving, 640, first=Engagement.DRIVER_OVERRIDE, then=word)
+
+    assert command.state is STOPPING
+    assert command.control.acceleration_mps2 == -GATE_BRAKING_MPS2
+    assert command.control.curvature_per_m == pytest.approx(0.02)
+    assert command.reason == "the supervisor has no trajectory"
+
+
+def test_an_override_that_the_supervisor_does_not_say_again_ends_with_the_silence_limit_on_the_arc(driving) -> None:
+    driving.receive(trajectory(500, Engagement.DRIVER_OVERRIDE), at(500))
+    for ms in range(500, 800, 10):
+        driving.receive(turning(ms), at(ms))
+        command = driving.command(at(ms))
+        assert (command.state is OVERRIDDEN) == (ms <= 500 + SILENT_MS)
+    assert command.state is STOPPING
+    assert command.control.curvature_per_m == pytest.approx(0.02)
+
+
+def test_no_arc_is_tighter_than_a_vehicle_can_drive(driving) -> None:
+    driving.receive(trajectory(500, Engagement.DRIVER_OVERRIDE), at(500))
+    driving.receive(turning(500, curvature=-5.0), at(500))
+
+    assert driving.command(at(500)).control.curvature_per_m == -CURVATURE_MAX_PER_M
+
+
+@pytest.mark.parametrize("word", [Engagement.ENGAGED, Engagement.LATCHED])
+def test_a_gate_that_starts_in_motion_stops_along_the_trajectory_that_it_hears(word) -> None:
+    gate = GateHost()
+    gate.receive(dataclasses.replace(ego(0), y_m=-1.0), at(0))
+    gate.receive(trajectory(0, word), at(0))
+
+    command = gate.command(at(0))
+
+    assert command.state is STOPPING
+    assert command.control.curvature_per_m > 0.01
+
+
+def test_a_gate_that_starts_in_motion_under_a_supervisor_without_points_stops_then_along_the_first_that_come() -> None:
+    gate = GateHost()
+    first = trajectory(0, Engagement.LATCHED)
+    gate.receive(dataclasses.replace(ego(0), y_m=-1.0), at(0))
+    gate.receive(dataclasses.replace(first, points=first.points[:0]), at(0))
+    assert (gate.command(at(0)).state, gate.command(at(0)).control.curvature_per_m) == (STOPPING, 0.0)
+
+    gate.receive(trajectory(20, Engagement.LATCHED), at(20))
+
+    assert gate.command(at(20)).state is STOPPING
+    assert gate.command(at(20)).control.curvature_per_m > 0.01
+
+
+@pytest.mark.parametrize("changes", [{"x_m": 2e7}, {"y_m": -2e7}, {"heading_rad": 2e3}, {"x_m": 1e308}])
+def test_a_pose_that_is_nowhere_on_earth_is_none(driving, changes) -> None:
+    for ms in range(500, 720, 20):
+        driving.receive(trajectory(ms), at(ms))
+        driving.receive(dataclasses.replace(ego(ms), **changes), at(ms))
+    assert (driving.command(at(720)).state, driving.command(at(720)).reason) == (STOPPING, "no ego state")
