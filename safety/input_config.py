@@ -81,10 +81,21 @@ class LaneLimits(Validated):
     shift_m: float = limit(
         0.75,
         "m",
-        "own: so much room has 2 m in a lane of 3.5 m; beside the vehicle",
+        "own: so much room has 2 m in a lane of 3.5 m; beside the vehicle, and ahead at least",
         0.3,
         5.0,
     )
+    turn_rad: float = limit(
+        0.035,
+        "rad",
+        "own: ahead; 5 standard deviations between two messages of headings that err by 0.004 rad (lane) and 0.003 rad "
+        "(odometry), as the world's sensor table has them",
+        0.005,
+        0.2,
+    )
+    ahead_s: float = limit(3.0, "s", "own: lines are compared as far as the vehicle comes in it", 1.0, 10.0)
+    ahead_m: float = limit(20.0, "m", "own: and at least so far; a turn by 3 degrees is 1 m there", 10.0, 100.0)
+    reroute_s: float = limit(1.0, "s", "own: the lane may lead elsewhere ahead so long after another route", 0.0, 5.0)
     creep_mps: float = limit(0.5, "m/s", "own: odometry that drifts by 1.4 % of the way at 130 km/h", 0.0, 5.0)
     edge_m: float = limit(0.3, "m", "own: noise of an edge that stays while its lane takes another shape", 0.05, 1.0)
     away_m: float = limit(5.0, "m", "own: vehicle from the centreline; another frame or place", 2.0, 50.0)

@@ -260,10 +260,11 @@ class Inputs:
         _ = lanes.line  # what is no line raises here, also where nothing is known of the vehicle
         if self._from_future(LANES, lanes.stamp_ns, now) or not self._newer(LANES, lanes.stamp_ns):
             return
-        here = self._here()
-        if here is not None:
+        newest = self.history.newest
+        if newest is not None:
+            here = np.array([newest.x_m, newest.y_m])
             comparable = self.lane_place.stands or self._age_s(LANES, now) <= self._config.freshness.lanes_data_s
-            fault = self.lane_place.fault(lanes, self.lanes if comparable else None, here, now)
+            fault = self.lane_place.fault(lanes, self.lanes if comparable else None, here, newest.speed_mps, now)
             if self._route_line is not None:
                 self._note(PLACE, route_place_fault(self._route_line, here, self._config.lanes))
         if fault is not None:
@@ -278,6 +279,8 @@ class Inputs:
             self.faults[ROUTE] = fault
             return
         self._route_line = Polyline(route.points)
+        if self.route is None or not np.array_equal(route.points, self.route.points):
+            self.lane_place.reroute(now)
         self.route = route
         self._accept(ROUTE, now.stamp_ns, now)
 

@@ -6,8 +6,6 @@ there is the odometry's drift, perception's noise, a lane that was taken for ano
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,20 +19,23 @@ Array = NDArray[np.float64]
 
 NEXT_LANE_SHARE = 0.75
 """A centreline that jumps to the next lane's moves by about a lane's width; lanes may be of unlike widths."""
+SHARES = np.linspace(0.0, 1.0, 7)
+"""Where lines are compared: beside the vehicle, and ahead to the reach, which at speed is every half second's way."""
 
 
 class LanePlace:
-    """Holds each lane against the last one that was taken. One that jumped is not followed.
+    """Holds each lane against the one taken last, beside the vehicle and ahead. One that jumped is not followed.
 
     The first message of a jump is refused and reported, and the vehicle keeps to the line it had; the next one decides.
-    Where it shows the new line again and one edge of the road stayed, the lane has another shape (it splits, widens)
-    and is taken; else the jump stands until a line agrees with the last one taken, or until a person drives.
+    Where it shows the new line again and the lane's width explains it (it splits, widens), the lane is taken; else the
+    jump stands until a line agrees with the last one taken, or until a person drives.
     """
 
     def __init__(self, limits: LaneLimits) -> None:
         self._limits = limits
-        self._drift_m = 0.0
+        self._drift_m = np.zeros(len(SHARES))
         self._taken_ns = 0
+        self._rerouted_ns: int | None = None
         self._doubted: LaneObservation | None = None
         self._stands = False
 
@@ -47,7 +48,13 @@ class LanePlace:
         """A person drives: a jump stands no longer."""
         self._stands = False
 
-    def fault(self, lanes: LaneObservation, before: LaneObservation | None, here: Array, now: Now) -> Reason | None:
+    def reroute(self, now: Now) -> None:
+        """Another route was given: for a while the lane may lead elsewhere ahead."""
+        self._rerouted_ns = now.monotonic_ns
+
+    def fault(
+        self, lanes: LaneObservation, before: LaneObservation | None, here: Array, speed_mps: float, now: Now
+    ) -> Reason | None:
         """Why a lane cannot be the one that the vehicle is in; None where it is to be taken.
 
         `before`: the one taken last, None where that is too old to compare; `here` (2,): the vehicle. A lane that moved
@@ -59,44 +66,70 @@ class LanePlace:
         if not abs(offset_m) <= limits.away_m:
             return Reason("LANES_AWAY", abs(offset_m), limits.away_m, "vehicle from the lane's centreline, m")
         if before is None:
-            self._take(0.0, now)
+            self._take(np.zeros(len(SHARES)), now)
             return None
-        shift_m = offset_m - _offset(before.line, here)
+        ahead_m, points = self._stretch(before.line, here, speed_mps)
+        room_m = np.maximum(limits.shift_m, limits.turn_rad * ahead_m)
+        shift_m = _shift(lanes.line, points, ahead_m)
+        if self._rerouted(now):
+            shift_m[1:] = 0.0
         drift_m = self._drift(now) + shift_m
-        if abs(drift_m) <= limits.shift_m:
+        over = np.abs(drift_m) > room_m
+        if not over.any():
             self._take(drift_m, now)
             return None
-        next_lane = abs(shift_m) >= NEXT_LANE_SHARE * lanes.lane_width_m and abs(offset_m) <= lanes.lane_width_m / 2
-        if next_lane or self._has_new_shape(lanes, before, doubted, here):
-            self._take(0.0, now)
+        taken = abs(shift_m[0]) >= NEXT_LANE_SHARE * lanes.lane_width_m and abs(offset_m) <= lanes.lane_width_m / 2
+        if not taken and doubted is not None and not self._stands:
+            again = np.abs(_shift(doubted.line, points, ahead_m) - shift_m) <= room_m
+            shaped = self._has_new_shape(lanes, before, points, shift_m, ahead_m)
+            taken = bool((again & shaped)[over].all())
+        if taken:
+            self._take(np.zeros(len(SHARES)), now)
             return None
+        worst = int(np.argmax(np.abs(drift_m) - room_m))
+        measured_m, limit_m = float(abs(drift_m[worst])), float(room_m[worst])
+        where = f"sideways {ahead_m[worst]:.0f} m ahead"
         if self._stands or doubted is not None:
             self._stands = True
-            return Reason("LANES_JUMP", abs(drift_m), limits.shift_m, "sideways against the lane taken last, m")
+            return Reason("LANES_JUMP", measured_m, limit_m, f"{where}, against the lane taken last, m")
         self._doubted = lanes
-        return Reason("LANES_DOUBTED", abs(drift_m), limits.shift_m, "sideways, in one message so far, m")
+        return Reason("LANES_DOUBTED", measured_m, limit_m, f"{where}, in one message so far, m")
 
-    def _take(self, drift_m: float, now: Now) -> None:
+    def _stretch(self, line: Polyline, here: Array, speed_mps: float) -> tuple[Array, Array]:
+        """Distances ahead (K,) at which lines are compared, ascending from 0, and the points (K, 2) of `line` there."""
+        beside_m = float(line.project(here[None])[0][0])
+        reach_m = max(self._limits.ahead_m, self._limits.ahead_s * speed_mps)
+        ahead_m = SHARES * min(reach_m, line.length - beside_m)
+        return ahead_m, line.at(beside_m + ahead_m)
+
+    def _take(self, drift_m: Array, now: Now) -> None:
         self._drift_m, self._taken_ns, self._stands = drift_m, now.monotonic_ns, False
 
-    def _drift(self, now: Now) -> float:
+    def _drift(self, now: Now) -> Array:
         """How far the lanes taken have moved, less what odometry may drift: many small shifts are a jump, too."""
         allowed_m = self._limits.creep_mps * seconds(now.monotonic_ns - self._taken_ns)
-        return math.copysign(max(abs(self._drift_m) - allowed_m, 0.0), self._drift_m)
+        return np.copysign(np.maximum(np.abs(self._drift_m) - allowed_m, 0.0), self._drift_m)
+
+    def _rerouted(self, now: Now) -> bool:
+        if self._rerouted_ns is None or self._stands:
+            return False
+        return seconds(now.monotonic_ns - self._rerouted_ns) <= self._limits.reroute_s
 
     def _has_new_shape(
-        self, lanes: LaneObservation, before: LaneObservation, doubted: LaneObservation | None, here: Array
-    ) -> bool:
-        """Whether the last message showed the same line, and an edge of the drivable area is where it was.
+        self, lanes: LaneObservation, before: LaneObservation, points: Array, shift_m: Array, ahead_m: Array
+    ) -> NDArray[np.bool_]:
+        """(K,) whether one side of the lane stayed, as its width says, and an edge of the drivable area.
 
-        A shifted map moves both edges. A jump that stands is no new shape any more.
+        A lane that grows by w has its centre w/2 aside, and by half a lane at most. The neighbour's lane is on the same
+        road, but neither side of the lane stayed; a shifted map moves everything.
         """
-        if self._stands or doubted is None:
-            return False
-        if abs(_offset(lanes.line, here) - _offset(doubted.line, here)) > self._limits.shift_m:
-            return False
-        moved = np.abs(_edges(lanes, here) - _edges(before, here))
-        return bool(moved.min() <= self._limits.edge_m)
+        room_m = np.maximum(self._limits.edge_m, self._limits.turn_rad * ahead_m)
+        aside_m, grown_m = np.abs(shift_m), abs(lanes.lane_width_m - before.lane_width_m)
+        stayed = np.abs(aside_m - grown_m / 2) <= room_m
+        near = aside_m <= before.lane_width_m / 2 + room_m
+        moved_m = np.abs(_edges(lanes, points) - _edges(before, points)).min(axis=0)
+        explained: NDArray[np.bool_] = stayed & near & (moved_m <= room_m)
+        return explained
 
 
 def route_place_fault(line: Polyline, here: Array, limits: LaneLimits) -> Reason | None:
@@ -112,9 +145,21 @@ def _offset(line: Polyline, here: Array) -> float:
     return float(line.project(here[None])[1][0])
 
 
-def _edges(lanes: LaneObservation, here: Array) -> Array:
-    """(2,) metres from the vehicle to the left and the right edge of the drivable area beside it."""
-    along, offset = lanes.line.project(here[None])
+def _shift(line: Polyline, points: Array, ahead_m: Array) -> Array:
+    """(K,) how far `line` passes the points (K, 2) of another, which lie at `ahead_m`; a left point is positive.
+
+    0 where the line ends before a point: nothing is shown there. One that runs backwards passes no point that is ahead.
+    """
+    along_m, offset_m = line.project(points)
+    ended = along_m >= line.length
+    ended[0] = False
+    backwards = np.concatenate([[False], along_m[1:] < along_m[:-1]])
+    return np.where(backwards, ahead_m, np.where(ended, 0.0, offset_m))
+
+
+def _edges(lanes: LaneObservation, points: Array) -> Array:
+    """(2, K) metres from each point (K, 2) to the left and the right edge of the drivable area beside it."""
+    along, offset = lanes.line.project(points)
     arc = lanes.line.arc_lengths
     left, right = np.interp(along, arc, lanes.left_m), np.interp(along, arc, lanes.right_m)
-    return np.concatenate([left - offset, right + offset])
+    return np.stack([left - offset, right + offset])

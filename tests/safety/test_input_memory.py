@@ -202,6 +202,19 @@ class TestRoad:
         inputs.receive(replace(lanes(T0 + 5100 * MS), centreline=lanes(T0).centreline + np.array([0.0, 2.5])), at(5100))
         assert fault_of(inputs, "lanes") is None
 
+    @pytest.mark.parametrize(("other", "code"), [(1.0, None), (0.0, "LANES_DOUBTED")])
+    def test_another_route_lets_the_lane_lead_elsewhere_ahead_and_the_same_one_again_does_not(self, other, code):
+        inputs = fed()
+        points, limits = np.array([[0.0, 0.0], [100.0, 0.0]]), np.array([10.0, 10.0])
+        inputs.receive(Route("r", points, limits, ()), at(0))
+        for ms, route in ((2000, points), (2100, points + np.array([[0.0, 0.0], [0.0, other]]))):
+            inputs.receive(make_ego(T0 + ms * MS - MS), at(ms - 1))
+            inputs.receive(Route("r", route.copy(), limits, ()), at(ms - 1))
+            moved = lanes(T0 + ms * MS)
+            bent = moved.centreline + np.column_stack([0 * moved.left_m, 0.2 * np.maximum(moved.centreline[:, 0], 0.0)])
+            inputs.receive(moved if ms == 2000 else replace(moved, centreline=bent), at(ms))
+        assert (fault_of(inputs, "lanes") or (None,))[0] == code
+
     def test_what_is_no_line_is_refused_though_nothing_is_known_of_the_vehicle(self):
         inputs = Inputs(CONFIG)
         inputs.receive(replace(lanes(T0), centreline=0 * lanes(T0).centreline), at(0))

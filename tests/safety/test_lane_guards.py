@@ -28,19 +28,22 @@ def lane(y=0.0, left=5.0, right=2.0, turn=0.0, x0=-10.0, width=3.5):
 class Seen:
     """A place guard that is shown one message after another, as the inputs do."""
 
-    def __init__(self, *lanes):
-        self.place, self.taken, self.clock_s = LanePlace(LIMITS), None, 0.0
+    def __init__(self, *lanes, speed=0.0):
+        self.place, self.taken, self.clock_s, self.speed = LanePlace(LIMITS), None, 0.0, speed
         for message in lanes:
             assert self.figures(message) is None
 
     def figures(self, message, fresh=True, after_s=PERIOD_S):
         self.clock_s += after_s
-        now = Now(round(self.clock_s * 1e9), 0)
-        fault = self.place.fault(message, self.taken if fresh else None, HERE, now)
+        fault = self.place.fault(message, self.taken if fresh else None, HERE, self.speed, self.now)
         if fault is None:
             self.taken = message
             return None
         return fault.code, pytest.approx(fault.measured), fault.limit
+
+    @property
+    def now(self):
+        return Now(round(self.clock_s * 1e9), 0)
 
     def code(self, message, **how):
         found = self.figures(message, **how)
@@ -103,7 +106,7 @@ def test_a_jump_stands_until_the_line_agrees_again():
 def test_a_jump_that_stands_is_no_new_shape_whatever_follows():
     seen = Seen(lane(0.0))
     seen.code(lane(3.0)), seen.code(lane(3.0))
-    split = lane(1.5, left=3.5, right=3.5)
+    split = lane(1.5, left=3.5, right=3.5, width=6.5)
     assert [seen.code(split), seen.code(split)] == ["LANES_JUMP"] * 2
 
 
@@ -117,54 +120,89 @@ def test_a_person_who_drives_ends_a_jump():
 
 
 SHAPES = [
-    (1.5, 3.5, 4.5, None),  # wider to the left and the right; its left edge stayed
-    (-1.5, 4.0, 0.5, None),  # its right edge stayed
-    (1.5, 3.75, 9.0, None),  # moved by 0.25 m
-    (1.5, 3.875, 9.0, "LANES_JUMP"),  # by 0.375 m
-    (1.5, 3.25, 9.0, None),
-    (1.5, 3.125, 9.0, "LANES_JUMP"),
-    (1.5, 5.0, 3.75, None),
-    (1.5, 5.0, 3.125, "LANES_JUMP"),
-    (1.5, 5.0, 2.0, "LANES_JUMP"),  # a shifted map
+    (1.5, 3.5, 4.5, 6.5, None),  # wider to the left, as the road is; its right side stayed
+    (-1.5, 4.0, 0.5, 6.5, None),
+    (1.5, 3.75, 9.0, 6.5, None),  # the road's edge moved by 0.25 m
+    (1.5, 3.875, 9.0, 6.5, "LANES_JUMP"),  # by 0.375 m
+    (1.5, 3.25, 9.0, 6.5, None),
+    (1.5, 3.125, 9.0, 6.5, "LANES_JUMP"),
+    (1.5, 5.0, 3.75, 6.5, None),
+    (1.5, 5.0, 3.125, 6.5, "LANES_JUMP"),
+    (1.5, 5.0, 2.0, 6.5, "LANES_JUMP"),  # a shifted map, of wider lanes
+    (1.5, 3.5, 3.5, 3.5, "LANES_JUMP"),  # another line of the same road
+    (1.5, 3.5, 3.5, 6.0, None),  # the lane's side moved by 0.25 m
+    (1.5, 3.5, 3.5, 5.75, "LANES_JUMP"),  # by 0.375 m
+    (1.5, 3.5, 3.5, 7.0, None),
+    (1.5, 3.5, 3.5, 7.25, "LANES_JUMP"),
+    (2.0, 3.0, 4.0, 7.5, None),  # by 0.25 m more than half of the lane that it was
+    (2.125, 2.875, 4.125, 7.75, "LANES_JUMP"),
 ]
 
 
 @pytest.mark.parametrize("turn", [0.0, 2.2])
-@pytest.mark.parametrize(("y", "left", "right", "expected"), SHAPES)
-def test_a_lane_that_splits_or_widens_shows_it_twice_with_an_edge_that_stays(y, left, right, expected, turn):
-    seen, shape = Seen(lane(turn=turn)), lane(y, left, right, turn)
+@pytest.mark.parametrize(("y", "left", "right", "width", "expected"), SHAPES)
+def test_a_lane_that_splits_or_widens_shows_it_twice_by_as_much_as_its_width_says(
+    y, left, right, width, expected, turn
+):
+    seen, shape = Seen(lane(turn=turn)), lane(y, left, right, turn, width=width)
     assert [seen.code(shape), seen.code(shape)] == ["LANES_DOUBTED", expected]
     if expected is None:
         assert seen.code(lane(y + 0.7, left, right, turn)) is None  # measured from the new shape on
 
 
-@pytest.mark.parametrize(("again", "expected"), [(2.25, None), (2.375, "LANES_JUMP"), (0.875, None)])
-def test_a_new_shape_is_the_same_in_both_messages(again, expected):
+def test_a_wide_lane_that_splits_leaves_one_of_its_sides():
+    wide = lane(1.75, left=5.25, right=3.75, width=7.0)
+    for y, left, width, expected in ((3.5, 3.5, 3.5, None), (0.0, 7.0, 3.5, None), (3.5, 3.5, 7.0, "LANES_JUMP")):
+        seen, half = Seen(wide), lane(y, left, right=y + 2.0, width=width)
+        found = [seen.code(half), seen.code(half)]
+        assert found == ["LANES_DOUBTED", expected], y
+
+
+WIDENED = {"left": 3.5, "width": 6.5}
+
+
+@pytest.mark.parametrize(("again", "expected"), [(1.625, None), (2.375, "LANES_JUMP"), (0.875, "LANES_JUMP")])
+def test_a_new_shape_is_explained_by_the_second_message(again, expected):
     seen = Seen(lane())
-    assert seen.code(lane(1.5, left=3.5)) == "LANES_DOUBTED"
-    assert seen.code(lane(again, left=5.0 - again)) == expected
+    assert seen.code(lane(1.5, **WIDENED)) == "LANES_DOUBTED"
+    assert seen.code(lane(again, left=5.0 - again, width=6.5)) == expected
 
 
-def test_an_edge_that_moved_by_as_much_as_its_noise_has_stayed():
+@pytest.mark.parametrize(
+    ("first", "expected"), [(0.875, None), (2.375, None), (2.5, "LANES_JUMP"), (-1.5, "LANES_JUMP")]
+)
+def test_a_new_shape_is_the_same_in_both_messages(first, expected):
+    """Whatever the first one said of its width."""
+    seen = Seen(lane())
+    assert seen.code(lane(first)) == "LANES_DOUBTED"
+    assert seen.code(lane(1.625, left=3.375, width=6.75)) == expected
+
+
+def test_a_side_or_an_edge_that_moved_by_as_much_as_its_noise_has_stayed():
     """With a limit that is a binary fraction."""
-    for left, expected in ((3.75, None), (3.875, "LANES_JUMP")):
+    limits = LaneLimits(edge_m=0.25)
+    for left, width, expected in ((3.75, 6.5, None), (3.875, 6.5, "LANES_JUMP"), (3.5, 7.0, None), (3.5, 6.0, None),
+                                  (3.5, 5.875, "LANES_JUMP")):  # fmt: skip
         seen = Seen(lane())
-        seen.place = LanePlace(LaneLimits(edge_m=0.25))
-        shape = lane(1.5, left, right=9.0)
+        seen.place = LanePlace(limits)
+        shape = lane(1.5, left, right=9.0, width=width)
         assert [seen.code(shape), seen.code(shape)] == ["LANES_DOUBTED", expected]
 
 
 @pytest.mark.parametrize(("y", "expected"), [(0.75, None), (-0.75, None), (0.875, "LANES_DOUBTED")])
 def test_a_lane_taken_while_nothing_was_known_of_the_vehicle_is_compared_with(y, expected):
-    fault = LanePlace(LIMITS).fault(lane(y), lane(0.0), HERE, Now(0, 0))
+    fault = LanePlace(LIMITS).fault(lane(y), lane(0.0), HERE, 0.0, Now(0, 0))
     assert (fault.code if fault else None) == expected
 
 
-def test_the_edges_count_beside_the_vehicle():
+@pytest.mark.parametrize(("stays", "expected"), [((-9.0, 90.0), None), ((1.0, 90.0), "LANES_JUMP"),
+                                                 ((-9.0, 18.0), "LANES_JUMP"), ((-9.0, 22.0), None)])  # fmt: skip
+def test_the_roads_edge_stays_beside_the_vehicle_and_ahead(stays, expected):
+    """As far as lanes are compared, 20 m here."""
     seen, x = Seen(lane()), np.arange(-10.0, 90.0, 2.0)
-    narrow_ahead = lane(1.5)
-    narrow_ahead.left_m[x > 1.0] = 3.5
-    assert [seen.code(narrow_ahead), seen.code(narrow_ahead)] == ["LANES_DOUBTED", "LANES_JUMP"]
+    shape = lane(1.5, width=6.5)
+    shape.left_m[(x > stays[0]) & (x < stays[1])] = 3.5
+    assert [seen.code(shape), seen.code(shape)] == ["LANES_DOUBTED", expected]
 
 
 @pytest.mark.parametrize("side", [1, -1])
