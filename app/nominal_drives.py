@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +62,20 @@ class ListeningPlanner:
         self.pooled: list[dict[str, NDArray[np.float32]]] = []
 
     def plan(
-        self, frames: FrameSet, ego: EgoState, command: str, plan_id: int, *, depth: str | None = None
+        self,
+        frames: FrameSet,
+        ego: EgoState,
+        command: str,
+        plan_id: int,
+        *,
+        depth: str | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+        most_reasoning: int | None = None,
     ) -> Plan | PlanRejection:
         """Plan, and remember."""
-        result = self._planner.plan(frames, ego, command, plan_id, depth=depth)
+        result = self._planner.plan(
+            frames, ego, command, plan_id, depth=depth, cancelled=cancelled, most_reasoning=most_reasoning
+        )
         if isinstance(result, Plan):
             self.plans.append(result)
             self.pooled.append(self._planner.pooled)

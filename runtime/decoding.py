@@ -118,28 +118,37 @@ class GreedyDecoder:
         """(N, V) raw logits that the newest answer's actions were chosen from."""
         return self._action_decoder.logits
 
-    def decode(self, prompt: PromptInput, depth: str, cancelled: Callable[[], bool] = lambda: False) -> Decoded:
+    def decode(
+        self,
+        prompt: PromptInput,
+        depth: str,
+        cancelled: Callable[[], bool] = lambda: False,
+        most_reasoning: int | None = None,
+    ) -> Decoded:
         """Decode one answer.
 
         Args:
             prompt: the prompt up to where the answer begins.
             depth: one of `DEPTHS`.
             cancelled: asked before every token of a slow answer.
+            most_reasoning: reasoning tokens after which a slow answer is closed by force, if the bundle allows as many;
+                as many as the bundle allows, if not given.
 
         Raises:
             DecodeError: the answer is not valid.
             EngineError: an execution failed or the cache is too small.
         """
         self._fork_logits = None
+        most = self._max_reasoning if most_reasoning is None else min(most_reasoning, self._max_reasoning)
         if depth == FREE:
             return self._decode_freely(prompt)
         forced = self._answer.slow_prefix if depth == SLOW else self._answer.fast_prefix
         guesses = () if depth == SLOW else self._action_decoder.guesses(forced)
         fork_logits = self._prefill(prompt, forced, guesses)
         if depth == MODEL and fork_logits[1] > fork_logits[0]:
-            return self._from_the_fork(fork_logits, cancelled, self._max_reasoning)
+            return self._from_the_fork(fork_logits, cancelled, most)
         if depth == SLOW:
-            return self._slow(self._action_decoder.rows[1:2], fork_logits, cancelled, self._max_reasoning)
+            return self._slow(self._action_decoder.rows[1:2], fork_logits, cancelled, most)
         tokens = self._action_decoder.decode(self._sequence, guesses)
         self._fork_logits = fork_logits
         return self._answered(tokens, fork_logits, FAST)

@@ -27,7 +27,9 @@ from onboard_vla.core.process_graph import PlannerInput
 from onboard_vla.core.road import Route
 from onboard_vla.core.supervision import Supervision
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
+from onboard_vla.runtime.answer_grammar import CANCELLED
 from onboard_vla.runtime.camera_check import calibration_mismatch
+from onboard_vla.runtime.first_thoughts import FirstThoughts
 from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.load_shedding import DEPTH as THINKING
 from onboard_vla.runtime.load_shedding import LoadShedding
@@ -53,9 +55,17 @@ class PlanMaker(Protocol):
     """What the body needs of a planner."""
 
     def plan(
-        self, frames: FrameSet, ego: EgoState, command: str, plan_id: int, *, depth: str | None = None
+        self,
+        frames: FrameSet,
+        ego: EgoState,
+        command: str,
+        plan_id: int,
+        *,
+        depth: str | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+        most_reasoning: int | None = None,
     ) -> Plan | PlanRejection:
-        """Make one plan; `depth`: another than usual."""
+        """Make one plan; `depth`: another than usual; the rest limits slow answers, see `planner.Planner.plan`."""
 
     def warm_up(self) -> None:
         """Run once on made-up input, so that the first real plan is not slower than the rest."""
@@ -66,8 +76,9 @@ class PlannerBody:
 
     `cameras`: what the bundle expects of each camera; camera models that arrive are held against it. `pacing`: which
     complete frame sets are planned on; the newest at any time, if not given. `second`: slow answers behind fast ones;
-    every plan stands alone, if not given. `shedding`: what plans go without while time or power is short; nothing, if
-    not given.
+    every plan stands alone, if not given. `first`: leave of plans whose only answer may be slow; without it the planner
+    does as it is set, with no deadline, which is for evaluation alone. `shedding`: what plans go without while time or
+    power is short; nothing, if not given.
     """
 
     def __init__(
@@ -79,9 +90,11 @@ class PlannerBody:
         cameras: Mapping[str, CameraInput] | None = None,
         pacing: AnchorPacing | None = None,
         second: SecondAnswers | None = None,
+        first: FirstThoughts | None = None,
         shedding: LoadShedding | None = None,
     ) -> None:
-        self._planner, self._pacing, self._second, self._shedding = planner, pacing, second, shedding
+        self._planner, self._pacing, self._shedding = planner, pacing, shedding
+        self._second, self._first = second, first
         self._ingest = ingest
         self._cameras = dict(cameras or {})
         self._process_name = process_name
@@ -122,6 +135,8 @@ class PlannerBody:
             elif isinstance(message, Supervision):
                 if self._second is not None:
                     self._second.observe(message, now)
+                if self._first is not None:
+                    self._first.observe(message, now.monotonic_ns)
             elif isinstance(message, CameraModel) and message.camera in self._cameras:
                 camera = message.camera
                 sent = self._ingest.picture_size(camera)
@@ -196,7 +211,7 @@ class PlannerBody:
                 work_started=self._started,
                 work_done=self._done,
                 ready=self._ready,
-                detail=self._detail if self._second is None else f"{self._detail}; {self._second.summary}",
+                detail="; ".join([self._detail, *(one.summary for one in (self._second, self._first) if one)]),
             )
 
     def _newer_picture_waits(self) -> bool:
@@ -227,14 +242,36 @@ class PlannerBody:
             return PlanRejection(plan_id, frames.stamp_ns, "ego_stale", detail)
         command, shedding = self._command(route, ego), self._shedding
         if shedding is None:
-            return self._planner.plan(frames, ego, command, plan_id)
+            return self._answered(frames, ego, command, plan_id, now)
         left_out = shedding.left_out
-        depth = FAST if THINKING in left_out else None
-        result = self._planner.plan(shedding.reduced(frames, left_out), ego, command, plan_id, depth=depth)
+        shown = shedding.reduced(frames, left_out)
+        result = self._answered(shown, ego, command, plan_id, now, thinks=THINKING not in left_out)
         if isinstance(result, PlanRejection):
             return result
         shedding.note(result.stage_ms["total"] / 1e3, now.monotonic_ns)
         return replace(result, shed=left_out)
+
+    def _answered(
+        self, frames: FrameSet, ego: EgoState, command: str, plan_id: int, now: Now, *, thinks: bool = True
+    ) -> Plan | PlanRejection:
+        """One answer. Where thinking first needs leave: fast without it, and fast again where it was given up."""
+        first = self._first
+        if first is None and thinks:
+            return self._planner.plan(frames, ego, command, plan_id)
+        if first is not None and thinks and (room := first.room(now.monotonic_ns)):
+            result = self._planner.plan(frames, ego, command, plan_id, cancelled=first.cancelled, most_reasoning=room)
+            if isinstance(result, Plan):
+                first.note(result)
+                return result
+            if result.code != CANCELLED:
+                return result
+            first.given_up()
+            if first.ending:
+                return result
+        result = self._planner.plan(frames, ego, command, plan_id, depth=FAST)
+        if first is not None and isinstance(result, Plan):
+            first.note(result)
+        return result
 
     def _command(self, route: Route, ego: EgoState) -> str:
         if self._route_line is None or self._route_line[0] is not route:

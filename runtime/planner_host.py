@@ -15,7 +15,7 @@ from onboard_vla.core.clock import Now, nanoseconds, system_now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
-from onboard_vla.core.process import Clock, Option, OptionValue, Publish, Role, Timer
+from onboard_vla.core.process import Clock, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import PLANNER, PlannerInput
 from onboard_vla.core.realtime import request_realtime_thread
 from onboard_vla.core.refusals import log_event
@@ -23,120 +23,22 @@ from onboard_vla.core.road import Route
 from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.wire import Message
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
-from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, parse_offsets, rig_timing
-from onboard_vla.runtime.depth_policy import ADAPTIVE, ALWAYS_FAST, FIRST_ANSWER, POLICIES, DepthLimits
-from onboard_vla.runtime.engine import CPU, ENGINES, TENSORRT
-from onboard_vla.runtime.load_shedding import FULL, POWER_MODES, LoadShedding
+from onboard_vla.runtime.camera_timing import parse_offsets, rig_timing
+from onboard_vla.runtime.decoding import MODEL
+from onboard_vla.runtime.depth_policy import ADAPTIVE, ALWAYS_FAST, ALWAYS_SLOW, FIRST_ANSWER
+from onboard_vla.runtime.engine import TENSORRT
+from onboard_vla.runtime.first_thoughts import FirstThoughts
+from onboard_vla.runtime.load_shedding import LoadShedding
+from onboard_vla.runtime.planner_options import PLANNER_OPTIONS, REDUCED, SILENT_AFTER_S, STUCK_AFTER_S, depth_limits
 
 HEARTBEAT_PERIOD_S = 0.05
 """20 Hz: the supervisor misses the planner after three periods."""
-SILENT_AFTER_S = 3.0
-"""A pass this long is reported, and heartbeats stop: who listens for them takes the planner for dead from then on."""
-STUCK_AFTER_S = 10.0
-"""A pass this long never ends: the process gives up and is started again. Far above a slow plan's few seconds."""
 WAKE_LIMIT_S = 0.5
 """Longest wait of an idle worker before it looks whether it should end."""
 PAUSED = "inactive"
 """Heartbeat's detail of a planner that was told to rest."""
 STOP_LIMIT_S = 2.0
 """How long a stopping process waits for a running inference."""
-
-REDUCED = "reduced"
-DEPTH = DepthLimits()
-
-PLANNER_OPTIONS = (
-    Option("bundle", str, None, "path of the bundle folder"),
-    Option("threads", int, 1, "inference threads", 1, 64),
-    Option(
-        "engine",
-        str,
-        CPU,
-        "what runs the graphs: ONNX Runtime on the processor or by CUDA, or TensorRT engines built on this machine; "
-        "what is not there is an error",
-        choices=ENGINES,
-    ),
-    Option("engines", str, "", "folder of the TensorRT engines, BUNDLE.engines if empty"),
-    Option(
-        "unjudged_engines",
-        bool,
-        False,
-        "take TensorRT engines, too, that nobody has judged, for the bundle has no golden scenes; never on a vehicle",
-    ),
-    Option(
-        "plan_period_s", float, 0.2, "shortest time between the starts of two plans", 0.0, 5.0, "s", changeable=True
-    ),
-    Option(
-        "cameras.decode",
-        str,
-        REDUCED,
-        "compressed pictures: at a part of their size where the model's input is at most half of that, or always whole",
-        choices=(REDUCED, "whole"),
-    ),
-    Option(
-        "cameras.share_decoding",
-        bool,
-        True,
-        "plan where compressed pictures serve two plans: half the decoding, for which quick plans wait up to 0.12 s",
-    ),
-    Option(
-        "depth.policy",
-        str,
-        ALWAYS_FAST,
-        "fast plans; slow ones; as the model's fork says; or fast ones with slow second answers where there is doubt",
-        choices=POLICIES,
-    ),
-    *(
-        Option(f"depth.{name}", float, getattr(DEPTH, name), what, least, most, unit)
-        for name, what, least, most, unit in (
-            (
-                "slow_probability",
-                "adaptive: the fork's probability from which on a plan asks for it",
-                0.01,
-                10.0,
-                "",
-            ),
-            ("spread_m", "adaptive: spread of a step from which on a plan asks for it", 0.01, 10.0, "m"),
-            ("second_mass", "adaptive: probability of a second way from which on a plan asks for it", 0.01, 10.0, ""),
-            ("hazard_s", "adaptive: time to brake below which a plan asks for it, down to 1.5 s", 1.5, 60.0, "s"),
-            ("rest_s", "adaptive: least time between the beginnings of two slow answers", 0.0, 60.0, "s"),
-            ("margin_s", "adaptive: kept free before the next plan is due", 0.0, 1.0, "s"),
-        )
-    ),
-    Option(
-        "depth.least_tokens",
-        int,
-        DEPTH.least_tokens,
-        "adaptive: with time for fewer tokens of reasoning it is not begun",
-        1,
-        4096,
-    ),
-    Option(
-        "load.shed_when_late",
-        bool,
-        True,
-        "plans that take longer than the plan period go without what the bundle says that the model can",
-    ),
-    Option(
-        "load.power_mode",
-        str,
-        FULL,
-        "nothing left out; without older pictures and thinking; without all that the bundle can do without",
-        choices=POWER_MODES,
-        changeable=True,
-    ),
-    Option("silent_after_s", float, SILENT_AFTER_S, "heartbeats stop in a pass that lasts longer", 0.5, 60.0, "s"),
-    Option("stuck_after_s", float, STUCK_AFTER_S, "the process ends, to be started again, beyond it", 1.0, 120.0, "s"),
-    Option("cameras.offsets_s", str, "", "by how much each camera's shutter is later than the front one's: back=0.02"),
-    Option("cameras.tolerance_s", float, DEFAULT_TOLERANCE_S, "largest stamp distance in a frame set", 0.001, 0.5, "s"),
-    Option(
-        "realtime_priority",
-        int,
-        5,
-        "SCHED_FIFO priority of the thread that takes messages and beats, where permitted, 0 for ordinary scheduling",
-        0,
-        99,
-    ),
-)
 
 
 class PlannerBodyLike(Protocol):
@@ -167,8 +69,8 @@ class PlannerHost:
     """Runs a planner body: `receive` and heartbeats on the transport's thread, plans on a worker thread.
 
     `realtime_priority` is for the transport's thread alone, so that a busy machine does not make a live planner look
-    dead; inference stays ordinary work. `pacing`, `shedding`: the body's, which have to
-    know a changed period and power mode.
+    dead; inference stays ordinary work. `pacing`, `shedding`, `first`: the body's, which have to know a changed period
+    and power mode; `first` also when planning is to end or to rest.
     """
 
     def __init__(
@@ -180,9 +82,10 @@ class PlannerHost:
         silent_after_s: float = SILENT_AFTER_S,
         pacing: AnchorPacing | None = None,
         shedding: LoadShedding | None = None,
+        first: FirstThoughts | None = None,
     ) -> None:
         self._body, self._priority = body, realtime_priority
-        self._pacing, self._shedding = pacing, shedding
+        self._pacing, self._shedding, self._first = pacing, shedding, first
         self._period_s = plan_period_s
         self._silent_ns, self._stuck_ns = nanoseconds(silent_after_s), nanoseconds(stuck_after_s)
         self._paused = False
@@ -224,6 +127,8 @@ class PlannerHost:
     def start(self, publish: Publish, clock: Clock) -> None:
         """Let the worker begin."""
         self._publish, self._clock = publish, clock
+        if self._first is not None:
+            self._first.attend(clock, self._wanted_elsewhere)
         self._begun.set()
         if self._worker.ident is None:
             self._worker.start()
@@ -249,6 +154,8 @@ class PlannerHost:
         self._period_s = float(values.get("plan_period_s", self._period_s))
         if self._pacing is not None:
             self._pacing.period_s = self._period_s
+        if self._first is not None:
+            self._first.period_s = self._period_s
         if self._shedding is not None:
             self._shedding.period_s = self._period_s
             self._shedding.power = str(values.get("load.power_mode", self._shedding.power))
@@ -269,6 +176,9 @@ class PlannerHost:
             self._worker.join(STOP_LIMIT_S)
         return not self._worker.is_alive()
 
+    def _wanted_elsewhere(self) -> bool:
+        return self._ending.is_set() or self._paused
+
     def _busy_ns(self) -> int:
         """How long the present pass has lasted."""
         since_ns = self._busy_since_ns
@@ -286,7 +196,7 @@ class PlannerHost:
             return
         self._busy_since_ns = time.monotonic_ns()
         due_ns = started_ns + nanoseconds(self._period_s)
-        second = self._body.second_answer(first, due_ns, self._clock, lambda: self._ending.is_set() or self._paused)
+        second = self._body.second_answer(first, due_ns, self._clock, self._wanted_elsewhere)
         self._busy_since_ns = None
         if second is not None:
             self._publish(second)
@@ -312,11 +222,6 @@ class PlannerHost:
         except BaseException as error:  # whatever killed the worker must not leave a process that only looks alive
             self._error, self._died = error, f"the worker died: {traceback.format_exc()}"
             self._warm.set()
-
-
-def depth_limits(options: Mapping[str, OptionValue]) -> DepthLimits:
-    """Of the policy `adaptive`, from the options of the same names."""
-    return DepthLimits(**{f.name: options[f"depth.{f.name}"] for f in dataclasses.fields(DepthLimits)})  # type: ignore[arg-type]
 
 
 def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
@@ -371,11 +276,16 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         thinks=options["depth.policy"] != ALWAYS_FAST,
         by_time=bool(options["load.shed_when_late"]),
     )
+    limits, policy = depth_limits(options), options["depth.policy"]
+    first = None
+    if policy in (ALWAYS_SLOW, MODEL):
+        first = FirstThoughts(limits, bundle.manifest.actions.per_answer, period_s)
     body = PlannerBody(
         planner,
         ingest,
         pacing=pacing,
-        second=SecondAnswers(planner, depth_limits(options)) if options["depth.policy"] == ADAPTIVE else None,
+        second=SecondAnswers(planner, limits) if policy == ADAPTIVE else None,
+        first=first,
         shedding=shedding,
         cameras={camera.role: camera for camera in bundle.manifest.cameras},
     )
@@ -387,6 +297,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         silent_after_s,
         pacing,
         shedding,
+        first,
     )
     host.warm_up()
     return host

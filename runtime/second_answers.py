@@ -6,7 +6,7 @@ fast plan or not at all; the supervisor holds the two against each other (`safet
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -25,9 +25,8 @@ from onboard_vla.runtime.depth_policy import (
     time_left_s,
     token_budget,
 )
+from onboard_vla.runtime.pass_times import PassTimes
 
-MEASURED = 32
-"""Answers whose time per pass is remembered: 6 s of fast plans at 5 Hz."""
 ANSWERED, ABANDONED, REFUSED = "answered", "abandoned", "refused"
 
 
@@ -50,10 +49,9 @@ class SecondAnswers:
     """
 
     def __init__(self, planner: AnswersFurther, limits: DepthLimits, pass_s: float | None = None) -> None:
-        self._planner, self._limits, self._declared_s = planner, limits, pass_s
+        self._planner, self._limits, self._times = planner, limits, PassTimes(pass_s)
         self._state = DepthState()
         self._told: tuple[Supervision, int] | None = None
-        self._passes_s: deque[float] = deque(maxlen=MEASURED)
         self.counts: Counter[str] = Counter()
         self.reason = ""
         """Why the newest fast plan was, or was not, followed by thinking."""
@@ -64,10 +62,9 @@ class SecondAnswers:
 
     def room(self, first: Plan, due_ns: int, now: Now) -> int:
         """Reasoning tokens to spend behind a fast plan, 0 for none; `due_ns`: when the next is due, monotonic."""
-        self._measure(first)
-        pass_s = self._declared_s if self._declared_s is not None else max(self._passes_s, default=0.0)
+        self._times.note(first)
         left_s = time_left_s(due_ns, now.monotonic_ns, self._limits)
-        tokens = token_budget(left_s, pass_s, len(first.action_tokens))
+        tokens = token_budget(left_s, self._times.pass_s, len(first.action_tokens))
         told, doubt = self._told, first.uncertainty
         scores = Scores(first.slow_probability, float(doubt.spread_m.max()), float(doubt.second_mass.max()))
         self._state, decision = decide(self._state, scores, told, tokens, now.monotonic_ns, self._limits)
@@ -89,7 +86,7 @@ class SecondAnswers:
             result = PlanRejection(plan_id, first.stamp_ns, "engine_failed", str(error))
         if isinstance(result, Plan) and not cancelled():
             self.counts[ANSWERED] += 1
-            self._measure(result)
+            self._times.note(result)
             return result
         given_up = isinstance(result, Plan) or result.code == CANCELLED
         self.counts[ABANDONED if given_up else REFUSED] += 1
@@ -100,7 +97,3 @@ class SecondAnswers:
         """What became of them, and what was decided last."""
         counted = ", ".join(f"{self.counts[word]} {word}" for word in (ANSWERED, ABANDONED, REFUSED))
         return f"second answers: {counted}; last plan: {self.reason or 'none yet'}"
-
-    def _measure(self, plan: Plan) -> None:
-        if self._declared_s is None and plan.passes.decode > 0:
-            self._passes_s.append(plan.stage_ms["decode"] / plan.passes.decode / 1e3)

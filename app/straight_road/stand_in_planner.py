@@ -35,7 +35,8 @@ from onboard_vla.core.realtime import REALTIME_OPTION
 from onboard_vla.core.road import Route
 from onboard_vla.core.supervision import Supervision
 from onboard_vla.runtime.depth_policy import DepthLimits
-from onboard_vla.runtime.planner_host import SILENT_AFTER_S, STUCK_AFTER_S, PlannerHost
+from onboard_vla.runtime.planner_host import PlannerHost
+from onboard_vla.runtime.planner_options import SILENT_AFTER_S, STUCK_AFTER_S
 from onboard_vla.runtime.second_answers import SecondAnswers
 
 STEPS, SUB_STEPS, STEP_S = 10, 5, 0.5

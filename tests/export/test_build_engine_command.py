@@ -18,7 +18,8 @@ from onboard_vla.kernels import launch_driver
 from onboard_vla.runtime import engine_choice
 from onboard_vla.runtime.engine_cache import GATE
 from onboard_vla.runtime.engine_gate import RANDOM
-from onboard_vla.runtime.planner_host import PLANNER_OPTIONS, build_planner_host
+from onboard_vla.runtime.planner_host import build_planner_host
+from onboard_vla.runtime.planner_options import PLANNER_OPTIONS
 from onboard_vla.runtime.tensorrt_engine import TensorRtEngine
 
 from ..runtime.fake_gpu import FakeGpu

@@ -72,3 +72,24 @@ def test_given_up_it_is_a_rejection_and_the_next_plan_is_as_ever(planner, tiny):
     assert (given_up.code, given_up.plan_id, given_up.stamp_ns) == ("cancelled", 2, first.stamp_ns)
     again = planner.plan(frames(tiny), EGO, "turn left", 3)
     assert again.action_tokens == first.action_tokens
+
+
+@pytest.mark.parametrize("depth", ["slow", "model"])
+def test_an_only_answer_that_is_slow_ends_by_force_with_its_budget_and_is_given_up_when_told(bundles, tiny, depth):
+    planner = Planner(Bundle.open(bundles()))
+    if depth == "model":
+        planner.decoder._fork_scores = lambda logits, said: (0.0, 1.0)
+    lengths = []
+    for budget in (1, 2, 100):
+        alone = planner.plan(frames(tiny), EGO, "turn left", 1, depth=depth, most_reasoning=budget)
+        said = list(planner.decoder._sequence.generated)
+        first = planner.plan(frames(tiny), EGO, "turn left", 2, depth="fast")
+        second = planner.plan_further(first, 3, budget)
+        assert said == planner.decoder._sequence.generated
+        assert getattr(alone, "code", "") == getattr(second, "code", "")
+        lengths.append(len(said))
+    assert lengths[0] < lengths[2], "the budget cut it short"
+
+    asked = iter(range(3))
+    given_up = planner.plan(frames(tiny), EGO, "turn left", 3, depth=depth, cancelled=lambda: next(asked) == 2)
+    assert (given_up.code, next(asked, None)) == ("cancelled", None)

@@ -9,7 +9,7 @@ import pytest
 
 from onboard_vla.core.bundle_manifest import FrameSelection
 from onboard_vla.core.cameras import CameraFrame, FrameSet
-from onboard_vla.core.clock import Now
+from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import FAST, Plan
 from onboard_vla.core.road import Route
@@ -20,7 +20,8 @@ from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.load_shedding import FULL, SAVING, LoadShedding
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.planner_body import PlannerBody
-from onboard_vla.runtime.planner_host import PLANNER_ROLE, PlannerHost, build_planner_host, depth_limits
+from onboard_vla.runtime.planner_host import PLANNER_ROLE, PlannerHost, build_planner_host
+from onboard_vla.runtime.planner_options import depth_limits
 
 pytest.importorskip("torch")
 MS = 1_000_000
@@ -92,7 +93,7 @@ def running(bundle, pictures):
     planner = Planner(bundle)
     plain, depths = planner.plan, []
 
-    def noting(*inputs, depth):
+    def noting(*inputs, depth=None):
         depths.append(depth)
         return plain(*inputs, depth=depth)
 
@@ -146,6 +147,17 @@ def test_the_planner_process_is_built_as_its_options_say(bundle):
         "second answers: 0 answered, 0 abandoned, 0 refused; last plan: none yet"
     )
     assert body._shedding.left_out == ("history", "depth")
-    alone = build_planner_host(PLANNER_ROLE.values({"bundle": str(bundle.path), "depth.policy": "always_slow"}))._body
-    assert alone._second is None
-    assert (alone._planner.depth, alone._shedding.steps) == ("slow", ("history", "depth"))
+    for policy, depth in (("always_slow", "slow"), ("model", "model")):
+        host = build_planner_host(PLANNER_ROLE.values({"bundle": str(bundle.path), "depth.policy": policy}))
+        alone = host._body
+        assert alone._second is None
+        assert (alone._planner.depth, alone._shedding.steps) == (depth, ("history", "depth"))
+        host.change({"plan_period_s": 0.7})
+        assert alone._first.period_s == 0.7
+        host.start(lambda message: None, system_now)
+        assert not alone._first.ending
+        host.pause()
+        assert alone._first.ending
+        host.resume()
+        assert host.stop()
+        assert alone._first.ending
