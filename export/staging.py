@@ -15,6 +15,7 @@ from onboard_vla.core.bundle_manifest import (
     MANIFEST_NAME,
     BundleManifest,
     FileRecord,
+    load_manifest,
     sha256_of,
     to_json,
     with_core_hash,
@@ -80,6 +81,7 @@ class Staging:
             self.scratch.mkdir()
             note.write_text(self._recipe or "")
         self.keep_parts()  # of earlier attempts
+        (self.folder / MANIFEST_NAME).unlink(missing_ok=True)  # of an attempt that was stopped after its last word
         return self
 
     def __exit__(
@@ -127,20 +129,25 @@ class Staging:
         (self.folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
 
     def commit(self, progress: Callable[[float], None] = lambda _: None) -> None:
-        """Sync everything and move the bundle to its place; an older bundle there is removed afterwards."""
+        """Sync everything and move the bundle to its place; an older bundle there is removed afterwards.
+
+        Raises:
+            BundleError: the manifest is not one that `load_manifest` takes; an older bundle stays.
+        """
         paths = [*self.folder.rglob("*"), self.folder]
         total, done = sum(path.stat().st_size for path in paths), 0
         for path in paths:
             sync(path)
             done += path.stat().st_size
             progress(done / total)
+        load_manifest(self.folder)
         replaced = self._root / REPLACED
-        if self._out.exists():
-            os.rename(self._out, replaced)
         try:
+            if self._out.exists():
+                os.rename(self._out, replaced)
             os.rename(self.folder, self._out)
-        except OSError:
-            if replaced.exists():
+        except BaseException:
+            if replaced.exists() and not self._out.exists():
                 os.rename(replaced, self._out)
             raise
         sync(self._out.absolute().parent)

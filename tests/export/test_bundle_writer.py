@@ -196,6 +196,7 @@ def test_older_bundle_survives_when_the_new_one_cannot_be_moved_into_place(tmp_p
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", refuse_new)
+    monkeypatch.setattr("onboard_vla.export.staging.load_manifest", lambda _: None)
     with pytest.raises(OSError, match="no space"), Staging(out) as staging:
         staging.commit()
     assert (out / "manifest.json").read_text() == "{}"

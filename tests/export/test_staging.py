@@ -40,6 +40,12 @@ def killed_after(renames, place, monkeypatch):
     attempt._lock.close()
 
 
+@pytest.fixture(autouse=True)
+def readable(monkeypatch):
+    """Takes every manifest for one that can be read: what they say is not what this is about."""
+    monkeypatch.setattr(staging, "load_manifest", lambda _: None)
+
+
 @pytest.mark.parametrize(("renames", "stands"), [(0, "older"), (1, "older"), (2, "newer")])
 def test_a_kill_while_a_bundle_is_replaced_costs_neither(tmp_path, monkeypatch, renames, stands):
     place = tmp_path / "bundle"
@@ -49,4 +55,24 @@ def test_a_kill_while_a_bundle_is_replaced_costs_neither(tmp_path, monkeypatch, 
         assert (place / MANIFEST_NAME).read_text() == stands
         assert again.resumed == (renames < 2), "what is committed is not gone on with"
         assert again.folder.is_dir()
+    assert list(tmp_path.iterdir()) == [place]
+
+
+@pytest.mark.parametrize("moved", [1, 2], ids=["the older bundle", "both"])
+def test_an_interrupt_between_the_renames_costs_neither_bundle(tmp_path, monkeypatch, moved):
+    """Without a recipe nothing is kept for a later attempt, so that what was moved aside must be back at once."""
+    place, done, original = tmp_path / "bundle", [], os.rename
+    bundle(place, "older")
+
+    def rename(*paths):
+        original(*paths)
+        done.append(paths)
+        if len(done) == moved:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(staging.os, "rename", rename)
+    with pytest.raises(KeyboardInterrupt), Staging(place) as attempt:
+        bundle(attempt.folder, "newer")
+        attempt.commit()
+    assert (place / MANIFEST_NAME).read_text() == ("older" if moved == 1 else "newer")
     assert list(tmp_path.iterdir()) == [place]

@@ -1,0 +1,85 @@
+"""A large export that is stopped at any stage: what lies there then is gone on with to a bundle that can be read."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from onboard_vla.core.bundle_manifest import MANIFEST_NAME, load_manifest, verify_files
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export import large_export, source
+from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.export.source import GOLDEN
+from onboard_vla.export.staging import Staging
+
+LAST = "sync to disk"
+
+
+@pytest.fixture
+def quick(reference_checkpoint, tmp_path, monkeypatch):
+    """Options of a small export that goes the large ones' way."""
+    monkeypatch.setattr(source, "LARGE_WEIGHTS", 0)
+    monkeypatch.setattr(large_export.LargeExport, "_check_fusion", lambda *_: 0)
+    with np.load(reference_checkpoint / GOLDEN.file) as archive:
+        for name, rows in (("golden", slice(0, 1)), ("calibration", slice(1, 2))):
+            np.savez(tmp_path / f"{name}.npz", **{key: archive[key][rows] for key in archive.files})
+    return {
+        "fallbacks": ("head",),
+        "golden_scenes": tmp_path / "golden.npz",
+        "calibration_scenes": tmp_path / "calibration.npz",
+    }
+
+
+def test_whatever_a_stop_at_any_stage_leaves_becomes_a_whole_bundle(quick, reference_checkpoint, tmp_path):
+    left, first = {}, tmp_path / "first" / "b"
+
+    def remember(stage, _share):
+        """Keep what a kill at the beginning of each stage would leave."""
+        stage = stage.partition(",")[0]
+        if stage not in left and (first.parent / ".b.partial").is_dir():
+            left[stage] = tmp_path / f"left{len(left)}"
+            shutil.copytree(first.parent / ".b.partial", left[stage])
+
+    export_bundle(reference_checkpoint, first, progress=remember, **quick)
+    expected = load_manifest(first)
+    assert len(left) >= 8
+    assert (left[LAST] / "bundle" / MANIFEST_NAME).is_file(), "the last word is written before the last stage"
+    for stage, folder in left.items():
+        place = folder / "place"
+        place.mkdir()
+        partial = place / ".b.partial"
+        partial.mkdir()
+        for path in [path for path in folder.iterdir() if path != place]:
+            path.rename(partial / path.name)
+        export_bundle(reference_checkpoint, place / "b", **quick)
+        manifest = load_manifest(place / "b")
+        verify_files(place / "b", manifest)
+        assert manifest.files == expected.files, stage
+        assert [path.name for path in place.iterdir()] == ["b"], stage
+
+
+def test_half_a_manifest_is_written_anew(quick, reference_checkpoint, tmp_path):
+    def interrupt(stage, _share):
+        if stage == LAST:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "b"
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(reference_checkpoint, out, progress=interrupt, **quick)
+    manifest = tmp_path / ".b.partial" / "bundle" / MANIFEST_NAME
+    manifest.write_text(manifest.read_text()[:100])
+    export_bundle(reference_checkpoint, out, **quick)
+    verify_files(out, load_manifest(out))
+
+
+def test_what_cannot_be_read_takes_no_bundles_place(tmp_path):
+    out = tmp_path / "b"
+    out.mkdir()
+    (out / MANIFEST_NAME).write_text("an older bundle")
+    with pytest.raises(BundleError, match="cannot be read as JSON"), Staging(out) as staging:
+        (staging.folder / MANIFEST_NAME).write_text("{")
+        staging.commit()
+    assert (out / MANIFEST_NAME).read_text() == "an older bundle"
+    assert list(tmp_path.iterdir()) == [out]
