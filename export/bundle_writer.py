@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,19 +134,11 @@ def export_bundle(
             "unjudged": open_points,
         }
         attempt = recipe(checkpoint, {"golden": golden_scenes, "calibration": calibration_scenes}, asked)
-    try:
-        with Staging(out, attempt) as staging:
-            require_space(source, precision, staging)
-            figures = export.write(staging, golden, judged, golden_scenes, calibration_scenes)
-            if judged and figures is not None:
-                require_parity_or_keep(staging, figures, f"{precision} export of {checkpoint}", bounds)
-            staging.commit(export_stage(progress, "sync to disk"))
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise BundleError(
-            f"{out}: the disk is full ({error.strerror}); nothing is left of this attempt, free some space"
-        ) from None
+    with Staging(out, attempt) as staging, said_what_is_kept(staging, out):
+        figures = export.write(staging, golden, judged, golden_scenes, calibration_scenes)
+        if judged and figures is not None:
+            require_parity(figures, f"{precision} export of {checkpoint}", bounds.golden)
+        staging.commit(export_stage(progress, "sync to disk"))
     return out
 
 
@@ -154,36 +147,51 @@ def export_stage(progress: Progress, name: str) -> Share:
     return lambda share: progress(name, share)
 
 
-def require_space(source: Source, precision: str, staging: Staging) -> None:
+def require_space(source: Source, precision: str, staging: Staging, beside: int = 0) -> None:
     """Refuse before hours of work what the disk cannot hold.
 
+    Args:
+        source: the checkpoint.
+        precision: of the bundle.
+        staging: where it is made.
+        beside: bytes that the work takes at most beside the bundle.
+
     Raises:
-        NoRoomError: there is less room than graphs and tables of this size take, beside what is there already.
+        NoRoomError: there is less room than graphs and tables of this size and the work take, beside what is there
+            already.
     """
+    there, used = staging.left()
     weights = sum(source.weight_counts().values()) * BYTES_PER_WEIGHT[precision]
     needed = weights + source.model.text.vocabulary_size * source.model.text.hidden_size * 4
-    needed = max(0, needed - staging.size())
+    needed, beside = max(0, needed - there), max(0, beside - used)
     free = shutil.disk_usage(staging.folder).free
-    if needed > free:
-        place = staging.folder.parent.parent
-        raise NoRoomError(f"{place} has {free / GIB:.1f} GiB free, the bundle takes about {needed / GIB:.1f} GiB more")
+    if needed + beside > free:
+        place, scenes = staging.folder.parent.parent, f" and scenes on their way {beside / GIB:.1f} GiB" * bool(beside)
+        raise NoRoomError(
+            f"{place} has {free / GIB:.1f} GiB free, the bundle takes about {needed / GIB:.1f} GiB more{scenes}"
+        )
 
 
-def require_parity_or_keep(staging: Staging, figures: Figures, what: str, bounds: Limits) -> None:
-    """Hold figures against the limits; what was calibrated for hours and found too far is not lost.
-
-    Raises:
-        BundleError: a limit is missed.
-    """
+@contextmanager
+def said_what_is_kept(staging: Staging, out: Path) -> Iterator[None]:
+    """Have errors say what of hours of work is left for the next attempt."""
     try:
-        require_parity(figures, what, bounds.golden)
-    except BundleError as error:
-        if (parts := staging.keep_parts()) is None:
+        yield
+    except (BundleError, MemoryError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in FULL:
             raise
-        raise BundleError(
-            f"{error}; observed ranges and float32 references are kept in {parts}: an export of the same scenes to the "
-            "same place takes them, whatever its other options"
-        ) from None
+        parts = staging.parts()
+        kept = (
+            f"; observed ranges and float32 references are kept in {parts}: an export of the same scenes to the same "
+            "place takes them, whatever its other options"
+        )
+        if isinstance(error, BundleError):
+            if parts is None:
+                raise
+            raise type(error)(f"{error}{kept}") from None
+        lack = f"the disk is full ({error.strerror})" if isinstance(error, OSError) else f"memory is full ({error})"
+        left = "; nothing is left of this attempt" if parts is None else kept
+        raise BundleError(f"{out}: {lack}{left}; free some") from None
 
 
 class _Export:
@@ -218,6 +226,7 @@ class _Export:
         """Fill the staging folder and describe it; returns what was measured, None without golden scenes."""
         if self._source.large:
             return self._write_large(staging, golden, golden_scenes, calibration_scenes)
+        require_space(self._source, self._precision, staging)
         source, reference = self._source, staging.scratch / "fp32"
         reference_bytes = source.write_float_graphs(reference, self._stage("fp32 graphs"))
         items = source.references(reference, golden[1], self._stage("float32 references"))
@@ -266,8 +275,10 @@ class _Export:
     ) -> Figures | None:
         """As `write`, for models of which memory holds one layer at a time."""
         source = self._source
-        self._write_tables(staging.folder)
         large = LargeExport(source, staging, self._precision, self._given, self._kept, self._progress)
+        beside = large.scratch_bytes(golden[1], golden_scenes, calibration_scenes)
+        require_space(source, self._precision, staging, beside)
+        self._write_tables(staging.folder)
         items = large.references(golden[1], golden_scenes)
         if self._precision in QUANTISED:
             sizes, calibration = large.write_quantised(calibration_scenes)

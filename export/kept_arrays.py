@@ -34,6 +34,13 @@ class OnDemand(Mapping[str, Array]):
         return len(self._makers)
 
 
+class Unkept(dict[str, Array]):
+    """Takes arrays in and keeps none, for whom the rest of a file is enough."""
+
+    def __setitem__(self, name: str, array: Array) -> None:
+        """Let it go."""
+
+
 class OnDisk(MutableMapping[str, Array]):
     """Arrays in files of a folder, one each; a kill leaves each of them as it was or as it was to be.
 

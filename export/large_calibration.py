@@ -7,7 +7,6 @@ measured on the way (see `step_errors`).
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onboard_vla.export.aside import sync
+from onboard_vla.export.aside import put
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.observation import Observations, ObservedLinears
 from onboard_vla.export.quantisation import INT8, observe_together
@@ -93,24 +92,32 @@ def piece_weights(source: Source) -> list[int]:
     return list(pieces.values())
 
 
-def require_room(source: Source, scenes: Sequence[Scene], scratch: Path) -> None:
-    """Refuse before hours of work what the disk cannot hold between the layers.
+def room_between_layers(source: Source, scenes: Sequence[Scene], *, decoded: bool = False) -> int:
+    """Bytes on disk that scenes need on their way through the layers.
 
-    Raises:
-        NoRoomError: pictures within the vision encoder do not fit; or after it prompts, hidden states and, of scenes
-            that the model has to decode, keys and values.
+    Pictures within the vision encoder; or after it prompts, hidden states and, of scenes that the model has to decode
+    (all of them if `decoded`), keys and values; and the layer that is run.
     """
     text, vision, needed = source.model.text, source.model.vision, 0
     patches = sum(camera.grid_h * camera.grid_w for camera in source.sizes.cameras)
     for scene in scenes:
         tokens = len(scene.prompt_ids) + len(source.sizes.answer.fast_prefix) + source.sizes.actions.per_answer
         width = 2 * text.hidden_size
-        if scene.expert_tokens is None:
+        if decoded or scene.expert_tokens is None:
             width += 2 * text.layers * text.kv_heads * text.head_dim
         pairs = source.assets.frames.per_camera // vision.temporal_patch_size
         pictures = pairs * patches * (vision.hidden_size + text.hidden_size // vision.merge_size**2)
         needed += FLOAT_BYTES * max(tokens * width, pictures)
-    needed += PIECE_BYTES * max(piece_weights(source))
+    return needed + PIECE_BYTES * max(piece_weights(source))
+
+
+def require_room(source: Source, scenes: Sequence[Scene], scratch: Path) -> None:
+    """Refuse before hours of work what the disk cannot hold between the layers.
+
+    Raises:
+        NoRoomError: see `room_between_layers`.
+    """
+    needed = room_between_layers(source, scenes)
     free = shutil.disk_usage(scratch).free
     if needed > free:
         raise NoRoomError(
@@ -125,13 +132,15 @@ def save_observed(path: Path, found: tuple[Largest, Errors]) -> None:
     arrays |= {f"{ERROR}{name}": np.float32(value) for name, value in found[1].items()}
     part = path.with_suffix(".part.npz")
     np.savez(part, **arrays)  # type: ignore[arg-type]
-    sync(part)
-    os.replace(part, path)
+    put(part, path)
 
 
-def load_observed(path: Path) -> tuple[Largest, Errors]:
-    """What `save_observed` wrote."""
-    with np.load(path, allow_pickle=False) as archive:
-        largest = {name[len(LARGEST) :]: archive[name] for name in archive.files if name.startswith(LARGEST)}
-        errors = {name[len(ERROR) :]: float(archive[name]) for name in archive.files if name.startswith(ERROR)}
+def load_observed(path: Path) -> tuple[Largest, Errors] | None:
+    """What `save_observed` wrote; None if there is none, or no longer whole."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            largest = {name[len(LARGEST) :]: archive[name] for name in archive.files if name.startswith(LARGEST)}
+            errors = {name[len(ERROR) :]: float(archive[name]) for name in archive.files if name.startswith(ERROR)}
+    except Exception:  # zipfile and zlib raise types of their own on damaged archives
+        return None
     return largest, errors

@@ -7,7 +7,6 @@ constants that a journal names, and calibrated ranges.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
@@ -17,16 +16,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.errors import BundleError
 from onboard_vla.export.activation_ranges import ActivationRanges
-from onboard_vla.export.aside import sync
+from onboard_vla.export.aside import put, sync
 from onboard_vla.export.external_data import SUFFIX, ExternalData
 from onboard_vla.export.fingerprints import recipe
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, load_golden, save_golden
 from onboard_vla.export.graph import save_model
-from onboard_vla.export.kept_arrays import OnDisk
+from onboard_vla.export.kept_arrays import OnDisk, Unkept
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
-from onboard_vla.export.large_calibration import load_observed, observe_in_pieces, save_observed
+from onboard_vla.export.large_calibration import (
+    load_observed,
+    observe_in_pieces,
+    room_between_layers,
+    save_observed,
+)
 from onboard_vla.export.linear_layers import FloatLinears
 from onboard_vla.export.quantisation import (
     INT8_FP16,
@@ -46,6 +51,7 @@ from onboard_vla.export.verify import Figures, compare, compare_together
 
 EMBEDDINGS_FILE = "embeddings.npy"
 OBSERVED_FILE, REFERENCES = "observed.npz", "references"
+CHANNELS = 3
 
 
 class LargeExport:
@@ -72,10 +78,10 @@ class LargeExport:
         """
         if not scenes:
             return []
-        source = self._source
-        folder = self._staging.part(REFERENCES, recipe(source.assets.folder, {"golden": given}, {}))
-        if folder.is_dir():
-            return [load_golden(path) for path in sorted(folder.iterdir())]
+        source, folder = self._source, self._references_part(given)
+        kept = load_references(folder)
+        if len(kept) == len(scenes):
+            return kept
         runner = source.runner_in_pieces(
             source.weights,
             FloatLinears(source.weights),
@@ -88,6 +94,24 @@ class LargeExport:
         items = [GoldenScene(scene, logits) for scene, logits in found]
         save_references(folder, self._staging.scratch, items, source.assets.answer.fast_prefix)
         return items
+
+    def scratch_bytes(self, golden: Sequence[Scene], golden_file: Path | None, calibration_file: Path | None) -> int:
+        """What scenes take of the disk at most beside the bundle, in the passes that are still to be made.
+
+        Raises:
+            CheckpointError: the file of calibration scenes does not fit this checkpoint.
+        """
+        source, quantised = self._source, self._precision in QUANTISED
+        passes = [0]
+        if golden:
+            answered = self._references_part(golden_file).is_dir()
+            together = golden[:1] if answered and quantised else golden
+            passes.append(room_between_layers(source, together, decoded=True) + picture_bytes(source, len(golden)))
+        observed = self._observed_part(calibration_file)
+        if quantised and not observed.is_file() and (calibration_file is not None or source.own_ranges() is None):
+            _, scenes = source.scenes(calibration_file, CALIBRATION, Unkept())
+            passes.append(room_between_layers(source, scenes) + picture_bytes(source, len(scenes)))
+        return max(passes)
 
     def write_float(self) -> dict[str, int]:
         """Write the graphs in float32 or half precision; returns their sizes."""
@@ -138,6 +162,13 @@ class LargeExport:
         runner = source.runner_in_pieces(source.weights, linears, scratch, self._embedding(), stages, runs=runs)
         return compare_together(runner, golden, codebook)
 
+    def _references_part(self, given: Path | None) -> Path:
+        return self._staging.part(REFERENCES, recipe(self._source.assets.folder, {"golden": given}, {}))
+
+    def _observed_part(self, given: Path | None) -> Path:
+        shaped_by = recipe(self._source.assets.folder, {"calibration": given}, {"precision": self._precision})
+        return self._staging.part(OBSERVED_FILE, shaped_by)
+
     def _embedding(self) -> NDArray[Any]:
         table: NDArray[Any] = np.load(self._staging.folder / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
         return table
@@ -155,14 +186,13 @@ class LargeExport:
         if own is not None:
             return own if self._precision != W4A16 else replace(own, errors={})  # INT8's
         origin, scenes = self._source.scenes(given, CALIBRATION, OnDisk(self._staging.scratch / "scenes"))
-        shaped_by = recipe(self._source.assets.folder, {"calibration": given}, {"precision": self._precision})
-        path, progress = self._staging.part(OBSERVED_FILE, shaped_by), self._stages("calibrate")
-        if not path.is_file():
+        path, progress = self._observed_part(given), self._stages("calibrate")
+        if (found := load_observed(path)) is None:
             found = observe_in_pieces(
                 self._source, scenes, self._staging.scratch, self._embedding(), progress, self._precision
             )
             save_observed(path, found)
-        largest, errors = load_observed(path)
+        largest, errors = found
         return ActivationRanges(largest, len(scenes), origin, errors)
 
     def _check_fusion(self, quantised: Quantised) -> int:
@@ -208,10 +238,24 @@ def save_references(folder: Path, scratch: Path, items: Sequence[GoldenScene], a
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     for index, item in enumerate(items):
-        path = aside / f"scene_{index:03d}.npz"
-        save_golden(path, item, answer_ids)
+        save_golden(path := aside / f"scene_{index:03d}.npz", item, answer_ids)
         sync(path)
-    os.rename(aside, folder)
+    shutil.rmtree(folder, ignore_errors=True)  # no longer whole
+    put(aside, folder)
+
+
+def load_references(folder: Path) -> list[GoldenScene]:
+    """What `save_references` wrote; nothing if there is none, or no longer whole."""
+    try:
+        return [load_golden(path) for path in sorted(folder.iterdir())]
+    except (OSError, BundleError):
+        return []
+
+
+def picture_bytes(source: Source, scenes: int) -> int:
+    """Bytes of the pictures of so many scenes."""
+    pixels = sum(camera.height * camera.width for camera in source.sizes.cameras)
+    return scenes * source.assets.frames.per_camera * pixels * CHANNELS
 
 
 def _first_of_each(kinds: Iterable[Hashable]) -> list[int]:

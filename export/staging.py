@@ -39,7 +39,7 @@ class Staging:
     the manifest is written last, so what a crash leaves behind is never taken for a bundle. With a `recipe`, a later
     attempt by the same recipe finds what a killed one left (`resumed`); attempts by another recipe clear it, and so do
     errors, but for a lack of room for the rest. What hours were spent on and depends on less than the whole recipe is
-    a `part`: another recipe finds it, too, and errors leave it once `keep_parts` was asked, until there is a bundle.
+    a `part`: another recipe finds it, too, and only a finished bundle clears it.
     """
 
     def __init__(self, out: Path, recipe: str | None = None) -> None:
@@ -53,7 +53,6 @@ class Staging:
             BundleError: something that is no bundle is in the way.
         """
         self._out, self._recipe = out, recipe
-        self._keeps_parts = False
         self.resumed = False
         if out.exists() and not (out / MANIFEST_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
             raise BundleError(f"{out} exists and is no bundle: choose another folder or remove it")
@@ -76,11 +75,10 @@ class Staging:
         asked = self._recipe is not None and note.is_file() and note.read_text() == self._recipe
         self.resumed = asked and self.folder.is_dir()
         if not self.resumed:
-            self._clear(parts=self._recipe is None)
+            self._clear(parts=False)
             self.folder.mkdir(parents=True)
             self.scratch.mkdir()
             note.write_text(self._recipe or "")
-        self.keep_parts()  # of earlier attempts
         (self.folder / MANIFEST_NAME).unlink(missing_ok=True)  # of an attempt that was stopped after its last word
         return self
 
@@ -89,13 +87,17 @@ class Staging:
     ) -> None:
         lacks_room = self.resumed and kind is not None and issubclass(kind, NoRoomError)
         if self._recipe is None or not (kind is KeyboardInterrupt or lacks_room):
-            self._clear(parts=kind is None or not self._keeps_parts)
+            self._clear(parts=kind is None)
         Path(self._lock.name).unlink(missing_ok=True)
         self._lock.close()
 
-    def size(self) -> int:
-        """Bytes on disk of what an attempt before this one has left of the bundle."""
-        return sum(file.stat().st_blocks * 512 for file in self.folder.rglob("*") if file.is_file())
+    def left(self) -> tuple[int, int]:
+        """Bytes on disk of what an attempt before this one has left of the bundle, and beside it."""
+        bundle, scratch = (
+            sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
+            for folder in (self.folder, self.scratch)
+        )
+        return bundle, scratch
 
     def part(self, name: str, shaped_by: str) -> Path:
         """Where a file or folder goes that depends on `shaped_by` alone; it appears there whole, or not at all."""
@@ -103,11 +105,10 @@ class Staging:
         parts.mkdir(exist_ok=True)
         return parts / f"{hashlib.sha256(shaped_by.encode()).hexdigest()[:PART_DIGITS]}-{name}"
 
-    def keep_parts(self) -> Path | None:
-        """Let the parts stay although an error ends this attempt; where they lie, None if there are none."""
+    def parts(self) -> Path | None:
+        """Where the parts lie that an error leaves; None if there are none."""
         parts = self._root / PARTS
-        self._keeps_parts = self._recipe is not None and parts.is_dir() and any(parts.iterdir())
-        return parts if self._keeps_parts else None
+        return parts if parts.is_dir() and any(parts.iterdir()) else None
 
     def describe(self, manifest: BundleManifest, progress: Callable[[float], None] = lambda _: None) -> None:
         """Write the manifest with the hashes of all files that are in `folder`."""
@@ -154,7 +155,7 @@ class Staging:
 
     def _clear(self, *, parts: bool) -> None:
         """Remove what there is of this attempt or an earlier one."""
-        if parts or not (self._root / PARTS).is_dir():
+        if parts or self.parts() is None:
             shutil.rmtree(self._root, ignore_errors=True)
             return
         for path in self._root.iterdir():

@@ -19,9 +19,11 @@ bundle_writer.require_space = lambda *_: None  # something else fills the disk a
 if largest:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
 status = cli.run(["export", str(checkpoint), "--out", str(place / "bundle"), "--precision", "fp32"])
-print("status", status, "left", sorted(path.name for path in place.iterdir()))
+print("status", status, "left", sorted(path.name.split("-")[-1] for path in place.rglob("*") if path.is_dir()))
 """
-REFUSED = "status 1 left []"
+NOTHING_LEFT = "status 1 left []"
+REFERENCES_LEFT = "status 1 left ['.bundle.partial', 'parts', 'references']"
+"""What float32 has answered takes long at full size, and is the next attempt's."""
 SMALL_DISK = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 KIB = 1024
 
@@ -38,19 +40,23 @@ def small_disks_can_be_made():
 
 
 @pytest.mark.parametrize("kib", [256, 2500], ids=["in the table of embeddings", "in a graph"])
-def test_a_full_disk_is_one_line_and_leaves_nothing(reference_checkpoint, tmp_path, kib):
+def test_a_full_disk_is_one_line_and_leaves_no_bundle(reference_checkpoint, tmp_path, kib):
     if not small_disks_can_be_made():
         pytest.skip("this system lets users mount no disk of their own")
     script = f'mount -t tmpfs -o size={kib}k none "$5" && exec "$@"'
     ended = export([*SMALL_DISK, script, "sh", sys.executable, "-c", EXPORT], reference_checkpoint, tmp_path, 0)
     assert "the disk is full" in ended.stderr
     assert ended.stderr.count("\n") == 1
-    assert ended.stdout.strip() == REFUSED
+    assert ended.stdout.strip() == NOTHING_LEFT
 
 
-@pytest.mark.parametrize("kib", [256, 2500], ids=["in the table of embeddings", "in a graph"])
-def test_a_limit_on_file_sizes_is_one_line_and_leaves_nothing(reference_checkpoint, tmp_path, kib):
+@pytest.mark.parametrize(
+    ("kib", "left"),
+    [(256, NOTHING_LEFT), (2500, REFERENCES_LEFT)],
+    ids=["in the table of embeddings", "in a graph"],
+)
+def test_a_limit_on_file_sizes_is_one_line_and_leaves_no_bundle(reference_checkpoint, tmp_path, kib, left):
     ended = export([sys.executable, "-c", EXPORT], reference_checkpoint, tmp_path, kib * KIB)
     assert "File too large" in ended.stderr
     assert ended.stderr.count("\n") == 1
-    assert ended.stdout.strip() == REFUSED
+    assert ended.stdout.strip() == left

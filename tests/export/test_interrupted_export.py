@@ -1,7 +1,9 @@
-"""A large export that is stopped at any stage: what lies there then is gone on with to a bundle that can be read."""
+"""A large export that is stopped or fails at any stage: what took hours is gone on with, to a readable bundle."""
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 
 import numpy as np
@@ -11,10 +13,20 @@ from onboard_vla.core.bundle_manifest import MANIFEST_NAME, load_manifest, verif
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export import large_export, source
 from onboard_vla.export.bundle_writer import export_bundle
-from onboard_vla.export.source import GOLDEN
-from onboard_vla.export.staging import Staging
+from onboard_vla.export.source import GOLDEN, Source
+from onboard_vla.export.staging import NoRoomError, Staging
 
 LAST = "sync to disk"
+
+
+def stop_at(last):
+    """A progress that interrupts the export when that stage begins."""
+
+    def interrupt(stage, _share):
+        if stage == last:
+            raise KeyboardInterrupt
+
+    return interrupt
 
 
 @pytest.fixture
@@ -61,13 +73,9 @@ def test_whatever_a_stop_at_any_stage_leaves_becomes_a_whole_bundle(quick, refer
 
 
 def test_half_a_manifest_is_written_anew(quick, reference_checkpoint, tmp_path):
-    def interrupt(stage, _share):
-        if stage == LAST:
-            raise KeyboardInterrupt
-
     out = tmp_path / "b"
     with pytest.raises(KeyboardInterrupt):
-        export_bundle(reference_checkpoint, out, progress=interrupt, **quick)
+        export_bundle(reference_checkpoint, out, progress=stop_at(LAST), **quick)
     manifest = tmp_path / ".b.partial" / "bundle" / MANIFEST_NAME
     manifest.write_text(manifest.read_text()[:100])
     export_bundle(reference_checkpoint, out, **quick)
@@ -78,8 +86,72 @@ def test_what_cannot_be_read_takes_no_bundles_place(tmp_path):
     out = tmp_path / "b"
     out.mkdir()
     (out / MANIFEST_NAME).write_text("an older bundle")
-    with pytest.raises(BundleError, match="cannot be read as JSON"), Staging(out) as staging:
+    with Staging(out) as staging:
         (staging.folder / MANIFEST_NAME).write_text("{")
-        staging.commit()
+        with pytest.raises(BundleError, match="cannot be read as JSON"):
+            staging.commit()
     assert (out / MANIFEST_NAME).read_text() == "an older bundle"
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """A list that grows by one with every pass of scenes through the model layer by layer."""
+    begun, original = [], Source.runner_in_pieces
+    monkeypatch.setattr(
+        Source, "runner_in_pieces", lambda *given, **form: begun.append(given) or original(*given, **form)
+    )
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("lack", "words"),
+    [
+        (MemoryError("bad alloc"), r"memory is full \(bad alloc\)"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full"),
+    ],
+    ids=["memory", "disk"],
+)
+def test_whatever_ends_the_last_stages_leaves_what_took_hours(
+    quick, reference_checkpoint, tmp_path, monkeypatch, passes, lack, words
+):
+    def fail(*_):
+        raise lack
+
+    with monkeypatch.context() as patched:
+        patched.setattr(large_export.LargeExport, "compare", fail)
+        with pytest.raises(BundleError, match=rf"{words}.* are kept in .*\.b\.partial/parts"):
+            export_bundle(reference_checkpoint, tmp_path / "b", **quick)
+    assert [path.name for path in (tmp_path / ".b.partial").iterdir()] == ["parts"]
+    passes.clear()
+    export_bundle(reference_checkpoint, tmp_path / "b", keep_float=("visual.merger",), **quick)
+    assert passes == []
+
+
+def test_room_for_calibration_is_asked_before_the_references(
+    quick, reference_checkpoint, tmp_path, monkeypatch, passes
+):
+    original = large_export.room_between_layers
+
+    def enormous(source, scenes, *, decoded=False):
+        return original(source, scenes, decoded=decoded) if decoded else 1 << 50
+
+    monkeypatch.setattr(large_export, "room_between_layers", enormous)
+    with pytest.raises(NoRoomError, match=r"scenes on their way 1048576\.\d GiB"):
+        export_bundle(reference_checkpoint, tmp_path / "b", **quick)
+    assert passes == []
+    assert not (tmp_path / ".b.partial").exists()
+
+
+@pytest.mark.parametrize("part", ["observed.npz", "references"])
+def test_a_part_that_a_power_cut_emptied_is_made_again(quick, reference_checkpoint, tmp_path, passes, part):
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(reference_checkpoint, tmp_path / "b", progress=stop_at("smooth"), **quick)
+    (path,) = (tmp_path / ".b.partial" / "parts").glob(f"*-{part}")
+    for file in (path, *path.rglob("*")):
+        if file.is_file():
+            file.write_bytes(b"")
+    assert len(passes) == 2
+    export_bundle(reference_checkpoint, tmp_path / "b", **quick)
+    assert len(passes) == 3
+    verify_files(tmp_path / "b", load_manifest(tmp_path / "b"))

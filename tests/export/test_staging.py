@@ -71,8 +71,11 @@ def test_an_interrupt_between_the_renames_costs_neither_bundle(tmp_path, monkeyp
             raise KeyboardInterrupt
 
     monkeypatch.setattr(staging.os, "rename", rename)
-    with pytest.raises(KeyboardInterrupt), Staging(place) as attempt:
-        bundle(attempt.folder, "newer")
+    attempt = Staging(place)
+    attempt.__enter__()
+    bundle(attempt.folder, "newer")
+    with pytest.raises(KeyboardInterrupt):
         attempt.commit()
+    attempt.__exit__(KeyboardInterrupt, None, None)
     assert (place / MANIFEST_NAME).read_text() == ("older" if moved == 1 else "newer")
     assert list(tmp_path.iterdir()) == [place]
