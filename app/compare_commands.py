@@ -7,19 +7,20 @@ import json
 import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onboard_vla.core.errors import ArgumentError, CheckpointError
+from onboard_vla.core.bundle_manifest import load_manifest
+from onboard_vla.core.errors import ArgumentError, BundleError, CheckpointError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-JSON_FORMAT = 2
+JSON_FORMAT = 3
 """Version of the document that `--json` prints."""
 CHECKPOINT, BUNDLE = "config.json", "manifest.json"
 """What tells a checkpoint's folder from a bundle's."""
@@ -49,7 +50,8 @@ def compare(
 ) -> None:
     """Show bundles of one model side by side: size, processor time of each pass, agreement with the first, plans.
 
-    A checkpoint is exported in every precision first, float32 before the others. Scenes that nobody trained on:
+    A checkpoint is exported in every precision first, float32 before the others. One that misses a limit is said, the
+    others are shown, and the command ends with 1. Scenes that nobody trained on:
     `python -m onboard_vla.app.scene_collection`.
     """
     from rich.console import Console
@@ -57,7 +59,10 @@ def compare(
     side_by_side = importlib.import_module("onboard_vla.export.side_by_side")
     checkpoints = [path for path in paths if _is_checkpoint(path)]
     exporting = Exporting(golden_scenes, calibration_scenes, unjudged)
-    exporting.check(checkpoints)
+    exporting.check(checkpoints, scenes)
+    for path in paths:
+        if path not in checkpoints:
+            load_manifest(path)
     console = Console(stderr=True)
     with console.status("compare") as status:
 
@@ -65,8 +70,11 @@ def compare(
             status.update(f"{stage} {share:4.0%}")
 
         bundles: list[Path] = []
+        refused: list[Refused] = []
         for path in paths:
-            bundles += exporting.exported(path, out, show) if path in checkpoints else [path]
+            bundles += exporting.exported(path, out, show, refused) if path in checkpoints else [path]
+        if not bundles:
+            raise BundleError("; ".join(one.reason for one in refused))
         before = os.getloadavg()
         entries = side_by_side.compare_bundles(bundles, scenes, rounds, show)
     document = {
@@ -77,11 +85,14 @@ def compare(
         "load_average": [round(value, 1) for value in (*before, *os.getloadavg())],
         "versions": {name: version(name) for name in ("numpy", "onnxruntime")},
         "bundles": [entry.document() for entry in entries],
+        "refused": [asdict(one) for one in refused],
     }
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
         _print(document, Console())
+    if refused:
+        raise typer.Exit(1)
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -99,6 +110,14 @@ def _is_checkpoint(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """A precision that there is no bundle of, and why."""
+
+    precision: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Exporting:
     """How a checkpoint becomes bundles: what `export` is told beside the precision."""
 
@@ -106,12 +125,12 @@ class Exporting:
     calibration_scenes: Path | None
     unjudged: bool
 
-    def check(self, checkpoints: Sequence[Path]) -> None:
-        """Refuse before any work what is no use, or what no precision could be judged on.
+    def check(self, checkpoints: Sequence[Path], scenes: Path | None) -> None:
+        """Refuse before any work what is no use, what no precision could be judged on, and scenes that do not fit.
 
         Raises:
             ArgumentError: options for checkpoints without one.
-            CheckpointError: a checkpoint comes without scenes.
+            CheckpointError: a checkpoint comes without scenes, or a file of scenes is missing or of another model.
         """
         if not checkpoints and self != Exporting(None, None, False):
             raise ArgumentError(
@@ -119,28 +138,41 @@ class Exporting:
             )
         asked = importlib.import_module("onboard_vla.export.export_options")
         source = importlib.import_module("onboard_vla.export.source")
-        for checkpoint in () if self.unjudged else checkpoints:
-            opened, given = source.Source.open(checkpoint), (self.golden_scenes, self.calibration_scenes)
-            if points := asked.unjudged_points(opened, "int8", *given):  # which asks for the most
+        reading = importlib.import_module("onboard_vla.export.scenes")
+        kept = importlib.import_module("onboard_vla.export.kept_arrays")
+        given = self.golden_scenes, self.calibration_scenes
+        asked.require_files(scenes, *given)
+        for checkpoint in checkpoints:
+            opened = source.Source.open(checkpoint)
+            points = asked.unjudged_points(opened, "int8", *given)  # which asks for the most
+            if points and not self.unjudged:
                 raise CheckpointError(
                     f"{checkpoint}: {'; '.join(points)}; name bundles instead, or {asked.SCENES_ADVICE}"
                 )
+            for path in {scenes, *given} - {None}:
+                reading.load_scenes(path, opened.assets, kept.Unkept())
 
-    def exported(self, checkpoint: Path, out: Path, show: Callable[[str, float], None]) -> list[Path]:
-        """Bundles of a checkpoint in every precision."""
-        writer = importlib.import_module("onboard_vla.export.bundle_writer")
-        return [
-            writer.export_bundle(
-                checkpoint,
-                out / precision,
-                precision=precision,
-                golden_scenes=self.golden_scenes,
-                calibration_scenes=self.calibration_scenes,
-                unjudged=self.unjudged,
-                progress=lambda stage, share, made=precision: show(f"{made}, {stage}", share),
-            )
-            for precision in writer.PRECISIONS
-        ]
+    def exported(
+        self, checkpoint: Path, out: Path, show: Callable[[str, float], None], refused: list[Refused]
+    ) -> list[Path]:
+        """Bundles of a checkpoint in every precision; those that there can be none of go to `refused`."""
+        writer, bundles = importlib.import_module("onboard_vla.export.bundle_writer"), []
+        for precision in writer.PRECISIONS:
+            try:
+                bundles.append(
+                    writer.export_bundle(
+                        checkpoint,
+                        out / precision,
+                        precision=precision,
+                        golden_scenes=self.golden_scenes,
+                        calibration_scenes=self.calibration_scenes,
+                        unjudged=self.unjudged,
+                        progress=lambda stage, share, made=precision: show(f"{made}, {stage}", share),
+                    )
+                )
+            except BundleError as error:
+                refused.append(Refused(precision, str(error)))
+        return bundles
 
 
 def _print(document: dict[str, Any], console: Console) -> None:
@@ -157,7 +189,14 @@ def _print(document: dict[str, Any], console: Console) -> None:
         table.add_row(f"[bold]{title}[/bold]")
         for name, values in rows:
             table.add_row(name, *values)
+    if document["refused"]:
+        table.add_section()
+        table.add_row("[bold]no bundle of[/bold]")
+        for one in document["refused"]:
+            table.add_row(one["precision"], "refused")
     console.print(table)
+    for one in document["refused"]:
+        console.print(f"{one['precision']}: {one['reason']}", soft_wrap=True, markup=False)
     console.print(f"{document['protocol']}; load average {document['load_average']}", soft_wrap=True)
 
 

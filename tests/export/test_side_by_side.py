@@ -153,6 +153,56 @@ def test_scenes_given_to_a_comparison_are_those_of_its_exports(bare, reference_c
     assert (manifest.calibration["scenes"], manifest.parity["scenes"]) == (3, 2)
 
 
+def test_a_precision_that_misses_a_limit_is_said_beside_the_others(
+    fp32_bundle, reference_checkpoint, tmp_path, capsys, monkeypatch
+):
+    def exported(checkpoint, _out, *, precision, **_):
+        if precision == "int8":
+            raise BundleError(f"{precision} export of {checkpoint} is too far")
+        return fp32_bundle
+
+    monkeypatch.setattr(bundle_writer, "PRECISIONS", ("fp32", "int8"))
+    monkeypatch.setattr(bundle_writer, "export_bundle", exported)
+    reason = f"int8 export of {reference_checkpoint} is too far"
+    words = ["compare", str(reference_checkpoint), "--out", str(tmp_path / "out"), "--rounds", "1"]
+    monkeypatch.setenv("COLUMNS", "140")
+    assert cli.run(words) == 1
+    page = capsys.readouterr().out
+    assert re.search(r"int8\W+refused", page)
+    assert f"int8: {reason}" in page
+    assert "decode, a token, one row" in page
+
+    assert cli.run([*words, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["refused"] == [{"precision": "int8", "reason": reason}]
+    assert [entry["precision"] for entry in document["bundles"]] == ["fp32"]
+
+    monkeypatch.setattr(bundle_writer, "PRECISIONS", ("int8",))
+    assert cli.run(words) == 1
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--scenes", "--golden-scenes", "--calibration-scenes"])
+@pytest.mark.parametrize("fault", ["missing", "of another model"])
+def test_scenes_that_do_not_serve_are_refused_before_any_export(reference_checkpoint, tmp_path, capsys, option, fault):
+    path = tmp_path / "scenes.npz"
+    if fault == "of another model":
+        with np.load(reference_checkpoint / GOLDEN.file) as archive:
+            arrays = {name: array[:1] for name, array in archive.items() if name != "images_front"}
+        np.savez(path, **arrays)
+    words = ["compare", str(reference_checkpoint), "--out", str(tmp_path / "out"), option, str(path)]
+    assert cli.run(words) == 1
+    assert str(path) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_bundle_is_refused_before_any_export(reference_checkpoint, tmp_path, capsys):
+    words = ["compare", str(reference_checkpoint), str(tmp_path), "--out", str(tmp_path / "out")]
+    assert cli.run(words) == 1
+    assert f"{tmp_path} is no bundle" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_export_options_beside_bundles_alone_are_refused(fp32_bundle, capsys):
     assert cli.run(["compare", str(fp32_bundle), "--unjudged"]) == 64
     assert "no checkpoint is named" in capsys.readouterr().err
