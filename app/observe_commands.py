@@ -27,6 +27,7 @@ def observe(
 ) -> None:
     """Observe a checkpoint's activations on scenes and keep their ranges beside it (`calibration_ranges.npz`).
 
+    Those of NAME.ckpt are called `NAME.calibration_ranges.npz`.
     INT8 exports with the same options take them instead of scenes, so that a long calibration is done once.
     Interrupted, it begins anew.
     """
@@ -35,8 +36,8 @@ def observe(
     from onboard_vla.app.export_progress import ExportProgress
 
     observing = importlib.import_module("onboard_vla.calibration.observe")
-    home = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    place = importlib.import_module("onboard_vla.export.assemble").ranges_file(checkpoint)
     given = assembled(checkpoint, model=model, prompt=prompt, cameras=cameras, codebook=codebook, lora_alpha=lora_alpha)
     with given as folder, ExportProgress(Console(stderr=True)) as progress:
-        path, ranges = observing.observe_checkpoint(folder, scenes, home, progress.show)
+        path, ranges = observing.observe_checkpoint(folder, scenes, place, progress.show)
     typer.echo(f"{path}: {len(ranges.largest)} layers on {ranges.scenes} scenes of {ranges.scenes_from}")

@@ -19,21 +19,20 @@ Progress = Callable[[str, float], None]
 
 
 def observe_checkpoint(
-    folder: Path, scenes: Path, home: Path, progress: Progress = lambda _stage, _share: None
+    folder: Path, scenes: Path, path: Path, progress: Progress = lambda _stage, _share: None
 ) -> tuple[Path, ActivationRanges]:
-    """Write `calibration_ranges.npz` from a file of scenes, whole or not at all; returns its path and what it holds.
+    """Write activation ranges from a file of scenes, whole or not at all; returns their path and what they hold.
 
     Args:
         folder: checkpoint folder, which may hold links to files that lie elsewhere (see `assemble`).
         scenes: a file of scenes.
-        home: where an export of the same checkpoint looks for ranges: beside its weights.
+        path: where an export of the same checkpoint looks for ranges (see `assemble.ranges_file`).
         progress: takes a stage's name and its finished share.
 
     Raises:
         CheckpointError: the checkpoint or the file of scenes is not valid.
         EnvironmentLacksError: the file cannot be written, or the disk is full.
     """
-    path = home / RANGES_FILE
     progress("read checkpoint", 0.0)
     source = Source.open(folder)
     # Beside the checkpoint: /tmp may lie in memory, of which this is to take little.

@@ -27,13 +27,20 @@ OWN_FILES = (
     CAMERAS_FILE,
     CODEBOOK_FILE,
     LORA_FILE,
-    RANGES_FILE,
     VISION_FILE,
     DRIFT_FILE,
     GOLDEN.file,
     CALIBRATION.file,
 )
-"""What may lie beside the weights for this exporter."""
+"""What may lie beside the weights for this exporter; and activation ranges, see `ranges_file`."""
+
+
+def ranges_file(checkpoint: Path) -> Path:
+    """Where the activation ranges of a checkpoint lie: in its folder, or beside a `.ckpt` under its name.
+
+    A training leaves several `.ckpt` in one folder, and the ranges of one are not those of another.
+    """
+    return checkpoint / RANGES_FILE if checkpoint.is_dir() else checkpoint.parent / f"{checkpoint.stem}.{RANGES_FILE}"
 
 
 def assemble(
@@ -72,7 +79,7 @@ def assemble(
         links = {file.name: file for file in checkpoint.iterdir() if file.is_file()}
     else:
         links = {name: home / name for name in OWN_FILES}
-        links[f"{checkpoint.stem}.ckpt"] = checkpoint
+        links |= {f"{checkpoint.stem}.ckpt": checkpoint, RANGES_FILE: ranges_file(checkpoint)}
     links |= {name: (model or home) / name for name in MODEL_FILES}
     links |= {name: path for name, path in given.items() if path is not None}
     for name, path in links.items():

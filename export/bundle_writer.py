@@ -112,7 +112,8 @@ def export_bundle(
         check_variant(source.assets, prompt_variant)
     if source.large:
         hash_checkpoint(checkpoint, export_stage(progress, "hash checkpoint"))
-    check_fingerprint(checkpoint)
+    if calibration_scenes is None:  # else ranges are observed anew
+        check_fingerprint(checkpoint)
     bounds = own_limits(limits or {})
     open_points = unjudged_points(source, precision, golden_scenes, calibration_scenes)
     if open_points and not unjudged:

@@ -89,7 +89,9 @@ def test_wrong_scenes_are_one_line(copied, tmp_path, capsys):
 def test_stages_of_an_observation_are_told(copied, monkeypatch, large):
     monkeypatch.setattr(source, "LARGE_WEIGHTS", 0 if large else 1 << 28)
     told = []
-    observe_checkpoint(copied, copied / GOLDEN.file, copied, lambda stage, share: told.append((stage, share)))
+    observe_checkpoint(
+        copied, copied / GOLDEN.file, copied / RANGES_FILE, lambda stage, share: told.append((stage, share))
+    )
     shares = {stage: [share for name, share in told if name == stage] for stage, _ in told}
     graphs = ("vision_8x12", "vision_4x4", "language")
     steps = [f"calibrate, {graph}" for graph in graphs] if large else ["calibrate"]
@@ -110,7 +112,7 @@ def test_an_interrupted_observation_leaves_the_older_ranges(copied, monkeypatch,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        observe_checkpoint(copied, copied / GOLDEN.file, copied, interrupt)
+        observe_checkpoint(copied, copied / GOLDEN.file, copied / RANGES_FILE, interrupt)
     assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
 
 

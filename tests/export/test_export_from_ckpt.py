@@ -72,7 +72,7 @@ def test_ranges_observed_on_a_ckpt_are_taken_by_an_export_with_the_same_options(
     parts += ["--cameras", reference_checkpoint / "cameras.json", "--codebook", scattered / "agent_vocab.pkl"]
     words = ["observe", scattered / "AutoVLA.ckpt", "--scenes", scenes, *parts]
     assert cli.run([str(word) for word in words]) == 0
-    assert f"{scattered / RANGES_FILE}: 53 layers on 10 scenes" in capsys.readouterr().out
+    assert f"{scattered / 'AutoVLA'}.{RANGES_FILE}: 53 layers on 10 scenes" in capsys.readouterr().out
     words = ["export", scattered / "AutoVLA.ckpt", "--out", scattered / "bundle", "--unjudged", "--json", *parts]
     assert cli.run([str(word) for word in words]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -82,4 +82,70 @@ def test_ranges_observed_on_a_ckpt_are_taken_by_an_export_with_the_same_options(
     other.write_text((reference_checkpoint / "prompt.json").read_text() + " ")
     words[words.index("--prompt") + 1] = other
     assert cli.run([str(word) for word in words]) == 1
-    assert "was made for" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{scattered / 'AutoVLA.ckpt'}: weights" in error
+    assert "was made for" in error
+
+
+@pytest.fixture
+def beside(scattered, reference_checkpoint):
+    """Two checkpoints of one training in one folder, with all that both need; the files of scenes have one scene."""
+    for name in (*MODEL_FILES, "prompt.json", "cameras.json", "codebook.npz"):
+        if (reference_checkpoint / name).is_file():
+            shutil.copyfile(reference_checkpoint / name, scattered / name)
+    (scattered / "AutoVLA.ckpt").rename(scattered / "epoch=1.ckpt")
+    loaded = torch.load(scattered / "epoch=1.ckpt", weights_only=True)
+    name = next(key for key in loaded["state_dict"] if "norm" in key)
+    loaded["state_dict"][name] = loaded["state_dict"][name] * 1.01
+    torch.save(loaded, scattered / "last.ckpt")
+    with np.load(reference_checkpoint / "golden_scenes.npz") as archive:
+        np.savez(scattered / "one.npz", **{key: archive[key][:1] for key in archive.files})
+    return scattered
+
+
+def test_ranges_of_one_checkpoint_are_neither_its_neighbours_nor_replaced_by_them(beside, capsys):
+    scenes = ["--scenes", str(beside / "one.npz")]
+    assert cli.run(["observe", str(beside / "epoch=1.ckpt"), *scenes]) == 0
+    first = (beside / f"epoch=1.{RANGES_FILE}").read_bytes()
+    last = ["export", str(beside / "last.ckpt"), "--out", str(beside / "bundle"), "--precision"]
+    assert cli.run([*last, "fp32"]) == 0
+    assert cli.run(["observe", str(beside / "last.ckpt"), *scenes]) == 0
+    assert (beside / f"epoch=1.{RANGES_FILE}").read_bytes() == first
+    assert (beside / f"last.{RANGES_FILE}").read_bytes() != first
+    capsys.readouterr()
+
+
+def test_ranges_of_other_weights_hinder_no_export_that_observes_its_own(reference_checkpoint, tmp_path):
+    folder = shutil.copytree(reference_checkpoint, tmp_path / "checkpoint")
+    (folder / RANGES_FILE).write_bytes(b"of something else")
+    words = ["export", str(folder), "--out", str(tmp_path / "bundle"), "--precision", "fp32"]
+    assert cli.run(words) == 1
+    assert cli.run([*words, "--calibration-scenes", str(folder / "golden_scenes.npz")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [("export", "a key"), ("export", "cameras.json"), ("export", "codebook.npz"), ("verify", "a key")],
+)
+def test_errors_name_the_users_files(beside, fp32_bundle, capsys, monkeypatch, fault, command):
+    """Not the folder of links that the command had, which is gone."""
+    monkeypatch.setattr("tempfile.tempdir", str(beside / "links"))
+    (beside / "links").mkdir()
+    checkpoint = beside / "last.ckpt"
+    if fault == "a key":
+        loaded = torch.load(checkpoint, weights_only=True)
+        loaded["state_dict"].popitem()
+        torch.save(loaded, checkpoint)
+        words = f"{checkpoint} lacks 1 of "
+    elif fault == "cameras.json":
+        (beside / fault).unlink()
+        words = f"{checkpoint}: cameras.json is missing"
+    else:
+        (beside / fault).write_bytes(b"PK")
+        words = str(beside / fault)
+    options = {"export": ["export", str(checkpoint), "--out", str(beside / "bundle"), "--precision", "fp32"]}
+    options["verify"] = ["verify", str(fp32_bundle), "--checkpoint", str(checkpoint)]
+    assert cli.run(options[command]) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert str(beside / "links") not in error
