@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
-import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from onboard_vla.app.checkpoint_options import assembled
 
 JSON_FORMAT = 3
 """Version of the document that `verify --json` prints."""
@@ -62,10 +64,10 @@ def verify(
     console = Console(stderr=True)
     if checkpoint is None and (model is not None or lora_alpha is not None):
         raise typer.BadParameter("--model and --lora-alpha are about a --checkpoint: give it")
-    with tempfile.TemporaryDirectory() as links, console.status("verify") as status:
+    with ExitStack() as stack, console.status("verify") as status:
         if checkpoint is not None:
-            assembling = importlib.import_module("onboard_vla.export.assemble")
-            checkpoint = assembling.assemble(Path(links), checkpoint, model=model, lora_alpha=lora_alpha)
+            given = assembled(checkpoint, model=model, prompt=None, cameras=None, codebook=None, lora_alpha=lora_alpha)
+            checkpoint = stack.enter_context(given)
         result = verification.verify(
             bundle,
             reference=reference,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -117,6 +118,13 @@ class Checkpoint:
         """A tensor's name in its file."""
         return self._store.tensors[self._names[name]].key
 
+    def _file_prefix(self) -> str:
+        """What stands before most tensors' names in the file: nothing, or what a training wrapped the model in."""
+        prefixes = Counter(
+            tensor.key.removesuffix(name) for name, tensor in self._store.tensors.items() if tensor.key.endswith(name)
+        )
+        return max(prefixes, key=prefixes.__getitem__, default="")
+
     def _adopt_vocabulary(self) -> None:
         """Take the vocabulary's size from the embedding: training grew it, the base model's config.json does not know.
 
@@ -130,16 +138,20 @@ class Checkpoint:
         tensors = self._store.tensors
         expected = expected_shapes(self.model.text, self.model.vision, self.tied)
         found = set(self._names)
-        if missing := sorted(set(expected) - found):
-            names = file_names(missing, tensors)
-            raise CheckpointError(
-                f"{self.folder} lacks {len(missing)} of {len(expected)} tensors: {listed(names)}; "
-                "copy the checkpoint again, or save the whole model"
-            )
         allowed = {*expected, HEAD} if self.tied else set(expected)
+        without_place = ""
         if unknown := sorted(found - allowed):
             names = [self._key(name) for name in unknown]
-            raise CheckpointError(f"{self.folder}: {len(names)} tensors have no place in this model: {listed(names)}")
+            without_place = f"{len(names)} tensors have no place in this model: {listed(names)}"
+        if missing := sorted(set(expected) - found):
+            names = [self._file_prefix() + name for name in file_names(missing, tensors)]
+            also = f"; {without_place}" if unknown else ""
+            raise CheckpointError(
+                f"{self.folder} lacks {len(missing)} of {len(expected)} tensors: {listed(names)}{also}; "
+                "copy the checkpoint again, or save the whole model"
+            )
+        if unknown:
+            raise CheckpointError(f"{self.folder}: {without_place}")
         if HEAD in found and self.tied:
             expected[HEAD] = expected[EMBEDDING]
         self._check_shapes(expected)

@@ -131,8 +131,13 @@ def test_keys_are_listed_as_the_file_names_them(lightning, tmp_path):
     with pytest.raises(CheckpointError, match=r"no place in this model: autovla\.extra\.weight"):
         lightning.save().open(tmp_path / "unknown")
     del lightning.state["autovla.extra.weight"], lightning.state[f"autovla.vlm.{QUERY}.weight"]
-    with pytest.raises(CheckpointError, match=rf"lacks 1 of 56 tensors: {QUERY}\.weight"):
+    with pytest.raises(CheckpointError, match=rf"lacks 1 of 56 tensors: autovla\.vlm\.{QUERY}\.weight; copy"):
         lightning.save().open(tmp_path / "missing")
+    lightning.state["autovla.extra.weight"] = torch.zeros(2)
+    with pytest.raises(
+        CheckpointError, match=rf"{QUERY}\.weight; 1 tensors have no place .*: autovla\.extra\.weight; "
+    ):
+        lightning.save().open(tmp_path / "both")
 
 
 def test_nothing_in_a_checkpoint_is_run(lightning, tmp_path):
