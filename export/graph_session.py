@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from onboard_vla.export.half_rounding import EXTERNAL_FOLDER, rounding_model
+from onboard_vla.runtime.processor import ask_for_exact_products
 
 Arrays = dict[str, NDArray[Any]]
 Feed = Mapping[str, NDArray[Any]]
@@ -36,6 +37,7 @@ class GraphSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only
+        ask_for_exact_products(options)
         source = graph if isinstance(graph, bytes) else str(graph)
         if isinstance(graph, Path) and (rounding := rounding_model(graph)) is not None:
             source = rounding

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
+from onboard_vla.runtime.processor import ask_for_exact_products
 
 Arrays = Mapping[str, NDArray[Any]]
 Made = TypeVar("Made")
@@ -89,6 +90,7 @@ class OnnxEngine:
         options.log_severity_level = LOG_ERRORS_ONLY
         # Idle workers must not burn a core that the supervisor or the guard needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        ask_for_exact_products(options)
         self.name = "graph" if isinstance(graph, bytes) else graph.name
         source = graph if isinstance(graph, bytes) else str(graph)
         try:

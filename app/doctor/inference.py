@@ -7,6 +7,7 @@ import re
 from onboard_vla.app.doctor.finding import Finding, absent, fine, poor
 from onboard_vla.app.doctor.machine import Machine
 from onboard_vla.core.installation import installation
+from onboard_vla.runtime.processor import products_saturate
 
 OLDEST_PYTHON = (3, 10)
 NEWEST_TESTED_PYTHON = (3, 13)
@@ -66,6 +67,16 @@ def onnxruntime(machine: Machine) -> Finding:
         remedy = "match the CUDA and cuDNN versions that this onnxruntime-gpu was built for"
         return poor("onnxruntime", found, "the GPU build finds no GPU and computes on the processor", remedy)
     return fine("onnxruntime", found)
+
+
+def int8(machine: Machine) -> Finding:
+    """How this processor adds up products of 8 bits."""
+    architecture = machine.architecture()
+    if products_saturate(architecture, machine.read("/proc/cpuinfo")):
+        consequence = "INT8 bundles run in ONNX Runtime's slower products without overflow; plans there: not measured"
+        remedy = "hold the bundle against its golden scenes here (onboard-vla verify BUNDLE)"
+        return poor("int8", f"{architecture} without VNNI or AMX", consequence, remedy)
+    return fine("int8", f"{architecture}, 8-bit products without overflow")
 
 
 def tensorrt(machine: Machine) -> Finding:

@@ -23,6 +23,7 @@ PROBES: tuple[Probe, ...] = (
     inference.python,
     inference.packages,
     inference.onnxruntime,
+    inference.int8,
     inference.reference_checkpoint,
     inference.export,
     inference.world,

@@ -22,6 +22,7 @@ KERNELS, LIBRARY = "onboard_vla.kernels.forms", "host library\n/site/kernels.fat
 VARIABLES = {"FASTDDS_DEFAULT_PROFILES_FILE": "/vehicle.xml", "ROS_DOMAIN_ID": "7"}
 FILES = {
     "/vehicle.xml": PROFILE_FILE.read_text(),
+    "/proc/cpuinfo": "flags\t\t: fpu avx2 avx512_vnni\n",
     "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:   16777216 kB\n",
     "/sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc\n",
     "/proc/self/status": "CapEff:\t0000000000000000\n",
@@ -235,6 +236,8 @@ def test_shared_memory_limit(free, state):
     ("change", "name", "state"),
     [
         ({"processors": 1}, "cores", State.WARNING),
+        ({"files": {**FILES, "/proc/cpuinfo": "flags : fpu avx2"}}, "int8", State.WARNING),
+        ({"files": {**FILES, "/proc/cpuinfo": "Features : fp"}, "processor": "aarch64"}, "int8", State.OK),
         ({"processors": 2}, "cores", State.OK),
         ({"priority": 9}, "realtime", State.MISSING),
         ({"priority": 10}, "realtime", State.OK),
