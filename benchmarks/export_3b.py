@@ -45,11 +45,13 @@ from onboard_vla.export.tensor_names import expected_shapes
 
 SAFETENSORS, LIGHTNING = "safetensors", "lightning"
 AIMS = {"seconds": 300.0, "peak_rss_gib": 4.0, "peak_rss_gib_calibrated": 8.0}
+"""Time and memory of an export with given ranges, golden scenes or not; memory of one that observes them. No time is
+aimed at for observing, which goes by the scenes."""
 FLOAT_BYTES, STORED_BYTES = 4, 2
 
 
 def main() -> int:
-    """Make checkpoints, export each in a process of its own, print what it took; 1 if an aim is missed."""
+    """Make checkpoints, export each in a process of its own, print what it took; 1 if one of `AIMS` is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, help="where everything goes; empty or new (default: in /tmp)")
     parser.add_argument("--formats", nargs="+", choices=(SAFETENSORS, LIGHTNING), default=(SAFETENSORS, LIGHTNING))
@@ -97,7 +99,7 @@ def measure(folder: Path, stored_as: str, layers: int, blocks: int, calibrate: i
     shutil.rmtree(checkpoint)
     shutil.rmtree(out)
     peak, graphs = document["peak_rss_mib"] / 1024, manifest.parity["graph_bytes"]
-    aim = AIMS["peak_rss_gib_calibrated" if calibrate or golden else "peak_rss_gib"]
+    missed = missed_aims(seconds, peak, calibrate)
     return {
         "format": stored_as,
         "seconds": round(seconds, 1),
@@ -114,8 +116,15 @@ def measure(folder: Path, stored_as: str, layers: int, blocks: int, calibrate: i
         "files": {name: record.bytes for name, record in manifest.files.items()},
         "stages": document["stages"],
         "load_average": [round(value, 1) for value in (*load, *os.getloadavg())],
-        "within_aims": peak <= aim and (calibrate > 0 or golden > 0 or seconds <= AIMS["seconds"]),
+        "missed_aims": missed,
+        "within_aims": not missed,
     }
+
+
+def missed_aims(seconds: float, peak_gib: float, calibrate: int) -> list[str]:
+    """The aims that an export misses, each with what was measured."""
+    found = {"peak_rss_gib_calibrated": peak_gib} if calibrate else {"seconds": seconds, "peak_rss_gib": peak_gib}
+    return [f"{name}: {value:.2f}, at most {AIMS[name]:g}" for name, value in found.items() if not value <= AIMS[name]]
 
 
 def project(folder: Path, calibrate: int, golden: int, depths: Sequence[int]) -> dict[str, Any]:

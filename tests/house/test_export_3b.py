@@ -33,6 +33,24 @@ def test_both_formats_hold_the_same_model(benchmarks, tmp_path):
     assert shards.embedding_type is np.float32, "trained embeddings are no fp16 numbers"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "peak_gib", "calibrate", "missed"),
+    [
+        (300.0, 4.0, 0, []),
+        (300.1, 4.0, 0, ["seconds"]),
+        (2964.0, 4.53, 0, ["seconds", "peak_rss_gib"]),
+        (2964.0, 8.0, 2, []),
+        (1.0, 8.1, 2, ["peak_rss_gib_calibrated"]),
+        (float("nan"), 1.0, 0, ["seconds"]),
+    ],
+)
+def test_each_aim_that_is_missed_is_named_with_golden_scenes_or_without(
+    benchmarks, seconds, peak_gib, calibrate, missed
+):
+    found = benchmarks("export_3b").missed_aims(seconds, peak_gib, calibrate)
+    assert [words.split(":")[0] for words in found] == missed
+
+
 def test_the_whole_path_at_small_size_leaves_nothing(benchmarks, tmp_path, monkeypatch, capsys):
     bench, tiny = benchmarks("export_3b"), benchmarks("gpu_plan_parts").TINY
     make = benchmarks("export_3b_checkpoint").make_checkpoint
