@@ -15,10 +15,12 @@ from onboard_vla.app.campaign.fault_case import ADVISORY, NUISANCE, REACH, STAY,
 from onboard_vla.app.campaign.tamper import Change, Memory, Tamper
 from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import EgoState
+from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.core.wire import Message
+from onboard_vla.world.world import LANE_BEHIND_M
 
 MS = to.MILLISECOND_NS
 TICK_MS = 20.0
@@ -103,6 +105,27 @@ def _moved_aside(shift_m: float) -> Callable[[Any, Memory], None]:
         array += shift_m * across / np.linalg.norm(across, axis=1, keepdims=True)
 
     return spoil
+
+
+def _turned(angle_rad: float) -> Callable[[Any, Memory], None]:
+    """About the point of the line that was beside the vehicle at the onset, as in another frame of that origin."""
+    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+
+    def spoil(array: Any, memory: Memory) -> None:  # noqa: ANN401 - (N, 2)
+        about = memory.notes.setdefault("beside", Polyline(array).at(LANE_BEHIND_M))
+        array[:] = about + (array - about) @ np.array([[cos, sin], [-sin, cos]])
+
+    return spoil
+
+
+def _bent_away(array: Any, memory: Memory) -> None:  # noqa: ANN401 - (N, 2)
+    """To the left by a lane's width, from 10 m ahead of where the vehicle was at the onset, within 15 m."""
+    begin = memory.notes.setdefault("begin", Polyline(array).at(LANE_BEHIND_M + 10.0))
+    along = Polyline(array)
+    ahead_m = along.arc_lengths - along.project(begin[None])[0][0]
+    heading = along.heading_at(along.arc_lengths)
+    share = 3.5 * np.clip(ahead_m / 15.0, 0.0, 1.0)
+    array += share[:, None] * np.column_stack([-np.sin(heading), np.cos(heading)])
 
 
 def _of_another_frame(array: Any, memory: Memory) -> None:  # noqa: ANN401 - (N, 2)
@@ -316,6 +339,9 @@ INPUT_FAULTS: tuple[FaultCase, ...] = (
             ("lane 3 m aside", _moved_aside(3.0)),
             ("lane 1.5 m aside", _moved_aside(-1.5)),
             ("lane of another frame", _of_another_frame),
+            ("lane turned left by 3 degrees", _turned(math.radians(3.0))),
+            ("lane turned right by 10 degrees", _turned(math.radians(-10.0))),
+            ("lane that bends away ahead", _bent_away),
         )
     ),
     _lost(
