@@ -59,7 +59,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "guards.wheel": ("test_speed_guards.py", "test_input_figures.py"),
     "guards.objects": ("test_object_guards.py", "test_inputs.py"),
     "guards.lanes": ("test_lane_messages.py",),
-    "guards.lane_place": ("test_lane_guards.py",),
+    "guards.lane_place": ("test_lane_guards.py", "test_lane_ahead_guards.py"),
     "guards.authority": ("test_authority.py",),
     "guards.orders": ("test_orders.py",),
     "guards.actuators": ("test_actuators.py", "test_actuator_figures.py"),

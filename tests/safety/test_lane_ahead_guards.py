@@ -49,6 +49,10 @@ def test_it_is_held_against_as_far_as_the_vehicle_comes_in_three_seconds_where_t
     assert f" {ahead_m:.0f} m ahead" in found.detail
 
 
+def test_what_is_reported_is_farthest_beyond_its_limit():
+    assert Seen(lane(), speed=25.0).figures(lane(1.5)) == ("LANES_DOUBTED", 1.5, 0.75)
+
+
 @pytest.mark.parametrize(("from_m", "doubted"), [(22.0, True), (24.0, False)])
 def test_what_is_farther_ahead_may_be_seen_anew(from_m, doubted):
     assert Seen(lane(), speed=8.0).code(bent(from_m)) == ("LANES_DOUBTED" if doubted else None)

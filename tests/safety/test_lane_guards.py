@@ -181,11 +181,17 @@ def test_a_new_shape_is_the_same_in_both_messages(first, expected):
 def test_a_side_or_an_edge_that_moved_by_as_much_as_its_noise_has_stayed():
     """With a limit that is a binary fraction."""
     limits = LaneLimits(edge_m=0.25)
-    for left, width, expected in ((3.75, 6.5, None), (3.875, 6.5, "LANES_JUMP"), (3.5, 7.0, None), (3.5, 6.0, None),
-                                  (3.5, 5.875, "LANES_JUMP")):  # fmt: skip
+    for y, left, width, expected in (
+        (1.5, 3.75, 6.5, None),
+        (1.5, 3.875, 6.5, "LANES_JUMP"),
+        (1.5, 3.5, 7.0, None),
+        (1.5, 3.5, 6.0, None),
+        (1.5, 3.5, 5.875, "LANES_JUMP"),
+        (2.0, 3.0, 7.5, None),
+    ):
         seen = Seen(lane())
         seen.place = LanePlace(limits)
-        shape = lane(1.5, left, right=9.0, width=width)
+        shape = lane(y, left, right=9.0, width=width)
         assert [seen.code(shape), seen.code(shape)] == ["LANES_DOUBTED", expected]
 
 
