@@ -35,12 +35,7 @@ def decide_engagement(
 
     `own`: the ladder's own reasons of this step. `asked`: the mode that everybody together asks for.
     """
-    if inputs.override and state.engagement in (Engagement.ENGAGED, Engagement.LATCHED):
-        stopping = state.mode >= Mode.IN_LANE_STOP
-        state = replace(state, engagement=Engagement.DRIVER_OVERRIDE, must_rearm=state.must_rearm or stopping)
-    elif state.engagement is Engagement.DRIVER_OVERRIDE and not inputs.override:
-        latched = Engagement.LATCHED if state.must_rearm else Engagement.STANDBY
-        state = replace(state, engagement=latched)
+    state = give_way(state, inputs.override, state.mode >= Mode.IN_LANE_STOP)
     if inputs.unheard:
         state = replace(state, refusals=inputs.unheard)
     for command in inputs.commands:
@@ -48,6 +43,18 @@ def decide_engagement(
             continue
         against = _against(command, state, inputs, own, asked, now_ns, settings)
         state = replace(state, refusals=against) if against else _obey(command, state, asked, now_ns, settings)
+    return state
+
+
+def give_way(state: LadderState, override: bool, stopping: bool) -> LadderState:
+    """To the driver while he acts, and afterwards standby; latched where a stop had begun (`stopping`: now at least).
+
+    It needs nothing but his word, so that no error of our own keeps him from taking over.
+    """
+    if override and state.engagement in (Engagement.ENGAGED, Engagement.LATCHED):
+        return replace(state, engagement=Engagement.DRIVER_OVERRIDE, must_rearm=state.must_rearm or stopping)
+    if state.engagement is Engagement.DRIVER_OVERRIDE and not override:
+        return replace(state, engagement=Engagement.LATCHED if state.must_rearm else Engagement.STANDBY)
     return state
 
 

@@ -24,6 +24,7 @@ from onboard_vla.core.road import LaneObservation, Route
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
 from onboard_vla.core.verdict import Reason, Verdict
 from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.driver_watch import DriverWatch
 from onboard_vla.safety.ego_history import EgoHistory
 from onboard_vla.safety.guards.authority import AuthorityWatch, Heard
 from onboard_vla.safety.guards.camera_arrivals import CameraArrivals
@@ -141,7 +142,7 @@ class Inputs:
         self.commands: deque[str] = deque(maxlen=PENDING_COMMANDS)
         self.refused_commands: deque[Reason] = deque(maxlen=PENDING_COMMANDS)
         self._orders = Orders(config.freshness)
-        self.override = False
+        self.driver = DriverWatch()
         self.planner_restarted = False
 
     def receive(self, message: InputMessage, now: Now) -> None:
@@ -184,7 +185,7 @@ class Inputs:
             else:
                 self.refused_commands.append(refused)
         elif self._orders.accept_driver(message, now):
-            self.override = bool(message.override)
+            self.driver.hear(message, now)
 
     def _take_ego(self, ego: EgoState, now: Now) -> None:
         fault = ego_fault(ego, self.history, self._config.ego)
@@ -233,6 +234,10 @@ class Inputs:
     def lane_line(self) -> Polyline | None:
         """The centreline of the newest valid lane observation."""
         return None if self.lanes is None else self.lanes.line
+
+    def fresh_lanes(self, now: Now) -> LaneObservation | None:
+        """The newest valid lane observation, while it is fresh."""
+        return self.lanes if self._age_s(LANES, now) <= self._config.freshness.lanes_data_s else None
 
     def objects_at(self, now: Now) -> ObjectSet:
         """What has to be braked for at this instant; when the lists have ended, as if everybody had braked since.

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from onboard_vla.core.cameras import FRONT
 from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.conditions import OperatingConditions
-from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation
@@ -25,6 +24,7 @@ from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
+from onboard_vla.safety.engagement import give_way
 from onboard_vla.safety.fallback import Trajectory
 from onboard_vla.safety.friction_watch import FrictionWatch
 from onboard_vla.safety.guards.actuators import ActuatorWatch
@@ -59,6 +59,7 @@ from onboard_vla.safety.publication import (
 from onboard_vla.safety.published import motion_on, output_fault
 from onboard_vla.safety.self_test import self_test
 from onboard_vla.safety.speed_caps import model_cap
+from onboard_vla.safety.stop_line import StopLine
 
 Array = NDArray[np.float64]
 
@@ -103,7 +104,8 @@ class Supervisor:
         self._standby = HotStandby(config)
         self._emergency: Request | None = None
         self._internal: Reason | None = None
-        self._line: Polyline | None = None
+        self._line = StopLine()
+        self._asked = Mode.NOMINAL
         self._stored: StoredStop | None = None
         self._notes: tuple[Reason, ...] = ()
         self._checked_ns = 0
@@ -190,7 +192,7 @@ class Supervisor:
                 outcomes=outcomes,
                 commands=commands,
                 unheard=unheard,
-                override=self._inputs.override,
+                override=self._inputs.driver.acts(now),
                 speed_mps=None if motion is None else motion.speed_mps,
                 handback=asked < Mode.FALLBACK and self._handback(motion, now),
                 reset_shadow=restarted,
@@ -201,7 +203,7 @@ class Supervisor:
             now.monotonic_ns,
             self.config.ladder,
         )
-        self.state = stepped.state
+        self.state, self._asked = stepped.state, stepped.asked
         if self.state.engagement in UNOCCUPIED:
             self._inputs.lane_place.let_go()
         reasons = [request.reason for request in requests] + list(stepped.reasons)
@@ -257,7 +259,7 @@ class Supervisor:
         requests = input_requests(inputs, now, config)
         faults = process_requests(inputs, now, config) + camera_requests(inputs, now, config)
         requests += [replace(fault, outside=True) for fault in faults]
-        driven = self.state.engagement is Engagement.ENGAGED and not inputs.override
+        driven = self.state.engagement is Engagement.ENGAGED and not inputs.driver.acts(now)
         measured = ego_age_s(inputs, now) <= config.freshness.ego_stop_s
         points = self._last.points if self._last is not None and driven and measured else NO_POINTS
         requests += self._actuators.check(points, motion, now.monotonic_ns)
@@ -333,10 +335,11 @@ class Supervisor:
 
     def _stop(self, motion: Motion, now: Now, mode: Mode) -> Trajectory:
         config = self.config
-        line = self._inputs.lane_line if self._line is None else self._line
-        path = stop_path(line, motion, self._friction.settings)
+        path = stop_path(self._line.find(self._inputs.fresh_lanes(now), motion), motion, self._friction.settings)
         demand = self._demand(motion, now)
-        if mode is not Mode.IN_LANE_STOP:
+        # Latched and rolling, the driver has just let go, or a supervisor came back: nothing calls for more than L3.
+        rolls = mode is Mode.STOPPED and motion.speed_mps >= config.ladder.standstill_mps
+        if mode is not Mode.IN_LANE_STOP and not (rolls and self._asked < Mode.EMERGENCY_STOP):
             return emergency_stop(path, motion, demand, config.stop)
         leads = self._leads(path, motion, now)
         if not self._perceives:
@@ -345,10 +348,11 @@ class Supervisor:
         return in_lane_stop(path, motion, demand, leads, self._friction.settings, config.stop)
 
     def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:
-        engaged = self.state.engagement in (Engagement.ENGAGED, Engagement.LATCHED) and not self._inputs.override
+        engaged = self.state.engagement in (Engagement.ENGAGED, Engagement.LATCHED)
+        engaged = engaged and not self._inputs.driver.acts(now)
         self._emergency = None
         if not engaged:
-            self._stored = None
+            self._leave()
         if motion is None or not engaged:
             stored = NO_POINTS if self._stored is None else self._stored.read(now.monotonic_ns, POINTS)
             return self._message(STOP if len(stored) else NONE, NO_PLAN, reasons, stored, now)
@@ -357,10 +361,14 @@ class Supervisor:
         if (fault := output_fault(points, POINTS)) is not None:
             raise ArithmeticError(f"own output: {fault}")
         if source != STOP:
-            self._line = trajectory.path.known_line
+            self._line.follow(trajectory.path.known_line)
         self._stored = store_stop(points, now.monotonic_ns, plan_id)
         self._watch(trajectory, motion, now)
         return self._message(source, plan_id, reasons, points, now)
+
+    def _leave(self) -> None:
+        self._stored = None
+        self._line.forget()
 
     def _choose(self, motion: Motion, now: Now) -> tuple[str, int, Trajectory]:
         """Source, plan id and trajectory of the present mode."""
@@ -389,6 +397,9 @@ class Supervisor:
 
     def _after_error(self, now: Now) -> SafeTrajectory:
         reason = self._internal or Reason("INTERNAL_ERROR", 1.0, 0.0, "unknown")
+        self.state = give_way(self.state, self._inputs.driver.acts(now), stopping=True)
+        if self.state.engagement in UNOCCUPIED:
+            self._leave()
         points = NO_POINTS if self._stored is None else self._stored.read(now.monotonic_ns, POINTS)
         authority = self.config.authority
         return message_after_error(self.state, authority, self._sequence, self.config_hash, reason, points, now)

@@ -103,7 +103,7 @@ class TestSupervisor:
         assert (message.engagement, message.source, message.mode) == (Engagement.LATCHED, "stop", Mode.STOPPED)
         assert (message.takeover, message.hazard_lights) == (Takeover.MANDATORY, True)
         assert [reason.code for reason in message.refusals] == ["COMMAND_NOT_NOW"]
-        drive.run(4.0)
+        drive.run(7.0)
         assert drive.vehicle.speed < 0.1
         assert abs(drive.vehicle.y) < 0.1
 

@@ -104,7 +104,7 @@ def drive(rng: np.random.Generator, cycles: int) -> dict[str, int]:
             sent.append(OperatorCommand(stamp, str(rng.choice([ENGAGE, REARM, "disengage", "stop", "?"]))))
         if rng.random() < 0.002:
             sent.append(DriverState(stamp, True))
-        if rng.random() < 0.05:
+        if rng.random() < 0.05 or tick % 5 == 0:
             sent.append(DriverState(stamp, False))
         if tick == 55:
             sent.append(OperatorCommand(stamp, ENGAGE))

@@ -330,9 +330,7 @@ def test_commands_and_override_are_kept_and_floods_are_bounded():
         inputs.receive(OperatorCommand(at(0).stamp_ns + k, "engage"), at(0))
     assert len(inputs.commands) == 8
     inputs.receive(DriverState(0, True), at(0))
-    assert inputs.override
-    inputs.receive(DriverState(1, False), at(0))
-    assert not inputs.override
+    assert inputs.driver.acts(at(0))
 
 
 @pytest.mark.parametrize("garbage", [None, "x", 7, b"", object(), [], make_object(0.0, 0.0)])

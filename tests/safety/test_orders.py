@@ -152,6 +152,8 @@ class TestClockPutBack:
         assert drive.driver(True).engagement is Engagement.DRIVER_OVERRIDE
         for _ in range(5):
             assert drive.driver(True).engagement is Engagement.DRIVER_OVERRIDE
+        for _ in range(25):
+            assert drive.driver(False).engagement is Engagement.DRIVER_OVERRIDE
         assert drive.driver(False).engagement is not Engagement.DRIVER_OVERRIDE
 
     def test_the_operator_stops_the_vehicle(self, back_ns, ticks):
@@ -191,9 +193,7 @@ class TestSupervisor:
         drive.supervisor.receive(engage, drive.now)
         assert drive.step().engagement is Engagement.ENGAGED
         drive.supervisor.receive(DriverState(drive.now.stamp_ns, True), drive.now)
-        drive.step()
-        drive.supervisor.receive(DriverState(drive.now.stamp_ns, False), drive.now)
-        assert drive.step().engagement is Engagement.STANDBY
+        assert drive.run(0.54).engagement is Engagement.STANDBY
         drive.supervisor.receive(engage, drive.now)
         message = drive.step()
         assert (message.engagement, [r.code for r in message.refusals]) == (Engagement.STANDBY, ["COMMAND_REPEATED"])

@@ -268,8 +268,11 @@ class TestDriver:
         drive.supervisor.receive(DriverState(drive.now.stamp_ns, True), drive.now)
         message = drive.step()
         assert (message.engagement, message.source, len(message.points)) == (Engagement.DRIVER_OVERRIDE, "none", 0)
-        drive.supervisor.receive(DriverState(drive.now.stamp_ns, False), drive.now)
-        assert drive.step().engagement is Engagement.STANDBY
+        for _ in range(26):
+            assert drive.published[-1].engagement is Engagement.DRIVER_OVERRIDE
+            drive.supervisor.receive(DriverState(drive.now.stamp_ns, False), drive.now)
+            drive.step()
+        assert drive.published[-1].engagement is Engagement.STANDBY
 
     def test_disengaging_ends_in_standby_without_points(self):
         drive = nominal()

@@ -69,13 +69,13 @@ class TestModes:
     def test_a_stop_keeps_to_the_line_that_was_driven_last(self):
         """Were it renewed from the stop's own path, a vehicle beside the line would put off its return for ever."""
         drive = driving()
-        line = drive.supervisor._line
+        line = drive.supervisor._line._followed
         drive.command("stop")
         assert drive.step().mode is Mode.IN_LANE_STOP
         quiet(drive, 5)
         assert line is not None
         assert drive.published[-1].source == "stop"
-        assert drive.supervisor._line is line
+        assert drive.supervisor._line._followed is line
 
     def test_in_l1_the_model_drives_at_eight_tenths(self):
         drive = driving()

@@ -189,9 +189,9 @@ class TestStops:
         lines = []
         inner = module.stop_path
         monkeypatch.setattr(module, "stop_path", lambda line, *more: lines.append(line) or inner(line, *more))
-        driven = supervisor._line
+        driven = supervisor._line._followed
         supervisor._stop(motion, now, Mode.EMERGENCY_STOP)
-        supervisor._line = None
+        supervisor._line.forget()
         supervisor._stop(motion, now, Mode.EMERGENCY_STOP)
         assert driven is not supervisor._inputs.lane_line
         assert lines == [driven, supervisor._inputs.lane_line]
