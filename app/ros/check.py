@@ -18,8 +18,8 @@ from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.app.ros.engaging import engaging_findings
 from onboard_vla.app.ros.parameters import node_parameters, unmet_sections
 from onboard_vla.app.ros.recording import recording_words
-from onboard_vla.app.ros.settings import settings_of_supervisor
-from onboard_vla.core.errors import OnboardVlaError
+from onboard_vla.app.ros.settings import refuse_unjudged_engines, settings_of_supervisor
+from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
 from onboard_vla.core.process_graph import CAMERA_GUARD, SUPERVISOR
 from onboard_vla.ros_nodes.deployment import CAMERA_REPLAY, NodeStart, node_starts
 from onboard_vla.ros_nodes.documents import ROLES
@@ -50,6 +50,10 @@ def check_deployment(file: DeploymentFile, topics_s: float) -> list[Finding]:
         findings.append(_attempt("bundle", lambda: _bundle(Path(file.deployment.bundle))))
     for start in starts:
         findings += _node(start, file.namespace)
+    try:
+        refuse_unjudged_engines(starts, file.namespace)
+    except ConfigurationError as error:
+        findings.append(absent("unjudged_engines", str(error), NOT_STARTED, "unset the parameter `unjudged_engines`"))
     findings += _unmet(starts, file.namespace)
     if any(start.name == CAMERA_REPLAY for start in starts):
         findings.append(_attempt("recording", lambda: recording_words(starts, file.namespace)))

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from onboard_vla.app.processes import EXITED, GAVE_UP, STARTED, ProcessEvent, ProcessSet, ProcessSpec
 from onboard_vla.app.ros.deployment_file import DeploymentFile
+from onboard_vla.app.ros.settings import refuse_unjudged_engines
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.ros_nodes.deployment import VEHICLE, NodeStart, node_starts
@@ -49,6 +50,7 @@ def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None],
         KeyboardInterrupt: it was told to end; all nodes have.
     """
     starts = node_starts(file.deployment)
+    refuse_unjudged_engines(starts, file.namespace)
     freed = free_stale_segments()
     say(f"{file.deployment.mode}: {len(starts)} nodes, logs in {logs}, {freed // BYTES_PER_MIB} MiB freed in /dev/shm")
     logs.mkdir(parents=True, exist_ok=True)

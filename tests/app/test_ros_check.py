@@ -14,8 +14,10 @@ from onboard_vla.app.doctor import State
 from onboard_vla.app.ros.check import can_start, check_deployment
 from onboard_vla.app.ros.deployment_file import DeploymentFile, read_deployment
 from onboard_vla.app.ros.engaging import engaging_findings
+from onboard_vla.app.ros.launcher import run_deployment
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.ego import EgoState
+from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.process_graph import VEHICLE, topic_for
 from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
 from onboard_vla.ros_nodes.bag_messages import MessageRecorder
@@ -185,6 +187,21 @@ def test_a_vehicle_with_the_default_settings_learns_before_it_starts_that_nobody
     ]
     assert "road_class, light, weather, area" in found[0].found
     assert "L2 at best" in found[1].found
+
+
+@pytest.mark.parametrize(("profile", "refused"), [("vehicle", True), ("simulation", False)])
+def test_engines_that_nobody_judged_are_refused_beside_a_vehicles_supervisor(tmp_path, profile, refused):
+    sections = {"vla_planner": {"unjudged_engines": True}, "safety_supervisor": {"profile": profile}}
+    write(tmp_path / "own.yaml", **{f"/**/{name}": {"ros__parameters": given} for name, given in sections.items()})
+
+    found = findings_of(tmp_path, "unjudged_engines", parameters=["own.yaml"])
+
+    assert [finding.state for finding in found] == [State.MISSING] * refused
+    if refused:
+        file = read_deployment(tmp_path / "d.yaml")
+        with pytest.raises(ConfigurationError, match="unjudged_engines of vla_planner beside profile vehicle"):
+            run_deployment(file, tmp_path / "logs", lambda _: None)
+        assert not (tmp_path / "logs").exists()
 
 
 DECLARED = OperationalDesignDomain(road_classes=("urban",), lights=("day",), weathers=("dry",), areas=("test",))
