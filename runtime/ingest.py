@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.cameras import FRONT, CameraFrame, CompressedFrame, EncodedPicture, FrameSet, Picture
 from onboard_vla.core.clock import nanoseconds, seconds
 from onboard_vla.core.errors import ConfigurationError, FrameError
+from onboard_vla.runtime.camera_shapes import same_shape
 from onboard_vla.runtime.camera_timing import DEFAULT_TOLERANCE_S, CameraTiming
 from onboard_vla.runtime.jpeg import open_compressed
 
@@ -30,7 +31,7 @@ RESTART_FRAMES = 5
 
 @dataclass(frozen=True)
 class MissingFrames:
-    """Why there is no frame set. `code`: "no_front", "camera_silent", "frame_gap" or "camera_barred"."""
+    """Why there is no frame set. `code`: "no_front", "camera_silent", "frame_gap", "wrong_size" or "camera_barred"."""
 
     code: str
     camera: str
@@ -49,6 +50,7 @@ class IngestCounts:
     resized: int = 0
     restarts: int = 0
     damaged: int = 0
+    misshapen: int = 0
 
 
 class CameraIngest:
@@ -60,8 +62,9 @@ class CameraIngest:
         spacing_s: time between these pictures.
         tolerance_s: largest distance of a picture's stamp from the wanted stamp, for cameras that `timing` leaves out.
         anchor_lag_s: see `DEFAULT_ANCHOR_LAG_S`.
-        sizes: width and height that each camera's pictures must have. Without it, any size that stays the same is
-            taken; when it changes, the camera's older pictures are dropped.
+        sizes: width and height of each camera's whole pictures; the same shape at another scale is taken, and another
+            shape means that the camera is missing until the right one is back. Without it, any size is taken; when it
+            changes, the camera's older pictures are dropped.
         timing: offset and tolerance of each camera, and whether a set needs it.
 
     Raises:
@@ -97,6 +100,7 @@ class CameraIngest:
         self.missing: MissingFrames | None = MissingFrames("no_front", self.anchor_camera, "no frame arrived yet")
         self.left_out: tuple[MissingFrames, ...] = ()
         self._barred: dict[str, str] = {}
+        self._misshapen: dict[str, str] = {}
 
     def bar(self, camera: str, why: str | None) -> None:
         """Give out no pictures of a camera any more, because of what was said of it; None takes that back."""
@@ -122,7 +126,7 @@ class CameraIngest:
         A read-only picture is kept as it is; of a writeable one a copy is made, because its owner may overwrite it.
 
         Raises:
-            FrameError: the picture is not (H, W, 3) uint8, or no whole file of a known format, or has not the size
+            FrameError: the picture is not (H, W, 3) uint8, or no whole file of a known format, or has not the shape
                 that was declared for its camera.
         """
         ring = self._rings.get(frame.camera)
@@ -134,6 +138,7 @@ class CameraIngest:
         except FrameError:
             self.counts.damaged += 1
             raise
+        self._expect_shape(frame.camera, picture)
         if ring.pictures and ring.pictures[-1].shape != picture.shape:
             ring.clear()
             self.counts.resized += 1
@@ -155,7 +160,9 @@ class CameraIngest:
         anchors = self._rings[self.anchor_camera].stamps
         self.left_out = ()
         if not anchors:
-            self.missing = MissingFrames("no_front", self.anchor_camera, "no frame of the anchor camera")
+            wrong = self._misshapen.get(self.anchor_camera)
+            code, detail = ("wrong_size", wrong) if wrong else ("no_front", "no frame of the anchor camera")
+            self.missing = MissingFrames(code, self.anchor_camera, detail)
             return None
         newest_miss: MissingFrames | None = None
         partial: tuple[FrameSet, tuple[MissingFrames, ...]] | None = None
@@ -197,6 +204,8 @@ class CameraIngest:
         """Places in the camera's ring of the pictures that belong to this anchor, oldest first."""
         if camera in self._barred:
             return MissingFrames("camera_barred", camera, self._barred[camera])
+        if camera in self._misshapen:
+            return MissingFrames("wrong_size", camera, self._misshapen[camera])
         ring = self._rings[camera]
         chosen: list[int] = []
         for history_ns in self._history_ns:
@@ -228,10 +237,15 @@ class CameraIngest:
                 raise FrameError(f"{frame.camera}: expected (H, W, 3) uint8, found {picture.shape} {picture.dtype}")
             if picture.flags.writeable:
                 picture = _frozen(picture)
-        found, size = (picture.shape[1], picture.shape[0]), self._sizes.get(frame.camera)
-        if size is not None and found != size:
-            raise FrameError(f"{frame.camera}: expected {size[0]}x{size[1]}, found {found[0]}x{found[1]}")
         return picture
+
+    def _expect_shape(self, camera: str, picture: Picture) -> None:
+        found, size = (picture.shape[1], picture.shape[0]), self._sizes.get(camera)
+        self._misshapen.pop(camera, None)
+        if size is not None and not same_shape(found, size):
+            self.counts.misshapen += 1
+            self._misshapen[camera] = f"expected the shape of {size[0]}x{size[1]}, found {found[0]}x{found[1]}"
+            raise FrameError(f"{camera}: {self._misshapen[camera]}")
 
 
 class _Ring:

@@ -102,6 +102,12 @@ PLANNER_OPTIONS = (
     Option("silent_after_s", float, SILENT_AFTER_S, "heartbeats stop in a pass that lasts longer", 0.5, 60.0, "s"),
     Option("stuck_after_s", float, STUCK_AFTER_S, "the process ends, to be started again, beyond it", 1.0, 120.0, "s"),
     Option("cameras.offsets_s", str, "", "by how much each camera's shutter is later than the front one's: back=0.02"),
+    Option(
+        "cameras.sizes",
+        str,
+        "",
+        "size of the whole pictures, any scale of it is taken: 1920x1280 back=1600x900; other shapes are refused",
+    ),
     Option("cameras.tolerance_s", float, DEFAULT_TOLERANCE_S, "largest stamp distance in a frame set", 0.001, 0.5, "s"),
     Option(
         "realtime_priority",

@@ -140,13 +140,6 @@ def test_a_malformed_picture_is_refused(ingest, picture):
         ingest.add(CameraFrame("front", 0, 0, picture))
 
 
-def test_a_picture_of_another_size_than_declared_is_refused():
-    ingest = CameraIngest(CAMERAS, 4, 0.5, sizes=dict.fromkeys(CAMERAS, (8, 6)))
-    assert ingest.add(frame("front", 0))
-    with pytest.raises(FrameError, match="expected 8x6, found 16x6"):
-        ingest.add(frame("front", 1, size=(16, 6)))
-
-
 def test_pictures_of_two_sizes_never_stand_in_one_set(ingest):
     fill(ingest)
     ingest.add(frame("back", 21, size=(16, 12)))

@@ -148,8 +148,11 @@ def test_the_planner_process_is_built_as_its_options_say(bundle):
     )
     assert body._shedding.left_out == ("history", "depth")
     for policy, depth in (("always_slow", "slow"), ("model", "model")):
-        host = build_planner_host(PLANNER_ROLE.values({"bundle": str(bundle.path), "depth.policy": policy}))
+        host = build_planner_host(
+            PLANNER_ROLE.values({"bundle": str(bundle.path), "depth.policy": policy, "cameras.sizes": "40x30"})
+        )
         alone = host._body
+        assert set(alone._ingest._sizes.values()) == {(40, 30)}
         assert alone._second is None
         assert (alone._planner.depth, alone._shedding.steps) == (depth, ("history", "depth"))
         host.change({"plan_period_s": 0.7})
