@@ -19,6 +19,7 @@ from onboard_vla.core.bundle_manifest import (
 from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import BundleError
 from onboard_vla.core.prompt import PromptTemplate
+from onboard_vla.runtime.finite import row_not_finite
 from onboard_vla.runtime.positions import VideoGrid
 from onboard_vla.runtime.vision_reference import CameraReference, load_reference
 
@@ -134,4 +135,6 @@ def _load_embeddings(path: Path) -> NDArray[Any]:
         raise BundleError(f"{path}: cannot be read as .npy: {error}") from None
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype not in (np.float16, np.float32):
         raise BundleError(f"{path}: expected (V, D) float16 or float32, found {getattr(array, 'shape', None)}")
+    if (row := row_not_finite(array)) is not None:
+        raise BundleError(f"{path}: the embedding of token {row} holds values that are not finite; export it again")
     return array

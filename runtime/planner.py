@@ -20,13 +20,12 @@ from onboard_vla.core.road import KEEP_FORWARD
 from onboard_vla.kernels.actions import Trajectories, TrajectoryCall, codebook_table, compose
 from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.layouts import KernelForm
-from onboard_vla.runtime.answer_grammar import NAN_LOGITS, DecodeError
+from onboard_vla.runtime.answer_grammar import DecodeError
 from onboard_vla.runtime.answer_sequence import PromptInput
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.context_length import ContextLength, prompt_writer, standing_ego
 from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder
 from onboard_vla.runtime.engine import Engine, OnnxEngine
-from onboard_vla.runtime.finite import all_finite
 from onboard_vla.runtime.language_model import LanguageModel
 from onboard_vla.runtime.prompt import TokenisedPrompt, Tokenizer, answer_ids
 from onboard_vla.runtime.samples import Draw, Samples
@@ -269,10 +268,7 @@ class Planner:
         embeddings = self._embeddings[: len(prompt.ids)]
         if prompt is not self._written:
             text = prompt.layout.text
-            said = self.bundle.embeddings[prompt.ids[text]]
-            if not all_finite(said):
-                raise DecodeError(NAN_LOGITS, "the embeddings of the prompt's text hold values that are not finite")
-            embeddings[text] = said
+            embeddings[text] = self.bundle.embeddings[prompt.ids[text]]
             self._written = prompt
         per_camera = len(visual) // len(prompt.videos)
         order = {role: i for i, role in enumerate(shown)}

@@ -13,9 +13,11 @@ import pytest
 from onboard_vla.core.bundle_manifest import FileRecord, load_manifest, sha256_of, to_json, with_core_hash
 from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import BundleError, OnboardVlaError
+from onboard_vla.core.prompt import PromptTemplate
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.planner import Planner
+from onboard_vla.runtime.prompt import Tokenizer
 
 REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 
@@ -87,6 +89,25 @@ def test_embeddings_of_another_shape_are_refused_with_both_shapes(folder):
     np.save(folder / "embeddings.npy", table[:-1])
     rewrite(folder)
     with pytest.raises(BundleError, match=rf"{len(table)}, 192.*{len(table) - 1}, 192"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("said", ["an action", "the fast prefix", "a letter"])
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_a_token_whose_embedding_is_not_finite_is_refused_where_the_table_is_opened(folder, said, bad, kind):
+    manifest, tokenizer = load_manifest(folder), Tokenizer(folder / "tokenizer.json")
+    prefix = PromptTemplate.load(folder / manifest.prompt).answer.fast_prefix
+    rows = {
+        "an action": manifest.actions.first_id + manifest.actions.count - 1,
+        "the fast prefix": tokenizer.encode(prefix)[0],
+        "a letter": tokenizer.encode("a")[0],
+    }
+    table = np.load(folder / "embeddings.npy").astype(kind)
+    table[rows[said], 7] = bad
+    np.save(folder / "embeddings.npy", table)
+    rewrite(folder)
+    with pytest.raises(BundleError, match=rf"embeddings\.npy: the embedding of token {rows[said]} holds"):
         Bundle.open(folder)
 
 

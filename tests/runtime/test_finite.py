@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from onboard_vla.runtime.finite import all_finite
+from onboard_vla.runtime.finite import all_finite, row_not_finite
 
 
 @given(arrays.arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(0, 40)), elements=st.floats(width=32)))
@@ -25,3 +25,14 @@ def test_infinities_that_cancel_are_found_without_a_warning(pair):
 
 def test_a_sum_that_overflows_condemns_no_finite_number():
     assert all_finite(np.full((2, 100), 3e38, np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+@given(st.integers(0, 2500), st.integers(0, 2), st.sampled_from([np.nan, -np.nan, np.inf, -np.inf]))
+def test_the_first_row_that_is_not_finite_is_named(kind, row, column, bad):
+    table = np.full((2501, 3), np.finfo(kind).max, kind)
+    table[0] = np.finfo(kind).smallest_subnormal, -0.0, np.finfo(kind).min
+    assert row_not_finite(table) is None
+    table[row, column] = bad
+    table[2500, 0] = bad
+    assert row_not_finite(table) == row
