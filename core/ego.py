@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from onboard_vla.core.validated import Validated, limit
 
+POSITION_MAX_M, HEADING_MAX_RAD = 1e7, 1e3
+"""A pose beyond is nowhere in an odometry frame on earth, and what is reckoned from it overflows sooner or later."""
+
 
 @dataclass(frozen=True)
 class EgoState:

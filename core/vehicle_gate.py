@@ -54,8 +54,6 @@ GATE_BRAKING_MPS2 = 4.0
 DRIVER_ACTS_NS = nanoseconds(0.4)
 """A driver's word that he acts is evidence for so long: four messages at the rate asked for. Shorter than the
 supervisor's own hold, so that the gate never overrides a supervisor that the driver has just handed the vehicle."""
-POSITION_MAX_M, HEADING_MAX_RAD = 1e7, 1e3
-"""Poses beyond are no poses: squares and sums of them would overflow."""
 HOLD_BRAKING_MPS2 = 2.0
 """Braking that brings a vehicle in standby to rest and holds it there."""
 ACTUATOR_LEAD_S = 0.2

@@ -153,7 +153,7 @@ class Inputs:
         try:
             require_types(message)
             self._take(message, now, topic)
-        except (TypeError, ValueError, AttributeError, IndexError, GeometryError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError, ArithmeticError, GeometryError) as error:
             self.faults[topic] = Reason(MALFORMED, 1.0, 0.0, f"{type(message).__name__}: {error}")
             return
         standing = self.faults.get(topic)

@@ -28,7 +28,8 @@ INT64_MAX = 2**63 - 1
 def require_types(message: object) -> None:
     """Hold every field of a dataclass against its annotation, elements of tuples and nested dataclasses included.
 
-    A whole number is accepted for a float, NumPy's scalars for both, arrays of any real numbers for an array.
+    A whole number is accepted for a float, and NumPy's scalars for both; for an array of floating-point numbers one of
+    any such precision alone, for what is done with it is done in them.
 
     Raises:
         TypeError: a field has another type, or a whole number more than 64 bits.
@@ -54,7 +55,8 @@ def _fields(kind: type) -> tuple[tuple[str, Accepts, str], ...]:
 def _accepts(hint: object) -> Accepts:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is np.ndarray:
-        return lambda value: isinstance(value, np.ndarray) and value.dtype.kind in "fiub"
+        (kind,) = {np.dtype(scalar).kind for scalar in typing.get_args(arguments[1])}
+        return lambda value: isinstance(value, np.ndarray) and value.dtype.kind == kind
     if origin is tuple:
         element = _accepts(arguments[0])
         return lambda value: isinstance(value, tuple) and all(map(element, value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from onboard_vla.core.clock import nanoseconds, seconds
-from onboard_vla.core.ego import EgoState, WheelSpeed
+from onboard_vla.core.ego import HEADING_MAX_RAD, POSITION_MAX_M, EgoState, WheelSpeed
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import EgoLimits
 from onboard_vla.safety.ego_history import EgoHistory
@@ -17,6 +17,10 @@ def ego_fault(ego: EgoState, history: EgoHistory, limits: EgoLimits) -> Reason |
     values = (ego.x_m, ego.y_m, ego.heading_rad, ego.speed_mps, ego.acceleration_mps2, ego.yaw_rate_rps)
     if not all(math.isfinite(value) for value in values):
         return Reason("EGO_NOT_FINITE", 1.0, 0.0, "a field of the ego state is not finite")
+    if (farthest := max(abs(ego.x_m), abs(ego.y_m))) > POSITION_MAX_M:
+        return Reason("EGO_IMPLAUSIBLE", farthest, POSITION_MAX_M, "position in the odometry frame, m")
+    if abs(ego.heading_rad) > HEADING_MAX_RAD:
+        return Reason("EGO_IMPLAUSIBLE", abs(ego.heading_rad), HEADING_MAX_RAD, "heading, rad")
     if abs(ego.yaw_rate_rps) > limits.yaw_rate_max_rps:
         return Reason("EGO_IMPLAUSIBLE", abs(ego.yaw_rate_rps), limits.yaw_rate_max_rps, "yaw rate, rad/s")
     newest = history.newest

@@ -239,3 +239,17 @@ def test_steering_that_is_stuck_is_found_in_a_curve():
     message = road.published[-1]
     assert "ACTUATOR_LATERAL" in codes(message)
     assert message.mode >= Mode.IN_LANE_STOP
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("value", [1.1e7, 1e155, -1e308, 1e308])
+@pytest.mark.parametrize("name", ["x_m", "y_m", "heading_rad"])
+def test_a_pose_that_is_nowhere_on_earth_is_refused_by_name_and_stops_in_lane(name, value):
+    drive = nominal()
+    drive.edit[EgoState] = lambda ego: replace(ego, **{name: value})
+    drive.run(0.1)
+    message = drive.published[-1]
+    assert message.mode is Mode.IN_LANE_STOP
+    assert "EGO_IMPLAUSIBLE" in codes(message)
+    assert all("INTERNAL_ERROR" not in codes(said) for said in drive.published)
+    assert np.abs(message.points).max() < 1e4

@@ -113,6 +113,11 @@ def test_ego_values_that_are_not_finite_are_faults_until_a_good_one(field, value
         ({"speed_mps": 50.1}, "EGO_IMPLAUSIBLE"),
         ({"yaw_rate_rps": 2.99}, None),
         ({"yaw_rate_rps": -3.01}, "EGO_IMPLAUSIBLE"),
+        ({"x_m": -1e7}, None),
+        ({"x_m": -1.01e7}, "EGO_IMPLAUSIBLE"),
+        ({"y_m": 1.01e7}, "EGO_IMPLAUSIBLE"),
+        ({"heading_rad": -1e3}, None),
+        ({"heading_rad": -1.01e3}, "EGO_IMPLAUSIBLE"),
     ],
 )
 def test_ego_ranges_hold_on_both_sides(change, code):

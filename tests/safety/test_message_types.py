@@ -116,6 +116,27 @@ def test_conditions_stamped_with_more_than_64_bits_are_malformed(value):
     assert "INTERNAL_ERROR" not in found
 
 
+ARRAY_FIELDS = [
+    (message, field.name)
+    for message in MESSAGES
+    for field in fields(message)
+    if isinstance(getattr(message, field.name), np.ndarray)
+]
+
+
+@pytest.mark.parametrize(("message", "name"), ARRAY_FIELDS, ids=named)
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, bool])
+def test_arrays_of_whole_numbers_are_refused_by_name_and_raise_nothing_in_a_cycle(message, name, kind):
+    broken = replace(message, **{name: getattr(message, name).astype(kind)})
+    with pytest.raises(TypeError, match=rf"{type(message).__name__}\.{name}: expected"):
+        require_types(broken)
+    supervisor = Supervisor(simulation_config())
+    supervisor.receive(broken, NOW)
+    found = {reason.code for reason in supervisor.tick(NOW).reasons}
+    assert "INPUT_MALFORMED" in found
+    assert "INTERNAL_ERROR" not in found
+
+
 def test_numpys_own_numbers_are_numbers():
     require_types(make_ego(np.int64(5), speed_mps=np.float32(3.0), x_m=7))
 

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from onboard_vla.core.ego import HEADING_MAX_RAD, POSITION_MAX_M
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_documents import README
 
@@ -28,7 +29,8 @@ ROWS = {
     "SKEWED": f"> {1e3 * PICTURE.skew_max_s:g} ms | 2 of {PICTURE.skew_frames} pictures",
     "CAMERA_SILENT": f"> {FRESH.verdict_s:g} s",
     "CAMERA_LOSSY": f"last {C.camera_arrivals.window} pictures that did not come | > {C.camera_arrivals.lossy_fraction:g}",
-    "EGO_NOT_FINITE": f"−{-EGO.speed_min_mps:g} to {EGO.speed_max_mps:g} m/s, {EGO.yaw_rate_max_rps:g} rad/s; "
+    "EGO_NOT_FINITE": f"{POSITION_MAX_M / 1e3:,.0f} km, {HEADING_MAX_RAD:,.0f} rad, "
+    f"−{-EGO.speed_min_mps:g} to {EGO.speed_max_mps:g} m/s, {EGO.yaw_rate_max_rps:g} rad/s; "
     f"{EGO.speed_jump_mps:g} m/s + {EGO.acceleration_max_mps2:g} m/s²",
     "EGO_SPEED_SOURCES": f"over {EGO.speed_sources_window_s:g} s | > {EGO.speed_sources_mps:.1f} m/s",
     "EGO_SPEED_STUCK": f"over {EGO.gain_window_s:g} s while the speed does not change | > {EGO.stuck_gain_mps:g} m/s",
