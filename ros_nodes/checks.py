@@ -59,6 +59,7 @@ ASPECTS = (
     Aspect("objects", ("OBJECTS_", "NO_PERCEPTION"), "look at the object list's rate and stamps, and its tracker"),
     Aspect("lanes", ("LANES_", "LANE_"), "look at the lane observation's rate and stamps, and where it lies"),
     Aspect("route", ("ROUTE_",), "send a route that passes by the vehicle"),
+    Aspect("driver", ("DRIVER_",), "send what the driver does at 10 Hz, and look at the vehicle interface"),
     Aspect("camera guard", ("CAMERA_GUARD_",), "look at the camera guard's log and whether its process runs"),
     Aspect("cameras", ("CAMERA_",), "look at the named camera: cable, driver, lens, exposure"),
     Aspect("planner", ("PLANNER_", "PLANS_"), "look at the planner's log and its diagnostics"),
@@ -245,7 +246,7 @@ class GateChecks:
             return [Check("gate", Level.OK, newest.state.value)]
         if newest.state is GateState.OVERRIDDEN:
             return [
-                Check("gate", Level.WARN, f"{newest.state.value}: {newest.reason}: standby follows when he lets go")
+                Check("gate", Level.WARN, f"{newest.state.value}: {newest.reason}: then standby, or a stop goes on")
             ]
         if newest.state is GateState.HOLDING:
             return [Check("gate", Level.WARN, f"{newest.state.value}: {newest.reason}: engage the supervisor to drive")]
