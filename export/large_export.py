@@ -185,9 +185,11 @@ class LargeExport:
         own = self._source.own_ranges() if given is None else None
         if own is not None:
             return own if self._precision != W4A16 else replace(own, errors={})  # INT8's
-        origin, scenes = self._source.scenes(given, CALIBRATION, OnDisk(self._staging.scratch / "scenes"))
         path, progress = self._observed_part(given), self._stages("calibrate")
-        if (found := load_observed(path)) is None:
+        found = load_observed(path)
+        pictures = OnDisk(self._staging.scratch / "scenes") if found is None else Unkept()
+        origin, scenes = self._source.scenes(given, CALIBRATION, pictures)
+        if found is None:
             found = observe_in_pieces(
                 self._source, scenes, self._staging.scratch, self._embedding(), progress, self._precision
             )

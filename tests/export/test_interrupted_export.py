@@ -124,8 +124,11 @@ def test_whatever_ends_the_last_stages_leaves_what_took_hours(
             export_bundle(reference_checkpoint, tmp_path / "b", **quick)
     assert [path.name for path in (tmp_path / ".b.partial").iterdir()] == ["parts"]
     passes.clear()
+    written, original = [], large_export.OnDisk
+    monkeypatch.setattr(large_export, "OnDisk", lambda folder: written.append(folder.name) or original(folder))
     export_bundle(reference_checkpoint, tmp_path / "b", keep_float=("visual.merger",), **quick)
     assert passes == []
+    assert written == ["kept"], "pictures of scenes that were observed are not written again"
 
 
 def test_room_for_calibration_is_asked_before_the_references(
