@@ -185,6 +185,8 @@ class GateHost:
             return
         elif self._gate.silent(now):
             self._latched = "the supervisor is silent"
+        elif not self._gate.has_path:
+            self._latched = "the supervisor has no trajectory"
         elif self._blind(now):
             self._latched = "no ego state"
         elif self._unyielded:

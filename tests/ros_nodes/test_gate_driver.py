@@ -119,6 +119,17 @@ def test_an_override_that_the_supervisor_does_not_say_again_ends_with_the_silenc
     assert command.control.curvature_per_m == pytest.approx(0.02)
 
 
+def test_who_is_told_to_drive_without_points_while_the_driver_acts_stops_when_he_lets_go() -> None:
+    gate = GateHost()
+    acts(gate, 0)
+    drive(gate, 0, HEARD_MS - 40, engagement=Engagement.STANDBY)
+    latched = trajectory(HEARD_MS - 40, Engagement.LATCHED)
+    gate.receive(dataclasses.replace(latched, points=latched.points[:0]), at(HEARD_MS - 40))
+    assert gate.command(at(HEARD_MS)).state is OVERRIDDEN
+
+    assert gate.command(at(HEARD_MS + 10)).state is STOPPING
+
+
 def test_no_arc_is_tighter_than_a_vehicle_can_drive(driving) -> None:
     driving.receive(trajectory(500, Engagement.DRIVER_OVERRIDE), at(500))
     driving.receive(turning(500, curvature=-5.0), at(500))
