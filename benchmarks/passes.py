@@ -1,9 +1,12 @@
 """Model passes per plan on the reference checkpoint: guessing ahead against one token a pass.
 
-Protocol: drives of the world at 10 Hz, a plan for every picture, INT8 and fp32. At each instant all planners plan on
-the same frame set, fast and, every fifth instant, slow. Passes are those of the language model (prefill included),
-counted by the engine. Driving is judged by the plan itself: braking takes more than 2 m/s off the speed in 5 s; of the
-rest, a turn changes the heading by more than 0.2 rad.
+Protocol: drives of the world with pictures at 10 Hz, INT8 and fp32. --at says on which of ten pictures there is a
+plan: the rhythm of a planner with its default options (`plan_period_s` 0.2, `cameras.share_decoding`) if it is not
+given, 0,2,4,6,8 for every 0.2 s, 0,1,2,3,4,5,6,7,8,9 for every picture. Guesses come from earlier plans, so the rate
+decides how good they are. At each such instant all planners plan on the same frame set, fast and, every fifth time,
+slow. Passes are those of the language model (prefill included), counted by the engine. Driving is judged by the plan
+itself: braking takes more than 2 m/s off the speed in 5 s; of the rest, a turn changes the heading by more than 0.2
+rad.
 
 Equality is held against two decoders. One token a pass with two rows a pass, as the runtime does it: everything must
 be equal to the bit. One token a pass with one row a pass, as most runtimes do it: another kernel computes it, with
@@ -39,6 +42,8 @@ from onboard_vla.runtime.planner import Planner
 CHECKPOINT = Path(__file__).parents[1] / "world" / "reference"
 TURN_RAD, BRAKING_MPS = 0.2, 2.0
 SLOW_EVERY = 5
+DEFAULT_RHYTHM = (0, 2, 5, 7)
+"""Of ten pictures at 10 Hz, those that a planner plans on: see `runtime/anchor_pacing.py`."""
 KINDS = ("straight", "turn", "braking")
 
 
@@ -63,6 +68,14 @@ def instants(cameras: tuple[str, ...], profile: str, seed: int, count: int) -> I
         tick += 1
         for _ in range(5):
             world.step(expert.control(), 0.02)
+
+
+def places(text: str) -> tuple[int, ...]:
+    """The pictures of ten that are planned on, of an option "0,2,5,7"."""
+    found = tuple(int(word) for word in text.split(","))
+    if not found or list(found) != sorted(set(found)) or not 0 <= found[0] <= found[-1] <= 9:
+        raise ValueError(f"--at {text}: expected numbers from 0 to 9 in order, such as 0,2,5,7")
+    return found
 
 
 def kind_of(plan: Plan) -> str:
@@ -163,7 +176,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
     parser.add_argument("--drives", type=int, default=5, help="drives of quiet_road, and as many of urban")
-    parser.add_argument("--plans", type=int, default=100, help="instants of a drive, 0.1 s apart")
+    parser.add_argument("--plans", type=int, default=100, help="pictures of a drive, 0.1 s apart")
+    parser.add_argument("--at", type=places, default=DEFAULT_RHYTHM, help="which of ten pictures are planned on")
     parser.add_argument("--first-seed", type=int, default=700_000)
     parser.add_argument("--repetition-penalty", type=float, help="another than the checkpoint's")
     parser.add_argument("--precision", choices=("int8", "fp32"), action="append")
@@ -179,7 +193,8 @@ def main() -> int:
         cameras = next(iter(comparisons.values())).ahead.bundle.cameras
         for drive in range(2 * arguments.drives):
             profile = ("quiet_road", "urban")[drive % 2]
-            for number, instant in enumerate(instants(cameras, profile, arguments.first_seed + drive, arguments.plans)):
+            shown = enumerate(instants(cameras, profile, arguments.first_seed + drive, arguments.plans))
+            for number, instant in enumerate(instant for at, instant in shown if at % 10 in arguments.at):
                 for comparison in comparisons.values():
                     comparison.see(instant, number, FAST)
                     if number % SLOW_EVERY == 0:
@@ -187,7 +202,8 @@ def main() -> int:
     result = {
         "protocol": {
             "drives": 2 * arguments.drives,
-            "plans_per_drive": arguments.plans,
+            "pictures_per_drive": arguments.plans,
+            "planned_on_of_ten_pictures": arguments.at,
             "first_seed": arguments.first_seed,
             "repetition_penalty": next(iter(comparisons.values())).ahead.bundle.manifest.generation.repetition_penalty,
             "bundles": {precision: c.ahead.bundle.core_hash for precision, c in comparisons.items()},

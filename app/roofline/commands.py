@@ -27,7 +27,7 @@ def roofline(
     ] = None,
     cameras: Annotated[str, typer.Option(help="Numbers of cameras, such as 3,6: the bundle's first so many.")] = "",
     picture: Annotated[str, typer.Option(help="Size of the cameras' pictures, pixels.")] = "1600x900",
-    passes: Annotated[int, typer.Option(help="Passes of the language model in a fast plan.", min=1, max=100)] = 4,
+    passes: Annotated[int, typer.Option(help="Passes of the language model in a fast plan.", min=1, max=100)] = 5,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all figures as JSON.")] = None,
     html_path: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures.")] = None,
 ) -> None:

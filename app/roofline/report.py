@@ -84,8 +84,9 @@ def work_out(request: Request) -> Roofline:
     plans = _of_bundle(bundle, sizes, devices, request)
     plans += [plan for precision in MODEL_PRECISIONS for plan in _of_autovla(precision, devices, request)]
     passes = (
-        f"{request.passes} passes of the language model in a fast plan; guesses make it 4 in the mean on the reference "
-        "checkpoint (benchmarks/passes.py), 10 is one token a pass, how many AutoVLA's weights would need is not known"
+        f"{request.passes} passes of the language model in a fast plan; guesses make it 4.7 in the mean on the "
+        "reference checkpoint in the rhythm of the planner's defaults, about 4 at ten plans a second "
+        "(benchmarks/passes.py), 10 is one token a pass, how many AutoVLA's weights would need is not known"
     )
     width, height = request.source
     pictures = f"cameras' pictures have {width} x {height} pixels of three bytes"
