@@ -1,10 +1,12 @@
 """Resident memory over many plans: it must not grow.
 
 Protocol: the reference checkpoint's INT8 bundle; a drive of 40 instants at 0.5 s, gone through again and again with
-stamps that move on, so that half of the frame pairs are known as on the road; every 50th plan thinks slowly. After
---warm-up plans, by which engines, caches and the memory of guesses have their size, resident memory is read every 100
-plans. Growth is the median of the last tenth of the readings less that of the first; above --limit-kib the exit status
-is 1.
+stamps that move on, so that half of the frame pairs are known as on the road. No turn is like another: its pictures
+are rolled by other columns and rows and its speeds are others, so that prompts and answers are new, and a cache
+without a bound would grow with them; every 50th plan thinks slowly, for passes of other lengths. After --warm-up
+plans, by which engines, caches and the memory of guesses have their size (it is told how full they are), resident
+memory is read every 100 plans. Growth is the median of the last tenth of the readings less that of the first; above
+--limit-kib the exit status is 1.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from passes import CHECKPOINT, instants
 from result import show
 
 from onboard_vla.core.cameras import FrameSet
+from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import FAST, SLOW, Plan
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.runtime.bundle import Bundle
@@ -30,6 +34,8 @@ from onboard_vla.runtime.planner import Planner
 
 INSTANTS, PICTURES_APART, SLOW_EVERY, READ_EVERY = 40, 5, 50, 100
 SPACING_NS = 500_000_000
+SHIFT_ROWS, SHIFT_COLUMNS = 3, 37
+"""Pixels that a turn's pictures are rolled by: all pairs of 29 and 397 turns, primes, come before one comes again."""
 PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -38,10 +44,26 @@ def resident_kib() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_KIB
 
 
-def moved(frames: FrameSet, by_ns: int) -> FrameSet:
-    """The same pictures later."""
+def moved(frames: FrameSet, by_ns: int, turn: int) -> FrameSet:
+    """The pictures of one turn later, other than in every turn before."""
     stamps = {role: tuple(stamp + by_ns for stamp in found) for role, found in frames.stamps_ns.items()}
-    return replace(frames, stamp_ns=frames.stamp_ns + by_ns, stamps_ns=stamps)
+    by = (SHIFT_ROWS * turn % 29, SHIFT_COLUMNS * turn % 397)
+    images = {
+        role: tuple(np.roll(np.asarray(picture), by, axis=(0, 1)) for picture in pictures)
+        for role, pictures in frames.images.items()
+    }
+    return replace(frames, stamp_ns=frames.stamp_ns + by_ns, stamps_ns=stamps, images=images)
+
+
+def driven(ego: EgoState, by_ns: int, turn: int) -> EgoState:
+    """The state of one turn later, at another speed than in the turns before."""
+    return replace(ego, stamp_ns=ego.stamp_ns + by_ns, speed_mps=abs(ego.speed_mps + 0.37 * turn % 9.0 - 4.5))
+
+
+def fullness(planner: Planner) -> dict[str, int]:
+    """How much the memory of guesses and the arrays of passes hold; both have bounds."""
+    memory = planner.decoder._memory
+    return {"contexts": 0 if memory is None else len(memory), "passes": len(planner.language._passes._known)}
 
 
 def main() -> int:
@@ -53,6 +75,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     arguments = parser.parse_args()
     readings: list[int] = []
+    filled: dict[str, int] = {}
     made = {"valid": 0, "slow": 0}
     with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
         bundle = Bundle.open(export_bundle(CHECKPOINT, Path(folder) / "bundle", precision="int8"))
@@ -65,8 +88,10 @@ def main() -> int:
             frames, ego, command = seen[at]
             by_ns = turn * INSTANTS * SPACING_NS
             depth = SLOW if number % SLOW_EVERY == 0 else FAST
-            later = replace(ego, stamp_ns=ego.stamp_ns + by_ns)
-            plan = planner.plan(moved(frames, by_ns), later, command, number, depth=depth)
+            later = driven(ego, by_ns, turn)
+            plan = planner.plan(moved(frames, by_ns, turn), later, command, number, depth=depth)
+            if number == arguments.warm_up:
+                filled = fullness(planner)
             if number >= arguments.warm_up:
                 made["valid"] += isinstance(plan, Plan)
                 made["slow"] += depth == SLOW
@@ -78,6 +103,8 @@ def main() -> int:
     result = {
         "plans": arguments.plans,
         **made,
+        "remembered_after_warm_up": filled,
+        "remembered_at_the_end": fullness(planner),
         "growth_kib": growth_kib,
         "limit_kib": arguments.limit_kib,
         "kept": growth_kib <= arguments.limit_kib,

@@ -6,7 +6,11 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from onboard_vla.core.cameras import FrameSet
+from onboard_vla.core.ego import EgoState
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -44,3 +48,19 @@ def test_passes_are_counted_in_the_rhythm_that_was_asked_for_and_by_default_in_t
     for text in ("0,10", "2,0", "1,1", "-1", "half"):
         with pytest.raises(ValueError, match=r"--at|invalid literal"):
             places(text)
+
+
+def test_no_turn_of_the_memory_benchmark_is_like_another_so_that_a_cache_without_a_bound_grows():
+    from memory import SPACING_NS, driven, moved
+
+    picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), np.uint8)
+    frames = FrameSet(0, {"front": (picture,)}, {"front": (0,)}, {"front": 0})
+    ego = EgoState(0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0)
+    shown, speeds = set(), set()
+    for turn in range(250):
+        later = moved(frames, turn * SPACING_NS, turn)
+        assert later.stamp_ns == later.stamps_ns["front"][0] == turn * SPACING_NS
+        shown.add(later.images["front"][0].tobytes())
+        speeds.add(round(driven(ego, turn * SPACING_NS, turn).speed_mps, 3))
+    assert len(shown) == 250
+    assert len(speeds) > 200
