@@ -81,7 +81,7 @@ class LanePlace:
         taken = abs(shift_m[0]) >= NEXT_LANE_SHARE * lanes.lane_width_m and abs(offset_m) <= lanes.lane_width_m / 2
         if not taken and doubted is not None and not self._stands:
             again = np.abs(_shift(doubted.line, points, ahead_m) - shift_m) <= room_m
-            shaped = self._has_new_shape(lanes, before, points, shift_m, ahead_m)
+            shaped = self._has_new_shape(lanes, before, points, drift_m, ahead_m)
             taken = bool((again & shaped)[over].all())
         if taken:
             self._take(np.zeros(len(SHARES)), now)
@@ -116,15 +116,16 @@ class LanePlace:
         return seconds(now.monotonic_ns - self._rerouted_ns) <= self._limits.reroute_s
 
     def _has_new_shape(
-        self, lanes: LaneObservation, before: LaneObservation, points: Array, shift_m: Array, ahead_m: Array
+        self, lanes: LaneObservation, before: LaneObservation, points: Array, drift_m: Array, ahead_m: Array
     ) -> NDArray[np.bool_]:
         """(K,) whether one side of the lane stayed, as its width says, and an edge of the drivable area.
 
         A lane that grows by w has its centre w/2 aside, and by half a lane at most. The neighbour's lane is on the same
-        road, but neither side of the lane stayed; a shifted map moves everything.
+        road, but neither side of the lane stayed; a shifted map moves everything. What crept before counts, too: its
+        last step alone would be within noise.
         """
         room_m = np.maximum(self._limits.edge_m, self._limits.turn_rad * ahead_m)
-        aside_m, grown_m = np.abs(shift_m), abs(lanes.lane_width_m - before.lane_width_m)
+        aside_m, grown_m = np.abs(drift_m), abs(lanes.lane_width_m - before.lane_width_m)
         stayed = np.abs(aside_m - grown_m / 2) <= room_m
         near = aside_m <= before.lane_width_m / 2 + room_m
         moved_m = np.abs(_edges(lanes, points) - _edges(before, points)).min(axis=0)

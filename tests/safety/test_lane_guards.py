@@ -222,6 +222,14 @@ def test_a_lane_that_creeps_faster_than_odometry_drifts_is_a_jump(step, messages
     assert taken == (40 if messages is None else messages)
 
 
+@pytest.mark.parametrize("step", [0.5, 0.25, 0.125])
+def test_a_lane_that_creeps_on_is_no_new_shape_because_each_step_is_within_noise(step):
+    seen, k = Seen(lane(0.0)), 1
+    while (code := seen.code(lane(step * k))) is None:
+        k += 1
+    assert [code, seen.code(lane(step * (k + 1)))] == ["LANES_DOUBTED", "LANES_JUMP"]
+
+
 def test_what_crept_is_forgotten_as_fast_as_odometry_may_drift_and_no_faster():
     for wait_s, expected in ((1.5, None), (1.375, "LANES_DOUBTED")):
         seen = Seen(lane(0.0), lane(0.75))

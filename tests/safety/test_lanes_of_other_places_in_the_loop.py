@@ -79,6 +79,12 @@ def test_a_lane_that_goes_on_turning_is_refused_before_the_vehicle_is_off_its_la
     assert refused_and_stopped_in_lane(drive, limit_s=0.5) < 0.3
 
 
+def test_a_lane_that_creeps_in_small_steps_is_refused_before_the_vehicle_is_off_its_lane():
+    drive = nominal(12.0)
+    edited(drive, lambda lanes, k: aside(lanes, min(0.15 * (k + 1), 3.0)))
+    assert refused_and_stopped_in_lane(drive, limit_s=1.2) < 1.3
+
+
 def test_a_lane_that_runs_backwards_is_refused():
     drive = nominal(8.0)
     edited(drive, lambda lanes, _: replace(lanes, centreline=lanes.centreline[::-1].copy()))
