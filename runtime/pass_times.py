@@ -19,8 +19,8 @@ class PassTimes:
         self._before_s: deque[float] = deque(maxlen=MEASURED)
 
     def note(self, plan: Plan) -> None:
-        """A plan has been made."""
-        if plan.passes.decode > 0:
+        """A plan has been made; where a time is declared, its own are not asked for."""
+        if self._declared_s is None and plan.passes.decode > 0:
             decode_s = plan.stage_ms["decode"] / 1e3
             self._passes_s.append(decode_s / plan.passes.decode)
             self._before_s.append(plan.stage_ms["total"] / 1e3 - decode_s)
@@ -32,5 +32,5 @@ class PassTimes:
 
     @property
     def before_s(self) -> float:
-        """From pictures to the first decoded token."""
+        """From pictures to the first decoded token; 0 where a time is declared."""
         return max(self._before_s, default=0.0)

@@ -123,7 +123,7 @@ class StraightBody:
             text="straight on",
             uncertainty=Uncertainty.sure(STEPS, 0.1),
             passes=PassCount(1, 1, STEPS),
-            stage_ms={"all": 0.1, "decode": 0.1},
+            stage_ms={"decode": 0.1, "total": 0.1},
             bundle_hash=self._bundle_hash,
         )
         return self._last

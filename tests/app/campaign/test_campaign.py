@@ -205,7 +205,7 @@ def test_a_process_that_refuses_every_start_is_seen(monkeypatch):
     def refuse(*_):
         raise ConfigurationError("no")
 
-    monkeypatch.setattr(supervisor_host, "_config", refuse)
+    monkeypatch.setattr(supervisor_host, "supervisor_config", refuse)
     monkeypatch.setattr(startup, "_driven", lambda variant, config: StartUp(variant, True, ""))
     assert [start.variant for start in start_ups() if not start.held] == ["thresholds and bundle that fit"]
 

@@ -68,9 +68,8 @@ def test_a_limit_missed_by_less_than_the_rig_was_late_is_inconclusive(handling_m
     late = _result(case, job, outcome="late", handling_ms=handling_ms, lateness_ms=lateness_ms)
 
     assert late.inconclusive is inconclusive
-    assert _result(case, job, outcome="hang", handling_ms=100.0, lateness_ms=lateness_ms).inconclusive is (
-        lateness_ms > 100.0
-    )
+    hang = _result(case, job, outcome="hang", handling_ms=100.0, gap_ms=400.0, lateness_ms=lateness_ms)
+    assert hang.inconclusive is (lateness_ms > 100.0)
 
 
 @pytest.mark.parametrize(
