@@ -121,7 +121,7 @@ def drive(watched: Watched, seen: list[tuple[FrameSet, EgoState, str]], turn: in
     found = []
     for number, (frames, ego, command) in enumerate(seen):
         by_ns = turn * len(seen) * APART_NS
-        later = moved(frames, by_ns)
+        later = moved(frames, by_ns, 0)
         begin, engines, patches = clock(), watched.engines_s, watched.patches_s
         plan = watched.planner.plan(later, replace(ego, stamp_ns=ego.stamp_ns + by_ns), command, number)
         found.append((clock() - begin, watched.engines_s - engines, watched.patches_s - patches))
