@@ -31,6 +31,10 @@ class Engagement(Enum):
     LATCHED = "latched"
 
 
+UNOCCUPIED = (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
+"""A person drives, or nobody: the system has not got the vehicle."""
+
+
 class Takeover(IntEnum):
     """What is asked of the driver. Advisory: be ready. Mandatory: take over; it stands until the driver acts."""
 

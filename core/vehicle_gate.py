@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.control import Control
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.safe_trajectory import SHADOW, Engagement, Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import SHADOW, UNOCCUPIED, Mode, SafeTrajectory
 
 REACTION_NS = nanoseconds(0.22)
 """From the arrival of the last safe trajectory to the command that brakes, at most."""
@@ -64,8 +64,6 @@ SPEED_GAIN_PER_S = 1.2
 """Proportional speed feedback."""
 STOP_SPEED_MPS, START_LOOKAHEAD_S = 0.15, 1.0
 """A reference slower than this, now and this much later, means: stand."""
-UNOCCUPIED = (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
-"""A person drives, or nobody."""
 
 
 class VehicleGate:

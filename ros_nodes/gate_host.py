@@ -21,13 +21,12 @@ from onboard_vla.core.control import Control
 from onboard_vla.core.ego import HEADING_MAX_RAD, POSITION_MAX_M, EgoState
 from onboard_vla.core.process import Clock, OptionValue, Role, Timer
 from onboard_vla.core.realtime import REALTIME_OPTION, request_realtime
-from onboard_vla.core.safe_trajectory import DriverState, Engagement, SafeTrajectory
+from onboard_vla.core.safe_trajectory import UNOCCUPIED, DriverState, Engagement, SafeTrajectory
 from onboard_vla.core.vehicle_gate import (
     DRIVER_ACTS_NS,
     GATE_BRAKING_MPS2,
     HOLD_BRAKING_MPS2,
     PERIOD_S,
-    UNOCCUPIED,
     VehicleGate,
     has_points,
 )

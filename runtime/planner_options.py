@@ -74,14 +74,14 @@ PLANNER_OPTIONS = (
             ("second_mass", "adaptive: probability of a second way from which on a plan asks for it", 0.01, 10.0, ""),
             ("hazard_s", "adaptive: time to brake below which a plan asks for it, down to 1.5 s", 1.5, 60.0, "s"),
             ("rest_s", "adaptive: least time between the beginnings of two slow answers", 0.0, 60.0, "s"),
-            ("margin_s", "adaptive: kept free before the next plan is due", 0.0, 1.0, "s"),
+            ("margin_s", "policies that think: kept free before the next plan is due", 0.0, 1.0, "s"),
         )
     ),
     Option(
         "depth.least_tokens",
         int,
         DEPTH.least_tokens,
-        "adaptive: with time for fewer tokens of reasoning it is not begun",
+        "policies that think: with time for fewer tokens of reasoning it is not begun",
         1,
         4096,
     ),

@@ -18,7 +18,7 @@ from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.indicators import SafetyIndicators
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation
-from onboard_vla.core.safe_trajectory import ENGAGE, REARM, SHADOW, Engagement, Mode, SafeTrajectory
+from onboard_vla.core.safe_trajectory import ENGAGE, REARM, SHADOW, UNOCCUPIED, Engagement, Mode, SafeTrajectory
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
@@ -67,8 +67,6 @@ LATENCIES = 20
 """Plans over which the 95th percentile of age on arrival is taken."""
 CONTINUOUS_S = 0.2
 """A trajectory older than this is no longer what the vehicle follows."""
-UNOCCUPIED = (Engagement.STANDBY, Engagement.DRIVER_OVERRIDE)
-"""A person drives, or nobody."""
 
 
 class Supervisor:
@@ -348,8 +346,7 @@ class Supervisor:
         return in_lane_stop(path, motion, demand, leads, self._friction.settings, config.stop)
 
     def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:
-        engaged = self.state.engagement in (Engagement.ENGAGED, Engagement.LATCHED)
-        engaged = engaged and not self._inputs.driver.acts(now)
+        engaged = self.state.engagement not in UNOCCUPIED and not self._inputs.driver.acts(now)
         self._emergency = None
         if not engaged:
             self._leave()
