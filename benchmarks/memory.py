@@ -6,7 +6,7 @@ are rolled by other columns and rows and its speeds are others, so that prompts 
 without a bound would grow with them; every 50th plan thinks slowly, for passes of other lengths. After --warm-up
 plans, by which engines, caches and the memory of guesses have their size (it is told how full they are), resident
 memory is read every 100 plans. Growth is the median of the last tenth of the readings less that of the first; above
---limit-kib the exit status is 1.
+--limit-kib the exit status is 1. A bar on stderr tells how far it is.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from passes import CHECKPOINT, instants
 from result import show
+from rich.console import Console
+from rich.progress import track
 
 from onboard_vla.core.cameras import FrameSet
 from onboard_vla.core.ego import EgoState
@@ -44,15 +47,24 @@ def resident_kib() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE_KIB
 
 
+def later(frames: FrameSet, by_ns: int) -> FrameSet:
+    """The very same pictures at a later time."""
+    stamps = {role: tuple(stamp + by_ns for stamp in found) for role, found in frames.stamps_ns.items()}
+    return replace(frames, stamp_ns=frames.stamp_ns + by_ns, stamps_ns=stamps)
+
+
 def moved(frames: FrameSet, by_ns: int, turn: int) -> FrameSet:
     """The pictures of one turn later, other than in every turn before."""
-    stamps = {role: tuple(stamp + by_ns for stamp in found) for role, found in frames.stamps_ns.items()}
     by = (SHIFT_ROWS * turn % 29, SHIFT_COLUMNS * turn % 397)
-    images = {
-        role: tuple(np.roll(np.asarray(picture), by, axis=(0, 1)) for picture in pictures)
-        for role, pictures in frames.images.items()
-    }
-    return replace(frames, stamp_ns=frames.stamp_ns + by_ns, stamps_ns=stamps, images=images)
+    images = {role: tuple(rolled(np.asarray(one), by) for one in found) for role, found in frames.images.items()}
+    return replace(later(frames, by_ns), images=images)
+
+
+def rolled(picture: NDArray[np.uint8], by: tuple[int, int]) -> NDArray[np.uint8]:
+    """A copy rolled by rows and columns; read-only, or the vision cache would not trust it."""
+    found = np.roll(picture, by, axis=(0, 1))
+    found.flags.writeable = False
+    return found
 
 
 def driven(ego: EgoState, by_ns: int, turn: int) -> EgoState:
@@ -83,7 +95,8 @@ def main() -> int:
         planner = Planner(bundle)
         gc.collect()
         started = time.process_time()
-        for number in range(arguments.warm_up + arguments.plans):
+        numbers = range(arguments.warm_up + arguments.plans)
+        for number in track(numbers, "plans", console=Console(stderr=True)):
             turn, at = divmod(number, INSTANTS)
             frames, ego, command = seen[at]
             by_ns = turn * INSTANTS * SPACING_NS

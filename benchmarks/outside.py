@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from memory import moved
+from memory import later
 from passes import CHECKPOINT, instants
 from result import show
 
@@ -121,9 +121,9 @@ def drive(watched: Watched, seen: list[tuple[FrameSet, EgoState, str]], turn: in
     found = []
     for number, (frames, ego, command) in enumerate(seen):
         by_ns = turn * len(seen) * APART_NS
-        later = moved(frames, by_ns, 0)
+        pictures = later(frames, by_ns)
         begin, engines, patches = clock(), watched.engines_s, watched.patches_s
-        plan = watched.planner.plan(later, replace(ego, stamp_ns=ego.stamp_ns + by_ns), command, number)
+        plan = watched.planner.plan(pictures, replace(ego, stamp_ns=ego.stamp_ns + by_ns), command, number)
         found.append((clock() - begin, watched.engines_s - engines, watched.patches_s - patches))
         if not isinstance(plan, Plan):
             raise SystemExit(f"instant {number}: {plan!r}")

@@ -64,3 +64,21 @@ def test_no_turn_of_the_memory_benchmark_is_like_another_so_that_a_cache_without
         speeds.add(round(driven(ego, turn * SPACING_NS, turn).speed_mps, 3))
     assert len(shown) == 250
     assert len(speeds) > 200
+
+
+def test_pictures_of_the_memory_and_the_outside_benchmark_are_known_to_the_vision_cache_a_second_later():
+    from memory import SPACING_NS, later, moved
+
+    from onboard_vla.runtime.vision_cache import FramePair, VisionCache
+
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture.flags.writeable = False
+    frames = FrameSet(0, {"front": (picture, picture)}, {"front": (0, 1)}, {"front": 0})
+
+    def pair(found):
+        return FramePair("front", 0, found.stamps_ns["front"], found.images["front"])
+
+    for again in (lambda: later(frames, SPACING_NS), lambda: moved(frames, SPACING_NS, 7)):
+        cache = VisionCache(SPACING_NS)
+        cache.put(pair(again()), np.zeros((1, 1), np.float32))
+        assert cache.get(pair(again())) is not None
