@@ -21,6 +21,8 @@ CORE_NODES = (SUPERVISOR, CAMERA_GUARD, PLANNER)
 CAMERA_REPLAY = "camera_replay"
 EXTRA_NODES = ("vehicle_gate", "latency_probe", "plan_view")
 """Nodes that a deployment may have beside those of its mode."""
+GATE_STOPS_WITHIN_S = 15.0
+"""How long a gate is kept after its supervisor: from 50 m/s it brakes to standstill in 12.5 s (GATE_BRAKING_MPS2)."""
 PACKAGE = Path(__file__).with_name("onboard_vla_bringup")
 """The ament package; a wheel holds its files, too."""
 

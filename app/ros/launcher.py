@@ -19,7 +19,7 @@ from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.app.ros.settings import refuse_unjudged_engines
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.process_graph import SUPERVISOR
-from onboard_vla.ros_nodes.deployment import VEHICLE, NodeStart, node_starts
+from onboard_vla.ros_nodes.deployment import GATE_STOPS_WITHIN_S, VEHICLE, NodeStart, node_starts
 from onboard_vla.ros_nodes.environment import node_environment
 from onboard_vla.ros_nodes.shared_memory import free_stale_segments
 from onboard_vla.ros_nodes.topics import VEHICLE_GATE
@@ -28,8 +28,6 @@ TABLE_PERIOD_S = 1.0
 """How often the table shows new uptimes while nothing happens."""
 LONGEST_WORDS = 120
 """Characters of a node's last log line that the table shows."""
-GATE_STOPS_WITHIN_S = 15.0
-"""How long a gate is kept after its supervisor: from 50 m/s it brakes to standstill in 12.5 s (GATE_BRAKING_MPS2)."""
 BYTES_PER_MIB = 1024 * 1024
 RESTARTED = "waits to start again"
 NOT_CONFIGURED, FAILED, CONFIGURED = "not_configured", "transition_failed", "configured"

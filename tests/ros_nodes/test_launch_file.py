@@ -13,7 +13,7 @@ import pytest
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.installation import installation
 from onboard_vla.ros_nodes import deployment
-from onboard_vla.ros_nodes.deployment import CORE_NODES, EXTRA_NODES, MODES, PACKAGE, mode_file
+from onboard_vla.ros_nodes.deployment import CORE_NODES, EXTRA_NODES, GATE_STOPS_WITHIN_S, MODES, PACKAGE, mode_file
 from onboard_vla.ros_nodes.environment import PROFILE_FILE, node_environment
 
 from . import fake_launch
@@ -151,6 +151,25 @@ def test_who_was_started_wrongly_or_is_told_to_end_is_not(description):
     assert node.on_exit(ProcessExited(-15), LaunchContext(is_shutdown=True)) == []
     once = nodes(started(description, bundle="/b", respawn="false"))["vla_planner"]
     assert once.on_exit(ProcessExited(-9), LaunchContext()) == []
+
+
+@pytest.mark.parametrize(("respawn", "status"), [("true", 2), ("false", -9), ("false", 2), ("false", 0)])
+def test_a_launch_ends_with_status_1_when_its_supervisor_has_ended_for_good(description, respawn, status):
+    node = nodes(started(description, bundle="/b", respawn=respawn))["safety_supervisor"]
+
+    with pytest.raises(RuntimeError, match="safety_supervisor has ended for good"):
+        fake_launch.visit(node.on_exit(ProcessExited(status), LaunchContext()), LaunchContext())
+    assert node.on_exit(ProcessExited(status), LaunchContext(is_shutdown=True)) == []
+
+
+def test_a_gate_beside_the_supervisor_has_time_to_stop_the_vehicle_before_the_launch_ends(description):
+    found = nodes(started(description, bundle="/b", vehicle_gate="true"))
+
+    *_, timer = found["safety_supervisor"].on_exit(ProcessExited(2), LaunchContext())
+    assert isinstance(timer, TimerAction)
+    assert timer.period == GATE_STOPS_WITHIN_S
+    with pytest.raises(RuntimeError, match="safety_supervisor has ended for good"):
+        fake_launch.visit(timer.actions, LaunchContext())
 
 
 def test_the_environment_is_set_and_shared_memory_freed_before_any_node(description):

@@ -72,7 +72,8 @@ def run(tmp_path, monkeypatch):
 def test_a_node_that_is_started_again_has_what_the_group_around_the_file_gave_the_first(run, tmp_path):
     ended = run("vla_planner:=false", "camera_guard:=false", "respawn_delay:=0.1")
 
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "safety_supervisor has ended for good" in ended.stdout + ended.stderr
     lines = (tmp_path / "seen").read_text().splitlines()
     assert len(lines) == 2, ended.stdout + ended.stderr
     for words, environment in map(json.loads, lines):

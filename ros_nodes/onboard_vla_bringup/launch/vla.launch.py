@@ -34,7 +34,8 @@ WRONG_START = 2
 """Exit status of a node that was started wrongly: starting it again the same way is pointless."""
 MODES = ["vehicle", "replay", "simulation"]
 YES_NO = ["true", "false"]
-NODES = ("safety_supervisor", "camera_guard", "vla_planner")
+SUPERVISOR = "safety_supervisor"
+NODES = (SUPERVISOR, "camera_guard", "vla_planner")
 DRAWS = "plan_view"
 EXTRA = ("vehicle_gate", "latency_probe", DRAWS)
 BUILD = "onboard_vla.app.ros.build_only"
@@ -157,9 +158,10 @@ def node(one: NodeStart, given: Mapping[str, str], restore: Callable[[LaunchCont
         if not one.restart:
             return [Shutdown(reason=f"{one.name} has ended")]
         if event.returncode == WRONG_START:
-            return [LogInfo(msg=f"{one.name} was started wrongly (see its line above) and is not started again")]
+            said = LogInfo(msg=f"{one.name} was started wrongly (see its line above) and is not started again")
+            return [said, *after(one.name, given)]
         if given["respawn"] != "true":
-            return []
+            return after(one.name, given)
         again = GroupAction([OpaqueFunction(function=restore), node(one, given, restore)])
         return [TimerAction(period=float(given["respawn_delay"]), actions=[again])]
 
@@ -173,3 +175,22 @@ def node(one: NodeStart, given: Mapping[str, str], restore: Callable[[LaunchCont
         emulate_tty=True,
         on_exit=ended,
     )
+
+
+def after(name: str, given: Mapping[str, str]) -> list[Action]:
+    """What follows when a node has ended for good: without its supervisor a launch has nothing to go on for.
+
+    It ends with status 1, as soon as a gate beside it has stopped the vehicle, as `onboard-vla ros up` does.
+    """
+    from onboard_vla.ros_nodes.deployment import GATE_STOPS_WITHIN_S
+
+    def end(_context: LaunchContext) -> None:
+        raise RuntimeError(f"{name} has ended for good, and nobody else makes trajectories: all end")
+
+    if name != SUPERVISOR:
+        return []
+    ends = OpaqueFunction(function=end)
+    if given["vehicle_gate"] != "true":
+        return [ends]
+    said = LogInfo(msg=f"vehicle_gate: has {GATE_STOPS_WITHIN_S:g} s to stop the vehicle")
+    return [said, TimerAction(period=GATE_STOPS_WITHIN_S, actions=[ends])]
