@@ -57,6 +57,7 @@ def planner_with_model(prepared: PreparedBundle, depth: str = FAST) -> tuple[Bod
         BundleError: the bundle is damaged, or the thresholds are for another core or precision.
     """
     from onboard_vla.runtime.bundle import Bundle
+    from onboard_vla.runtime.camera_shapes import stated_sizes
     from onboard_vla.runtime.ingest import CameraIngest
     from onboard_vla.runtime.planner import Planner
     from onboard_vla.runtime.planner_body import PlannerBody
@@ -66,7 +67,8 @@ def planner_with_model(prepared: PreparedBundle, depth: str = FAST) -> tuple[Bod
     frames = bundle.manifest.frames
 
     def make(scene: Scene) -> PlannerBody:
-        ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s)
+        sizes = stated_sizes(bundle.manifest.cameras)
+        ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, sizes=sizes)
         if depth != ADAPTIVE:
             return PlannerBody(Planner(bundle, depth=depth), ingest)
         planner = Planner(bundle)

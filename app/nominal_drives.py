@@ -28,6 +28,7 @@ from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.export.activation_ranges import fingerprint
 from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.camera_shapes import stated_sizes
 from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.planner_body import PlannerBody
@@ -90,7 +91,8 @@ def drive(bundle: Bundle, planner: Planner, seed: int, seconds: float, renderer:
     """One drive, and what the world saw go wrong."""
     scene, frames = Scene.build(seed, PROFILE, SENSOR, renderer), bundle.manifest.frames
     listening = ListeningPlanner(planner)
-    body = PlannerBody(listening, CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s))
+    sizes = stated_sizes(bundle.manifest.cameras)
+    body = PlannerBody(listening, CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, sizes=sizes))
     begin_ns = BLOCK_NS - TAIL_NS - nanoseconds(frames.spacing_s * (frames.per_camera - 1)) - LOOK_BACK_SLACK_NS
     body.receive(scene.world.route, Now(0, 0))
     for tick in range(round(seconds * SECOND_NS) // STEP_NS):

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from onboard_vla.app.checkpoint_options import assembled
+from onboard_vla.core.bundle_manifest import CameraInput
 
 JSON_FORMAT = 3
 """Version of the document that `verify --json` prints."""
@@ -111,7 +112,7 @@ def inspect(
         "vision encoder": f"{vision.depth} blocks of {vision.hidden_size}",
         "vocabulary": f"{text.vocabulary_size}, actions {actions.first_id} to {actions.first_id + actions.count - 1}",
         "plan": f"{actions.per_answer} actions of {actions.step_s} s",
-        "cameras": f"{', '.join(f'{c.role} {c.width}x{c.height}' for c in manifest.cameras)}; {frames}",
+        "cameras": f"{', '.join(map(_camera, manifest.cameras))}; {frames}",
         "repetition penalty": manifest.generation.repetition_penalty,
         "calibrated on": f"{calibration.get('scenes', 0)} scenes, {calibration.get('scenes_from', '-')}",
         "kept in float32": _kept(computed_precision(manifest), calibration.get("fallbacks", [])),
@@ -125,6 +126,12 @@ def inspect(
     _table(f"{bundle}: whole, every hash agrees", rows)
     if calibration.get("sensitivity"):
         _sensitivity(calibration, None if layers else SENSITIVE_SHOWN)
+
+
+def _camera(camera: CameraInput) -> str:
+    """Its input, and the whole pictures that it is cut from, where the bundle says so."""
+    whole = "" if camera.source_size is None else f" of {camera.source_size[0]}x{camera.source_size[1]}"
+    return f"{camera.role} {camera.width}x{camera.height}{whole}"
 
 
 def _bounds(parity: dict[str, Any]) -> dict[str, float]:

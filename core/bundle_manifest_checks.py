@@ -88,6 +88,8 @@ def _check_cameras(manifest: BundleManifest) -> None:
             raise BundleError(f"manifest.cameras: {camera.role} has crop {camera.crop}, expected fractions in order")
         if camera.intrinsics is not None and len(camera.intrinsics) != 9:
             raise BundleError(f"manifest.cameras: {camera.role} has {len(camera.intrinsics)} intrinsics, expected 9")
+        if camera.source_size is not None and min(camera.source_size) <= 0:
+            raise BundleError(f"manifest.cameras: {camera.role} has source_size {camera.source_size}, expected pixels")
     frames = manifest.frames
     if frames.per_camera <= 0 or frames.per_camera % vision.temporal_patch_size or not frames.spacing_s > 0:
         raise BundleError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 PRECISIONS = ("fp32", "fp16", "int8", "w4a16", "int8-fp16", "float32", "float16")
 """w4a16: weights in four bits, activations in the engine's float type (float32 in ONNX Runtime on the processor). fp16:
 matrix products in half precision; int8-fp16: in INT8, with half precision around them."""
@@ -78,7 +78,8 @@ class CameraInput:
     `grid_h`, `grid_w`: patches per column and row. `intrinsics`: row-major 3x3 pinhole matrix in pixels of the
     cropped and resized image that the checkpoint was trained with, if known. `required`: false for a camera that the
     checkpoint was trained to go without; a plan may then be made without its pictures, and the prompt leaves out what
-    it says of that camera.
+    it says of that camera. `source_size`: width and height of the whole pictures that the crop is taken of, at any
+    scale; None where the checkpoint does not say.
     """
 
     role: str
@@ -90,6 +91,7 @@ class CameraInput:
     vision_graph: str
     intrinsics: tuple[float, ...] | None
     required: bool
+    source_size: tuple[int, int] | None
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,7 @@ def _camera(entry: object, where: str, vision: VisionDimensions) -> CameraInput:
     crop = section.table("crop")
     rows, columns = height // vision.patch_size, width // vision.patch_size
     intrinsics, required = entry.get("intrinsics"), entry.get("required", True)
+    source = section.table("source") if section.optional("source") is not None else None
     if not isinstance(required, bool):
         raise CheckpointError(f"{where}: required: expected true or false, found {required!r}")
     return CameraInput(
@@ -142,6 +143,7 @@ def _camera(entry: object, where: str, vision: VisionDimensions) -> CameraInput:
         vision_graph=graph_name(rows, columns),
         intrinsics=None if intrinsics is None else tuple(float(value) for value in intrinsics),
         required=required,
+        source_size=None if source is None else (source.integer("width"), source.integer("height")),
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
+from onboard_vla.core.bundle_manifest import CameraInput
 from onboard_vla.core.errors import ConfigurationError
 
 SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
@@ -13,6 +15,11 @@ def same_shape(found: tuple[int, int], wanted: tuple[int, int]) -> bool:
     """Whether pictures of width and height `found` are `wanted` at another scale, to a pixel in height and width."""
     (width, height), (whole_width, whole_height) = found, wanted
     return abs(width * whole_height - height * whole_width) <= max(whole_width, whole_height)
+
+
+def stated_sizes(cameras: Iterable[CameraInput]) -> dict[str, tuple[int, int]]:
+    """Width and height of the whole pictures of the cameras of which the bundle says it."""
+    return {camera.role: camera.source_size for camera in cameras if camera.source_size is not None}
 
 
 def parse_sizes(text: str, cameras: tuple[str, ...]) -> dict[str, tuple[int, int]]:

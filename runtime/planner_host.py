@@ -23,7 +23,7 @@ from onboard_vla.core.road import Route
 from onboard_vla.core.supervision import Supervision
 from onboard_vla.core.wire import Message
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
-from onboard_vla.runtime.camera_shapes import parse_sizes
+from onboard_vla.runtime.camera_shapes import parse_sizes, stated_sizes
 from onboard_vla.runtime.camera_timing import parse_offsets, rig_timing
 from onboard_vla.runtime.decoding import MODEL
 from onboard_vla.runtime.depth_policy import ADAPTIVE, ALWAYS_FAST, ALWAYS_SLOW, FIRST_ANSWER
@@ -250,7 +250,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     frames = bundle.manifest.frames
     offsets_s = parse_offsets(str(options["cameras.offsets_s"]), bundle.cameras)
     timing = rig_timing(bundle.cameras, offsets_s, float(options["cameras.tolerance_s"]), bundle.optional_cameras)
-    sizes = parse_sizes(str(options["cameras.sizes"]), bundle.cameras)
+    sizes = stated_sizes(bundle.manifest.cameras) | parse_sizes(str(options["cameras.sizes"]), bundle.cameras)
     ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, sizes=sizes, timing=timing)
     period_s = float(options["plan_period_s"])
     pacing = AnchorPacing(frames.spacing_s, period_s) if options["cameras.share_decoding"] else None

@@ -21,6 +21,7 @@ from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.road import Route
 from onboard_vla.export.scenes import Scene
 from onboard_vla.kernels.reference_images import crop_and_resize
+from onboard_vla.runtime.camera_shapes import stated_sizes
 from onboard_vla.runtime.context_length import prompt_writer
 from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.planner_body import MAX_EGO_AGE_S
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 FAR_EGO = f"with the ego state more than {MAX_EGO_AGE_S:g} s from the pictures"
 HOLE = f"with a hole of more than {LONGEST_GAP_S:g} s in the ego state"
 NO_WORDS = "that the prompt has no words for"
-PICTURE_COUNTS = ("damaged", "duplicates", "too_old", "resized", "foreign")
-"""What the ingest counts of pictures that it does not give out; `foreign`: of cameras that the bundle does not use."""
+PICTURE_COUNTS = ("damaged", "duplicates", "too_old", "resized", "misshapen", "foreign")
+"""What the ingest counts of pictures that it does not give out; `misshapen`: of another shape than the bundle states;
+`foreign`: of cameras that it does not use."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,8 @@ class Gathering:
     def __init__(self, bundle: Bundle, every_s: float) -> None:
         manifest = bundle.manifest
         self._bundle, self._every_ns = bundle, nanoseconds(every_s)
-        self._ingest = CameraIngest(bundle.cameras, manifest.frames.per_camera, manifest.frames.spacing_s)
+        frames, sizes = manifest.frames, stated_sizes(manifest.cameras)
+        self._ingest = CameraIngest(bundle.cameras, frames.per_camera, frames.spacing_s, sizes=sizes)
         self._writer = prompt_writer(bundle, Tokenizer(bundle.path / manifest.tokenizer))
         step_ns = nanoseconds(manifest.actions.step_s)
         self._planned_ns = step_ns * np.arange(manifest.actions.per_answer + 1)

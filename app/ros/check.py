@@ -17,6 +17,7 @@ from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.app.ros.engaging import engaging_findings
 from onboard_vla.app.ros.parameters import node_parameters, unmet_sections
+from onboard_vla.app.ros.pictures import picture_findings
 from onboard_vla.app.ros.recording import recording_words
 from onboard_vla.app.ros.settings import refuse_unjudged_engines, settings_of_supervisor
 from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
@@ -48,6 +49,7 @@ def check_deployment(file: DeploymentFile, topics_s: float) -> list[Finding]:
     findings = [_attempt("rclpy", _rclpy), _dds_profile()]
     if file.deployment.bundle:
         findings.append(_attempt("bundle", lambda: _bundle(Path(file.deployment.bundle))))
+        findings += picture_findings(Path(file.deployment.bundle), starts, file.namespace)
     for start in starts:
         findings += _node(start, file.namespace)
     try:

@@ -40,7 +40,7 @@ def write_stand_in_bundle(folder: Path, precision: str = "fp32") -> BundleManife
             TextDimensions(32, 2, 4, 2, 8, 48, 100, 1e4, (1, 1, 2), 1e-6),
             VisionDimensions(24, 2, 2, 40, 3, 14, 2, 2, 112, (1,), "pil_bicubic", 2.0, 1.0, half, half),
         ),
-        cameras=(CameraInput("front", 84, 56, one, 4, 6, vision, None, True),),
+        cameras=(CameraInput("front", 84, 56, one, 4, 6, vision, None, True, None),),
         frames=FrameSelection(4, 0.5, 4),
         prompt=prompt,
         tokenizer=tokenizer,

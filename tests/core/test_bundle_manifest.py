@@ -67,7 +67,7 @@ def manifest(records):
         files=records,
         precision={"vision": "int8"},
         model=ModelDimensions("qwen2_5_vl", text, vision),
-        cameras=(CameraInput("front", 84, 56, (0.0, 0.0, 1.0, 1.0), 4, 6, "vision_4x6.onnx", None, True),),
+        cameras=(CameraInput("front", 84, 56, (0.0, 0.0, 1.0, 1.0), 4, 6, "vision_4x6.onnx", None, True, None),),
         frames=FrameSelection(4, 0.5, 4),
         prompt="prompt.json",
         tokenizer="tokenizer.json",
@@ -133,7 +133,7 @@ def test_core_hash_covers_every_field(bundle):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["format_version"], 1, "format_version is 1, this build reads 5; export it again"),
+        (["format_version"], 1, "format_version is 1, this build reads 6; export it again"),
         (["format_version"], True, "format_version is True"),
         (["actions", "count"], KeyError, "manifest.actions: lacks count"),
         (["actions", "spare"], 1, "manifest.actions: has unknown fields spare"),
@@ -152,6 +152,9 @@ def test_core_hash_covers_every_field(bundle):
         (["cameras", 0, "crop"], [0.0, 0.0, 0.0, 1.0], "front has crop (0.0, 0.0, 0.0, 1.0)"),
         (["cameras", 0, "crop"], [0.0, 0.0, 1.0], "manifest.cameras[0].crop: expected 4 entries, found 3"),
         (["cameras", 0, "intrinsics"], [1.0], "front has 1 intrinsics, expected 9"),
+        (["cameras", 0, "source_size"], KeyError, "manifest.cameras[0]: lacks source_size"),
+        (["cameras", 0, "source_size"], [1920], "manifest.cameras[0].source_size: expected 2 entries, found 1"),
+        (["cameras", 0, "source_size"], [1920, 0], "front has source_size (1920, 0), expected pixels"),
         (["cameras", 0, "required"], KeyError, "manifest.cameras[0]: lacks required"),
         (["cameras", 0, "required"], False, "front gives plans their time: expected required"),
         (["cameras", 0, "vision_graph"], "other.onnx", "names 'other.onnx', which manifest.files does not list"),

@@ -158,6 +158,22 @@ def test_camera_size_that_does_not_divide_into_blocks_is_refused(copied, tmp_pat
         export_bundle(copied, tmp_path / "bundle")
 
 
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ({"width": 1920}, "source: height must be a positive integer, found None"),
+        ({"width": 1920, "height": -1}, "source: height must be a positive integer, found -1"),
+        ([1920, 1280], "source must be a table"),
+    ],
+)
+def test_a_camera_whose_whole_pictures_have_no_size_is_refused(copied, tmp_path, source, says):
+    cameras = json.loads((copied / "cameras.json").read_text())
+    cameras["cameras"][1]["source"] = source
+    (copied / "cameras.json").write_text(json.dumps(cameras))
+    with pytest.raises(CheckpointError, match=rf"cameras\[1\].*{says}"):
+        export_bundle(copied, tmp_path / "bundle")
+
+
 def test_failure_in_the_middle_leaves_no_folder(reference_checkpoint, tmp_path, monkeypatch):
     def broken(*_):
         raise BundleError("stopped")

@@ -24,7 +24,7 @@ SMALL = default_rig(448, 252)["front"].intrinsics
 CROP = (0.125, 0.25, 0.875, 0.97)
 SCALE = 168 / 336, 112 / 181
 WANTED = np.diag([SCALE[0], SCALE[1], 1.0]) @ (SMALL - [[0, 0, 56], [0, 0, 63], [0, 0, 0]])
-CAMERA = CameraInput("front", 168, 112, CROP, 8, 12, "vision.onnx", tuple(WANTED.ravel()), True)
+CAMERA = CameraInput("front", 168, 112, CROP, 8, 12, "vision.onnx", tuple(WANTED.ravel()), True, None)
 MODEL = CameraModel("front", 1600, 900, RIG.intrinsics, "plumb_bob", np.zeros(5))
 NOW = Now(0, 0)
 

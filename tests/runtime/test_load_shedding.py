@@ -38,7 +38,7 @@ class Manifest:
 
 def manifest(least=2, spare=("left", "back")):
     cameras = tuple(
-        CameraInput(role, 28, 28, (0.0, 0.0, 1.0, 1.0), 2, 2, "v", None, role not in spare)
+        CameraInput(role, 28, 28, (0.0, 0.0, 1.0, 1.0), 2, 2, "v", None, role not in spare, None)
         for role in ("front", "left", "back")
     )
     return Manifest(FrameSelection(4, 0.5, least), cameras)

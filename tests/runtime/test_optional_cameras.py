@@ -52,6 +52,7 @@ def around(prompt) -> list[int]:
 
 def spare(cameras, prompt) -> None:
     cameras["least_frames_per_camera"] = 2
+    cameras["cameras"][0]["source"] = {"width": 448, "height": 252}
     for camera in cameras["cameras"]:
         camera["required"] = camera["camera"] != CAMERA
     before, _, after = around(prompt)
@@ -75,6 +76,12 @@ def bundle(tmp_path_factory) -> Bundle:
 def test_the_bundle_says_what_its_checkpoint_was_trained_to_go_without(bundle) -> None:
     assert bundle.optional_cameras == (CAMERA,)
     assert (bundle.manifest.frames.per_camera, bundle.manifest.frames.least_per_camera) == (4, 2)
+
+
+def test_the_bundle_says_what_size_the_pictures_have_of_which_its_checkpoint_says_it(bundle) -> None:
+    front, *others = bundle.manifest.cameras
+    assert front.source_size == (448, 252)
+    assert {camera.source_size for camera in others} == {None}
 
 
 def said(plan) -> bytes:

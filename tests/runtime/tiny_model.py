@@ -243,7 +243,9 @@ def write_bundle(checkpoint: Path, out: Path, repetition_penalty: float = 1.0) -
         grid = vision_grid(height // 14, width // 14, model.vision)
         (out / grid.name).write_bytes(vision_graph(model, grid, weights, linears).SerializeToString())
         cameras.append(
-            CameraInput(role, width, height, (0.0, 0.0, 1.0, 1.0), *(height // 14, width // 14), grid.name, None, True)
+            CameraInput(
+                role, width, height, (0.0, 0.0, 1.0, 1.0), *(height // 14, width // 14), grid.name, None, True, None
+            )
         )
     for name in ("tokenizer.json", "prompt.json", "codebook.npz"):
         (out / name).write_bytes((checkpoint / name).read_bytes())
