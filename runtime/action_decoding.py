@@ -38,6 +38,7 @@ class ActionDecoder:
     ) -> None:
         self._actions, self._closing, self._to_text, self._memory = actions, closing, to_text, memory
         self._check_end = check_end
+        self._names = [f"action {step}" for step in range(actions.per_answer + 1)]
         self._pushed = actions.per_answer - (0 if check_end else 1)
         self.rows = room(actions.per_answer + 2)
         """Room for the fork's logits, then those that action 0, 1, ... and what follows the last are chosen from."""
@@ -66,7 +67,7 @@ class ActionDecoder:
         ahead = Lookahead(sequence, self.rows[1 : 2 + len(guesses)], guesses)
         while True:
             step = len(tokens)
-            token = sequence.choose(ahead.logits, f"action {step}")
+            token = sequence.choose(ahead.logits, self._names[step])
             index = action_index(token, self._actions)
             if step == wanted:
                 if index is not None:
@@ -89,13 +90,17 @@ class ActionDecoder:
         guesses: list[int] = []
         if self._memory is None:
             return ()
-        first, context = self._actions.first_id, tuple(said[-LONGEST_CONTEXT:])
+        recall, first, behind = (
+            self._memory.recall,
+            self._actions.first_id,
+            self._actions.first_id + self._actions.count,
+        )
+        context = tuple(said[-LONGEST_CONTEXT:])
         while len(guesses) < self._pushed - done:
-            context, token = self._memory.recall(context)
+            context, token = recall(context)
             if token is None and len(guesses) < len(fresh):
-                row = fresh[len(guesses), first : first + self._actions.count]
-                token = first + int(row.argmax())
-            if token is None or action_index(token, self._actions) is None:
+                token = first + int(fresh[len(guesses), first:behind].argmax())
+            if token is None or not first <= token < behind:
                 break
             guesses.append(token)
             context = (*context, token)

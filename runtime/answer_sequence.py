@@ -51,7 +51,8 @@ class AnswerSequence:
         self.generated: list[int] = []
         self._prompt_ids: frozenset[int] = frozenset()
         self._answer_ids: set[int] = set()
-        """Which ids the prompt and the answer have, whatever the place: what comes again is a repetition."""
+        """Which ids the prompt and the answer have, whatever the place: what comes again is a repetition. Kept where
+        there is a penalty: else nothing asks."""
 
     @property
     def prompt(self) -> PromptInput:
@@ -78,13 +79,16 @@ class AnswerSequence:
         # Of all tokens, known ones too: what does not fit shall be said before anything is changed.
         embeddings = self._model.room(len(prompt.ids) + len(ids))[: new + len(ids)]
         self._model.rollback(kept)
-        if self._prompt is None or prompt.ids is not self._prompt.ids or prompt.ids.flags.writeable:
+        same = self._prompt is not None and prompt.ids is self._prompt.ids and not prompt.ids.flags.writeable
+        if self._penalty != 1.0 and not same:
             self._prompt_ids = frozenset(prompt.ids.tolist())
         self._prompt, self.generated = prompt, []
         self._answer_ids.clear()
         embeddings[:new] = prompt.embeddings[kept:]
-        embeddings[new : new + len(forced)] = self._opening(tuple(forced))
-        embeddings[new + len(forced) :] = self._embeddings[list(guesses)]
+        if forced:
+            embeddings[new : new + len(forced)] = self._opening(tuple(forced))
+        if guesses:
+            embeddings[new + len(forced) :] = self._embeddings.take(guesses, axis=0)
         positions = np.concatenate([prompt.positions[:, kept:], text_positions(prompt.next_position, len(ids))], axis=1)
         self._model.forward(embeddings, positions, [new + row for row in rows], logits, prefill=True)
         if self._prefix_cache:
@@ -94,7 +98,8 @@ class AnswerSequence:
     def say(self, ids: Sequence[int]) -> None:
         """Note ids as part of the answer; they count as repeated from now on."""
         self.generated.extend(ids)
-        self._answer_ids.update(ids)
+        if self._penalty != 1.0:
+            self._answer_ids.update(ids)
 
     def push(self, ids: Sequence[int], logits: Logits, *, prefill: bool = False) -> None:
         """Give the model ids that follow what it has; `logits` (R, V) receives those of the last R of them."""
@@ -138,7 +143,7 @@ class AnswerSequence:
         """
         best = int(logits.argmax())
         # NaN is the greatest and the least of any array that has one.
-        if not (math.isfinite(logits[best]) and math.isfinite(logits.min())):
+        if not (math.isfinite(logits.item(best)) and math.isfinite(logits.item(logits.argmin()))):
             raise self._not_finite(logits, where)
         if self._penalty == 1.0:
             return best
@@ -154,6 +159,8 @@ class AnswerSequence:
 
     def score(self, logits: NDArray[np.float32], token: int, answer: Sequence[int]) -> float:
         """One of `scores`."""
+        if self._penalty == 1.0:
+            return float(logits[token])
         raw = logits[token : token + 1]
         repeated = token in self._prompt_ids or token in answer
         return float((penalised(raw, self._penalty) if repeated else raw)[0])
@@ -178,19 +185,22 @@ class AnswerSequence:
 
     def _common_text(self, prompt: PromptInput) -> int:
         """How many tokens at the prompt's beginning the cache holds already."""
-        most = min(prompt.text, len(self._model.known_text))
-        different = np.flatnonzero(prompt.ids[:most] != self._model.known_text[:most])
-        return int(different[0]) if len(different) else most
+        known = self._model.known_text
+        most = min(prompt.text, len(known))
+        wanted, there = prompt.ids[:most], known[:most]
+        if wanted.tobytes() == there.tobytes():
+            return most
+        return int((wanted != there).argmax())
 
     def _opening(self, ids: tuple[int, ...]) -> NDArray[np.float32]:
         """Embeddings of an answer's forced ids; there are as many such answers as forms of an answer, and no more."""
         if ids not in self._openings:
-            self._openings[ids] = np.asarray(self._embeddings[list(ids)], np.float32)
+            self._openings[ids] = np.asarray(self._embeddings.take(ids, axis=0), np.float32)
         return self._openings[ids]
 
     def _embed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         room = self._model.room(len(ids))
-        room[:] = self._embeddings[list(ids)]
+        room[:] = self._embeddings.take(ids, axis=0)
         return room
 
 

@@ -21,24 +21,24 @@ class Lookahead:
 
     def __init__(self, sequence: AnswerSequence, rows: NDArray[np.float32], guesses: Sequence[int] = ()) -> None:
         """`guesses` lie in the cache behind what was said; `rows` (1 + G, V): logits after that and after each."""
-        self._sequence, self._rows, self._guesses = sequence, rows, tuple(guesses)
+        self._sequence, self._rows, self._guesses, self._right = sequence, rows, tuple(guesses), 0
+        """`_right`: how many of the guesses were."""
 
     @property
     def logits(self) -> NDArray[np.float32]:
         """(V,) after all that was said."""
-        row: NDArray[np.float32] = self._rows[0]
+        row: NDArray[np.float32] = self._rows[self._right]
         return row
 
     @property
     def behind(self) -> NDArray[np.float32]:
         """(R, V) behind guesses yet to come; if the next one is wrong, what the model said behind a wrong one."""
-        return self._rows[1:]
+        return self._rows[self._right + 1 :]
 
     def guessed(self, token: int) -> bool:
         """Move on behind `token`, the one just said, if it was guessed; else it is to be read."""
-        right = bool(self._guesses) and self._guesses[0] == token
-        if right:
-            self._rows, self._guesses = self._rows[1:], self._guesses[1:]
+        right = self._right < len(self._guesses) and self._guesses[self._right] == token
+        self._right += right
         return right
 
     def read(self, token: int, guesses: Sequence[int], room: NDArray[np.float32]) -> None:
@@ -46,7 +46,7 @@ class Lookahead:
 
         `room`: (R, V) where the pass writes; it carries at most R - 1 of the guesses.
         """
-        self._guesses = tuple(guesses[: len(room) - 1])
+        self._guesses, self._right = tuple(guesses[: len(room) - 1]), 0
         self._rows = room[: 1 + len(self._guesses)]
         self._sequence.keep(len(self._sequence.generated) - 1)
         self._sequence.push((token, *self._guesses), self._rows)
