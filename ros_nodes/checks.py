@@ -59,7 +59,7 @@ ASPECTS = (
     Aspect("objects", ("OBJECTS_", "NO_PERCEPTION"), "look at the object list's rate and stamps, and its tracker"),
     Aspect("lanes", ("LANES_", "LANE_"), "look at the lane observation's rate and stamps, and where it lies"),
     Aspect("route", ("ROUTE_",), "send a route that passes by the vehicle"),
-    Aspect("driver", ("DRIVER_",), "send what the driver does at 10 Hz, and look at the vehicle interface"),
+    Aspect("driver", ("DRIVER_",), "send what the driver does at 10 Hz, each message with a stamp of its own"),
     Aspect("camera guard", ("CAMERA_GUARD_",), "look at the camera guard's log and whether its process runs"),
     Aspect("cameras", ("CAMERA_",), "look at the named camera: cable, driver, lens, exposure"),
     Aspect("planner", ("PLANNER_", "PLANS_"), "look at the planner's log and its diagnostics"),

@@ -81,7 +81,6 @@ class GateHost:
         self._curvature = 0.0
         self._word: Engagement | None = None
         self._latched = ""
-        self._driver_stamp_ns: int | None = None
         self._acted_ns: int | None = None
         self._unyielded = False
 
@@ -104,9 +103,9 @@ class GateHost:
             if _is_sound(message):
                 self._ego, self._ego_ns = message, now.monotonic_ns
         elif isinstance(message, DriverState):
-            # The same message again is no evidence; that he does not act ends nothing sooner than silence does.
-            if message.override and message.stamp_ns != self._driver_stamp_ns:
-                self._driver_stamp_ns, self._acted_ns = message.stamp_ns, now.monotonic_ns
+            # Whatever its stamp, said before or not; that he does not act ends nothing sooner than silence does.
+            if message.override:
+                self._acted_ns = now.monotonic_ns
         elif isinstance(message, SafeTrajectory):
             self._hear(message, now)
 

@@ -31,10 +31,13 @@ Who has no message of ours for the route sends `route_path` (frame `odom`, two p
 limits: those come with the lanes) and `command` (`keep forward`, `turn left` or `turn right`, which holds until the
 next one). Both are needed, and offered transient local: `ros2 topic pub --qos-durability transient_local`.
 
-`driver` is to be sent at 10 Hz for as long as the vehicle can be driven, whether the driver acts or not. He counts as
-acting for 0.5 s after he was last heard to (at the reference gate, which hears him itself, 0.4 s): said once, an
-override ends then, in STANDBY, or where a stop had begun in LATCHED, which stops the vehicle in its lane. Once heard,
-silence of 0.5 s is `DRIVER_SILENT` (L2). Where nobody ever sends it, what he does is unknown, nothing says so, and he
+`driver` is to be sent at 10 Hz for as long as the vehicle can be driven, whether the driver acts or not, each message
+with the stamp of its own moment. That he acts counts whatever the stamp; with one that stands or goes back for 0.5 s
+(`DRIVER_STAMP_STANDS`), or is ahead of ROS time by more than 5 ms (`DRIVER_STAMP_AHEAD`), that he does not is no
+knowledge: L2. A sender that is stuck on true leaves the vehicle to a person for as long as it is. He counts as acting
+for 0.5 s after he was last heard to (at the reference gate, which hears him itself, 0.4 s): said once, an override ends
+then, in STANDBY, or where a stop had begun in LATCHED, which stops the vehicle in its lane. Once heard, silence of
+0.5 s is `DRIVER_SILENT` (L2). Where nobody ever sends it, what he does is unknown, nothing says so, and he
 takes over by `disengage` alone, which ends no stop.
 
 Rates are those asked for; plans come four times a second instead of five where they share decoded JPEG pictures

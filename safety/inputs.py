@@ -184,8 +184,8 @@ class Inputs:
                 self.commands.append(str(message.command))
             else:
                 self.refused_commands.append(refused)
-        elif self._orders.accept_driver(message, now):
-            self.driver.hear(message, now)
+        else:
+            self.driver.hear(message, now, self._config.freshness.future_s)
 
     def _take_ego(self, ego: EgoState, now: Now) -> None:
         fault = ego_fault(ego, self.history, self._config.ego)

@@ -62,9 +62,10 @@ def input_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[R
         requests.append(Request(Mode.NOMINAL, Reason("NO_PERCEPTION", 0.0, 1.0, detail)))
     else:
         requests += _perception_requests(inputs, now, config)
-    driver = inputs.driver.silence(now)
+    driver = inputs.driver.doubt(now)
     if driver is not None:
-        requests.append(Request(Mode.FALLBACK, driver))
+        # That he acts is known, however it is stamped.
+        requests.append(Request(Mode.NOMINAL if inputs.driver.acts(now) else Mode.FALLBACK, driver))
     if inputs.route is None:
         requests.append(_stop("ROUTE_MISSING", 0.0, 1.0, "no route received"))
     return requests

@@ -1,25 +1,24 @@
-"""Which commands of the operator and states of the driver count: each once, in order, and no command of long ago.
+"""Which commands of the operator count: each once, in order, and none of long ago.
 
 Stamps order them, and until a step of the data clock is confirmed a clock put back makes what is new look old. So what
-errs on the safe side counts out of order, too: that the driver acts, and that the operator wants a stop.
+errs on the safe side counts out of order, too: that the operator wants a stop.
 """
 
 from __future__ import annotations
 
 from onboard_vla.core.clock import Now, seconds
-from onboard_vla.core.safe_trajectory import STOP, DriverState, OperatorCommand
+from onboard_vla.core.safe_trajectory import STOP, OperatorCommand
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import FreshnessLimits
 from onboard_vla.safety.guards.clock_step import Restate
 
 
 class Orders:
-    """Remembers the newest stamp of either kind. A repetition of an old one must neither engage nor end an override."""
+    """Remembers the newest stamp. A repetition of an old command must not engage."""
 
     def __init__(self, limits: FreshnessLimits) -> None:
         self._limits = limits
         self._command_ns: int | None = None
-        self._driver_ns: int | None = None
 
     def refuse_command(self, message: OperatorCommand, now: Now) -> Reason | None:
         """Why this command does not count; None where it does."""
@@ -36,28 +35,10 @@ class Orders:
         self._command_ns = message.stamp_ns if newest_ns is None else max(newest_ns, message.stamp_ns)
         return None
 
-    def accept_driver(self, message: DriverState, now: Now) -> bool:
-        """Whether this state of the driver counts.
-
-        That he acts counts whatever its stamp, but for the newest state repeated: no clock may keep him from taking
-        over. That he does not act counts in order alone.
-        """
-        newest_ns = self._driver_ns
-        if newest_ns is not None and _refused_order(message.stamp_ns, newest_ns, bool(message.override)):
-            return False
-        if not message.override and seconds(message.stamp_ns - now.stamp_ns) > self._limits.future_s:
-            return False
-        # A stamp from the future must not shut out what follows it.
-        stamp_ns = min(message.stamp_ns, now.stamp_ns)
-        self._driver_ns = stamp_ns if newest_ns is None else max(newest_ns, stamp_ns)
-        return True
-
     def restate(self, clock: Restate) -> None:
-        """The data clock has stepped: restate all stamps on it."""
+        """The data clock has stepped: restate the newest stamp on it."""
         if self._command_ns is not None:
             self._command_ns = clock(self._command_ns)
-        if self._driver_ns is not None:
-            self._driver_ns = clock(self._driver_ns)
 
 
 def _refused_order(stamp_ns: int, newest_ns: int, safe_side: bool) -> bool:

@@ -62,6 +62,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "guards.lane_place": ("test_lane_guards.py", "test_lane_ahead_guards.py"),
     "guards.authority": ("test_authority.py",),
     "guards.orders": ("test_orders.py",),
+    "driver_watch": ("test_driver_watch.py",),
     "guards.actuators": ("test_actuators.py", "test_actuator_figures.py"),
     "drift": ("test_drift.py",),
     "guards.stamp_skew": ("test_stamp_skew.py",),

@@ -50,11 +50,17 @@ def test_a_driver_heard_here_has_the_vehicle_though_the_supervisor_is_dead_and_i
     assert driving.command(at(1000 + HEARD_MS + 1)).state is STOPPING
 
 
-def test_the_same_word_again_is_no_evidence_that_he_still_acts(driving) -> None:
-    for ms in range(500, 1000, 100):
-        driving.receive(DriverState(at(500).stamp_ns, True), at(ms))
+@pytest.mark.parametrize("heard", [False, True])
+@pytest.mark.parametrize("stamp_ns", [at(500).stamp_ns, 0])
+def test_one_stamp_said_again_and_again_leaves_the_vehicle_to_him_until_it_ends(driving, stamp_ns, heard) -> None:
+    drive(driving, 500, 800, heard=heard)
+    for ms in range(800, 2000, 100):
+        driving.receive(DriverState(stamp_ns, True), at(ms))
+        said = drive(driving, ms, ms + 100, heard=heard)
+        assert {(state, demand) for _, state, demand in said} == {(OVERRIDDEN, 0.0)}
 
-    assert drive(driving, 1000, 1020)[-1][1] is STOPPING
+    assert driving.command(at(1900 + HEARD_MS)).state is OVERRIDDEN
+    assert driving.command(at(1900 + HEARD_MS + 10)).state is STOPPING
 
 
 def test_a_supervisor_that_drives_on_after_the_driver_acted_is_not_followed(driving) -> None:

@@ -15,8 +15,11 @@ from .test_gate_host import FOLLOWING, HOLDING, MS, OVERRIDDEN, STOPPING, at, eg
 
 DRIVING = (Engagement.ENGAGED, Engagement.LATCHED)
 WORDS = st.none() | st.tuples(st.sampled_from(Engagement), st.booleans())
-STEPS = st.tuples(st.integers(1, 24), WORDS, st.none() | st.booleans(), st.booleans(), st.sampled_from([8.0, 0.0]))
-"""Ticks of 20 ms, what the supervisor says in each (with or without points), the driver, an ego state, its speed."""
+OWN, STANDING, UNSET = "own", "standing", "unset"
+DRIVER = st.none() | st.tuples(st.booleans(), st.sampled_from([OWN, STANDING, UNSET]))
+STEPS = st.tuples(st.integers(1, 24), WORDS, DRIVER, st.booleans(), st.sampled_from([8.0, 0.0]))
+"""Ticks of 20 ms, what the supervisor says in each (with or without points), the driver with which stamp, an ego state,
+its speed."""
 
 
 @given(st.lists(STEPS, min_size=1, max_size=8))
@@ -32,8 +35,10 @@ def test_at_every_instant_exactly_one_has_the_vehicle_and_with_reason(steps) -> 
                 gate.receive(ego(ms, speed), now)
                 ego_ns, standing = ms * MS, speed == 0.0
             if driver is not None:
-                gate.receive(DriverState(now.stamp_ns, driver), now)
-                acted_ns = ms * MS if driver else acted_ns
+                acts, stamp = driver
+                stamps_ns = {OWN: now.stamp_ns, STANDING: at(begin_ms).stamp_ns, UNSET: 0}
+                gate.receive(DriverState(stamps_ns[stamp], acts), now)
+                acted_ns = ms * MS if acts else acted_ns
             if said is not None:
                 message = trajectory(ms, said[0])
                 if not said[1]:

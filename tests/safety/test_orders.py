@@ -1,4 +1,4 @@
-"""Commands and the driver's state: each counts once and in order; no old command counts, the driver always does."""
+"""Commands count once and in order, and no old one does; who drives after a step of the clock is settled as before."""
 
 from __future__ import annotations
 
@@ -49,41 +49,6 @@ def test_a_refused_command_does_not_shut_out_the_next():
     assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
 
 
-def test_the_end_of_an_override_counts_in_order_alone():
-    orders = Orders(LIMITS)
-    assert orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW)
-    assert not orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW)
-    assert not orders.accept_driver(DriverState(NOW.stamp_ns - 1, False), NOW)
-    assert not orders.accept_driver(DriverState(NOW.stamp_ns + 6 * MS, False), NOW)
-    assert Orders(LIMITS).accept_driver(DriverState(NOW.stamp_ns + 5 * MS, False), NOW)
-    assert orders.accept_driver(DriverState(NOW.stamp_ns + 1, False), NOW)
-
-
-@pytest.mark.parametrize("offset_s", [-3600, -2, 0, 2, 3600])
-def test_no_clock_keeps_the_driver_from_taking_over(offset_s):
-    orders = Orders(LIMITS)
-    assert orders.accept_driver(DriverState(NOW.stamp_ns + offset_s * S, True), NOW)
-    later = Now(NOW.monotonic_ns + S, NOW.stamp_ns + S)
-    assert orders.accept_driver(DriverState(later.stamp_ns, False), later)
-
-
-@pytest.mark.parametrize("back_ns", [1, 50 * MS, 3600 * S])
-def test_the_driver_takes_over_with_a_stamp_behind_what_is_known_and_lets_go_in_order(back_ns):
-    orders = Orders(LIMITS)
-    assert orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW)
-    put_back = Now(NOW.monotonic_ns + MS, NOW.stamp_ns - back_ns)
-    assert orders.accept_driver(DriverState(put_back.stamp_ns, True), put_back)
-    assert not orders.accept_driver(DriverState(put_back.stamp_ns, False), put_back)
-    assert not orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW)
-    assert orders.accept_driver(DriverState(NOW.stamp_ns + 1, False), NOW)
-
-
-def test_the_same_state_of_the_driver_counts_once():
-    orders = Orders(LIMITS)
-    assert orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW)
-    assert not orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW)
-
-
 @pytest.mark.parametrize("older_ms", [1, 999])
 def test_a_stop_counts_behind_a_newer_command_but_no_stop_counts_twice_or_late(older_ms):
     orders = Orders(LIMITS)
@@ -97,23 +62,19 @@ def test_a_stop_counts_behind_a_newer_command_but_no_stop_counts_twice_or_late(o
 
 
 @pytest.mark.parametrize("step_ns", [-3600 * S, -50 * MS])
-def test_after_a_restated_clock_commands_and_the_end_of_an_override_count_again(step_ns):
+def test_after_a_restated_clock_commands_count_again(step_ns):
     orders = Orders(LIMITS)
     assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
-    assert orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW)
     now = Now(NOW.monotonic_ns + 40 * MS, NOW.stamp_ns + step_ns + 40 * MS)
     orders.restate(restated_by(step_ns, now.stamp_ns))
     assert orders.refuse_command(command(NOW.stamp_ns + step_ns), now).code == "COMMAND_REPEATED"
-    assert not orders.accept_driver(DriverState(NOW.stamp_ns + step_ns, False), now)
     assert orders.refuse_command(command(now.stamp_ns), now) is None
-    assert orders.accept_driver(DriverState(now.stamp_ns, False), now)
 
 
 def test_restating_an_unused_order_keeps_it_open():
     orders = Orders(LIMITS)
     orders.restate(restated_by(-S, NOW.stamp_ns))
     assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
-    assert orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW)
 
 
 class PutBack(Range):
@@ -176,13 +137,6 @@ def test_the_operational_design_domain_sees_conditions_of_after_the_step(back_ns
 def test_a_long_command_is_cut_in_what_is_said_of_it():
     refused = Orders(LIMITS).refuse_command(OperatorCommand(0, "x" * 80), NOW)
     assert refused.detail == "'" + "x" * 49 + ": age, s"
-
-
-def test_a_state_of_the_driver_is_refused_by_a_plain_no():
-    orders = Orders(LIMITS)
-    assert orders.accept_driver(DriverState(NOW.stamp_ns + S, False), NOW) is False
-    assert orders.accept_driver(DriverState(NOW.stamp_ns, True), NOW) is True
-    assert orders.accept_driver(DriverState(NOW.stamp_ns, False), NOW) is False
 
 
 class TestSupervisor:

@@ -21,17 +21,22 @@ OVERRIDDEN, STOPPING, FOLLOWING = GateState.OVERRIDDEN, GateState.STOPPING, Gate
 
 
 class Gated(Range):
-    """The vehicle obeys the reference gate. `driver`: what he says each tick; None: nothing. `dead`: the supervisor."""
+    """The vehicle obeys the reference gate. `dead`: the supervisor. `driver`: what he says each tick; None: nothing.
+
+    `driver_stamp_ns`: the one stamp of all that he says; None: each has its own.
+    """
 
     def __init__(self, *arguments, **vehicle):
         super().__init__(*arguments, **vehicle)
         self.gate, self.driver, self.dead = GateHost(), None, False
+        self.driver_stamp_ns: int | None = None
         self.commands: list[GateCommand] = []
 
     def step(self):
         v, now = self.vehicle, self.now
         if self.driver is not None:
-            said = DriverState(now.stamp_ns, self.driver)
+            stamp_ns = now.stamp_ns if self.driver_stamp_ns is None else self.driver_stamp_ns
+            said = DriverState(stamp_ns, self.driver)
             self.gate.receive(said, now)
             if not self.dead:
                 self.send("driver", said)
@@ -204,6 +209,46 @@ class TestTakesOver:
         assert drive.vehicle.speed < 0.1
 
 
+@pytest.mark.parametrize("stamp_ns", [0, 10**9])
+class TestOneStampSaidAgain:
+    def test_he_has_the_vehicle_through_a_stop_for_as_long_as_he_says_so(self, stamp_ns):
+        drive = nominal(10.0, kind=Gated)
+        drive.command("stop")
+        drive.run(0.6)
+        drive.driver_stamp_ns = stamp_ns
+        begun = len(drive.commands)
+        drive.takes_over(3.0)
+        assert {command.state for command in drive.commands[begun:]} == {OVERRIDDEN}
+        assert {message.engagement for message in drive.published[-150:]} == {Engagement.DRIVER_OVERRIDE}
+        assert "DRIVER_STAMP_STANDS" in codes(drive.published[-1])
+        assert "DRIVER_SILENT" not in codes(drive.published[-1])
+
+    def test_he_takes_over_again_later_in_the_process_life(self, stamp_ns):
+        drive = nominal(10.0, kind=Gated)
+        drive.driver_stamp_ns = stamp_ns
+        drive.takes_over(0.1)
+        drive.driver = None
+        drive.run(0.7)
+        assert drive.published[-1].engagement is Engagement.STANDBY
+        drive.takes_over(0.02)
+        drive.driver = None
+        drive.vehicle.speed = 8.0
+        drive.run(2.0)
+        drive.command("engage")
+        assert drive.run(0.1).engagement is Engagement.ENGAGED
+        drive.takes_over(0.02)
+        assert drive.published[-1].engagement is Engagement.DRIVER_OVERRIDE
+
+    def test_that_he_does_not_act_is_no_knowledge_and_the_model_drives_no_more(self, stamp_ns):
+        drive = nominal(10.0, kind=Gated)
+        drive.driver, drive.driver_stamp_ns = False, stamp_ns
+        drive.run(0.5)
+        assert drive.published[-1].mode is Mode.NOMINAL
+        drive.run(0.04)
+        assert "DRIVER_STAMP_STANDS" in codes(drive.published[-1])
+        assert drive.published[-1].mode is Mode.FALLBACK
+
+
 class TestHeard:
     def test_a_driver_who_was_heard_and_falls_silent_is_unknown_and_the_model_drives_no_more(self):
         drive = nominal(10.0, kind=Gated)
@@ -213,6 +258,15 @@ class TestHeard:
         drive.driver = None
         drive.run(0.52)
         assert "DRIVER_SILENT" in codes(drive.published[-1])
+        assert drive.published[-1].mode is Mode.FALLBACK
+
+    @pytest.mark.parametrize("ahead_s", [1, 3600])
+    def test_a_clock_of_his_that_is_ahead_is_named_and_not_called_silence(self, ahead_s):
+        drive = nominal(10.0, kind=Gated)
+        for _ in range(30):
+            drive.driver, drive.driver_stamp_ns = False, drive.now.stamp_ns + ahead_s * 10**9
+            drive.step()
+        assert {"DRIVER_STAMP_AHEAD"} == {code for code in codes(drive.published[-1]) if code.startswith("DRIVER")}
         assert drive.published[-1].mode is Mode.FALLBACK
 
     def test_an_override_that_is_not_said_again_ends(self):
