@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from onboard_vla.export.half_rounding import EXTERNAL_FOLDER, rounding_model
 from onboard_vla.runtime.processor import ask_for_exact_products
 
+SPINNING = "session.intra_op.allow_spinning"
 Arrays = dict[str, NDArray[Any]]
 Feed = Mapping[str, NDArray[Any]]
 """Inputs by name; may make them when they are asked for."""
@@ -37,6 +39,7 @@ class GraphSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only
+        options.add_session_config_entry(SPINNING, "0")  # other work wants the processor, too
         ask_for_exact_products(options)
         source = graph if isinstance(graph, bytes) else str(graph)
         if isinstance(graph, Path) and (rounding := rounding_model(graph)) is not None:
@@ -53,6 +56,26 @@ class GraphSession:
     def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
         """Run every input, and hand over what comes out."""
         run_in_turn(self, feeds, take)
+
+
+class OpenedForRuns:
+    """A graph that lies in memory while it is run, and not between."""
+
+    def __init__(self, graph: Path) -> None:
+        self._graph = graph
+
+    def run(self, inputs: Feed) -> Arrays:
+        """All outputs."""
+        return GraphSession(self._graph, cores()).run(inputs)
+
+    def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
+        """Run every input, and hand over what comes out."""
+        run_in_turn(GraphSession(self._graph, cores()), feeds, take)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def run_in_turn(session: Session, feeds: Sequence[Feed], take: Take) -> None:

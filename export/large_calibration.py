@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.export.aside import put
+from onboard_vla.export.fed_linears import FedLinears
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.observation import Observations, ObservedLinears
 from onboard_vla.export.quantisation import INT8, observe_together
@@ -68,7 +69,7 @@ def observe_in_pieces(
     try:
         runner = source.runner_in_pieces(
             source.weights,
-            ObservedLinears(source.weights),
+            ObservedLinears(source.weights, FedLinears(source.weights)),
             folder,
             embedding,
             progress,

@@ -20,10 +20,12 @@ from onboard_vla.core.errors import BundleError
 from onboard_vla.export.activation_ranges import ActivationRanges
 from onboard_vla.export.aside import put, sync
 from onboard_vla.export.external_data import SUFFIX, ExternalData
+from onboard_vla.export.fed_linears import FedLinears
 from onboard_vla.export.fingerprints import recipe
 from onboard_vla.export.fusion_check import check_fusion
 from onboard_vla.export.golden import GoldenScene, load_golden, save_golden
 from onboard_vla.export.graph import save_model
+from onboard_vla.export.graph_session import GraphSession, OpenedForRuns, cores
 from onboard_vla.export.kept_arrays import OnDisk, Unkept
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.large_calibration import (
@@ -32,8 +34,8 @@ from onboard_vla.export.large_calibration import (
     room_between_layers,
     save_observed,
 )
-from onboard_vla.export.linear_layers import FloatLinears
 from onboard_vla.export.quantisation import (
+    FP32,
     INT8_FP16,
     QUANTISED,
     W4A16,
@@ -84,7 +86,7 @@ class LargeExport:
             return kept
         runner = source.runner_in_pieces(
             source.weights,
-            FloatLinears(source.weights),
+            FedLinears(source.weights),
             self._staging.scratch,
             self._embedding(),
             self._stages("float32 references"),
@@ -144,7 +146,7 @@ class LargeExport:
         }
 
     def compare(self, golden: Sequence[GoldenScene]) -> Figures:
-        """Hold the graphs that were written against golden scenes: quantised ones run as a whole, float layer by layer.
+        """Hold the graphs that were written against golden scenes: quantised ones run whole, float layer by layer.
 
         As a whole one scene after the other, so that memory holds one of them; in pieces all of them together.
         """
@@ -152,12 +154,14 @@ class LargeExport:
         if self._precision in QUANTISED:
             stage = self._stage("verify")
             stage(0.0)
-            vision = {grid.name: self._staging.folder / grid.name for grid in source.grids}
+            vision = {grid.name: OpenedForRuns(self._staging.folder / grid.name) for grid in source.grids}
             language = self._staging.folder / LANGUAGE_FILE
             kept = OnDisk(scratch / "kept")
-            runner = SceneRunner.of_files(source.sizes, vision, language, self._embedding(), kept=kept)
-            return compare(runner, golden, codebook, stage)
-        linears = float_linears(source.weights, self._precision, self.fallbacks)
+            seeing = SceneRunner(source.sizes, vision, OpenedForRuns(language), self._embedding(), kept=kept)
+            seeing.see([item.scene for item in golden])  # with the vision encoder alone in memory
+            return compare(seeing.with_language(GraphSession(language, cores())), golden, codebook, stage)
+        fed = self._precision == FP32
+        linears = FedLinears(source.weights) if fed else float_linears(source.weights, self._precision, self.fallbacks)
         runs, stages = 1 + source.sizes.actions.per_answer, self._stages("verify")
         runner = source.runner_in_pieces(source.weights, linears, scratch, self._embedding(), stages, runs=runs)
         return compare_together(runner, golden, codebook)

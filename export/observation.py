@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.export.graph import GraphWriter
-from onboard_vla.export.linear_layers import FloatLinears
+from onboard_vla.export.linear_layers import FloatLinears, LinearWriter
 from onboard_vla.export.weights import Weights
 
 PREFIX = "observed/"
@@ -20,9 +20,10 @@ LEADING_AXES = (0, 1)
 class ObservedLinears:
     """Writes float32 layers, each with an output `observed/{layer}`: (inputs,) largest |x| per input channel."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, written_as: LinearWriter | None = None) -> None:
+        """`written_as`: what writes the layers themselves, `FloatLinears` if nothing is said."""
         self._weights = weights
-        self._float = FloatLinears(weights)
+        self._float = written_as or FloatLinears(weights)
         self.half = False
 
     def write(self, graph: GraphWriter, x: str, name: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.export.external_data import SUFFIX, ExternalData
 from onboard_vla.export.graph import save_model
-from onboard_vla.export.graph_session import Arrays, Feed, GraphSession, Take
+from onboard_vla.export.graph_session import Arrays, Feed, GraphSession, Take, cores
 from onboard_vla.export.kept_arrays import OnDemand, OnDisk
 from onboard_vla.export.language_graph import HIDDEN, HIDDEN_BEFORE
 
@@ -47,13 +47,14 @@ class PieceSession:
         progress: Callable[[float], None] = lambda _: None,
         probe: Probe | None = None,
         runs: int = 1,
+        fed: Callable[[Sequence[str]], Arrays] = lambda _: {},
     ) -> None:
         """`write(piece, external)` gives the graph of some of `steps` steps; files go to `scratch` and are removed.
 
-        `runs`: how often all inputs will be run, for the progress.
+        `runs`: how often all inputs will be run, for the progress. `fed`: gives what graphs ask for beside the inputs.
         """
         self._write, self._steps, self._probe, self._runs = write, steps, probe, runs
-        self._scratch, self._progress = scratch, progress
+        self._scratch, self._progress, self._fed = scratch, progress, fed
         self._done = 0
 
     def run(self, inputs: Feed) -> Arrays:
@@ -69,16 +70,19 @@ class PieceSession:
         for step in range(self._steps):
             piece = range(step, step + 1)
             before = [_with_hidden(feed, hidden, f"{step}-{index}") for index, feed in enumerate(feeds)]
-            with opened(self._write, piece, self._scratch) as session:
+            with opened(self._write, piece, self._scratch, cores()) as session:
+                fed = self._fed([name for name in session.inputs if name not in before[0]])
                 for index, feed in enumerate(before):
-                    outputs = owned(session.run({name: feed[name] for name in session.inputs}))
+                    outputs = owned(
+                        session.run({name: fed[name] if name in fed else feed[name] for name in session.inputs})
+                    )
                     if HIDDEN in outputs:
                         hidden[f"{step + 1}-{index}"] = outputs.pop(HIDDEN)
                     if index >= len(probed):
                         hidden.pop(f"{step}-{index}", None)
                     take(index, outputs)
                     self._progress((self._done + (step + (index + 1) / len(feeds)) / self._steps) / self._runs)
-                del session  # before the next one is opened
+                del session, fed  # before the next one is opened
             if self._probe is not None:
                 self._probe.look(piece, before[: len(probed)])
             for index in range(len(probed)):
@@ -87,13 +91,13 @@ class PieceSession:
 
 
 @contextmanager
-def opened(write: WritePiece, piece: range, scratch: Path) -> Iterator[GraphSession]:
+def opened(write: WritePiece, piece: range, scratch: Path, threads: int = 1) -> Iterator[GraphSession]:
     """A session of one piece of a graph; its files in `scratch` are removed."""
     path = scratch / "piece.onnx"
     try:
         with ExternalData(path.with_name(path.name + SUFFIX)) as external:
             save_model(write(piece, external), path)
-        yield GraphSession(path)
+        yield GraphSession(path, threads)
     finally:
         path.unlink(missing_ok=True)
         path.with_name(path.name + SUFFIX).unlink(missing_ok=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes  # noqa: F401  (registers bfloat16 with numpy, which safetensors then finds)
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from onboard_vla.core.errors import CheckpointError
@@ -15,6 +17,8 @@ from onboard_vla.export.tensor_store import Floats, StoredTensor, listed
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
+UPPER = 1 if sys.byteorder == "little" else 0
+"""Which of two halves of a number is the upper one."""
 
 
 class SafetensorsStore:
@@ -41,7 +45,19 @@ class SafetensorsStore:
             array: Any = handle.get_tensor(name)
         else:  # unlike numpy, safetensors refuses to reach beyond the end
             array = handle.get_slice(name)[rows.start or 0 : min(rows.stop, self.tensors[name].shape[0])]
+        return as_float32(array)
+
+
+def as_float32(array: NDArray[Any]) -> Floats:
+    """An array in float32; bfloat16 is its upper half.
+
+    Moving the bits takes a tenth of the time of ml_dtypes' cast.
+    """
+    if array.dtype.name != "bfloat16":
         return np.asarray(array, np.float32)
+    halves = np.zeros((*array.shape, 2), np.uint16)
+    halves[..., UPPER] = array.view(np.uint16)
+    return halves.view(np.float32)[..., 0]
 
 
 def _open(file: Path) -> Any:  # noqa: ANN401  (safetensors ships no types)

@@ -97,7 +97,7 @@ class SceneRunner:
         self.sizes, self._embedding, self._observations = sizes, embedding, observations
         self._vision, self._language = vision, language
         self._kept: MutableMapping[str, NDArray[Any]] = {} if kept is None else kept
-        self._seen: tuple[Sequence[Scene], list[SeenPrompt]] | None = None
+        self._seen: tuple[list[Scene], list[SeenPrompt]] = [], []
         self._table = normalisation_table(sizes.model.vision.image_mean, sizes.model.vision.image_std)
 
     @classmethod
@@ -160,6 +160,37 @@ class SceneRunner:
         """As `teacher_forced`, one token a pass, as a decoder runs."""
         return self.greedy_many([scene], [tokens])[0]
 
+    def both(self, scene: Scene, tokens: Sequence[int]) -> tuple[ActionLogits, ActionLogits]:
+        """`teacher_forced` along `tokens`, and `greedy`; one pass over the prompt, and one over what they share."""
+        (run,), answer, first_id = self._passes([scene]), self.sizes.answer, self.sizes.actions.first_id
+        ids, free = run.prompt.ids, self.sizes.growing_answer(run.prompt.ids)
+        at_fork, at_end = (len(ids) + count - 1 for count in (answer.fork_index, len(answer.fast_prefix)))
+        fork, row = self._grow(run, answer.fast_prefix, [at_fork, at_end])
+        free.take_fork(fork)
+        free.take(row)
+        along = [first_id + token for token in tokens[:-1]]
+        rows = list(self._language.run(run.feed(along, range(len(along))))["logits"]) if along else []
+        forced = action_logits(self.sizes, ids, fork, [row, *rows], tokens)
+        for row, token in zip(rows, tokens, strict=False):
+            if free.tokens[-1] != token:
+                break
+            free.take(row)
+        unread = [first_id + token for token in free.tokens]
+        while len(free.tokens) < len(tokens):
+            (row,) = self._grow(run, unread, [len(unread) - 1])
+            free.take(row)
+            unread = [free.last_id]
+        run.forget()
+        return forced, free.logits()
+
+    def _grow(self, run: _Pass, ids: Sequence[int], rows: Sequence[int]) -> Iterable[Floats]:
+        """Append `ids` for good; the logits of `rows`."""
+        outputs = self._language.run(run.feed(ids, rows))
+        run.keep(outputs)
+        run.advance()
+        found: Floats = outputs["logits"]
+        return found
+
     def greedy_many(self, scenes: Sequence[Scene], forced: Sequence[Sequence[int]] | None = None) -> list[ActionLogits]:
         """As `greedy`, for each scene; all of them take each step together. `forced`: tokens to take instead."""
         return [growing.logits() for growing in self._decode(scenes, forced)]
@@ -211,11 +242,11 @@ class SceneRunner:
 
     def see(self, scenes: Sequence[Scene]) -> list[SeenPrompt]:
         """Embeddings and positions of each prompt, visual tokens filled in; the latest scenes are remembered."""
-        seen = self._seen
-        if seen is None or len(seen[0]) != len(scenes) or not _same(seen[0], scenes):
-            seen = scenes, self._encode_prompts(scenes)
-            self._seen = seen
-        return seen[1]
+        known = {id(scene): prompt for scene, prompt in zip(*self._seen, strict=True)}
+        if not all(id(scene) in known for scene in scenes):
+            self._seen = list(scenes), self._encode_prompts(scenes)
+            return self._seen[1]
+        return [known[id(scene)] for scene in scenes]
 
     @property
     def roles(self) -> list[str]:
@@ -368,7 +399,3 @@ def _runs(visual: NDArray[np.bool_], grids: Sequence[VideoGrid]) -> list[int | V
 
 def _visual(index: int, role: str) -> str:
     return f"visual-{index}-{role}"
-
-
-def _same(seen: Sequence[Scene], scenes: Sequence[Scene]) -> bool:
-    return all(a is b for a, b in zip(seen, scenes, strict=True))

@@ -17,6 +17,7 @@ from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, 
 from onboard_vla.export.assets import Assets, read_assets
 from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.external_data import SUFFIX, ExternalData
+from onboard_vla.export.fed_linears import FedLinears
 from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.graph import save_model
 from onboard_vla.export.graph_session import GraphSession
@@ -199,7 +200,7 @@ class Source:
 
         Args:
             weights: for the norms.
-            linears: writes the linear layers.
+            linears: writes the linear layers; `FedLinears` of the same weights are fed.
             scratch: a folder for pieces, and for what scenes become between them.
             embedding: the table of embeddings.
             progress: takes a graph's file name, gives what takes in the finished share of it.
@@ -211,7 +212,13 @@ class Source:
         steps[LANGUAGE_FILE] = self.model.text.layers + 1
         sessions = {
             name: PieceSession(
-                write, steps[name], scratch, progress(name), probes(name), runs if name == LANGUAGE_FILE else 1
+                write,
+                steps[name],
+                scratch,
+                progress(name),
+                probes(name),
+                runs if name == LANGUAGE_FILE else 1,
+                FedLinears(weights).feed,
             )
             for name, write in self.graph_writers(weights, linears).items()
         }

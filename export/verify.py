@@ -92,8 +92,7 @@ def compare(
 
 def measure_scene(runner: SceneRunner, item: GoldenScene, codebook: Codebook) -> Measured:
     """Run one scene, along the reference's tokens and along its own, and compare."""
-    forced = runner.teacher_forced(item.scene, item.reference.tokens.tolist())
-    return difference(item, forced, runner.greedy(item.scene), codebook, runner.sizes)
+    return difference(item, *runner.both(item.scene, item.reference.tokens.tolist()), codebook, runner.sizes)
 
 
 def compare_together(runner: SceneRunner, golden: Sequence[GoldenScene], codebook: Codebook) -> Figures:

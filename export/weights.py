@@ -20,8 +20,11 @@ QKV = ("q", "k", "v")
 PATCH_EMBED = "visual.patch_embed"
 HEAD_MULTIPLE = 64
 """Outputs of the head: a multiple of what the tiles of INT8 and half-precision matrix units divide."""
-PART_ELEMENTS = 1 << 24
-"""Weights of a layer that are in memory at once: 64 MiB in float32."""
+PART_ELEMENTS = 1 << 21
+"""Weights of a layer that are in memory at once: 8 MiB in float32.
+
+From 32 MiB on glibc asks the kernel for fresh pages at every allocation, and clearing those takes longer than all the
+rest of a reading."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +62,14 @@ class CheckpointWeights:
         self._checkpoint = checkpoint
 
     def linear(self, name: str, outputs: slice | None = None) -> Linear:
-        """Weight and bias of a linear layer, or of some of its outputs, transposed to (inputs, outputs)."""
+        """Weight and bias of a linear layer, or of some of its outputs; a view, transposed to (inputs, outputs)."""
         if name == "head":
-            return Linear(np.ascontiguousarray(self._checkpoint.head(outputs).T), None)
+            return Linear(self._checkpoint.head(outputs).T, None)
         tensor, first = self._stored(name)
         rows = outputs or slice(0, self.shape(name)[1])
         rows = slice(first + (rows.start or 0), first + min(rows.stop, self.shape(name)[1]))
         kernel = self._checkpoint.tensor(f"{tensor}.weight", rows)
-        weight = np.ascontiguousarray(kernel.reshape(len(kernel), -1).T)
+        weight = kernel.reshape(len(kernel), -1).T
         return Linear(weight, self._checkpoint.tensor(f"{tensor}.bias", rows) if self.has_bias(name) else None)
 
     def shape(self, name: str) -> tuple[int, int]:
@@ -103,12 +106,17 @@ def _is_third(name: str) -> bool:
 
 
 def parts(weights: LinearWeights, name: str) -> Iterator[tuple[slice, Linear]]:
-    """A layer's outputs in pieces of at most about PART_ELEMENTS weights: which outputs, and their weights."""
+    """A layer's outputs in `pieces`: which outputs, and their weights."""
+    for piece in pieces(weights, name):
+        yield piece, weights.linear(name, piece)
+
+
+def pieces(weights: LinearWeights, name: str) -> Iterator[slice]:
+    """A layer's outputs, at most about PART_ELEMENTS weights at once."""
     inputs, outputs = weights.shape(name)
     step = max(1, PART_ELEMENTS // inputs)
     for start in range(0, outputs, step):
-        piece = slice(start, min(start + step, outputs))
-        yield piece, weights.linear(name, piece)
+        yield slice(start, min(start + step, outputs))
 
 
 class PaddedHead:

