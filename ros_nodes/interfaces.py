@@ -37,8 +37,9 @@ with the stamp of its own moment. That he acts counts whatever the stamp; with o
 knowledge: L2. A sender that is stuck on true leaves the vehicle to a person for as long as it is. He counts as acting
 for 0.5 s after he was last heard to (at the reference gate, which hears him itself, 0.4 s): said once, an override ends
 then, in STANDBY, or where a stop had begun in LATCHED, which stops the vehicle in its lane. Once heard, silence of
-0.5 s is `DRIVER_SILENT` (L2). Where nobody ever sends it, what he does is unknown, nothing says so, and he
-takes over by `disengage` alone, which ends no stop.
+0.5 s is `DRIVER_SILENT` (L2). On a vehicle (`profile: vehicle`) nobody engages before it is known whether he
+acts (`DRIVER_UNHEARD`); elsewhere, where nobody ever sends it, nothing says so, and he takes over by `disengage`
+alone, which ends no stop.
 
 Rates are those asked for; plans come four times a second instead of five where they share decoded JPEG pictures
 (`cameras.share_decoding`, the default; [measurements](measurements.md)).

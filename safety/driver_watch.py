@@ -53,6 +53,12 @@ class DriverWatch:
             return Reason("DRIVER_SILENT", silent_s, seconds(DRIVER_HOLD_NS), detail)
         return None if _within_hold(self._sound_ns, now) else self._fault
 
+    def unknown(self, now: Now) -> Reason | None:
+        """Why it is not known whether he acts; None where that is said, soundly and lately."""
+        if self._heard_ns is None:
+            return Reason("DRIVER_UNHEARD", 0.0, 1.0, "nobody says whether the driver acts")
+        return None if self.acts(now) else self.doubt(now)
+
     def _stamp_fault(self, stamp_ns: int, now: Now, future_s: float) -> Reason | None:
         ahead_s = seconds(stamp_ns - now.stamp_ns)
         if ahead_s > future_s:

@@ -145,6 +145,10 @@ class Inputs:
         self.driver = DriverWatch()
         self.planner_restarted = False
 
+    def keep_of(self, before: Inputs) -> None:
+        """What settings cannot change: the route, which is said once, and whether the driver is heard."""
+        self.route, self._route_line, self.driver = before.route, before._route_line, before.driver
+
     def receive(self, message: InputMessage, now: Now) -> None:
         """Store or refuse one message."""
         topic = TOPICS.get(type(message))

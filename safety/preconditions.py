@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from onboard_vla.core.clock import Now, seconds
-from onboard_vla.core.safe_trajectory import SHADOW, Mode
+from onboard_vla.core.safe_trajectory import SHADOW, Engagement, Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import SIMULATION_PROFILE, VEHICLE_PROFILE, FreshnessLimits, SupervisorConfig
+from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.ladder_state import Request
 from onboard_vla.safety.operating_domain import undeclared
 
@@ -57,19 +59,36 @@ def tick_gap_requests(before_ns: int | None, now: Now, limits: FreshnessLimits) 
     return []
 
 
+def change_obstacle(
+    before: SupervisorConfig, wanted: SupervisorConfig, engagement: Engagement, speed_mps: float | None
+) -> Reason | None:
+    """What stands against other settings: somebody drives, or (but for `authority`) a speed that is freshly known."""
+    hash_ = config_hash(before)[:12]
+    if engagement is not Engagement.STANDBY:
+        where = f"{engagement.value}: settings change in standby alone; {hash_} holds"
+        return Reason("CONFIG_CHANGE_REFUSED", 1.0, 0.0, where)
+    standstill = before.ladder.standstill_mps
+    if speed_mps is None or abs(speed_mps) < standstill or replace(wanted, authority=before.authority) == before:
+        return None
+    speed = abs(speed_mps)
+    what = f"{speed:.2f} m/s: settings change at standstill alone; {hash_} holds"
+    return Reason("CONFIG_CHANGE_REFUSED", speed, standstill, what)
+
+
 def engaging_obstacles(
-    config: SupervisorConfig, domain: list[Request], failed_self_test: Reason | None
+    config: SupervisorConfig, domain: list[Request], failed_self_test: Reason | None, driver: Reason | None
 ) -> tuple[Reason, ...]:
     """What stands against engaging and re-arming at any level. `domain`: requests over the operational design domain.
 
-    Requests beyond L2 are left out: they stand against it anyway.
+    Requests beyond L2 are left out: they stand against it anyway. `driver`: why it is not known whether he acts. On a
+    vehicle nobody begins to drive from whom he could not take over.
     """
     found = [request.reason for request in domain if request.level <= Mode.FALLBACK]
     if failed_self_test is not None:
         found.append(failed_self_test)
     missing = undeclared(config.odd)
-    if missing is not None and config.profile == VEHICLE_PROFILE:
-        found.append(missing)
+    if config.profile == VEHICLE_PROFILE:
+        found += [reason for reason in (missing, driver) if reason is not None]
     if config.authority == SHADOW:
         found.append(Reason("SHADOW_ONLY", 1.0, 0.0, "configured to watch: authority is shadow"))
     return tuple(found)

@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 
 REASONS_MAX = 24
 """Reasons in one message; the first ones are kept."""
+CONTINUOUS_S = 0.2
+"""A trajectory older than this is no longer what the vehicle follows."""
 NOT_FINITE = 1e9
 """Published in place of an infinite figure, with its sign; NaN becomes its negative."""
 
@@ -48,6 +50,13 @@ def motion_on(points: Array, elapsed_s: float) -> Motion:
     ahead = float(np.interp(elapsed_s + 0.1, points[:, 0], headings))
     x, y, speed, acceleration = map(float, columns)
     return Motion(x, y, math.remainder(heading, 2 * math.pi), speed, acceleration, (ahead - heading) / 0.1)
+
+
+def demand_on(points: Array, elapsed_s: float) -> float | None:
+    """The acceleration that `points` (T, 6) ask for `elapsed_s` after their first; None where they do no longer."""
+    if not len(points) or elapsed_s > CONTINUOUS_S:
+        return None
+    return float(np.interp(elapsed_s, points[:, 0], points[:, 5]))
 
 
 def _finite(value: float) -> float:

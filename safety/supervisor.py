@@ -44,7 +44,7 @@ from onboard_vla.safety.last_resort import StoredStop, store_stop
 from onboard_vla.safety.longitudinal import POINTS
 from onboard_vla.safety.operating_domain import DomainWatch
 from onboard_vla.safety.plan_guard import Judgement, PlanGuard
-from onboard_vla.safety.preconditions import engaging_obstacles, standing_requests, tick_gap_requests
+from onboard_vla.safety.preconditions import change_obstacle, engaging_obstacles, standing_requests, tick_gap_requests
 from onboard_vla.safety.publication import (
     FALLBACK,
     MODEL,
@@ -56,7 +56,7 @@ from onboard_vla.safety.publication import (
     message_of,
     shadow_message,
 )
-from onboard_vla.safety.published import motion_on, output_fault
+from onboard_vla.safety.published import demand_on, motion_on, output_fault
 from onboard_vla.safety.self_test import self_test
 from onboard_vla.safety.speed_caps import model_cap
 from onboard_vla.safety.stop_line import StopLine
@@ -65,8 +65,6 @@ Array = NDArray[np.float64]
 
 LATENCIES = 20
 """Plans over which the 95th percentile of age on arrival is taken."""
-CONTINUOUS_S = 0.2
-"""A trajectory older than this is no longer what the vehicle follows."""
 
 
 class Supervisor:
@@ -113,21 +111,17 @@ class Supervisor:
         """Take other settings, and start over with them; None when done, else why not.
 
         Possible in standby only, and only `authority` while a fresh ego state says that the vehicle moves. Where no
-        fresh ego state is known, standby alone decides. What is not repeated by itself, the route, is kept.
+        fresh ego state is known, standby alone decides. Route and driver stay known.
         """
-        if self.state.engagement is not Engagement.STANDBY:
-            where = f"{self.state.engagement.value}: settings change in standby alone; {self.config_hash[:12]} holds"
-            return Reason("CONFIG_CHANGE_REFUSED", 1.0, 0.0, where)
-        newest, standstill = self._inputs.history.newest, self.config.ladder.standstill_mps
-        if newest is not None and ego_age_s(self._inputs, now) <= self.config.freshness.ego_stop_s:
-            speed = abs(newest.speed_mps)
-            if not speed < standstill and replace(config, authority=self.config.authority) != self.config:
-                what = f"{speed:.2f} m/s: settings change at standstill alone; {self.config_hash[:12]} holds"
-                return Reason("CONFIG_CHANGE_REFUSED", speed, standstill, what)
-        route = self._inputs.route
-        self._begin(config)
-        self._inputs.route = route
-        return None
+        newest = self._inputs.history.newest
+        fresh = newest is not None and ego_age_s(self._inputs, now) <= self.config.freshness.ego_stop_s
+        speed = newest.speed_mps if newest is not None and fresh else None
+        against = change_obstacle(self.config, config, self.state.engagement, speed)
+        if against is None:
+            before = self._inputs
+            self._begin(config)
+            self._inputs.keep_of(before)
+        return against
 
     def receive(self, message: InputMessage | OperatingConditions, now: Now) -> None:
         """Take one message; whatever it holds, this never raises."""
@@ -194,7 +188,7 @@ class Supervisor:
                 speed_mps=None if motion is None else motion.speed_mps,
                 handback=asked < Mode.FALLBACK and self._handback(motion, now),
                 reset_shadow=restarted,
-                obstacles=engaging_obstacles(self.config, outside, self._self_test),
+                obstacles=engaging_obstacles(self.config, outside, self._self_test, self._inputs.driver.unknown(now)),
                 has_fallback=self._perceives,
                 stamp_ns=now.stamp_ns,
             ),
@@ -296,10 +290,10 @@ class Supervisor:
 
     def _demand(self, motion: Motion, now: Now) -> float:
         """The acceleration in force: what was last published for this instant, else what the vehicle measures."""
-        if self._last is not None and len(self._last.points) and self._tick_ns is not None:
-            elapsed = seconds(now.monotonic_ns - self._tick_ns)
-            if elapsed <= CONTINUOUS_S:
-                return float(np.interp(elapsed, self._last.points[:, 0], self._last.points[:, 5]))
+        if self._last is not None and self._tick_ns is not None:
+            asked = demand_on(self._last.points, seconds(now.monotonic_ns - self._tick_ns))
+            if asked is not None:
+                return asked
         idm = self.config.fallback.idm
         return min(max(motion.acceleration_mps2, -idm.clip_mps2), idm.acceleration_mps2)
 

@@ -25,7 +25,7 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.conditions import OperatingConditions
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.road import Route
-from onboard_vla.core.safe_trajectory import Engagement, Mode
+from onboard_vla.core.safe_trajectory import DriverState, Engagement, Mode, SafeTrajectory
 from onboard_vla.core.thresholds import Thresholds
 from onboard_vla.safety.config import VEHICLE_PROFILE, FreshnessLimits, SupervisorConfig
 from onboard_vla.safety.inputs import InputMessage
@@ -69,7 +69,7 @@ def start_ups() -> list[StartUp]:
             config, thresholds=provisional_thresholds("0" * 64, NO_PRECISION, created="campaign")
         ),
     }
-    found += [_driven(variant, Supervisor(settings)) for variant, settings in driven.items()]
+    found += [_driven(variant, _Attended(settings)) for variant, settings in driven.items()]
     return [*found, _driven("route never sent", _WithoutRoute(config))]
 
 
@@ -80,6 +80,15 @@ class _WithoutRoute(Supervisor):
         """Take whatever is no route."""
         if not isinstance(message, Route):
             super().receive(message, now)
+
+
+class _Attended(Supervisor):
+    """On a vehicle: it hears that the driver does not act."""
+
+    def tick(self, now: Now) -> SafeTrajectory:
+        """As before, and heard."""
+        self.receive(DriverState(now.stamp_ns, False), now)
+        return super().tick(now)
 
 
 def _started(core: str = "", precision: str = "", **options: str) -> None:

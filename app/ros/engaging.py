@@ -26,7 +26,7 @@ def engaging_findings(config: SupervisorConfig) -> list[Finding]:
             "nobody can engage",
             REMEDIES.get(reason.code, "see its name"),
         )
-        for reason in engaging_obstacles(config, [], self_test(config, config_hash(config)))
+        for reason in engaging_obstacles(config, [], self_test(config, config_hash(config)), None)
     ]
     for request in threshold_requests(config):
         reason = request.reason

@@ -64,9 +64,10 @@ def dispensable(config: SupervisorConfig) -> dict[type[Message], str]:
     found: dict[type[Message], str] = {
         CameraModel: "cameras are not held against those of the bundle",
         OperatorCommand: "the operator's commands come by the supervisor's services alone",
-        DriverState: "nobody says when the driver acts: he takes over by `disengage` alone, and from no stop",
         SettingsRequest: "settings change by the supervisor's parameters alone",
     }
+    if config.profile != VEHICLE_PROFILE:
+        found[DriverState] = "nobody says when the driver acts: he takes over by `disengage` alone, and from no stop"
     if config.wheel.presence == OPTIONAL:
         found[WheelSpeed] = "the odometry's speed is held against nothing (`wheel.presence` is optional)"
     if config.perception == NOT_PERCEIVED:

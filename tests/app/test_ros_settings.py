@@ -8,19 +8,21 @@ import pytest
 
 from onboard_vla.app.ros.settings import dispensable
 from onboard_vla.core.process_graph import TOPICS, VEHICLE
-from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
 from onboard_vla.safety.input_config import REQUIRED, WheelLimits
 from onboard_vla.safety.operating_domain import OperationalDesignDomain
 
+ALWAYS = {"camera", "ego", "route", "objects", "lanes"}
 DECLARED = OperationalDesignDomain(lights=("day",))
 
 
 @pytest.mark.parametrize(
     ("changes", "needed"),
     [
-        ({}, {"camera", "ego", "route", "objects", "lanes"}),
-        ({"wheel": WheelLimits(presence=REQUIRED)}, {"camera", "ego", "route", "objects", "lanes", "wheel_speed"}),
-        ({"odd": DECLARED}, {"camera", "ego", "route", "objects", "lanes", "conditions"}),
+        ({}, ALWAYS | {"driver"}),
+        ({"profile": SIMULATION_PROFILE}, ALWAYS),
+        ({"wheel": WheelLimits(presence=REQUIRED)}, ALWAYS | {"driver", "wheel_speed"}),
+        ({"odd": DECLARED}, ALWAYS | {"driver", "conditions"}),
     ],
 )
 def test_the_settings_say_which_inputs_are_needed(changes, needed):

@@ -17,10 +17,10 @@ from onboard_vla.core.geometry import Polyline, compose, inverse
 from onboard_vla.core.objects import ObjectList, TrackedObject
 from onboard_vla.core.plan import Heartbeat, PassCount, Plan, Uncertainty
 from onboard_vla.core.road import LaneObservation, Route, Signal
-from onboard_vla.core.safe_trajectory import OperatorCommand, SafeTrajectory
+from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand, SafeTrajectory
 from onboard_vla.core.thresholds import SIGNALS, Threshold, Thresholds
 from onboard_vla.core.verdict import Reason, Verdict
-from onboard_vla.safety.config import SIMULATION_PROFILE, SupervisorConfig
+from onboard_vla.safety.config import SIMULATION_PROFILE, VEHICLE_PROFILE, SupervisorConfig
 from onboard_vla.safety.operating_domain import OperationalDesignDomain
 from onboard_vla.safety.supervisor import Supervisor
 
@@ -184,6 +184,8 @@ class Range:
         self.limit_mps = 13.9
         self.half_width_m = 2.5
         self.sight_m = 100.0
+        self.attended = self.config.profile == VEHICLE_PROFILE
+        """Whether somebody says that the driver does not act."""
         self.tick = 0
         self.published: list[SafeTrajectory] = []
         self.log: list[tuple[float, float, float, float]] = []
@@ -256,6 +258,8 @@ class Range:
         if k % 50 == 0:
             self.send("conditions", OperatingConditions(now.stamp_ns, **self.conditions))
         if k % 5 == 0:
+            if self.attended:
+                self.send("driver", DriverState(now.stamp_ns, False))
             self._object_queue.append((k + round(self.object_latency_s / 0.02), self.objects()))
             self.send("lanes", self.lanes())
             for camera in CAMERAS:

@@ -107,6 +107,16 @@ def test_a_clock_put_back_by_an_hour_costs_one_message():
         assert watch.doubt(put_back) is None
 
 
+def test_what_he_does_is_unknown_where_nobody_says_it_or_not_soundly_and_known_where_he_acts():
+    never = DriverWatch().unknown(at(0))
+    assert (never.code, never.measured, never.limit) == ("DRIVER_UNHEARD", 0.0, 1.0)
+    assert never.detail == "nobody says whether the driver acts"
+    assert heard(False, standing).unknown(at(1000)).code == "DRIVER_STAMP_STANDS"
+    assert heard(True, standing).unknown(at(1000)) is None
+    assert heard(False, advancing).unknown(at(1000)) is None
+    assert heard(False, advancing).unknown(at(1001 + HOLD_MS)).code == "DRIVER_SILENT"
+
+
 STREAM = st.lists(st.tuples(st.integers(1, 700), st.booleans(), st.sampled_from(STAMPS)), min_size=1, max_size=12)
 
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.safe_trajectory import SHADOW, Mode
+from onboard_vla.core.safe_trajectory import SHADOW, Engagement, Mode
 from onboard_vla.core.verdict import Reason
-from onboard_vla.safety.config import VEHICLE_PROFILE, FallbackSettings, FreshnessLimits
+from onboard_vla.safety.config import VEHICLE_PROFILE, FallbackSettings, FreshnessLimits, LadderSettings
+from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.friction import for_friction
 from onboard_vla.safety.ladder_state import Request
 from onboard_vla.safety.preconditions import (
+    change_obstacle,
     engaging_obstacles,
     latency_requests,
     standing_requests,
@@ -101,8 +103,10 @@ class TestEngaging:
     STOP = Request(Mode.IN_LANE_STOP, Reason("ODD_AREA", 1.0, 0.0, ""))
     FAILED = Reason("SELF_TEST", 1.0, 0.0, "")
 
-    def obstacles(self, config, domain=(), failed=None):
-        return [reason.code for reason in engaging_obstacles(config, list(domain), failed)]
+    UNHEARD = Reason("DRIVER_UNHEARD", 0.0, 1.0, "")
+
+    def obstacles(self, config, domain=(), failed=None, driver=None):
+        return [reason.code for reason in engaging_obstacles(config, list(domain), failed, driver)]
 
     def test_nothing_stands_against_it_in_the_declared_domain(self):
         assert self.obstacles(SIMULATED) == self.obstacles(ON_VEHICLE) == []
@@ -116,9 +120,37 @@ class TestEngaging:
         assert self.obstacles(replace(SIMULATED, odd=open_domain)) == []
         assert len(self.obstacles(replace(ON_VEHICLE, odd=open_domain))) == 1
 
+    def test_a_driver_of_whom_nothing_is_known_does_on_a_vehicle_alone(self):
+        assert self.obstacles(ON_VEHICLE, driver=self.UNHEARD) == ["DRIVER_UNHEARD"]
+        assert self.obstacles(SIMULATED, driver=self.UNHEARD) == []
+
     def test_to_watch_alone_does_and_says_so_by_its_figures(self):
-        watching = engaging_obstacles(replace(SIMULATED, authority=SHADOW), [], None)
+        watching = engaging_obstacles(replace(SIMULATED, authority=SHADOW), [], None, None)
         assert [(r.code, r.measured, r.limit) for r in watching] == [("SHADOW_ONLY", 1.0, 0.0)]
+
+
+class TestChanging:
+    OTHER = replace(SIMULATED, ladder=LadderSettings(dwell_s=3.0))
+    WATCHING = replace(SIMULATED, authority=SHADOW)
+
+    @pytest.mark.parametrize("engagement", [e for e in Engagement if e is not Engagement.STANDBY])
+    def test_nothing_changes_while_somebody_drives(self, engagement):
+        against = change_obstacle(SIMULATED, self.WATCHING, engagement, 0.0)
+        assert (against.code, against.measured, against.limit) == ("CONFIG_CHANGE_REFUSED", 1.0, 0.0)
+        hash_ = config_hash(SIMULATED)[:12]
+        assert against.detail == f"{engagement.value}: settings change in standby alone; {hash_} holds"
+
+    @pytest.mark.parametrize(
+        ("speed", "refused"), [(None, False), (0.09, False), (-0.09, False), (0.1, True), (-5.0, True)]
+    )
+    def test_what_moves_is_changed_in_its_authority_alone(self, speed, refused):
+        against = change_obstacle(SIMULATED, self.OTHER, Engagement.STANDBY, speed)
+        assert (against is not None) is refused
+        assert change_obstacle(SIMULATED, self.WATCHING, Engagement.STANDBY, speed) is None
+        if against is not None:
+            assert (against.measured, against.limit) == (abs(speed), 0.1)
+            hash_ = config_hash(SIMULATED)[:12]
+            assert against.detail == f"{abs(speed):.2f} m/s: settings change at standstill alone; {hash_} holds"
 
 
 class TestFriction:

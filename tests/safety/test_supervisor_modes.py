@@ -20,7 +20,7 @@ from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.self_test import self_test
 from onboard_vla.safety.supervisor import Supervisor
 
-from .driving_range import TICK_NS, Range, codes, make_ego, simulation_config
+from .driving_range import DECLARED, TICK_NS, Range, codes, make_ego, make_thresholds, simulation_config
 
 QUICK = LadderSettings(clear_s=0.5, dwell_s=0.4, handback_clear_s=0.4, shadow_passes=3)
 
@@ -50,6 +50,26 @@ class TestAnswers:
         assert refused(drive.published[-1]) == ["LANES_SILENT"]
         assert decode(encode(message)).refusals == message.refusals
         drive.silent.clear()
+        drive.run(0.2)
+        drive.command("engage")
+        assert (drive.step().engagement, refused(drive.published[-1])) == (Engagement.ENGAGED, [])
+
+    @pytest.mark.parametrize(
+        ("said", "code"), [("nothing", "DRIVER_UNHEARD"), ("once", "DRIVER_SILENT"), ("ahead", "DRIVER_STAMP_AHEAD")]
+    )
+    def test_on_a_vehicle_nobody_engages_before_it_is_known_whether_the_driver_acts(self, said, code):
+        drive = ready(profile="vehicle", odd=DECLARED, thresholds=make_thresholds(provisional=False))
+        drive.supervisor = Supervisor(drive.config)
+        drive.edit[DriverState] = {
+            "nothing": lambda _: None,
+            "once": lambda word: word if drive.tick % 50 == 0 else None,
+            "ahead": lambda word: replace(word, stamp_ns=word.stamp_ns + 10**9),
+        }[said]
+        drive.send("route", drive.route())
+        drive.run(1.96)
+        drive.command("engage")
+        assert (drive.step().engagement, refused(drive.published[-1])) == (Engagement.STANDBY, [code])
+        del drive.edit[DriverState]
         drive.run(0.2)
         drive.command("engage")
         assert (drive.step().engagement, refused(drive.published[-1])) == (Engagement.ENGAGED, [])
@@ -172,6 +192,14 @@ class TestSettings:
         assert supervisor.reconfigure(replace(self.OTHER, authority="shadow"), now).code == "CONFIG_CHANGE_REFUSED"
         assert supervisor.reconfigure(simulation_config(authority="shadow"), now) is None
         assert supervisor.config.authority == "shadow"
+
+    def test_the_driver_stays_heard_and_the_vehicle_stays_held_against_the_route(self):
+        drive = ready(speed=0.0)
+        drive.supervisor.receive(DriverState(drive.now.stamp_ns, False), drive.now)
+        assert drive.supervisor.reconfigure(self.OTHER, drive.now) is None
+        drive.vehicle.y = drive.lane.at(np.zeros(1))[0, 1] + 25.0
+        drive.run(0.6)
+        assert {"DRIVER_SILENT", "ROUTE_AWAY"} <= set(codes(drive.published[-1]))
 
     def told(self, speed):
         """A supervisor in standby that has just heard a speed."""
