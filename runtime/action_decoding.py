@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.bundle_manifest import ActionTokens
 from onboard_vla.runtime.answer_grammar import CANCELLED, TOO_MANY_ACTIONS, DecodeError, action_index, refuse_step
 from onboard_vla.runtime.answer_sequence import AnswerSequence
-from onboard_vla.runtime.lookahead import Lookahead
+from onboard_vla.runtime.lookahead import Lookahead, beginnings
 from onboard_vla.runtime.token_memory import LONGEST_CONTEXT, TokenMemory
 
 
@@ -44,6 +44,9 @@ class ActionDecoder:
         """Room for the fork's logits, then those that action 0, 1, ... and what follows the last are chosen from."""
         self.logits = self.rows[1 : 1 + actions.per_answer]
         """(N, V) raw logits that the actions were chosen from."""
+        self.beginnings = beginnings(self.rows)
+        self._behind = [beginnings(self.rows[2 + step : 2 + self._pushed]) for step in range(actions.per_answer)]
+        """What a pass after each action may write to."""
 
     def guesses(self, opening: Sequence[int]) -> tuple[int, ...]:
         """Ids of the actions that may follow the answer's opening; as many as a pass can make use of."""
@@ -83,7 +86,7 @@ class ActionDecoder:
                 raise DecodeError(CANCELLED, f"cancelled after {len(tokens)} actions")
             if not ahead.guessed(token):
                 following = self._guess(sequence.generated, len(tokens), ahead.behind)
-                ahead.read(token, following, self.rows[2 + step : 2 + self._pushed])
+                ahead.read(token, following, self._behind[step])
 
     def _guess(self, said: Sequence[int], done: int, fresh: NDArray[np.float32]) -> tuple[int, ...]:
         """From memory, else the model's best action behind a wrong guess; as many as a pass can make use of."""

@@ -27,7 +27,7 @@ from onboard_vla.runtime.answer_grammar import (
 )
 from onboard_vla.runtime.answer_sequence import AnswerSequence, PromptInput
 from onboard_vla.runtime.language_model import LanguageModel
-from onboard_vla.runtime.lookahead import Lookahead
+from onboard_vla.runtime.lookahead import Lookahead, beginnings
 from onboard_vla.runtime.prompt import AnswerIds
 from onboard_vla.runtime.samples import Draw, Samples, draw_actions
 from onboard_vla.runtime.token_memory import LONGEST_CONTEXT, TokenMemory
@@ -111,7 +111,7 @@ class GreedyDecoder:
             actions, self._closing, tokenizer.decode, model.logits_room, self._memory, check_end=check_end
         )
         self._fork_logits: tuple[float, float] | None = None
-        self._text_rows = model.logits_room(1 + (TEXT_GUESSES if look_ahead else 0))
+        self._text_rows = beginnings(model.logits_room(1 + (TEXT_GUESSES if look_ahead else 0)))
 
     @property
     def action_logits(self) -> NDArray[np.float32]:
@@ -220,7 +220,7 @@ class GreedyDecoder:
         """Prompt, forced ids and guesses in one pass; gives the fork's logits."""
         fork, last = self._answer.fork_index, len(forced) - 1
         wanted = (fork - 1, *range(last, last + 1 + len(guesses)))
-        rows = self._action_decoder.rows[: len(wanted)]
+        rows = self._action_decoder.beginnings[len(wanted) - 1]
         self._sequence.begin(prompt, forced, guesses, wanted, rows)
         self._sequence.expect_finite(rows[0], "the fork")
         return self._fork_scores(rows[0], forced[:fork])
@@ -232,7 +232,7 @@ class GreedyDecoder:
 
     def _force(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Say given ids; (1, V) logits after the last one."""
-        rows: NDArray[np.float32] = self._text_rows[:1]
+        rows = self._text_rows[0]
         self._sequence.push(ids, rows, prefill=True)
         self._sequence.say(ids)
         return rows
@@ -278,7 +278,7 @@ class GreedyDecoder:
 
     def _decode_freely(self, prompt: PromptInput) -> Decoded:
         """Plain greedy decoding of the whole answer, the baseline that forced prefixes are held against."""
-        sequence, logits, row = self._sequence, self._action_decoder.logits, self._text_rows[:1]
+        sequence, logits, row = self._sequence, self._action_decoder.logits, self._text_rows[0]
         sequence.begin(prompt, (), (), (-1,), row)
         fork_logits, steps = (float("nan"), float("nan")), 0
         limit = self._model.cache.capacity - self._model.cache.length

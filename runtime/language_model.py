@@ -59,9 +59,10 @@ class LanguageModel:
         self.cache = KvCache(dimensions.layers, slots, dimensions.kv_heads, dimensions.head_dim, allocate)
         self._unclean = self._resident is not None
         self._standing: dict[int, NDArray[np.float32]] = {}
+        self._places: dict[int, tuple[NDArray[np.float32], int]] = {}
+        """Views of standing rooms that passes wrote to lately, by identity, and where they begin."""
         self._lone_logits = self.logits_room(LEAST_ROWS)
         self._embeddings = np.empty((slots, dimensions.hidden_size), np.float32)
-        self._rows = np.empty(slots, np.int64)
         self._passes = _Passes()
         self.prefills = 0
         self.decodes = 0
@@ -140,14 +141,19 @@ class LanguageModel:
             self._resident.keep(self.cache.block)
             self._unclean = False
         count, lone = len(embeddings), len(rows) == 1
-        wanted = self._lone_logits[: self.least_rows] if lone else logits
+        wanted = logits
+        if lone:
+            doubled = self.least_rows == LEAST_ROWS
+            wanted = self._lone_logits if doubled else self._lone_logits[: self.least_rows]
         one = self._pass(count, positions, wanted, hidden)
         tokens = one.inputs["embeds"]
         if embeddings.base is not self._embeddings:  # else it is a `room`, which begins where `tokens` does
             tokens[:count] = embeddings
         if count == 1:
             tokens[1:] = tokens[0]
-        one.inputs["rows"][:] = rows
+        asked = tuple(rows)
+        if asked != one.asked:
+            one.inputs["rows"][:] = one.asked = asked
         self._engine.run(one.inputs, one.outputs)
         self.cache.advance(count)
         if lone:
@@ -165,9 +171,9 @@ class LanguageModel:
         """The arrays of a pass; one that was met before has them still, and an engine what it made of them."""
         past = self.cache.length
         # Where the keys and values come from and go to follows from the lengths; the bias does, too, if not given.
-        standing = hidden is None and id(logits.base) in self._standing
-        key = (past, len(logits), logits.ctypes.data, positions.tobytes()) if standing else None
-        if standing and (known := self._passes.get(key)) is not None:
+        place = self._place(logits) if hidden is None else None
+        key = (past, len(logits), place, positions.tobytes())
+        if place is not None and (known := self._passes.get(key)) is not None:
             return known
         if count and int(positions.max()) >= self._rotary.limit:
             raise EngineError(f"rotary position {int(positions.max())} is past the capacity {self._rotary.limit}")
@@ -180,26 +186,43 @@ class LanguageModel:
             "cos": cos,
             "sin": sin,
             "bias": causal_bias(past, new, slots) if hidden is None else hiding_bias(hidden, slots),
-            "rows": self._rows[: len(logits)],
+            "rows": np.zeros(len(logits), np.int64),
             **self.cache.past(slots),
         }
         made = _Pass(StandingArrays(inputs), StandingArrays({"logits": logits, **self.cache.room(new)}))
-        if standing:
+        if place is not None:
             self._passes.put(key, made)
         return made
+
+    def _place(self, logits: NDArray[np.float32]) -> int | None:
+        """The address of logits of a `logits_room`, None of others."""
+        known = self._places.get(id(logits))
+        if known is not None and known[0] is logits:
+            return known[1]
+        if id(logits.base) not in self._standing:
+            return None
+        if len(self._places) >= PASSES:
+            self._places.clear()
+        self._places[id(logits)] = logits, logits.ctypes.data
+        return self._places[id(logits)][1]
 
     def rollback(self, length: int) -> None:
         """Forget all tokens from cache slot `length` on."""
         self.cache.truncate(length)
-        self.known_text = self.known_text[:length]
+        if length < len(self._known_text):
+            self._known_text = self._known_text[:length]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Pass:
-    """A pass's arrays. Of the inputs only embeddings and rows change from one such pass to the next."""
+    """A pass's arrays. Of the inputs only embeddings and rows change from one such pass to the next.
+
+    `asked`: what the rows are, where somebody asked.
+    """
 
     inputs: StandingArrays
     outputs: StandingArrays
+    asked: tuple[int, ...] = ()
 
     @property
     def bytes(self) -> int:

@@ -41,12 +41,17 @@ class Lookahead:
         self._right += right
         return right
 
-    def read(self, token: int, guesses: Sequence[int], room: NDArray[np.float32]) -> None:
+    def read(self, token: int, guesses: Sequence[int], rooms: Sequence[NDArray[np.float32]]) -> None:
         """Move on behind `token`, the one just said, in a pass of its own.
 
-        `room`: (R, V) where the pass writes; it carries at most R - 1 of the guesses.
+        `rooms`: where the pass writes, the `beginnings` of R rows; it carries at most R - 1 of the guesses.
         """
-        self._guesses, self._right = tuple(guesses[: len(room) - 1]), 0
-        self._rows = room[: 1 + len(self._guesses)]
+        self._guesses, self._right = tuple(guesses[: len(rooms) - 1]), 0
+        self._rows = rooms[len(self._guesses)]
         self._sequence.keep(len(self._sequence.generated) - 1)
         self._sequence.push((token, *self._guesses), self._rows)
+
+
+def beginnings(room: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """Of a `logits_room` (R, V) the first row, the first two, ..., made once: a pass knows them again."""
+    return tuple(room[: 1 + last] for last in range(len(room)))

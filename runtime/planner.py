@@ -267,16 +267,17 @@ class Planner:
             raise EngineError(f"KV cache holds {len(self._embeddings)} tokens, the prompt has {len(prompt.ids)}")
         embeddings = self._embeddings[: len(prompt.ids)]
         if prompt is not self._written:
-            text = prompt.layout.text
-            embeddings[text] = self.bundle.embeddings[prompt.ids[text]]
+            places = prompt.layout.text
+            if self._written is not None and self._written.layout is prompt.layout:
+                places = np.flatnonzero(prompt.ids != self._written.ids)
+            embeddings[places] = self.bundle.embeddings.take(prompt.ids[places], axis=0)
             self._written = prompt
         per_camera = len(visual) // len(prompt.videos)
         order = {role: i for i, role in enumerate(shown)}
         for camera, where in prompt.videos:
             first = order[camera] * per_camera
             np.concatenate(visual[first : first + per_camera], out=embeddings[where])
-        before = min(where.start for _, where in prompt.videos)
-        return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position, before)
+        return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position, prompt.layout.opening)
 
     def _check(self, frames: FrameSet) -> tuple[tuple[str, ...], int]:
         """The cameras that the frame set shows, in prompt order, and how many frame pairs of each."""

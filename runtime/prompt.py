@@ -28,12 +28,14 @@ class PromptLayout:
     """What stands where in a prompt; the same for all prompts with as many tokens in every part.
 
     `positions`, `videos`, `next_position`: see `TokenisedPrompt`. `text`: (T,) places of the tokens of no video.
+    `opening`: how many tokens come before the first video.
     """
 
     positions: NDArray[np.int64]
     videos: tuple[tuple[str, slice], ...]
     next_position: int
     text: NDArray[np.int64]
+    opening: int
 
     @classmethod
     def of(cls, runs: Sequence[tuple[str, int | VideoGrid]], seconds_scale: tuple[float, float]) -> PromptLayout:
@@ -47,7 +49,8 @@ class PromptLayout:
                 videos.append((camera, slice(start, end)))
                 is_text[start:end] = False
             start = end
-        return cls(positions, tuple(videos), following, np.flatnonzero(is_text))
+        opening = min((where.start for _, where in videos), default=start)
+        return cls(positions, tuple(videos), following, np.flatnonzero(is_text), opening)
 
 
 @dataclass(frozen=True, eq=False)
