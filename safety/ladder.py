@@ -47,7 +47,7 @@ def step(before: LadderState, inputs: LadderInputs, now_ns: int, settings: Ladde
         state = replace(state, mode=min(max(asked, least), Mode.EMERGENCY_STOP), since_ns=now_ns)
     if OPERATOR_STOP in state.causes:
         own.append(Reason(OPERATOR_STOP, 1.0, 0.0, "the operator asked for a stop"))
-    return LadderStep(request_takeover(before, state, inputs), asked, tuple(own))
+    return LadderStep(request_takeover(before, state, inputs, now_ns, settings), asked, tuple(own))
 
 
 def _count_plans(state: LadderState, inputs: LadderInputs, settings: LadderSettings) -> LadderState:

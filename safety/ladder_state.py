@@ -46,6 +46,7 @@ class LadderState:
     the mode that oscillation ended in; nothing below it while engaged.
     `must_rearm`: a stop was begun; even a driver who takes over in between does not clear it. `causes`: codes of what
     asked for the stop.
+    `acts_since_ns`: since when the driver acts; None where he does not.
     `takeover`: what is asked of the driver; `takeover_stamp_ns`, `driver_stamp_ns`: data-clock stamps of the newest
     request and of the driver's answer to it. `refusals`: why the newest command was refused; empty where it was obeyed.
     """
@@ -64,6 +65,7 @@ class LadderState:
     held: Mode | None = None
     must_rearm: bool = False
     causes: tuple[str, ...] = ()
+    acts_since_ns: int | None = None
     takeover: Takeover = Takeover.NONE
     takeover_stamp_ns: int | None = None
     driver_stamp_ns: int | None = None

@@ -76,6 +76,49 @@ def test_a_new_request_forgets_the_answer_to_the_one_before():
     assert takeover(engaged) == (Takeover.ADVISORY, 4.0, None)
 
 
+class TestTouch:
+    """The driver takes over at 1 s; `speed_mps` is 8 m/s but where said."""
+
+    def given_up(self, let_go_s, speed_mps=8.0):
+        driver = after(DRIVING, 1.0, override=True, speed_mps=speed_mps)
+        return after(driver, let_go_s, speed_mps=speed_mps)
+
+    @pytest.mark.parametrize("speed_mps", [8.0, 0.1, -0.1, None])
+    def test_a_touch_that_ends_the_drive_of_a_moving_vehicle_demands_that_somebody_drives(self, speed_mps):
+        state = self.given_up(2.25, speed_mps)
+        assert (state.engagement, takeover(state)) == (Engagement.STANDBY, (Takeover.MANDATORY, 2.25, None))
+        assert takeover(after(state, 60.0, L4, speed_mps=speed_mps)) == (Takeover.MANDATORY, 2.25, None)
+
+    def test_who_acts_for_a_second_and_more_drives(self):
+        assert takeover(self.given_up(2.5)) == (Takeover.NONE, None, None)
+
+    @pytest.mark.parametrize("speed_mps", [0.0, 0.09, -0.09])
+    def test_a_vehicle_that_stands_needs_nobody(self, speed_mps):
+        assert takeover(self.given_up(2.0, speed_mps)) == (Takeover.NONE, None, None)
+        assert takeover(after(self.given_up(2.0), 3.0, speed_mps=speed_mps)) == (Takeover.NONE, 2.0, None)
+
+    def test_another_touch_is_no_answer_and_to_act_for_longer_is(self):
+        touched = after(self.given_up(2.0), 3.0, override=True, speed_mps=8.0)
+        assert takeover(after(touched, 4.0, speed_mps=8.0)) == (Takeover.MANDATORY, 2.0, None)
+        begun = after(after(touched, 4.0, speed_mps=8.0), 5.0, override=True, speed_mps=8.0)
+        assert takeover(after(begun, 6.49, override=True, speed_mps=8.0)) == (Takeover.MANDATORY, 2.0, None)
+        acted = after(begun, 6.5, override=True, speed_mps=8.0)
+        assert takeover(acted) == (Takeover.NONE, 2.0, 6.5)
+        assert takeover(after(acted, 7.0, speed_mps=8.0)) == (Takeover.NONE, 2.0, 6.5)
+
+    def test_engaging_ends_it(self):
+        again = after(replace(self.given_up(2.0), shadow_passes=10), 3.0, commands=("engage",), speed_mps=8.0)
+        assert (again.engagement, again.takeover) == (Engagement.ENGAGED, Takeover.NONE)
+
+    def test_who_disengages_knows_that_he_drives(self):
+        assert takeover(after(DRIVING, 1.0, commands=("disengage",), speed_mps=8.0)) == (Takeover.NONE, None, None)
+
+    def test_a_touch_during_a_stop_leaves_the_vehicle_to_the_stop(self):
+        driver = after(after(DRIVING, 0.5, L3, speed_mps=8.0), 1.0, override=True, speed_mps=8.0)
+        state = after(driver, 1.5, speed_mps=8.0)
+        assert (state.engagement, takeover(state)) == (Engagement.LATCHED, (Takeover.NONE, 0.5, 1.0))
+
+
 def test_standby_asks_nobody():
     assert takeover(after(LadderState(), 1.0, L4)) == (Takeover.NONE, None, None)
 

@@ -8,13 +8,13 @@ import pytest
 
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.safe_trajectory import DriverState, Engagement, Mode
+from onboard_vla.core.safe_trajectory import DriverState, Engagement, Mode, Takeover
 from onboard_vla.core.vehicle_gate import DRIVER_ACTS_NS
 from onboard_vla.ros_nodes.gate_host import GateCommand, GateHost, GateState
 from onboard_vla.safety.driver_watch import DRIVER_HOLD_NS
 from onboard_vla.safety.supervisor import Supervisor
 
-from .driving_range import Range, arc_line, codes, straight_line
+from .driving_range import Mover, Range, arc_line, codes, straight_line
 from .test_input_guards_in_the_loop import nominal
 
 OVERRIDDEN, STOPPING, FOLLOWING = GateState.OVERRIDDEN, GateState.STOPPING, GateState.FOLLOWING
@@ -207,6 +207,38 @@ class TestTakesOver:
         assert {command.state for command in drive.commands[begun:]} == {OVERRIDDEN, FOLLOWING}
         assert min(command.control.acceleration_mps2 for command in drive.commands[begun:]) > -2.5
         assert drive.vehicle.speed < 0.1
+
+
+class TestTouch:
+    """He is heard to act once, for 20 ms."""
+
+    def touched(self, drive):
+        drive.takes_over(0.02)
+        drive.driver = False
+
+    def test_while_the_model_drives_it_asks_for_somebody_who_drives_once_it_has_ended(self):
+        drive = nominal(10.0, kind=Gated)
+        self.touched(drive)
+        drive.run(0.52)
+        message = drive.published[-1]
+        assert (message.engagement, message.takeover) == (Engagement.STANDBY, Takeover.MANDATORY)
+        drive.run(0.5)
+        assert drive.published[-1].takeover is Takeover.MANDATORY
+        drive.takes_over(1.52)
+        assert drive.published[-1].takeover is Takeover.NONE
+
+    def test_an_emergency_stop_is_released_for_the_hold_and_then_goes_on_as_hard(self):
+        drive = nominal(12.0, kind=Gated)
+        drive.movers = [Mover(drive.vehicle.x + 20.0)]
+        while drive.published[-1].mode is not Mode.EMERGENCY_STOP:
+            drive.step()
+        begun = len(drive.commands)
+        self.touched(drive)
+        drive.run(0.6)
+        said = [command.state for command in drive.commands[begun:]]
+        assert said.count(OVERRIDDEN) == DRIVER_HOLD_NS // 20_000_000 + 1
+        assert set(said[said.count(OVERRIDDEN) :]) == {FOLLOWING}
+        assert max(command.control.acceleration_mps2 for command in drive.commands[begun + 27 :]) < -3.9
 
 
 @pytest.mark.parametrize("stamp_ns", [0, 10**9])
