@@ -29,7 +29,7 @@ def observe(
 
     Those of NAME.ckpt are called `NAME.calibration_ranges.npz`.
     INT8 exports with the same options take them instead of scenes, so that a long calibration is done once.
-    Interrupted, it begins anew.
+    Killed or interrupted, a large one goes on where it was when the same command is given again.
     """
     from rich.console import Console
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, write_ranges
 from onboard_vla.export.aside import made_aside, put
-from onboard_vla.export.fingerprints import hash_checkpoint
+from onboard_vla.export.fingerprints import hash_checkpoint, recipe
 from onboard_vla.export.kept_arrays import OnDisk
 from onboard_vla.export.large_calibration import observe_in_pieces
 from onboard_vla.export.scenes import load_scenes
@@ -23,6 +23,8 @@ def observe_checkpoint(
 ) -> tuple[Path, ActivationRanges]:
     """Write activation ranges from a file of scenes, whole or not at all; returns their path and what they hold.
 
+    What a large checkpoint's attempt leaves that is killed or interrupted, the next one of the same goes on with.
+
     Args:
         folder: checkpoint folder, which may hold links to files that lie elsewhere (see `assemble`).
         scenes: a file of scenes.
@@ -35,10 +37,11 @@ def observe_checkpoint(
     """
     progress("read checkpoint", 0.0)
     source = Source.open(folder)
+    hash_checkpoint(folder, lambda share: progress("hash checkpoint", share))
     # Beside the checkpoint: /tmp may lie in memory, of which this is to take little.
-    with made_aside(path) as aside:
+    shaped_by = recipe(folder, {"calibration": scenes}, {}) if source.large and scenes.is_file() else None
+    with made_aside(path, shaped_by) as aside:
         loaded = load_scenes(scenes, source.assets, OnDisk(aside / "scenes"))
-        hash_checkpoint(folder, lambda share: progress("hash checkpoint", share))
         if source.large:
             source.checkpoint.save_embedding(aside / "embeddings.npy", lambda share: progress("embeddings", share))
             embedding = np.load(aside / "embeddings.npy", mmap_mode="r", allow_pickle=False)
@@ -46,7 +49,7 @@ def observe_checkpoint(
             def stage(graph: str) -> Share:
                 return lambda share: progress(f"calibrate, {Path(graph).stem}", share)
 
-            found = observe_in_pieces(source, loaded, aside, embedding, stage)
+            found = observe_in_pieces(source, loaded, aside / "begun", embedding, stage)
         else:
             found = source.observe(loaded, lambda share: progress("calibrate", share)), {}
         ranges = ActivationRanges(found[0], len(loaded), scenes.name, found[1])

@@ -13,12 +13,16 @@ from typing import IO
 from onboard_vla.core.errors import EnvironmentLacksError
 from onboard_vla.export.kept_arrays import FULL
 
+RECIPE = "recipe"
+
 
 @contextmanager
-def made_aside(path: Path) -> Iterator[Path]:
+def made_aside(path: Path, recipe: str | None = None) -> Iterator[Path]:
     """A folder `.NAME.partial` beside a file's place, for the file and what it is made of; gone in the end.
 
-    What a killed attempt left there is removed first. `put` moves the finished file to its place.
+    What a killed attempt left there is removed first. `put` moves the finished file to its place. With a `recipe`, all
+    that shapes the file, what an attempt by the same recipe left is found there; beside a kill, interruptions and a
+    lack of room or memory leave it.
 
     Raises:
         EnvironmentLacksError: the place is a folder, cannot be written to, or another process is making the file; or
@@ -35,19 +39,36 @@ def made_aside(path: Path) -> Iterator[Path]:
     with lock:
         if not locked(lock):
             raise EnvironmentLacksError(f"{path} is being written by another process: wait for it or choose another")
+        leave = False
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+            _begin(folder, recipe)
             yield folder
+        except (KeyboardInterrupt, MemoryError):
+            leave = recipe is not None
+            raise
         except OSError as error:
             if error.errno not in FULL:
                 raise
+            leave = recipe is not None
+            left = f"what there is of it is kept in {folder}" if leave else "nothing is left of this attempt"
             raise EnvironmentLacksError(
-                f"{path}: the disk is full ({error.strerror}); nothing is left of this attempt, free some space"
+                f"{path}: the disk is full ({error.strerror}); {left}, free some space"
             ) from None
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if not leave:
+                shutil.rmtree(folder, ignore_errors=True)
             lock_path.unlink(missing_ok=True)
+
+
+def _begin(folder: Path, recipe: str | None) -> None:
+    """An empty folder, or what an attempt by the same recipe left."""
+    note = folder / RECIPE
+    if recipe is not None and note.is_file() and note.read_text(encoding="utf-8") == recipe:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    if recipe is not None:
+        note.write_text(recipe, encoding="utf-8")
 
 
 def put(made: Path, path: Path) -> None:

@@ -183,8 +183,8 @@ def said_what_is_kept(staging: Staging, out: Path) -> Iterator[None]:
             raise
         parts = staging.parts()
         kept = (
-            f"; observed ranges and float32 references are kept in {parts}: an export of the same scenes to the same "
-            "place takes them, whatever its other options"
+            f"; observed ranges and float32 references, as far as they came, are kept in {parts}: an export of the "
+            "same scenes to the same place takes them, whatever its other options"
         )
         if isinstance(error, BundleError):
             if parts is None:

@@ -23,6 +23,8 @@ FILE_NAME = "language.onnx"
 NEW, PAST, TOTAL, ROWS = "new_tokens", "past_tokens", "total_tokens", "wanted_rows"
 HIDDEN, HIDDEN_BEFORE = "hidden", "hidden_before"
 """What flows out of a piece of the graph and into the next."""
+CACHE = "new_"
+"""Starts the names of the keys and values that a run gives."""
 
 
 def language_graph(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.export.aside import put
 from onboard_vla.export.fed_linears import FedLinears
+from onboard_vla.export.kept_tables import bytes_in, gone_on_with
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.observation import Observations, ObservedLinears
 from onboard_vla.export.quantisation import INT8, observe_together
@@ -37,7 +38,7 @@ GIB = 1 << 30
 def observe_in_pieces(
     source: Source,
     scenes: Sequence[Scene],
-    scratch: Path,
+    folder: Path,
     embedding: NDArray[Any],
     progress: Callable[[str], Share],
     precision: str = INT8,
@@ -47,7 +48,8 @@ def observe_in_pieces(
     Args:
         source: the checkpoint.
         scenes: what is run; their pictures need not be in memory.
-        scratch: a folder on a disk with room; what is put there is removed.
+        folder: of this calibration alone, on a disk with room; removed in the end. What a killed attempt by the same
+            arguments left there is gone on with.
         embedding: the table of embeddings.
         progress: takes a graph's file name, gives what takes in the finished share of it.
         precision: one of `QUANTISED`.
@@ -55,9 +57,18 @@ def observe_in_pieces(
     Raises:
         NoRoomError: the disk has too little room.
     """
-    folder = scratch / "calibration"
-    shutil.rmtree(folder, ignore_errors=True)  # of a killed attempt: it would count as used
-    require_room(source, scenes, scratch)
+    require_room(source, scenes, folder)
+    return gone_on_with(folder, lambda: _observed(source, scenes, folder, embedding, progress, precision))
+
+
+def _observed(
+    source: Source,
+    scenes: Sequence[Scene],
+    folder: Path,
+    embedding: NDArray[Any],
+    progress: Callable[[str], Share],
+    precision: str,
+) -> tuple[Largest, Errors]:
     observations, errors = Observations(), dict[str, float]()
     cameras = [camera.vision_graph for camera in source.sizes.cameras]
 
@@ -65,22 +76,19 @@ def observe_in_pieces(
         inputs = PROBED_SCENES * (1 if graph == LANGUAGE_FILE else cameras.count(graph))
         return ErrorProbe(source, graph, inputs, observations, precision, folder, errors)
 
-    folder.mkdir(exist_ok=True)
-    try:
-        runner = source.runner_in_pieces(
-            source.weights,
-            ObservedLinears(source.weights, FedLinears(source.weights)),
-            folder,
-            embedding,
-            progress,
-            # Along what drivers did in one pass, else the model's own answer, an action a pass.
-            runs=1 if all(scene.expert_tokens is not None for scene in scenes) else source.sizes.actions.per_answer,
-            observations=observations,
-            probes=probe,
-        )
-        return observe_together(runner, observations, scenes), errors
-    finally:
-        shutil.rmtree(folder)
+    runner = source.runner_in_pieces(
+        source.weights,
+        ObservedLinears(source.weights, FedLinears(source.weights)),
+        folder,
+        embedding,
+        progress,
+        # Along what drivers did in one pass, else the model's own answer, an action a pass.
+        runs=1 if all(scene.expert_tokens is not None for scene in scenes) else source.sizes.actions.per_answer,
+        observations=observations,
+        probes=probe,
+        resumable=True,
+    )
+    return observe_together(runner, observations, scenes), errors
 
 
 def piece_weights(source: Source) -> list[int]:
@@ -97,7 +105,8 @@ def room_between_layers(source: Source, scenes: Sequence[Scene], *, decoded: boo
     """Bytes on disk that scenes need on their way through the layers.
 
     Pictures within the vision encoder; or after it prompts, hidden states and, of scenes that the model has to decode
-    (all of them if `decoded`), keys and values; and the layer that is run.
+    (all of them if `decoded`), keys and values; what is remembered for an attempt that goes on: what the encoder saw,
+    logits and at most one row of magnitudes a camera at each layer; and the layer that is run.
     """
     text, vision, needed = source.model.text, source.model.vision, 0
     patches = sum(camera.grid_h * camera.grid_w for camera in source.sizes.cameras)
@@ -107,22 +116,25 @@ def room_between_layers(source: Source, scenes: Sequence[Scene], *, decoded: boo
         if decoded or scene.expert_tokens is None:
             width += 2 * text.layers * text.kv_heads * text.head_dim
         pairs = source.assets.frames.per_camera // vision.temporal_patch_size
-        pictures = pairs * patches * (vision.hidden_size + text.hidden_size // vision.merge_size**2)
-        needed += FLOAT_BYTES * max(tokens * width, pictures)
-    return needed + PIECE_BYTES * max(piece_weights(source))
+        seen = pairs * patches * text.hidden_size // vision.merge_size**2
+        needed += FLOAT_BYTES * (max(tokens * width, pairs * patches * vision.hidden_size + seen) + seen)
+        needed += FLOAT_BYTES * (1 + source.sizes.actions.per_answer) * text.vocabulary_size
+    inputs = sum(source.weights.shape(name)[0] for names in source.layers().values() for name in names)
+    remembered = FLOAT_BYTES * inputs * len(scenes) * len(source.sizes.cameras)
+    return needed + remembered + PIECE_BYTES * max(piece_weights(source))
 
 
-def require_room(source: Source, scenes: Sequence[Scene], scratch: Path) -> None:
-    """Refuse before hours of work what the disk cannot hold between the layers.
+def require_room(source: Source, scenes: Sequence[Scene], folder: Path) -> None:
+    """Refuse before hours of work what the disk cannot hold between the layers, beside what lies in `folder`.
 
     Raises:
         NoRoomError: see `room_between_layers`.
     """
-    needed = room_between_layers(source, scenes)
-    free = shutil.disk_usage(scratch).free
+    needed = room_between_layers(source, scenes) - bytes_in(folder)
+    free = shutil.disk_usage(folder.parent).free
     if needed > free:
         raise NoRoomError(
-            f"{scratch} has {free / GIB:.1f} GiB free, calibration on {len(scenes)} scenes puts about "
+            f"{folder.parent} has {free / GIB:.1f} GiB free, calibration on {len(scenes)} scenes puts about "
             f"{needed / GIB:.1f} GiB there: take fewer scenes or free some space"
         )
 

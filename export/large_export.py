@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import BundleError
+from onboard_vla.export.action_logits import ActionLogits
 from onboard_vla.export.activation_ranges import ActivationRanges
 from onboard_vla.export.aside import put, sync
 from onboard_vla.export.external_data import SUFFIX, ExternalData
@@ -27,6 +28,7 @@ from onboard_vla.export.golden import GoldenScene, load_golden, save_golden
 from onboard_vla.export.graph import save_model
 from onboard_vla.export.graph_session import GraphSession, OpenedForRuns, cores
 from onboard_vla.export.kept_arrays import OnDisk, Unkept
+from onboard_vla.export.kept_tables import bytes_in, gone_on_with
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.large_calibration import (
     load_observed,
@@ -52,7 +54,7 @@ from onboard_vla.export.step_errors import beyond, error_rows
 from onboard_vla.export.verify import Figures, compare, compare_together
 
 EMBEDDINGS_FILE = "embeddings.npy"
-OBSERVED_FILE, REFERENCES = "observed.npz", "references"
+OBSERVED_FILE, REFERENCES, BEGUN = "observed.npz", "references", ".begun"
 CHANNELS = 3
 
 
@@ -76,7 +78,7 @@ class LargeExport:
     def references(self, scenes: Sequence[Scene], given: Path | None) -> list[GoldenScene]:
         """Scenes with what the float32 model makes of them: one pass over all layers per action token.
 
-        They survive a kill, and other options; `given`: the file that the scenes are of.
+        They survive a kill, half-way too, and other options; `given`: the file that the scenes are of.
         """
         if not scenes:
             return []
@@ -84,18 +86,25 @@ class LargeExport:
         kept = load_references(folder)
         if len(kept) == len(scenes):
             return kept
+        work = self._beside(folder)
+        found = gone_on_with(work, lambda: self._answers(scenes, work))
+        items = [GoldenScene(scene, logits) for scene, logits in zip(scenes, found, strict=True)]
+        save_references(folder, self._staging.scratch, items, source.assets.answer.fast_prefix)
+        return items
+
+    def _answers(self, scenes: Sequence[Scene], work: Path) -> list[ActionLogits]:
+        """What the float32 model says; what there is of it in `work` is gone on with."""
+        source = self._source
         runner = source.runner_in_pieces(
             source.weights,
             FedLinears(source.weights),
-            self._staging.scratch,
+            work,
             self._embedding(),
             self._stages("float32 references"),
             runs=source.sizes.actions.per_answer,
+            resumable=True,
         )
-        found = zip(scenes, runner.greedy_many(scenes), strict=True)
-        items = [GoldenScene(scene, logits) for scene, logits in found]
-        save_references(folder, self._staging.scratch, items, source.assets.answer.fast_prefix)
-        return items
+        return runner.greedy_many(scenes)
 
     def scratch_bytes(self, golden: Sequence[Scene], golden_file: Path | None, calibration_file: Path | None) -> int:
         """What scenes take of the disk at most beside the bundle, in the passes that are still to be made.
@@ -106,13 +115,15 @@ class LargeExport:
         source, quantised = self._source, self._precision in QUANTISED
         passes = [0]
         if golden:
-            answered = self._references_part(golden_file).is_dir()
-            together = golden[:1] if answered and quantised else golden
-            passes.append(room_between_layers(source, together, decoded=True) + picture_bytes(source, len(golden)))
+            part = self._references_part(golden_file)
+            together = golden[:1] if part.is_dir() and quantised else golden
+            needed = room_between_layers(source, together, decoded=True) + picture_bytes(source, len(golden))
+            passes.append(needed - bytes_in(self._beside(part)))
         observed = self._observed_part(calibration_file)
         if quantised and not observed.is_file() and (calibration_file is not None or source.own_ranges() is None):
             _, scenes = source.scenes(calibration_file, CALIBRATION, Unkept())
-            passes.append(room_between_layers(source, scenes) + picture_bytes(source, len(scenes)))
+            needed = room_between_layers(source, scenes) + picture_bytes(source, len(scenes))
+            passes.append(needed - bytes_in(self._beside(observed)))
         return max(passes)
 
     def write_float(self) -> dict[str, int]:
@@ -173,6 +184,11 @@ class LargeExport:
         shaped_by = recipe(self._source.assets.folder, {"calibration": given}, {"precision": self._precision})
         return self._staging.part(OBSERVED_FILE, shaped_by)
 
+    @staticmethod
+    def _beside(part: Path) -> Path:
+        """Where a part is made: a kill leaves what there is of it."""
+        return part.with_name(f"{part.name}{BEGUN}")
+
     def _embedding(self) -> NDArray[Any]:
         table: NDArray[Any] = np.load(self._staging.folder / EMBEDDINGS_FILE, mmap_mode="r", allow_pickle=False)
         return table
@@ -195,7 +211,7 @@ class LargeExport:
         origin, scenes = self._source.scenes(given, CALIBRATION, pictures)
         if found is None:
             found = observe_in_pieces(
-                self._source, scenes, self._staging.scratch, self._embedding(), progress, self._precision
+                self._source, scenes, self._beside(path), self._embedding(), progress, self._precision
             )
             save_observed(path, found)
         largest, errors = found

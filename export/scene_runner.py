@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,22 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import (
-    MASKED_BIAS,
     ActionTokens,
     CameraInput,
     Generation,
     ModelDimensions,
     SpecialTokens,
-    TextDimensions,
     VisionDimensions,
 )
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.action_logits import ActionLogits, GrowingAnswer
 from onboard_vla.export.graph_session import Arrays, Feed, GraphSession, Session
+from onboard_vla.export.growing_pass import GrowingPass, SeenPrompt
 from onboard_vla.export.kept_arrays import OnDemand
 from onboard_vla.export.scenes import Scene
 from onboard_vla.kernels.reference_images import normalisation_table, patches_of_pair
-from onboard_vla.runtime.positions import RotaryTable, VideoGrid, prompt_positions, text_positions
+from onboard_vla.runtime.positions import RotaryTable, VideoGrid, prompt_positions
 from onboard_vla.runtime.prompt import AnswerIds
 
 Floats = NDArray[np.float32]
@@ -60,22 +58,6 @@ class Sizes:
         """An answer to a prompt that nothing is known of yet."""
         penalty = self.generation.repetition_penalty
         return GrowingAnswer(self.actions, self.answer, penalty, prompt_ids, tokens_alone=tokens_alone)
-
-
-@dataclass(frozen=True, eq=False)
-class SeenPrompt:
-    """A prompt with its pictures: rotary `positions` (3, S), the next one's, token `ids` (S,)."""
-
-    positions: NDArray[np.int64]
-    next_position: int
-    ids: NDArray[np.int64]
-    kept: Mapping[str, NDArray[Any]]
-    key: str
-
-    @property
-    def embeddings(self) -> Floats:
-        """Embeddings (S, D), visual tokens filled in; read from where they are kept."""
-        return self.kept[self.key]
 
 
 class SceneRunner:
@@ -183,7 +165,7 @@ class SceneRunner:
         run.forget()
         return forced, free.logits()
 
-    def _grow(self, run: _Pass, ids: Sequence[int], rows: Sequence[int]) -> Iterable[Floats]:
+    def _grow(self, run: GrowingPass, ids: Sequence[int], rows: Sequence[int]) -> Iterable[Floats]:
         """Append `ids` for good; the logits of `rows`."""
         outputs = self._language.run(run.feed(ids, rows))
         run.keep(outputs)
@@ -229,14 +211,14 @@ class SceneRunner:
             run.forget()
         return answers
 
-    def _passes(self, scenes: Sequence[Scene]) -> list[_Pass]:
+    def _passes(self, scenes: Sequence[Scene]) -> list[GrowingPass]:
         """A growing sequence over each scene's prompt."""
         prompts, sizes = self.see(scenes), self.sizes
         text, longest = sizes.model.text, len(sizes.answer.fast_prefix) + sizes.actions.per_answer
         limit = max(max(int(prompt.positions.max()) + 1, prompt.next_position) for prompt in prompts) + longest
         rotary = RotaryTable(text.head_dim, text.rope_theta, text.mrope_section, limit)
         return [
-            _Pass(text, self._embedding, rotary, prompt, self._kept, f"scene-{index}-")
+            GrowingPass(text, self._embedding, rotary, prompt, self._kept, f"scene-{index}-")
             for index, prompt in enumerate(prompts)
         ]
 
@@ -306,64 +288,6 @@ class SceneRunner:
     def _observe(self, outputs: Arrays) -> None:
         if self._observations is not None:
             self._observations.add(outputs)
-
-
-class _Pass:
-    """A growing sequence over one prompt; its keys and values lie in `kept`, their names begin with `at`."""
-
-    def __init__(
-        self,
-        text: TextDimensions,
-        embedding: NDArray[Any],
-        rotary: RotaryTable,
-        prompt: SeenPrompt,
-        kept: MutableMapping[str, NDArray[Any]],
-        at: str,
-    ) -> None:
-        self._embedding, self._rotary, self.prompt, self._kept, self._at = embedding, rotary, prompt, kept, at
-        self._length = self._new = 0
-        self._empty = np.zeros((0, text.kv_heads, text.head_dim), np.float32)
-        self._cached = [f"past_{kind}_{i}" for i in range(text.layers) for kind in ("key", "value")]
-
-    def feed(self, ids: Sequence[int], rows: Sequence[int]) -> Feed:
-        """Inputs that append `ids` (the first time after the prompt) and ask for the logits of `rows`."""
-        prompt, past = self.prompt, self._length
-        positions = text_positions(prompt.next_position + max(0, past - len(prompt.ids)), len(ids))
-        if past == 0:
-            positions = np.concatenate([prompt.positions, positions], axis=1)
-        new = self._new = positions.shape[1]
-        return OnDemand(
-            {
-                "embeds": lambda: self._embeddings(ids, past == 0),
-                "cos": lambda: self._rotary.look_up(positions)[0],
-                "sin": lambda: self._rotary.look_up(positions)[1],
-                "bias": lambda: np.triu(np.full((new, past + new), MASKED_BIAS, np.float32), past + 1),
-                "rows": lambda: np.array(rows, np.int64),
-                **{name: partial(self._past, name) for name in self._cached},
-            }
-        )
-
-    def keep(self, outputs: Arrays) -> None:
-        """Append the keys and values among some outputs of the latest feed."""
-        for name in self._cached:
-            if (new := outputs.get(name.replace("past_", "new_"))) is not None:
-                self._kept[self._at + name] = np.concatenate([self._past(name), new])
-
-    def advance(self) -> None:
-        """The latest feed has run."""
-        self._length += self._new
-
-    def forget(self) -> None:
-        """Drop all keys and values."""
-        for name in self._cached:
-            self._kept.pop(self._at + name, None)
-
-    def _past(self, name: str) -> NDArray[Any]:
-        return self._kept[self._at + name] if self._length else self._empty
-
-    def _embeddings(self, ids: Sequence[int], first: bool) -> Floats:
-        embeds: Floats = self._embedding[list(ids)].astype(np.float32)
-        return np.concatenate([self.prompt.embeddings, embeds]) if first else embeds
 
 
 def action_logits(

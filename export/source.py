@@ -22,6 +22,7 @@ from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.graph import save_model
 from onboard_vla.export.graph_session import GraphSession
 from onboard_vla.export.kept_arrays import OnDisk
+from onboard_vla.export.kept_tables import KeptTables
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.language_graph import language_graph
 from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, ReportedLinears
@@ -195,6 +196,7 @@ class Source:
         runs: int = 1,
         observations: Observer | None = None,
         probes: Callable[[str], Probe | None] = lambda _: None,
+        resumable: bool = False,
     ) -> SceneRunner:
         """Runs scenes on graphs that are written one piece at a time into `scratch`; run many scenes together.
 
@@ -207,6 +209,7 @@ class Source:
             runs: how often the language graph will be run.
             observations: takes in what observed graphs report.
             probes: takes a graph's file name, gives what looks at its pieces.
+            resumable: `scratch` remembers what was run, and another runner of the same there goes on with it.
         """
         steps = {grid.name: self.model.vision.depth + 1 for grid in self.grids}
         steps[LANGUAGE_FILE] = self.model.text.layers + 1
@@ -219,6 +222,7 @@ class Source:
                 probes(name),
                 runs if name == LANGUAGE_FILE else 1,
                 FedLinears(weights).feed,
+                (KeptTables(scratch / "done"), Path(name).stem) if resumable else None,
             )
             for name, write in self.graph_writers(weights, linears).items()
         }

@@ -85,24 +85,28 @@ class ErrorProbe:
         self._precision = INT8 if precision == INT8_FP16 else precision
         self._scratch, self._errors, self._seen = scratch, errors, set[int]()
 
-    def look(self, piece: range, feeds: Sequence[Feed]) -> None:
-        """See `Probe`; in later runs of the graph, a decoder's, nothing more is measured."""
+    def look(self, piece: range, feeds: Sequence[Feed]) -> dict[str, float]:
+        """See `Probe`: means over the inputs; in later runs of the graph, a decoder's, nothing more is measured."""
         if piece.start in self._seen:
-            return
-        self._seen.add(piece.start)
+            return {}
         source, largest = self._source, self._observations.largest
         names = source.layers_of_step(self._graph, piece.start)
         made = quantise(source.sizes, source.weights, {n: largest[n] for n in names}, precision=self._precision)
         compared = ComparedLinears(FloatLinears(made.weights), made.linears, made.weights)
         exact = self._run(made, compared, piece, feeds)
-        for name in names:
-            self._take(name, [float(outputs[f"{PREFIX}{name}"]) for outputs in exact])
+        found = {name: float(np.mean([outputs[f"{PREFIX}{name}"] for outputs in exact])) for name in names}
         if len(names) == 1:  # the head: what leaves the step is the layer's output
-            return
+            return found
         quantised = self._run(made, made.linears, piece, feeds)
         leaving = next(name for name in LEAVING if name in exact[0])
         changes = [_relative(b[leaving], a[leaving]) for a, b in zip(exact, quantised, strict=True)]
-        self._take(source.step_name(self._graph, piece.start), changes)
+        return {**found, source.step_name(self._graph, piece.start): float(np.mean(changes))}
+
+    def take(self, piece: range, found: Mapping[str, float]) -> None:
+        """See `Probe`; of layers that several graphs have, the largest counts."""
+        self._seen.add(piece.start)
+        for name, error in found.items():
+            self._errors[name] = max(error, self._errors.get(name, 0.0))
 
     def _run(self, made: Quantised, linears: LinearWriter, piece: range, feeds: Sequence[Feed]) -> list[Arrays]:
         write = self._source.graph_writers(made.weights, linears)[self._graph]
@@ -110,10 +114,6 @@ class ErrorProbe:
             found = [owned(session.run({name: feed[name] for name in session.inputs})) for feed in feeds]
             del session
         return found
-
-    def _take(self, name: str, errors: Sequence[float]) -> None:
-        """The mean over the inputs; of layers that several graphs have, the largest."""
-        self._errors[name] = max(float(np.mean(errors)), self._errors.get(name, 0.0))
 
 
 def _relative(found: NDArray[np.float32], exact: NDArray[np.float32]) -> float:

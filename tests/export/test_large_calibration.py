@@ -27,7 +27,7 @@ def scene(opened):
 def test_the_share_grows_to_one_once_whoever_answers(opened, scene, tmp_path, tokens):
     scenes, told = [replace(scene, expert_tokens=tokens)], {}
     observe_in_pieces(
-        opened, scenes, tmp_path, opened.checkpoint.embedding, lambda graph: told.setdefault(graph, []).append
+        opened, scenes, tmp_path / "begun", opened.checkpoint.embedding, lambda graph: told.setdefault(graph, []).append
     )
     for graph in ("vision_8x12.onnx", "language.onnx"):
         assert told[graph] == sorted(told[graph]), graph
@@ -38,9 +38,9 @@ def test_room_is_asked_for_the_layer_that_runs_as_for_the_scenes(opened, scene, 
     usage = type("Usage", (), {"free": 5 * max(piece_weights(opened))})
     monkeypatch.setattr(large_calibration.shutil, "disk_usage", lambda _: usage)
     assert sum(piece_weights(opened)) == sum(opened.weight_counts().values())
-    require_room(opened, [], tmp_path)
+    require_room(opened, [], tmp_path / "begun")
     with pytest.raises(NoRoomError, match="calibration on 1 scenes puts about"):
-        require_room(opened, [scene], tmp_path)
+        require_room(opened, [scene], tmp_path / "begun")
     usage.free -= 1
     with pytest.raises(NoRoomError):
-        require_room(opened, [], tmp_path)
+        require_room(opened, [], tmp_path / "begun")

@@ -86,7 +86,7 @@ def test_ranges_observed_in_pieces_are_those_of_the_whole(reference_checkpoint, 
     opened = Source.open(reference_checkpoint)
     scenes = opened.scenes(None, GOLDEN)[1][:2]
     expected, table = opened.observe(scenes, ignore), opened.checkpoint.embedding
-    found, _ = observe_in_pieces(opened, scenes, tmp_path, table, lambda _: ignore)
+    found, _ = observe_in_pieces(opened, scenes, tmp_path / "begun", table, lambda _: ignore)
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-3, err_msg=name)
