@@ -19,7 +19,7 @@ from onboard_vla.ros_nodes.topics import RAW
 
 
 class Hosting:
-    """Ports that stand as long as the node, and a host that may come and go behind them.
+    """A node's publishers, and a host that may come and go; who comes has subscriptions of its own.
 
     `pictures`: how they come, one of `topics.TRANSPORTS`. `autoware`: the outputs go out in Autoware's messages, too.
     """
@@ -53,8 +53,8 @@ class Hosting:
         host.schedule()
         host.start(self._publish, self.now)
         self.host = host
-        if self._subscriptions is None:
-            self._subscriptions = Subscriptions(self.node, self._process, self.take, self.refusals, self._pictures)
+        # DDS gives a reader what is latched once: a host behind the readers of another would never get its route.
+        self._subscriptions = Subscriptions(self.node, self._process, self.take, self.refusals, self._pictures)
         # Steady: a rate must not follow simulated or corrected time.
         self._timers = [self.node.create_timer(t.period_s, t.tick, clock=self.steady) for t in host.timers]
 
@@ -68,6 +68,9 @@ class Hosting:
         for timer in self._timers:
             self.node.destroy_timer(timer)
         self._timers.clear()
+        if self._subscriptions is not None:
+            self._subscriptions.close()
+            self._subscriptions = None
         host = self.host
         self.host = None
         return host is None or host.stop()

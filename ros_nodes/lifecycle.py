@@ -19,7 +19,7 @@ from onboard_vla.ros_nodes.loading import Loading
 
 LOOK_S = 0.02
 """How often a node that starts by itself looks whether its host is there."""
-UNCONFIGURED = "unconfigured"
+UNCONFIGURED, FINALIZED = "unconfigured", "finalized"
 Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
 
 
@@ -61,33 +61,40 @@ class HostedLifecycleNode(SafeLifecycleNode):
     A host that cannot be built leaves the node unconfigured, with the reason in `problem`: it can be configured again
     once that is mended. `stuck`: a host's thread did not end; the process has to. A node that starts by itself has its
     host built on another thread, answers meanwhile, and refuses to be configured by others. One that does not is
-    configured by a caller, who waits until it is built, and rclpy serves nobody else of the node then.
+    configured by a caller, who waits until it is built, and rclpy serves nobody else of the node then. Shut down, it is
+    `finalized`, which no transition leads out of: the process has to end, so that it is started again.
     """
 
     def __init__(self, role: Role) -> None:
         super().__init__(role.name)
         self._role = role
-        self._values: dict[str, OptionValue] = {}
+        self._values: Callable[[], dict[str, OptionValue]] = dict
         self._hosting: Hosting | None = None
         self._loading: Loading | None = None
         self._looking: Any = None
         self.problem: str | None = None
         self.stuck = False
 
-    def prepare(self, values: dict[str, OptionValue], hosting: Hosting) -> None:
-        """What transitions work with; before the first of them."""
+    def prepare(self, values: Callable[[], dict[str, OptionValue]], hosting: Hosting) -> None:
+        """What transitions work with; before the first of them. `values`: of the options, as they are now."""
         self._values, self._hosting = values, hosting
 
     def start_by_itself(self) -> None:
         """Configure and activate, once the host is built; stops at the first step that fails."""
         assert self._hosting is not None
-        self._loading = Loading(lambda: self._role.build(self._values))
+        values = self._values()
+        self._loading = Loading(lambda: self._role.build(values))
         self._looking = self.create_timer(LOOK_S, self._go_on, clock=self._hosting.steady)
 
     @property
     def loading(self) -> bool:
         """Whether its host is being built on another thread."""
         return self._loading is not None and not self._loading.done
+
+    @property
+    def finalized(self) -> bool:
+        """Whether it was shut down, by whomever."""
+        return self.state == FINALIZED
 
     def _go_on(self) -> None:
         if self.loading:
@@ -103,6 +110,9 @@ class HostedLifecycleNode(SafeLifecycleNode):
         """The lifecycle's state, and why it is not another."""
         if self.state == "active":
             return [Check("lifecycle", Level.OK, self.state)]
+        if self.finalized:
+            words = f"{self.state}: it was shut down: its process ends, and is started again by its launcher"
+            return [Check("lifecycle", Level.ERROR, words)]
         if self._loading is not None:
             return [Check("lifecycle", Level.WARN, f"{self.state}: engines load, for {self._loading.since_s:.0f} s")]
         if self.problem is not None:
@@ -125,7 +135,7 @@ class HostedLifecycleNode(SafeLifecycleNode):
         # Loading engines may take longer than a live executor may be deaf.
         faulthandler.cancel_dump_traceback_later()
         try:
-            host = self._role.build(self._values) if loaded is None else loaded.host()
+            host = self._role.build(self._values()) if loaded is None else loaded.host()
             _pausable(self._role, host).pause()
         except OnboardVlaError as error:
             self.problem = " ".join(str(error).split())

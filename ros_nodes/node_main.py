@@ -144,13 +144,19 @@ def _lifecycle_node(role: Role) -> Hosting:
     parameters = Parameters(node, role)
     hosting = Hosting(node, role.name, str(parameters.values.get(PICTURES.name, RAW)))
     parameters.hand_changes_to(hosting.change)
-    node.prepare(parameters.of(role.options), hosting)
+    node.prepare(lambda: parameters.of(role.options), hosting)
 
     deaf_after_s = float(parameters.values[DEAF_AFTER.name])
+    ends = False
 
     def watch() -> None:
+        nonlocal ends
         if node.stuck:
             raise _HostFailedError("a thread did not end when the node was cleaned up")
+        if ends:
+            raise _HostFailedError("it was shut down, and no transition leads out of that: it has to be started again")
+        # At the next look: who shut it down gets an answer first.
+        ends = node.finalized
         if node.loading:
             # A library may hold the interpreter's lock for long while it loads engines.
             faulthandler.cancel_dump_traceback_later()

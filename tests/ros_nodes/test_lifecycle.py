@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from std_msgs.msg import UInt8MultiArray
 
+from onboard_vla.core.process import EXIT_FAILURE
 from onboard_vla.core.wire import decode
 
 from .nodes import LIMIT_S, STAND_IN
@@ -87,6 +88,17 @@ def test_every_step_of_the_lifecycle_works_and_heartbeats_say_what_it_does(start
     assert change(client, CONFIGURE)
     assert change(client, ACTIVATE)
     assert next_heartbeat(client).ready
+
+
+def test_shut_down_by_anybody_it_ends_as_who_is_to_be_started_again(start, client) -> None:
+    node = start(STAND_IN)
+    client.until(lambda: state(client) == "active", "it starts by itself")
+
+    assert change(client, Transition.TRANSITION_ACTIVE_SHUTDOWN)
+
+    assert node.process.wait(LIMIT_S) == EXIT_FAILURE
+    last = json.loads(node.said().splitlines()[-1])
+    assert (last["event"], "it was shut down" in last["reason"]) == ("failed", True)
 
 
 def test_what_cannot_be_built_leaves_a_node_that_can_be_configured_again(start, client) -> None:

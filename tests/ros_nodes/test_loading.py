@@ -15,7 +15,9 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
 
-from .nodes import STAND_IN
+from onboard_vla.core.process import EXIT_FAILURE
+
+from .nodes import LIMIT_S, STAND_IN
 
 pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(300)]
 
@@ -65,16 +67,14 @@ def test_services_answer_while_engines_load_and_the_node_is_active_after(
     client.until(lambda: state(client) == "active", "active once they are there")
 
 
-def test_nobody_else_configures_it_meanwhile_and_it_can_be_shut_down(start, client, gate) -> None:
+def test_nobody_else_configures_it_meanwhile_and_shut_down_it_ends(start, client, gate) -> None:
     node = start(STAND_IN, waits_for=str(gate))
 
     assert not change(client, Transition.TRANSITION_CONFIGURE)
     assert state(client) == "unconfigured"
     assert "engines load, to be configured" in node.said()
     assert change(client, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
-    gate.touch()
-    assert state(client) == "finalized"
-    assert node.process.poll() is None
+    assert node.process.wait(LIMIT_S) == EXIT_FAILURE
 
 
 def test_told_to_end_it_ends_though_engines_still_load(start, client, gate) -> None:
