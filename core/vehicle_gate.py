@@ -16,7 +16,7 @@ latch to this tracker); each instant the first row that holds:
 |---|---|---|
 | overridden | there is fresh evidence that the driver acts (below) | nothing |
 | holding | nothing was heard yet, or the newest word is STANDBY | the hold brake, for who was handed the vehicle |
-| stopping | nobody leads a vehicle that was to be driven (below) | 4 m/s² along the path; without one, on its arc |
+| stopping | nobody leads a vehicle that was to be driven (below) | 4 m/s² on the path, else its arc, straightening |
 | following | the word is ENGAGED or LATCHED, with fresh points | the supervisor's trajectory |
 
 Evidence of the driver: he said in the last 0.4 s that he acts, or the newest safe trajectory says DRIVER_OVERRIDE and
@@ -62,6 +62,13 @@ LOOKAHEAD_S, LOOKAHEAD_MIN_M, LOOKAHEAD_MAX_M = 0.6, 3.0, 20.0
 """Pure pursuit: look-ahead distance as travel time, and its bounds."""
 SPEED_GAIN_PER_S = 1.2
 """Proportional speed feedback."""
+FEEDBACK_MIN_MPS2, FEEDBACK_MAX_MPS2 = -6.5, 2.5
+"""Speed feedback asks for no more than this beyond what the trajectory asks for itself: the full braking that UN R13-H
+expects of any car (6.43 m/s²), and a brisk start."""
+CURVATURE_MAX_PER_M = 0.2
+"""5 m of radius, a car's turning circle: the plan guards' own default."""
+LATERAL_MAX_MPS2 = 6.0
+"""Of any arc that is steered: the plan guards' default of 4 m/s², and half of it for what tracking adds."""
 STOP_SPEED_MPS, START_LOOKAHEAD_S = 0.15, 1.0
 """A reference slower than this, now and this much later, means: stand."""
 
@@ -156,7 +163,7 @@ class VehicleGate:
             return Control(-HOLD_BRAKING_MPS2, 0.0 if trajectory is None else self._curvature)
         curvature = self._pursue(ego)
         reckoned = math.isfinite(curvature)
-        self._curvature = curvature if reckoned else self._curvature
+        self._curvature = drivable(curvature, ego.speed_mps) if reckoned else self._curvature
         if not reckoned or self.silent(now):
             return Control(-GATE_BRAKING_MPS2, self._curvature)
         # Its age when it came, by the data clock, and since then by the monotonic one, which nobody sets.
@@ -204,12 +211,19 @@ class VehicleGate:
         feedback = SPEED_GAIN_PER_S * (speed - expected)
         if self._trajectory is not None and self._trajectory.mode >= Mode.IN_LANE_STOP:
             feedback = min(feedback, 0.0)
-        return feed_forward + feedback
+        low, high = min(feed_forward, FEEDBACK_MIN_MPS2), max(feed_forward, FEEDBACK_MAX_MPS2)
+        return min(max(feed_forward + feedback, low), high)
 
 
 def has_points(trajectory: SafeTrajectory) -> bool:
     """Whether there is anything to follow in it."""
     return len(trajectory.points) > 0
+
+
+def drivable(curvature_per_m: float, speed_mps: float) -> float:
+    """The nearest curvature (1/m) that a car can drive at this speed without skidding."""
+    most = min(CURVATURE_MAX_PER_M, LATERAL_MAX_MPS2 / max(speed_mps * speed_mps, 1.0))
+    return min(max(curvature_per_m, -most), most)
 
 
 def _is_older(one: SafeTrajectory, other: SafeTrajectory) -> bool:

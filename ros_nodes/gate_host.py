@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from onboard_vla.core.clock import Now, nanoseconds, system_now
+from onboard_vla.core.clock import Now, nanoseconds, seconds, system_now
 from onboard_vla.core.control import Control
 from onboard_vla.core.ego import HEADING_MAX_RAD, POSITION_MAX_M, EgoState
 from onboard_vla.core.process import Clock, OptionValue, Role, Timer
@@ -28,6 +28,7 @@ from onboard_vla.core.vehicle_gate import (
     HOLD_BRAKING_MPS2,
     PERIOD_S,
     VehicleGate,
+    drivable,
     has_points,
 )
 from onboard_vla.core.wire import Message
@@ -37,10 +38,8 @@ EGO_LIMIT_NS = nanoseconds(0.2)
 """Without an ego state for this long nobody can steer along a path: the supervisor's own limit for the same."""
 STANDSTILL_MPS = 0.1
 """Slower than this is standing: the supervisor's own default for the same (`ladder.standstill_mps`)."""
-CURVATURE_MAX_PER_M = 0.2
-"""Of the arc on which a stop without a path is steered: 5 m of radius, a car's turning circle."""
 SLOWEST_ARC_MPS = 1.0
-"""Below this speed a yaw rate tells little of the arc."""
+"""Below this speed a yaw rate tells little of the arc, and one that is driven straightens as at this speed."""
 
 
 class GateState(Enum):
@@ -77,8 +76,10 @@ class GateHost:
         self._publish: Callable[[Any], None] | None = None
         self._clock: Clock = system_now
         self._ego: EgoState | None = None
-        self._ego_ns = 0
+        self._ego_ns = self._ego_late_ns = 0
+        self._ego_stamp_ns: int | None = None
         self._curvature = 0.0
+        self._arc_ns, self._arc_mps = 0, 0.0
         self._word: Engagement | None = None
         self._latched = ""
         self._acted_ns: int | None = None
@@ -98,16 +99,25 @@ class GateHost:
         self._publish, self._clock = publish, clock
 
     def receive(self, message: Message, now: Now) -> None:
-        """Keep the newest of each; an ego state that is not finite, or nowhere on earth, counts as none."""
+        """Keep the newest of each."""
         if isinstance(message, EgoState):
-            if _is_sound(message):
-                self._ego, self._ego_ns = message, now.monotonic_ns
+            self._see(message, now)
         elif isinstance(message, DriverState):
             # Whatever its stamp, said before or not; that he does not act ends nothing sooner than silence does.
             if message.override:
                 self._acted_ns = now.monotonic_ns
         elif isinstance(message, SafeTrajectory):
             self._hear(message, now)
+
+    def _see(self, ego: EgoState, now: Now) -> None:
+        """Take an ego state; one that is not finite, nowhere on earth, old, or no later than the one before is none.
+
+        Only the order of neighbours is asked for, so that a clock put back costs one message.
+        """
+        before_ns, self._ego_stamp_ns = self._ego_stamp_ns, ego.stamp_ns
+        late_ns = max(now.stamp_ns - ego.stamp_ns, 0)
+        if (before_ns is None or ego.stamp_ns > before_ns) and late_ns <= EGO_LIMIT_NS and _is_sound(ego):
+            self._ego, self._ego_ns, self._ego_late_ns = ego, now.monotonic_ns, late_ns
 
     def _hear(self, message: SafeTrajectory, now: Now) -> None:
         """Take the supervisor's word, unless a stop has begun that this does not end."""
@@ -147,12 +157,12 @@ class GateHost:
             self._curvature = self._arc(now)
             why = "no ego state" if blind else "no supervisor" if self._word is None else "standby"
             return GateCommand(now.stamp_ns, GateState.HOLDING, Control(-HOLD_BRAKING_MPS2, self._curvature), why)
-        control = Control(-GATE_BRAKING_MPS2, self._curvature)
+        control = Control(-GATE_BRAKING_MPS2, self._curvature if self._gate.has_path else self._straightening(now))
         if self._ego is not None and not blind and self._gate.has_path:
             control = self._gate.control(self._ego, now)
             self._curvature = control.curvature_per_m
         if self._latched:
-            control = Control(-GATE_BRAKING_MPS2, self._curvature)
+            control = Control(-GATE_BRAKING_MPS2, control.curvature_per_m)
             return GateCommand(now.stamp_ns, GateState.STOPPING, control, self._latched)
         return GateCommand(now.stamp_ns, GateState.FOLLOWING, control, "")
 
@@ -166,11 +176,22 @@ class GateHost:
         """Curvature of the arc that the vehicle is on, or was when that was known last."""
         if self._ego is None or self._blind(now):
             return self._curvature
-        curvature = self._ego.yaw_rate_rps / max(self._ego.speed_mps, SLOWEST_ARC_MPS)
-        return min(max(curvature, -CURVATURE_MAX_PER_M), CURVATURE_MAX_PER_M)
+        speed = max(self._ego.speed_mps, SLOWEST_ARC_MPS)
+        self._arc_ns, self._arc_mps = now.monotonic_ns, speed
+        return drivable(self._ego.yaw_rate_rps / speed, speed)
+
+    def _straightening(self, now: Now) -> float:
+        """Curvature where its own stop has brought the vehicle on that arc, which straightens over one second's way.
+
+        As the supervisor's stop without a lane (`safety/driving.py`), so that a swerve is not held to standstill.
+        """
+        elapsed_s = min(seconds(now.monotonic_ns - self._arc_ns), self._arc_mps / GATE_BRAKING_MPS2)
+        way_m = (self._arc_mps - GATE_BRAKING_MPS2 / 2 * elapsed_s) * elapsed_s
+        return self._curvature * math.exp(-way_m / max(self._arc_mps, SLOWEST_ARC_MPS))
 
     def _blind(self, now: Now) -> bool:
-        return self._ego is None or now.monotonic_ns - self._ego_ns > EGO_LIMIT_NS
+        """Without an ego state that is fresh by the instant of its arrival and by its stamp."""
+        return self._ego is None or self._ego_late_ns + now.monotonic_ns - self._ego_ns > EGO_LIMIT_NS
 
     def _watch(self, now: Now) -> None:
         """Latch where nobody may be followed any more; a driver who acts ends that, and leaves the path."""

@@ -1,4 +1,7 @@
-"""The gate's watchdog: what 220 ms are made of, and that it stops in them whenever the supervisor falls silent."""
+"""The gate's watchdog: what 220 ms are made of, and that it stops in them whenever the supervisor falls silent.
+
+And its tracker: what it asks for at most.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onboard_vla.core.clock import Now, nanoseconds
+from onboard_vla.core.control import Control
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.safe_trajectory import NO_STAMP, Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.vehicle_gate import (
+    CURVATURE_MAX_PER_M,
+    FEEDBACK_MAX_MPS2,
+    FEEDBACK_MIN_MPS2,
     GATE_BRAKING_MPS2,
+    LATERAL_MAX_MPS2,
     PERIOD_S,
     REACTION_NS,
     SCHEDULING_NS,
     SILENCE_LIMIT_NS,
     VehicleGate,
+    drivable,
 )
 from onboard_vla.safety.config import FreshnessLimits
 from onboard_vla.safety.supervisor_host import TICK_PERIOD_S
@@ -88,3 +97,50 @@ def test_a_live_supervisor_is_never_stopped_for_ticks_that_are_late(late_ns: lis
         at += nanoseconds(TICK_PERIOD_S) + late
         assert not stops(gate, at)
         hear(gate, at)
+
+
+def control(speed_mps: float = 8.0, asked_mps2: float = 0.0, aside_m: float = 0.0, wanted_mps: float = 8.0) -> Control:
+    """Of a gate on a straight path that has just been heard."""
+    gate, times = VehicleGate(), np.arange(51) * 0.1
+    zero = np.zeros_like(times)
+    points = np.column_stack([times, 8.0 * times, zero, zero, wanted_mps + zero, asked_mps2 + zero])
+    gate.follow(
+        SafeTrajectory(
+            0, 0, Engagement.ENGAGED, Mode.NOMINAL, "model", 0, (), points, False, Takeover.NONE, NO_STAMP, NO_STAMP,
+            (), 0, "",
+        ),
+        Now(0, 0),
+    )  # fmt: skip
+    return gate.control(EgoState(0, 0.0, aside_m, 0.0, speed_mps, 0.0, 0.0), Now(0, 0))
+
+
+@pytest.mark.parametrize(
+    ("speed_mps", "asked_mps2", "expected"),
+    [
+        (8.0, 0.0, 0.0),
+        (10.0, 0.0, -2.4),
+        (38.0, 0.0, FEEDBACK_MIN_MPS2),
+        (0.0, 0.0, FEEDBACK_MAX_MPS2),
+        (38.0, -8.0, -8.0),
+        (10.0, -6.0, FEEDBACK_MIN_MPS2),
+        (0.0, 3.0, 3.0),
+    ],
+)
+def test_feedback_is_bounded_and_what_the_trajectory_asks_for_is_not(speed_mps, asked_mps2, expected) -> None:
+    assert control(speed_mps, asked_mps2).acceleration_mps2 == pytest.approx(expected)
+
+
+@given(speed=st.floats(0.0, 60.0), aside=st.floats(-10.0, 10.0))
+def test_no_arc_is_steered_that_a_car_cannot_drive(speed: float, aside: float) -> None:
+    curvature = control(speed, aside_m=aside).curvature_per_m
+    assert abs(curvature) <= CURVATURE_MAX_PER_M
+    assert abs(curvature) * speed**2 <= LATERAL_MAX_MPS2 * (1 + 1e-9)
+    assert aside * curvature <= 0.0
+
+
+def test_what_a_car_can_drive_is_left_as_it_is() -> None:
+    assert drivable(0.04, 10.0) == 0.04
+    assert drivable(-0.2, 5.0) == -0.2
+    assert drivable(-0.3, 2.0) == -CURVATURE_MAX_PER_M
+    assert drivable(0.2, -10.0) == 0.06
+    assert drivable(0.2, 1e200) == 0.0

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.safe_trajectory import DriverState, Engagement
-from onboard_vla.core.vehicle_gate import DRIVER_ACTS_NS, GATE_BRAKING_MPS2, SILENCE_LIMIT_NS
-from onboard_vla.ros_nodes.gate_host import CURVATURE_MAX_PER_M, GateCommand, GateHost
+from onboard_vla.core.vehicle_gate import (
+    CURVATURE_MAX_PER_M,
+    DRIVER_ACTS_NS,
+    GATE_BRAKING_MPS2,
+    LATERAL_MAX_MPS2,
+    SILENCE_LIMIT_NS,
+)
+from onboard_vla.ros_nodes.gate_host import GateCommand, GateHost
 
 from .test_gate_host import FOLLOWING, HOLDING, MS, OVERRIDDEN, STOPPING, at, drive, ego, trajectory
 
@@ -111,7 +118,8 @@ def test_a_supervisor_without_points_ends_an_override_and_the_gate_stops_on_the_
 
     assert command.state is STOPPING
     assert command.control.acceleration_mps2 == -GATE_BRAKING_MPS2
-    assert command.control.curvature_per_m == pytest.approx(0.02)
+    way_m = 8.0 * 0.04 - GATE_BRAKING_MPS2 / 2 * 0.04**2
+    assert command.control.curvature_per_m == pytest.approx(0.02 * math.exp(-way_m / 8.0))
     assert command.reason == "the supervisor has no trajectory"
 
 
@@ -122,7 +130,7 @@ def test_an_override_that_the_supervisor_does_not_say_again_ends_with_the_silenc
         command = driving.command(at(ms))
         assert (command.state is OVERRIDDEN) == (ms <= 500 + SILENT_MS)
     assert command.state is STOPPING
-    assert command.control.curvature_per_m == pytest.approx(0.02)
+    assert 0.017 < command.control.curvature_per_m < 0.02
 
 
 def test_who_is_told_to_drive_without_points_while_the_driver_acts_stops_when_he_lets_go() -> None:
@@ -138,9 +146,31 @@ def test_who_is_told_to_drive_without_points_while_the_driver_acts_stops_when_he
 
 def test_no_arc_is_tighter_than_a_vehicle_can_drive(driving) -> None:
     driving.receive(trajectory(500, Engagement.DRIVER_OVERRIDE), at(500))
-    driving.receive(turning(500, curvature=-5.0), at(500))
-
+    driving.receive(turning(500, 4.0, curvature=-5.0), at(500))
     assert driving.command(at(500)).control.curvature_per_m == -CURVATURE_MAX_PER_M
+
+    driving.receive(turning(520, 10.0, curvature=5.0), at(520))
+    assert driving.command(at(520)).control.curvature_per_m == LATERAL_MAX_MPS2 / 10.0**2
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_let_go_in_a_swerve_it_straightens_as_the_supervisors_stop_without_a_lane(driving, seen) -> None:
+    """A path of curvature k exp(-s / v) over s = v² / 8 m turns by k v (1 - exp(-v / 8)), not by k v² / 8."""
+    driving.receive(trajectory(500, Engagement.DRIVER_OVERRIDE), at(500))
+    driving.receive(turning(500, 10.0, 0.05), at(500))
+    driving.command(at(500))
+    speed, heading, ms = 10.0, 0.0, 500
+    while speed > 0.0:
+        ms += 10
+        if seen:
+            driving.receive(dataclasses.replace(ego(ms, speed), yaw_rate_rps=0.05 * speed), at(ms))
+        command = driving.command(at(ms))
+        if command.state is STOPPING:
+            heading += command.control.curvature_per_m * speed * 0.01
+            speed = max(speed - GATE_BRAKING_MPS2 * 0.01, 0.0)
+    late_m = 0.0 if seen else 10.0 * 0.2  # on the arc since it was last seen
+    most = 0.05 * 10.0 * (1 - math.exp(-10.0 / 8))
+    assert most - 0.05 * late_m - 0.01 < heading < most + 0.005
 
 
 @pytest.mark.parametrize("word", [Engagement.ENGAGED, Engagement.LATCHED])

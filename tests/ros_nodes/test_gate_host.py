@@ -161,6 +161,45 @@ def test_without_an_ego_state_it_stops_on_the_last_curvature(driving) -> None:
     assert drive(driving, 1000, 1100)[-1][1] is STOPPING
 
 
+def seen_as(driving: GateHost, stamp_of, end_ms: int = 1000) -> list[GateState]:
+    """A supervisor at 50 Hz, and ego states whose stamps are `stamp_of(ms)`."""
+    states = []
+    for ms in range(500, end_ms, 20):
+        driving.receive(dataclasses.replace(ego(ms), stamp_ns=stamp_of(ms)), at(ms))
+        driving.receive(trajectory(ms), at(ms))
+        states.append(driving.command(at(ms)).state)
+    return states
+
+
+@pytest.mark.parametrize(
+    "stamp_of",
+    [
+        lambda _: at(500).stamp_ns,
+        lambda _: 0,
+        lambda ms: at(1000 - ms).stamp_ns,
+        lambda ms: at(ms - 201).stamp_ns,
+        lambda ms: at(ms - 3_600_000).stamp_ns,
+    ],
+)
+def test_an_ego_state_that_stands_or_is_old_counts_as_none_however_often_it_comes(driving, stamp_of) -> None:
+    assert seen_as(driving, stamp_of)[-10:] == [STOPPING] * 10
+    assert driving.command(at(1000)).reason == "no ego state"
+
+
+@pytest.mark.parametrize("late_ms", [-3_600_000, 0, 100, 200])
+def test_an_ego_state_is_as_old_as_its_stamp_and_its_wait_together(driving, late_ms) -> None:
+    assert set(seen_as(driving, lambda ms: at(ms - late_ms).stamp_ns)) == {FOLLOWING}
+    limit_ms = 980 + 200 - max(late_ms, 0)
+    for ms in (*range(990, limit_ms, 10), limit_ms):
+        driving.receive(trajectory(ms), at(ms))
+        assert driving.command(at(ms)).state is FOLLOWING
+    assert driving.command(at(limit_ms + 1)).reason == "no ego state"
+
+
+def test_a_clock_of_the_ego_state_put_back_stops_nobody(driving) -> None:
+    assert set(seen_as(driving, lambda ms: at(ms if ms < 700 else ms - 150).stamp_ns)) == {FOLLOWING}
+
+
 def test_what_a_watching_supervisor_says_counts_as_silence_and_frees_nobody(driving) -> None:
     drive(driving, 500, 1000, heard=False)
     watching = dataclasses.replace(trajectory(1000, Engagement.STANDBY), source=SHADOW)
