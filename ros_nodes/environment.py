@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from onboard_vla.core.errors import EnvironmentLacksError
+from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.core.heap import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, set_malloc
 from onboard_vla.core.installation import installation
 
@@ -55,15 +55,32 @@ def profile_variables(*, fast_dds_2: bool) -> tuple[str, ...]:
 
 
 def node_environment(profile: str = "") -> dict[str, str]:
-    """Variables to be laid over a node's environment; a profile and a log folder that the user chose stand."""
+    """Variables to be laid over a node's environment; a profile and a log folder that the user chose stand.
+
+    Raises:
+        ConfigurationError: the chosen profile is no file. Fast DDS would start without it, and lose pictures.
+    """
     logs = Path(tempfile.gettempdir()) / f"onboard-vla-ros-log-{os.getuid()}"
-    chosen = next((os.environ[name] for name in PROFILE_VARIABLES if os.environ.get(name)), str(PROFILE_FILE))
     return {
-        profile_variables(fast_dds_2=has_fast_dds_2())[0]: profile or chosen,
+        profile_variables(fast_dds_2=has_fast_dds_2())[0]: _chosen_profile(profile),
         "ROS_LOG_DIR": os.environ.get("ROS_LOG_DIR", str(logs)),
         "MALLOC_MMAP_THRESHOLD_": str(MALLOC_THRESHOLD_BYTES),
         "MALLOC_TRIM_THRESHOLD_": str(MALLOC_THRESHOLD_BYTES),
     }
+
+
+def _chosen_profile(profile: str) -> str:
+    choices = {"dds_profile": profile, **{name: os.environ.get(name, "") for name in PROFILE_VARIABLES}}
+    for where, path in choices.items():
+        if not path:
+            continue
+        if not Path(path).is_file():
+            raise ConfigurationError(
+                f"{where}: expected a file with a Fast DDS profile, found none at {path}: mend or unset it (the "
+                "shipped profile is taken then)"
+            )
+        return path
+    return str(PROFILE_FILE)
 
 
 def ros_environment(domain_id: int) -> dict[str, str]:

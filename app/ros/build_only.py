@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from onboard_vla.app.ros.parameters import node_parameters
 from onboard_vla.core.errors import BundleError, EnvironmentLacksError, OnboardVlaError
 from onboard_vla.core.installation import installation
 from onboard_vla.core.process import EXIT_CONFIGURATION
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.kernels.launch_driver import DriverDevice
 from onboard_vla.ros_nodes.deployment import NodeStart
+from onboard_vla.ros_nodes.parameter_files import node_parameters
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.engine import TENSORRT
 from onboard_vla.runtime.engine_cache import EngineCache, Target

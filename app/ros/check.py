@@ -16,10 +16,8 @@ from onboard_vla.app.doctor import Finding, State, absent, fine, poor
 from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.app.ros.engaging import engaging_findings
-from onboard_vla.app.ros.parameters import node_parameters, unmet_sections
 from onboard_vla.app.ros.pictures import picture_findings
 from onboard_vla.app.ros.recording import recording_words
-from onboard_vla.app.ros.settings import refuse_unjudged_engines, settings_of_supervisor
 from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
 from onboard_vla.core.process_graph import CAMERA_GUARD, SUPERVISOR
 from onboard_vla.ros_nodes.deployment import CAMERA_REPLAY, NodeStart, node_starts
@@ -31,6 +29,8 @@ from onboard_vla.ros_nodes.environment import (
     profile_variables,
     require_rclpy,
 )
+from onboard_vla.ros_nodes.judged_starts import refuse_unjudged_engines, settings_of_supervisor
+from onboard_vla.ros_nodes.parameter_files import node_parameters, unmet_sections
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_file import given_config
 
@@ -93,12 +93,14 @@ def _rclpy() -> str:
 
 
 def _dds_profile() -> Finding:
-    variables, read = node_environment(), profile_variables(fast_dds_2=has_fast_dds_2())
-    path = variables[read[0]]
+    read = profile_variables(fast_dds_2=has_fast_dds_2())
     try:
+        path = node_environment()[read[0]]
         text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        return absent("dds_profile", str(error), "Fast DDS starts without it and loses pictures", "unset or mend it")
+    except (ConfigurationError, OSError) as error:
+        return absent(
+            "dds_profile", str(error), "Fast DDS would start without it and lose pictures", "mend or unset it"
+        )
     faults = profile_faults(text)
     if faults:
         remedy = "leave the variable unset: the shipped profile is taken"

@@ -8,12 +8,13 @@ from typing import Any
 
 from onboard_vla.app.doctor import Finding, State, absent, fine, poor
 from onboard_vla.app.ros.deployment_file import DeploymentFile
-from onboard_vla.app.ros.parameters import pictures_taken
-from onboard_vla.app.ros.settings import dispensable, settings_of_supervisor
+from onboard_vla.app.ros.settings import dispensable
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.process_graph import SUPERVISOR, TOPICS, VEHICLE, Topic
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.deployment import NodeStart
+from onboard_vla.ros_nodes.judged_starts import settings_of_supervisor
+from onboard_vla.ros_nodes.parameter_files import pictures_taken
 from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, ROS_TOPICS, Form, RosTopic, forms_taken, rows_of
 from onboard_vla.safety.config import SupervisorConfig
 

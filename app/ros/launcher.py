@@ -16,11 +16,11 @@ from rich.text import Text
 
 from onboard_vla.app.processes import EXITED, GAVE_UP, STARTED, ProcessEvent, ProcessSet, ProcessSpec
 from onboard_vla.app.ros.deployment_file import DeploymentFile
-from onboard_vla.app.ros.settings import refuse_unjudged_engines
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.process_graph import SUPERVISOR
-from onboard_vla.ros_nodes.deployment import GATE_STOPS_WITHIN_S, VEHICLE, NodeStart, node_starts
+from onboard_vla.ros_nodes.deployment import GATE_STOPS_WITHIN_S, VEHICLE, NodeStart
 from onboard_vla.ros_nodes.environment import node_environment
+from onboard_vla.ros_nodes.judged_starts import judged_starts
 from onboard_vla.ros_nodes.shared_memory import free_stale_segments
 from onboard_vla.ros_nodes.topics import VEHICLE_GATE
 
@@ -47,8 +47,7 @@ def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None],
         OnboardVlaError: the deployment cannot be started.
         KeyboardInterrupt: it was told to end; all nodes have.
     """
-    starts = node_starts(file.deployment)
-    refuse_unjudged_engines(starts, file.namespace)
+    starts = judged_starts(file.deployment, file.namespace)
     freed = free_stale_segments()
     say(f"{file.deployment.mode}: {len(starts)} nodes, logs in {logs}, {freed // BYTES_PER_MIB} MiB freed in /dev/shm")
     logs.mkdir(parents=True, exist_ok=True)

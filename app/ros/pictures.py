@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onboard_vla.app.doctor import Finding, absent, fine, poor
-from onboard_vla.app.ros.parameters import node_parameters
 from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.process_graph import PLANNER
 from onboard_vla.ros_nodes.deployment import NodeStart
+from onboard_vla.ros_nodes.parameter_files import node_parameters
 from onboard_vla.runtime.camera_shapes import parse_sizes, stated_sizes
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from onboard_vla.app.ros.parameters import node_parameters, pictures_taken
 from onboard_vla.core.cameras import CameraFrame
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.ros_nodes.bag import BagReader
 from onboard_vla.ros_nodes.deployment import CAMERA_REPLAY, NodeStart
 from onboard_vla.ros_nodes.node_options import PICTURES
+from onboard_vla.ros_nodes.parameter_files import node_parameters, pictures_taken
 from onboard_vla.ros_nodes.played import played_topics
 from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, Form, row_named
 

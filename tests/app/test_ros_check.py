@@ -134,6 +134,20 @@ def test_a_profile_under_a_name_that_is_not_read_is_found(monkeypatch, distribut
     assert finding.remedy == ("" if state is State.OK else f"export FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE_FILE}")
 
 
+def test_a_profile_that_is_not_there_is_found_and_nothing_starts_with_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/typo.xml")
+    file = DeploymentFile(Deployment("vehicle", "/b", ()), "", None)
+    says = "FASTRTPS_DEFAULT_PROFILES_FILE: expected a file with a Fast DDS profile, found none at /typo.xml"
+    lines: list[str] = []
+
+    finding = {finding.name: finding for finding in check_deployment(file, 0.0)}["dds_profile"]
+    with pytest.raises(ConfigurationError, match=says):
+        run_deployment(file, tmp_path / "logs", lines.append)
+
+    assert (finding.state, says in finding.found) == (State.MISSING, True)
+    assert not any("started" in line for line in lines)
+
+
 def test_settings_that_the_supervisor_would_refuse_are_found(tmp_path):
     (tmp_path / "supervisor.yaml").write_text("nonsense: 1\n")
     path = write(tmp_path / "d.yaml", mode="vehicle", bundle="b", config="supervisor.yaml")

@@ -14,7 +14,6 @@ from rich.console import Console
 from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.ros import launcher, world_drive
 from onboard_vla.app.ros.deployment_file import DeploymentFile, read_deployment
-from onboard_vla.app.ros.parameters import node_parameters
 from onboard_vla.app.ros.world_drive import with_world
 from onboard_vla.core.cameras import CompressedFrame
 from onboard_vla.core.errors import ConfigurationError
@@ -22,6 +21,7 @@ from onboard_vla.core.road import Route
 from onboard_vla.ros_nodes.bag_messages import MessageReader
 from onboard_vla.ros_nodes.deployment import Deployment, NodeStart, node_starts
 from onboard_vla.ros_nodes.environment import PROFILE_FILE
+from onboard_vla.ros_nodes.parameter_files import node_parameters
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "ros"
 

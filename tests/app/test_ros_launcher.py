@@ -27,7 +27,7 @@ class Nodes:
 
     def run(self, mode, **programs):
         starts = tuple(NodeStart(name, (), {}, name != "camera_replay") for name in programs)
-        self._monkeypatch.setattr(launcher, "node_starts", lambda wanted: starts)
+        self._monkeypatch.setattr(launcher, "judged_starts", lambda wanted, namespace: starts)
         self._monkeypatch.setattr(launcher, "_spec", lambda start, file, logs: self._spec(start, programs[start.name]))
         return launcher.run_deployment(DeploymentFile(Deployment(mode, "/b"), "", None), self.folder, self.say)
 

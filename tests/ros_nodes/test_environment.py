@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from onboard_vla.core.errors import EnvironmentLacksError
+from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.ros_nodes import environment
 from onboard_vla.ros_nodes.environment import (
     FIRST_DOMAIN,
@@ -38,10 +38,14 @@ def test_environment_keeps_the_graph_on_this_machine_and_selects_the_profile(mon
     assert variables["FASTDDS_DEFAULT_PROFILES_FILE"] == str(PROFILE_FILE)
 
 
-def test_a_profile_that_the_user_chose_stands(monkeypatch) -> None:
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/mine.xml")
+def test_a_profile_that_the_user_chose_stands_where_it_is_there(monkeypatch, tmp_path) -> None:
+    mine = tmp_path / "mine.xml"
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(mine))
 
-    assert ros_environment(1)["FASTDDS_DEFAULT_PROFILES_FILE"] == "/mine.xml"
+    with pytest.raises(ConfigurationError, match=f"FASTDDS_DEFAULT_PROFILES_FILE: expected a file .* none at {mine}"):
+        ros_environment(1)
+    mine.write_text("<profiles/>")
+    assert ros_environment(1)["FASTDDS_DEFAULT_PROFILES_FILE"] == str(mine)
 
 
 def test_profile_has_room_for_six_cameras_and_announces_itself_often() -> None:

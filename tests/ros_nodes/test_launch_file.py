@@ -7,6 +7,7 @@ import re
 import runpy
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -182,16 +183,19 @@ def test_the_environment_is_set_and_shared_memory_freed_before_any_node(descript
     assert "freed 7 bytes" in next(action.msg for action in actions if isinstance(action, LogInfo))
 
 
-def test_a_chosen_profile_and_log_folder_win(description, monkeypatch):
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "/environment.xml")
-    assert variables(started(description, bundle="/b"))["FASTDDS_DEFAULT_PROFILES_FILE"] == "/environment.xml"
+def test_a_chosen_profile_and_log_folder_win(description, monkeypatch, tmp_path):
+    environments, mine = str(tmp_path / "environment.xml"), str(tmp_path / "mine.xml")
+    for path in (environments, mine):
+        Path(path).write_text("<profiles/>")
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", environments)
+    assert variables(started(description, bundle="/b"))["FASTDDS_DEFAULT_PROFILES_FILE"] == environments
 
-    chosen = variables(started(description, bundle="/b", dds_profile="/mine.xml", log_dir="/logs"))
-    assert (chosen["FASTDDS_DEFAULT_PROFILES_FILE"], chosen["ROS_LOG_DIR"]) == ("/mine.xml", "/logs")
+    chosen = variables(started(description, bundle="/b", dds_profile=mine, log_dir="/logs"))
+    assert (chosen["FASTDDS_DEFAULT_PROFILES_FILE"], chosen["ROS_LOG_DIR"]) == (mine, "/logs")
 
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
-    older = variables(started(description, bundle="/b", dds_profile="/mine.xml"))
-    assert older["FASTRTPS_DEFAULT_PROFILES_FILE"] == "/mine.xml"
+    older = variables(started(description, bundle="/b", dds_profile=mine))
+    assert older["FASTRTPS_DEFAULT_PROFILES_FILE"] == mine
 
 
 def test_build_only_makes_engines_with_the_parameters_of_the_planner_and_ends(description, tmp_path):
@@ -239,6 +243,7 @@ def test_rviz_comes_with_the_node_that_draws_its_picture(description):
         ({}, "bundle is not set"),
         ({"bundle": "/b", "mode": "replay"}, "bag is not set"),
         ({"bundle": "/b", "params_file": "/nowhere.yaml"}, "no file /nowhere.yaml"),
+        ({"bundle": "/b", "dds_profile": "/typo.xml"}, "dds_profile: expected a file .* found none at /typo.xml"),
         ({"build_only": "true"}, "bundle is not set"),
         ({"bundle": "/b", "build_only": "true", "vla_planner": "false"}, "vla_planner is left out"),
     ],
@@ -246,6 +251,26 @@ def test_rviz_comes_with_the_node_that_draws_its_picture(description):
 def test_what_cannot_work_is_one_line_before_anything_starts(description, arguments, says):
     with pytest.raises(ConfigurationError, match=says):
         started(description, **arguments)
+
+
+@pytest.mark.parametrize("text", ["0,5", "", "-1", "nan", "inf", "soon"])
+def test_a_delay_that_is_none_is_refused_before_anything_starts_not_when_a_node_dies(description, text):
+    with pytest.raises(RuntimeError, match=f"respawn_delay: expected seconds from 0 up, such as 0.5, found '{text}'"):
+        started(description, bundle="/b", respawn_delay=text)
+
+
+@pytest.mark.parametrize(("around", "own"), [("", "car"), ("/fleet", "car"), ("fleet", "/car"), ("", "")])
+def test_engines_that_nobody_has_judged_are_refused_beside_a_vehicles_supervisor(description, tmp_path, around, own):
+    full = own if own.startswith("/") else f"{around}/{own}"
+    section = "/".join(("", *f"{full}/vla_planner".strip("/").split("/")))
+    (tmp_path / "own.yaml").write_text(f"{section}: {{ros__parameters: {{unjudged_engines: true}}}}\n")
+    given = {"bundle": "/b", "namespace": own, "params_file": str(tmp_path / "own.yaml")}
+    inside = {"ros_namespace": around} if around else {}
+
+    with pytest.raises(ConfigurationError, match="unjudged_engines of vla_planner beside profile vehicle"):
+        started(description, LaunchContext(dict(inside)), **given)
+    assert nodes(started(description, LaunchContext(dict(inside)), **given, safety_supervisor="false"))
+    assert nodes(started(description, LaunchContext(dict(inside)), **given, mode="simulation"))
 
 
 def test_a_python_without_the_wheel_says_what_to_install(description, monkeypatch):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from onboard_vla.app.ros.parameters import node_parameters
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.ros_nodes.deployment import Deployment, node_starts
+from onboard_vla.ros_nodes.parameter_files import node_parameters
 
 NAMESPACES = ("", "car", "car/sub")
 MEETS = {

@@ -97,3 +97,18 @@ def test_engines_that_cannot_be_made_end_the_launch_with_status_1_and_a_line(run
     assert ended.returncode == 1
     assert says in ended.stdout + ended.stderr
     assert not (Path(os.environ["SEEN"])).exists(), "no node starts"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("respawn_delay:=0,5",), "respawn_delay: expected seconds from 0 up, such as 0.5, found '0,5'"),
+        (("dds_profile:=/typo.xml",), "dds_profile: expected a file with a Fast DDS profile, found none at /typo.xml"),
+    ],
+)
+def test_an_argument_that_cannot_be_ends_the_launch_before_a_node_starts(run, arguments, says):
+    ended = run("vla_planner:=false", *arguments)
+
+    assert ended.returncode == 1
+    assert says in ended.stdout + ended.stderr
+    assert not (Path(os.environ["SEEN"])).exists(), "no node starts"

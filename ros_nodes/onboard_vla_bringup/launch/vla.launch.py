@@ -6,6 +6,7 @@ Remaps come from a GroupAction around the file (`SetRemap`): the package's READM
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,8 +78,9 @@ def start(context: LaunchContext) -> list[Action]:
     """Everything that follows from the arguments."""
     given = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     try:
-        from onboard_vla.ros_nodes.deployment import Deployment, node_starts, planner_start
+        from onboard_vla.ros_nodes.deployment import Deployment, planner_start
         from onboard_vla.ros_nodes.environment import node_environment
+        from onboard_vla.ros_nodes.judged_starts import judged_starts
         from onboard_vla.ros_nodes.shared_memory import free_stale_segments
     except ImportError as error:
         reason = f"{error}: pip install . in a clone of Onboard VLA, into the Python that ros2 runs with"
@@ -93,12 +95,13 @@ def start(context: LaunchContext) -> list[Action]:
         extra=tuple(name for name in EXTRA if given[name] == "true" or (name == DRAWS and given["rviz"] == "true")),
         without=tuple(name for name in NODES if given[name] == "false"),
     )
+    around, own = context.launch_configurations.get("ros_namespace", ""), given["namespace"]
+    namespace = own if own.startswith("/") else f"{around}/{own}".strip("/")
     # What these refuse ends the launch with status 1 and its one line.
     if given["build_only"] == "true":
-        around = context.launch_configurations.get("ros_namespace", "")
-        own = given["namespace"]
-        return [build(planner_start(wanted), own if own.startswith("/") else f"{around}/{own}".strip("/"))]
-    starts = node_starts(wanted)
+        return [build(planner_start(wanted), namespace)]
+    starts = judged_starts(wanted, namespace)
+    delay_s = respawn_delay_s(given["respawn_delay"])
     variables = node_environment(given["dds_profile"])
     if given["log_dir"]:
         variables["ROS_LOG_DIR"] = given["log_dir"]
@@ -106,7 +109,7 @@ def start(context: LaunchContext) -> list[Action]:
     actions = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
     actions.append(LogInfo(msg=f"onboard_vla: {given['mode']}, {len(starts)} nodes; freed {freed} bytes in /dev/shm"))
     again = scope(context, variables)
-    actions += [node(one, given, again) for one in starts]
+    actions += [node(one, given, delay_s, again) for one in starts]
     if given["rviz"] == "true":
         view = ["-d", str(SHARE / "rviz" / "onboard_vla.rviz")]
         # The topics in its file are relative: they follow the namespace.
@@ -114,6 +117,17 @@ def start(context: LaunchContext) -> list[Action]:
             Node(package="rviz2", executable="rviz2", name="rviz", namespace=given["namespace"], arguments=view)
         )
     return actions
+
+
+def respawn_delay_s(text: str) -> float:
+    """The argument, read before anything starts: in the handler of a node's end it would take the others along."""
+    try:
+        delay_s = float(text)
+    except ValueError:
+        delay_s = math.nan
+    if not 0.0 <= delay_s < math.inf:
+        raise RuntimeError(f"respawn_delay: expected seconds from 0 up, such as 0.5, found {text!r}")
+    return delay_s
 
 
 def build(planner: NodeStart, namespace: str) -> ExecuteProcess:
@@ -146,8 +160,8 @@ def scope(context: LaunchContext, variables: Mapping[str, str]) -> Callable[[Lau
     return restore
 
 
-def node(one: NodeStart, given: Mapping[str, str], restore: Callable[[LaunchContext], None]) -> Node:
-    """One node, with what happens when it ends."""
+def node(one: NodeStart, given: Mapping[str, str], delay_s: float, restore: Callable[[LaunchContext], None]) -> Node:
+    """One node, with what happens when it ends; `delay_s`: until it is started again."""
 
     def ended(event: ProcessExited, context: LaunchContext) -> list[Action]:
         if context.is_shutdown:
@@ -162,8 +176,8 @@ def node(one: NodeStart, given: Mapping[str, str], restore: Callable[[LaunchCont
             return [said, *after(one.name, given)]
         if given["respawn"] != "true":
             return after(one.name, given)
-        again = GroupAction([OpaqueFunction(function=restore), node(one, given, restore)])
-        return [TimerAction(period=float(given["respawn_delay"]), actions=[again])]
+        again = GroupAction([OpaqueFunction(function=restore), node(one, given, delay_s, restore)])
+        return [TimerAction(period=delay_s, actions=[again])]
 
     return Node(
         package=PACKAGE,
