@@ -37,12 +37,14 @@ class VisionCache:
 
     def get(self, pair: FramePair) -> NDArray[np.float32] | None:
         """The embeddings (tokens, D) of exactly this pair, or none."""
-        known, embeddings = self._entries.get((pair.camera, pair.stamps_ns), (None, None))
-        if known is None or not all(map(_same, known.images, pair.images)):
-            self.misses += 1
-            return None
-        self.hits += 1
-        return embeddings
+        found = self._entries.get((pair.camera, pair.stamps_ns))
+        if found is not None:
+            older, newer = found[0].images
+            if _same(older, pair.images[0]) and _same(newer, pair.images[1]):
+                self.hits += 1
+                return found[1]
+        self.misses += 1
+        return None
 
     def put(self, pair: FramePair, embeddings: NDArray[np.float32]) -> None:
         """Remember the embeddings of a pair; the array must not be written to afterwards."""

@@ -38,6 +38,7 @@ class CameraReference:
     rest_variance: float
     unit: float
 
+    @np.errstate(over="ignore", invalid="ignore")
     def distance(self, pooled: Floats) -> float:
         """Of the mean embedding (D,) of a frame pair, in units of `unit`; NaN for embeddings that are not finite."""
         length = math.sqrt(pooled @ pooled)
@@ -66,6 +67,7 @@ class CameraReferences:
         self._means = np.array([one.mean for one in found], np.float32).reshape(len(found), width)
         self._rest_and_unit = [(one.rest_variance, one.unit) for one in found]
 
+    @np.errstate(over="ignore", invalid="ignore")
     def distances(self, roles: Sequence[str], pooled: Floats) -> dict[str, float]:
         """By role, of mean embeddings (C, D), of each camera that there are statistics of; see `CameraReference`."""
         given = [k for k, role in enumerate(roles) if role in self._row]
@@ -107,11 +109,11 @@ def pool(pairs: Sequence[Floats]) -> Floats:
     return means
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def scaled(pooled: Floats) -> Floats:
     """To length 1, over the last axis."""
     lengths = np.sqrt(np.sum(pooled * pooled, axis=-1, keepdims=True))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(pooled / np.maximum(lengths, TINY), np.float32)
+    return np.asarray(pooled / np.maximum(lengths, TINY), np.float32)
 
 
 def save_reference(path: Path, cameras: Mapping[str, CameraReference], note: Mapping[str, Any]) -> None:

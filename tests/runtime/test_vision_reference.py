@@ -16,6 +16,7 @@ from onboard_vla.runtime.vision_reference import (
     load_reference,
     pool,
     save_reference,
+    scaled,
 )
 
 WIDTH, KEPT = 12, 4
@@ -87,6 +88,14 @@ def test_cameras_together_have_the_distances_that_each_has_alone():
     spoilt[1, 3] = np.nan
     assert [role for role, away in together.distances(tuple(known), spoilt).items() if np.isnan(away)] == ["left"]
     assert CameraReferences({}).distances(tuple(known), spoilt) == {}
+
+
+@pytest.mark.filterwarnings("error")
+def test_embeddings_too_large_to_be_squared_have_no_distance_and_warn_of_nothing():
+    tokens = np.full((4, WIDTH), 1e20, np.float32)
+    assert np.isnan(CameraReferences({"front": reference()}).distances(("front",), pool([tokens]))["front"])
+    assert np.isnan(reference().distance(tokens[0]))
+    assert np.isnan(scaled(np.full(WIDTH, np.inf, np.float32))).all()
 
 
 def test_pooling_is_the_mean_over_tokens():
