@@ -107,9 +107,10 @@ class OnnxEngine:
         Raises:
             EngineError: names, types or memory layout do not fit the graph, or the execution failed.
         """
-        binding = prepared_for(self, inputs, outputs, self._bound)
         try:
-            self._session.run_with_iobinding(binding)
+            self._session.run_with_iobinding(prepared_for(self, inputs, outputs, self._bound))
+        except EngineError:
+            raise
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
             raise EngineError(f"{self.name}: execution failed: {error}") from error
         self.executions += 1

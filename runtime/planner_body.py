@@ -48,7 +48,9 @@ REJECTION_CODES: dict[type[OnboardVlaError], str] = {
     GeometryError: "route_invalid",
     PromptError: "prompt_invalid",
 }
-"""Code of the rejection that stands for an error raised while planning; "planner_failed" for any other of ours."""
+"""Code of the rejection that stands for an error raised while planning."""
+PLANNER_FAILED = "planner_failed"
+"""Code of one that stands for any other of ours."""
 
 
 class PlanMaker(Protocol):
@@ -162,7 +164,7 @@ class PlannerBody:
                 self._pacing.took(time.monotonic() - begin_s)
         except OnboardVlaError as error:
             result = PlanRejection(
-                plan_id, frames.stamp_ns, REJECTION_CODES.get(type(error), "planner_failed"), str(error)
+                plan_id, frames.stamp_ns, REJECTION_CODES.get(type(error), PLANNER_FAILED), str(error)
             )
         with self._lock:
             self._done += 1
@@ -245,8 +247,12 @@ class PlannerBody:
             return self._answered(frames, ego, command, plan_id, now)
         left_out = shedding.left_out
         shown = shedding.reduced(frames, left_out)
+        begin_s = time.monotonic()
         result = self._answered(shown, ego, command, plan_id, now, thinks=THINKING not in left_out)
         if isinstance(result, PlanRejection):
+            took_s = time.monotonic() - begin_s
+            if took_s > shedding.period_s:  # one that came quickly does not tell how long plans take
+                shedding.note(took_s, now.monotonic_ns)
             return result
         shedding.note(result.stage_ms["total"] / 1e3, now.monotonic_ns)
         return replace(result, shed=left_out)

@@ -78,7 +78,7 @@ class VisionEncoder:
     def pairs(self, frames: FrameSet) -> list[FramePair]:
         """All frame pairs in prompt order: camera by camera, older pair first."""
         return [
-            FramePair(role, slot, stamps[i : i + PAIR], images[i : i + PAIR])
+            FramePair(role, slot, (stamps[i], stamps[i + 1]), (images[i], images[i + 1]))
             for role in self._cameras
             if role in frames.images
             for stamps, images in [(frames.stamps_ns[role], frames.images[role])]

@@ -117,3 +117,20 @@ def test_standing_arrays_that_do_not_fit_are_an_error_every_time(engine):
     for _ in range(2):
         with pytest.raises(EngineError, match="execution failed"):
             engine.run(inputs, outputs)
+
+
+def test_what_onnxruntime_raises_of_arrays_that_it_cannot_bind_is_an_engines_error(engine, monkeypatch):
+    class Unbindable:
+        def bind_input(self, *_):
+            raise RuntimeError("no such memory")
+
+    class Session:
+        io_binding = Unbindable
+
+        def run_with_iobinding(self, _):
+            pytest.fail("nothing was bound")
+
+    monkeypatch.setattr(engine, "_session", Session())
+    with pytest.raises(EngineError, match="execution failed: no such memory"):
+        engine.run({"past": floats(1), "new": floats(1)}, {"y": floats(2)})
+    assert engine.executions == 0

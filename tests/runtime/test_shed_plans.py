@@ -11,7 +11,7 @@ from onboard_vla.core.bundle_manifest import FrameSelection
 from onboard_vla.core.cameras import CameraFrame, FrameSet
 from onboard_vla.core.clock import Now, system_now
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.plan import FAST, Plan
+from onboard_vla.core.plan import FAST, Plan, PlanRejection
 from onboard_vla.core.road import Route
 from onboard_vla.core.wire import encode
 from onboard_vla.runtime.bundle import Bundle
@@ -133,6 +133,18 @@ def test_the_period_that_counts_is_the_present_one(running):
     shedding.period_s = 1e-6
     plan()
     plan()
+    assert plan().shed == ("history",)
+
+
+def test_late_refusals_are_late_plans_and_quick_ones_say_nothing(running, monkeypatch):
+    body, shedding, plan, _ = running
+    made = body._planner.plan
+    monkeypatch.setattr(body._planner, "plan", lambda *_, **__: PlanRejection(1, 0, "nan_logits", "as it happens"))
+    for period_s, left_out in ((60.0, ()), (1e-9, ("history",))):
+        shedding.period_s = period_s
+        assert [plan().code for _ in range(2)] == ["nan_logits"] * 2
+        assert shedding.left_out == left_out
+    monkeypatch.setattr(body._planner, "plan", made)
     assert plan().shed == ("history",)
 
 
