@@ -72,6 +72,10 @@ def export(
             "--unjudged", help="Random pictures where scenes are missing; the bundle says so, no vehicle takes it."
         ),
     ] = False,
+    action_head: Annotated[
+        bool,
+        typer.Option("--action-head", help="With a head of the actions alone, for the planner's `actions_alone`."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document instead of the table.")] = False,
 ) -> None:
     """Export a checkpoint to a bundle: graphs, codebook, prompt, tokenizer, golden scenes, each with its hash.
@@ -97,6 +101,7 @@ def export(
             keep_float=keep_float or (),
             limits=dict(map(_bound, limit or ())),
             unjudged=unjudged,
+            action_head=action_head,
             progress=progress.show,
         )
     if as_json:

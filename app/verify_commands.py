@@ -113,6 +113,7 @@ def inspect(
         "vocabulary": f"{text.vocabulary_size}, actions {actions.first_id} to {actions.first_id + actions.count - 1}",
         "plan": f"{actions.per_answer} actions of {actions.step_s} s",
         "cameras": f"{', '.join(map(_camera, manifest.cameras))}; {frames}",
+        "head of the actions alone": "yes" if manifest.action_head else "no",
         "repetition penalty": manifest.generation.repetition_penalty,
         "calibrated on": f"{calibration.get('scenes', 0)} scenes, {calibration.get('scenes_from', '-')}",
         "kept in float32": _kept(computed_precision(manifest), calibration.get("fallbacks", [])),

@@ -19,8 +19,18 @@ PICTURE = (224, 168)
 """Width and height at which the model sees each of the six cameras: 48 tokens a frame pair."""
 
 
-def write(folder: Path, seed: int = 0, cameras: int = 6, frames: int = 4, picture: tuple[int, int] = PICTURE) -> Path:
-    """Write the checkpoint folder, with the first `cameras` cameras and `frames` frames of each; returns it."""
+def write(
+    folder: Path,
+    seed: int = 0,
+    cameras: int = 6,
+    frames: int = 4,
+    picture: tuple[int, int] = PICTURE,
+    vocabulary: int | None = None,
+) -> Path:
+    """Write the checkpoint folder, with the first `cameras` cameras and `frames` frames of each; returns it.
+
+    `vocabulary`: so many rows of the embedding, which is the head, too; the tokenizer's if not given.
+    """
     import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
@@ -30,6 +40,8 @@ def write(folder: Path, seed: int = 0, cameras: int = 6, frames: int = 4, pictur
     config["text_config"]["layer_types"] = ["full_attention"] * TEXT["num_hidden_layers"]
     config["text_config"]["rope_parameters"]["mrope_section"] = list(HEAD_SECTION)
     config["vision_config"] |= VISION
+    if vocabulary is not None:
+        config["text_config"]["vocab_size"] = vocabulary
     model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**config)).half()
     folder.mkdir(parents=True)
     model.save_pretrained(folder)

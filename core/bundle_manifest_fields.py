@@ -151,6 +151,7 @@ class BundleManifest:
     `weights_sha256`: of the checkpoint's files that hold weights (see `export.fingerprints`).
     `unjudged`: what of a bundle that is not float32 nobody has held against float32 on real scenes, in words; empty
     where all was. A vehicle's supervisor takes no bundle of which anything stands here.
+    `action_head`: the language graph has a head of the action tokens alone beside the whole one.
     `vision_reference`: statistics of each camera's embeddings on nominal drives, for the distance that a plan carries;
     `drift_reference`: how a plan's signals are distributed on nominal drives. None where nobody measured them.
     `calibration` tells where activation ranges come from, `parity` what the exporter measured (each figure with its n);
@@ -172,6 +173,7 @@ class BundleManifest:
     codebook: str
     embeddings: str
     language_graph: str
+    action_head: bool
     vision_reference: str | None
     drift_reference: str | None
     tokens: SpecialTokens

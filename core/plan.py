@@ -18,8 +18,9 @@ class Uncertainty:
     """Signals of one decode, from raw logits before any warping (see kernels/reference_actions.py).
 
     `spread_m`: (T,) float32, root-mean-square distance of the action distribution from its mean, metres per step.
-    `outside_mass`: (T,) float32, probability outside the action tokens. `chosen_mass`: (T,) float32, probability within
-    0.3 m of the chosen action. `second_mass`: (T,) float32, probability of the second group of motions where the
+    `outside_mass`: (T,) float32, probability outside the action tokens; (1,), the first step's alone, of a planner that
+    chooses the other actions among actions: theirs is not known. `chosen_mass`: (T,) float32, probability within 0.3 m
+    of the chosen action. `second_mass`: (T,) float32, probability of the second group of motions where the
     distribution has two that lie apart, else 0; `second_distance_m`: (T,) float32, metres between the two groups'
     means. `negative_log_likelihood`: mean over the chosen action tokens, nats. `vision_ood`: how far each camera's
     features lie from those the model knows, one figure per camera; empty where the bundle cannot tell.

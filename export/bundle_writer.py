@@ -73,6 +73,7 @@ def export_bundle(
     keep_float: Iterable[str] = (),
     limits: Mapping[str, float] | None = None,
     unjudged: bool = False,
+    action_head: bool = False,
 ) -> Path:
     """Export a checkpoint folder as a bundle.
 
@@ -93,6 +94,8 @@ def export_bundle(
             `PLAN_LIMITS` (judged by `verify` over many scenes), tighter than the project's; they go with it.
         unjudged: take random pictures where calibration or golden scenes are missing; the manifest then says what
             nobody has judged.
+        action_head: with a head of the action tokens alone, which a planner may be told to use; for ONNX Runtime on the
+            processor alone.
 
     Returns:
         `out`.
@@ -107,7 +110,7 @@ def export_bundle(
     require_files(golden_scenes, calibration_scenes)
     progress = progress or (lambda _stage, _share: None)
     progress("read checkpoint", 0.0)
-    source = Source.open(checkpoint)
+    source = replace(Source.open(checkpoint), action_head=action_head)
     if prompt_variant is not None:
         check_variant(source.assets, prompt_variant)
     if source.large:
@@ -133,6 +136,7 @@ def export_bundle(
             "keep_float": sorted(kept),
             "limits": dict(limits or {}),
             "unjudged": open_points,
+            "action_head": action_head,
         }
         attempt = recipe(checkpoint, {"golden": golden_scenes, "calibration": calibration_scenes}, asked)
     with Staging(out, attempt) as staging, said_what_is_kept(staging, out):
@@ -374,6 +378,7 @@ class _Export:
             codebook=CODEBOOK_FILE,
             embeddings=EMBEDDINGS_FILE,
             language_graph=LANGUAGE_FILE,
+            action_head=self._source.action_head,
             vision_reference=None,
             drift_reference=None,
             tokens=assets.tokens,

@@ -30,7 +30,7 @@ from onboard_vla.runtime.engine_cache import (
     Target,
     write_gate,
 )
-from onboard_vla.runtime.engine_choice import LEVEL, Load, build_flags, unproven_loader
+from onboard_vla.runtime.engine_choice import LEVEL, Load, build_flags, require_one_head, unproven_loader
 from onboard_vla.runtime.engine_gate import gate_bounds, gate_misses, gate_unjudged
 from onboard_vla.runtime.tensorrt_engine import GraphMemory
 
@@ -58,11 +58,12 @@ def build_engines(
         What the parity run on this machine gave.
 
     Raises:
-        BundleError: the bundle is damaged or has no golden scenes, something else lies at `out`, or the engines miss
-            a bound of the gate.
+        BundleError: the bundle is damaged, has no golden scenes, or has a head of the actions; something else lies at
+            `out`; or the engines miss a bound of the gate.
         EngineError: a graph does not compile or does not run.
     """
     bundle = Bundle.open(path)
+    require_one_head(bundle)
     gate_bounds(bundle.manifest.parity)
     golden = golden_scenes(bundle)
     if out.exists() and not (out / RECORD).is_file() and (not out.is_dir() or any(out.iterdir())):

@@ -42,8 +42,15 @@ class GraphWriter:
         self._uses: dict[str, int] = {}
         self._domains: set[str] = set()
 
-    def input(self, name: str, shape: Sequence[Extent], kind: int = TensorProto.FLOAT) -> str:
-        """Declare an input; string extents are dynamic, and None is dynamic without a name."""
+    def input(
+        self, name: str, shape: Sequence[Extent], kind: int = TensorProto.FLOAT, default: Array | None = None
+    ) -> str:
+        """Declare an input; string extents are dynamic, and None is dynamic without a name.
+
+        `default`: what it is where nobody gives it.
+        """
+        if default is not None:
+            self.constant(name, default)
         self._inputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
         return name
 

@@ -5,6 +5,11 @@ Embedding lookup, vision merge, mRoPE angles and masks are the host's work. The 
 Inside, activations are (1, S, D): ONNX Runtime turns MatMul + Add of plain matrices into Gemm, which it then does not
 fuse with INT8 operands. The last layer computes queries, MLP and head for the wanted `rows` alone: of the others only
 keys and values matter.
+
+With a head of the actions there is a second list of wanted rows, `action_rows`, for which the action tokens' logits
+are computed alone, from copies of the head's columns. It need not be given: it is empty then, and a product of no rows
+costs nothing. So a pass says by its lists which head it needs. An output that nobody fetches ONNX Runtime computes all
+the same (`only_execute_path_to_fetches` is for its training builds: microsoft/onnxruntime, issue 16013).
 """
 
 from __future__ import annotations
@@ -17,10 +22,11 @@ from onboard_vla.core.bundle_manifest import TextDimensions
 from onboard_vla.export.external_data import Constants
 from onboard_vla.export.graph import GraphWriter
 from onboard_vla.export.linear_layers import LinearWriter
-from onboard_vla.export.weights import Weights
+from onboard_vla.export.weights import ACTION_HEAD, HEAD, Weights
 
 FILE_NAME = "language.onnx"
 NEW, PAST, TOTAL, ROWS = "new_tokens", "past_tokens", "total_tokens", "wanted_rows"
+ACTION_ROWS = "wanted_action_rows"
 HIDDEN, HIDDEN_BEFORE = "hidden", "hidden_before"
 """What flows out of a piece of the graph and into the next."""
 CACHE = "new_"
@@ -34,13 +40,15 @@ def language_graph(
     *,
     external: Constants | None = None,
     piece: range | None = None,
+    action_head: bool = False,
 ) -> onnx.ModelProto:
     """Write the graph; `weights` gives the norms, `linears` writes the linear layers, into `external` if given.
 
+    `action_head`: with the action tokens' logits alone as a second output; of a whole graph, for pieces have none.
     `piece`: only these of the model's `layers + 1` steps, the last of which is norm and head. What flows between pieces
     is `hidden` (1, S, D).
     """
-    piece = piece or range(text.layers + 1)
+    action_head, piece = action_head and piece is None, piece or range(text.layers + 1)
     graph = GraphWriter("language", linears, external)
     x = _entry(graph, text, piece.start == 0)
     last = text.layers - 1
@@ -49,7 +57,10 @@ def language_graph(
         cos = graph.input("cos", (NEW, text.head_dim))
         sin = graph.input("sin", (NEW, text.head_dim))
         bias = graph.half(graph.input("bias", (NEW, TOTAL)))
-        rows = graph.input("rows", (ROWS,), TensorProto.INT64) if last in layers else None
+        wanted = [graph.input("rows", (ROWS,), TensorProto.INT64)] if last in layers else []
+        if action_head:
+            wanted.append(graph.input("action_rows", (ACTION_ROWS,), TensorProto.INT64, np.empty(0, np.int64)))
+        rows = _joined(graph, wanted)
         rotation = _Rotation(graph, text.head_dim, cos, sin)
         for i in layers:
             x = _layer(graph, text, weights, i, x, rotation, bias, rows if i == last else None)
@@ -57,12 +68,23 @@ def language_graph(
         graph.output(x, HIDDEN, (1, None, text.hidden_size))
         return graph.model()
     x = graph.rms_norm(x, weights.vector("text.norm"), text.rms_norm_eps, "text.norm")
-    logits = graph.node("Squeeze", graph.linear(x, "head"), graph.shape(0), at="head")
-    if weights.shape("head")[1] > text.vocabulary_size:
+    if action_head:
+        counts = graph.node("Concat", *(graph.node("Shape", each, at="wanted") for each in wanted), at="wanted", axis=0)
+        x = graph.node("Split", x, counts, at="wanted", outputs=2, axis=1)
+        few = graph.node("Squeeze", graph.linear(f"{x}/1", ACTION_HEAD), graph.shape(0), at=ACTION_HEAD)
+        graph.output(few, "action_logits", (ACTION_ROWS, weights.shape(ACTION_HEAD)[1]))
+    logits = graph.node("Squeeze", graph.linear(x, HEAD), graph.shape(0), at=HEAD)
+    if weights.shape(HEAD)[1] > text.vocabulary_size:
         ends = graph.shape(0), graph.shape(text.vocabulary_size), graph.shape(1)
-        logits = graph.node("Slice", logits, *ends, at="head")
+        logits = graph.node("Slice", logits, *ends, at=HEAD)
     graph.output(logits, "logits", (ROWS, text.vocabulary_size))
     return graph.model()
+
+
+def _joined(graph: GraphWriter, lists: list[str]) -> str | None:
+    if len(lists) > 1:
+        return graph.node("Concat", *lists, at="wanted", axis=0)
+    return lists[0] if lists else None
 
 
 def _entry(graph: GraphWriter, text: TextDimensions, first: bool) -> str:

@@ -17,7 +17,7 @@ from onboard_vla.export.observation import Observations
 from onboard_vla.export.scene_runner import SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.smoothing import STRENGTH, SmoothedWeights, smooth
-from onboard_vla.export.weights import Weights, language_linears
+from onboard_vla.export.weights import ACTION_HEAD, HEAD, Weights, WithActionHead, language_linears
 
 FP32, FP16, INT8, W4A16, INT8_FP16 = "fp32", "fp16", "int8", "w4a16", "int8-fp16"
 QUANTISED = (INT8, W4A16, INT8_FP16)
@@ -36,7 +36,7 @@ METHODS = {
 class Quantised:
     """Smoothed weights and the writer of their layers; `integer` and `four_bits` name those that are not float32."""
 
-    weights: SmoothedWeights
+    weights: Weights
     linears: LinearWriter
     integer: frozenset[str]
     four_bits: frozenset[str]
@@ -93,7 +93,8 @@ def float_linears(weights: Weights, precision: str, fallbacks: frozenset[str]) -
     """The writer of a bundle that is not quantised; in half precision, `fallbacks` stay in float32."""
     if precision != FP16:
         return FloatLinears(weights)
-    return ByLayer(HalfLinears(weights), (fallbacks, FloatLinears(weights)), half=True)
+    with_part = fallbacks | {ACTION_HEAD} if HEAD in fallbacks else fallbacks
+    return ByLayer(HalfLinears(weights), (with_part, FloatLinears(weights)), half=True)
 
 
 def provenance(ranges: ActivationRanges, precision: str, moved: frozenset[str], made: Quantised) -> dict[str, Any]:
@@ -139,11 +140,13 @@ def quantised_layers(
     four_bits = frozenset(language_linears(sizes.model.text.layers)) - {"head"} if precision == W4A16 else frozenset()
     integer = layers & ((four_bits & moved) | (layers - four_bits - moved))
     four_bits = (layers & four_bits) - moved
-    half = precision == INT8_FP16
+    half, weights = precision == INT8_FP16, WithActionHead(smoothed, sizes.actions)
+    ranges = {**ranges, ACTION_HEAD: ranges[HEAD]} if HEAD in ranges else ranges
+    with_part = integer | {ACTION_HEAD} if HEAD in integer else integer
     linears = ByLayer(
-        FloatLinears(smoothed),
-        (integer, QuantisedLinears(smoothed, ranges, half=half)),
+        FloatLinears(weights),
+        (with_part, QuantisedLinears(weights, ranges, half=half)),
         (four_bits, FourBitLinears(smoothed)),
         half=half,
     )
-    return Quantised(smoothed, linears, integer, four_bits)
+    return Quantised(weights, linears, integer, four_bits)

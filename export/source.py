@@ -33,7 +33,15 @@ from onboard_vla.export.scene_runner import Observer, SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene, load_scenes, random_scenes
 from onboard_vla.export.vision_graph import vision_graph
 from onboard_vla.export.vision_grid import VisionGrid, vision_grid
-from onboard_vla.export.weights import CheckpointWeights, PaddedHead, Weights, language_linears, vision_linears
+from onboard_vla.export.weights import (
+    ACTION_HEAD,
+    CheckpointWeights,
+    PaddedHead,
+    Weights,
+    WithActionHead,
+    language_linears,
+    vision_linears,
+)
 
 Share = Callable[[float], None]
 WriteGraph = Callable[[range | None, ExternalData | None], onnx.ModelProto]
@@ -66,6 +74,8 @@ class Source:
     sizes: Sizes
     grids: tuple[VisionGrid, ...]
     weights: Weights
+    action_head: bool = False
+    """Whether the language graph that is written has a head of the actions alone, too."""
 
     @classmethod
     def open(cls, folder: Path) -> Source:
@@ -80,7 +90,8 @@ class Source:
         sizes = Sizes(model, assets.cameras, assets.tokens, assets.actions, assets.generation, assets.answer)
         shapes = sorted({(camera.grid_h, camera.grid_w) for camera in assets.cameras})
         grids = tuple(vision_grid(height, width, model.vision) for height, width in shapes)
-        return cls(checkpoint, assets, model, sizes, grids, PaddedHead(CheckpointWeights(checkpoint)))
+        weights = WithActionHead(PaddedHead(CheckpointWeights(checkpoint)), assets.actions)
+        return cls(checkpoint, assets, model, sizes, grids, weights)
 
     def layers(self) -> dict[str, frozenset[str]]:
         """Graph file name to the names of its linear layers."""
@@ -149,9 +160,11 @@ class Source:
         `journals`: a folder that remembers what was written, so that a killed export goes on (large ones alone).
         """
         folder.mkdir(parents=True, exist_ok=True)
-        linears = ReportedLinears(linears, self.weights, sum(self.weight_counts().values()), progress)
+        total = sum(self.weight_counts().values())
+        total += math.prod(self.weights.shape(ACTION_HEAD)) if self.action_head else 0
+        linears = ReportedLinears(linears, self.weights, total, progress)
         sizes = {}
-        for name, write in self.graph_writers(weights, linears).items():
+        for name, write in self.graph_writers(weights, linears, action_head=self.action_head).items():
             files = [folder / name]
             if self.large:
                 journal = None if journals is None else journals / f"{name}.journal"
@@ -163,8 +176,10 @@ class Source:
             sizes[name] = sum(file.stat().st_size for file in files)
         return sizes
 
-    def graph_writers(self, weights: Weights, linears: LinearWriter) -> dict[str, WriteGraph]:
-        """Graph file name to what writes it, as a whole or one piece of it."""
+    def graph_writers(
+        self, weights: Weights, linears: LinearWriter, *, action_head: bool = False
+    ) -> dict[str, WriteGraph]:
+        """Graph file name to what writes it, as a whole or one piece of it; `action_head`: see `language_graph`."""
 
         def vision(grid: VisionGrid) -> WriteGraph:
             return lambda piece, external: vision_graph(
@@ -172,7 +187,9 @@ class Source:
             )
 
         def language(piece: range | None, external: ExternalData | None) -> onnx.ModelProto:
-            return language_graph(self.model.text, weights, linears, external=external, piece=piece)
+            return language_graph(
+                self.model.text, weights, linears, external=external, piece=piece, action_head=action_head
+            )
 
         return {**{grid.name: vision(grid) for grid in self.grids}, LANGUAGE_FILE: language}
 

@@ -13,10 +13,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.bundle_manifest import ActionTokens
 from onboard_vla.export.checkpoint import Checkpoint
 
 Floats = NDArray[np.float32]
 QKV = ("q", "k", "v")
+HEAD, ACTION_HEAD = "head", "head.actions"
+"""The layer that gives logits, and the part of it that gives the action tokens' alone (see `WithActionHead`)."""
 PATCH_EMBED = "visual.patch_embed"
 HEAD_MULTIPLE = 64
 """Outputs of the head: a multiple of what the tiles of INT8 and half-precision matrix units divide."""
@@ -146,6 +149,32 @@ class PaddedHead:
     def has_bias(self, name: str) -> bool:
         """Whether a linear layer has a bias."""
         return self._base.has_bias(name)
+
+    def vector(self, name: str) -> Floats:
+        """The gain of a normalisation layer."""
+        return self._base.vector(name)
+
+
+class WithActionHead:
+    """Weights that have the head's columns of the action tokens as a layer of its own, too."""
+
+    def __init__(self, base: Weights, actions: ActionTokens) -> None:
+        self._base, self._first, self._count = base, actions.first_id, actions.count
+
+    def linear(self, name: str, outputs: slice | None = None) -> Linear:
+        """Weight and bias of a linear layer, or of some of its outputs."""
+        if name != ACTION_HEAD:
+            return self._base.linear(name, outputs)
+        first, last, _ = (outputs or slice(None)).indices(self._count)
+        return self._base.linear(HEAD, slice(self._first + first, self._first + last))
+
+    def shape(self, name: str) -> tuple[int, int]:
+        """Inputs and outputs of a linear layer, without reading it."""
+        return (self._base.shape(HEAD)[0], self._count) if name == ACTION_HEAD else self._base.shape(name)
+
+    def has_bias(self, name: str) -> bool:
+        """Whether a linear layer has a bias."""
+        return self._base.has_bias(HEAD if name == ACTION_HEAD else name)
 
     def vector(self, name: str) -> Floats:
         """The gain of a normalisation layer."""

@@ -46,10 +46,11 @@ def _planned(plan: Plan, picture_ns: int | None) -> list[str]:
     doubt = plan.uncertainty
     age = "" if picture_ns is None else f", made of a picture {seconds(picture_ns - plan.stamp_ns):.2f} s older"
     took = plan.stage_ms.get("total")
+    first = " at the first step" if len(doubt.outside_mass) < len(doubt.spread_m) else ""
     lines = [
         f"plan {plan.plan_id}: {plan.depth} thinking{age}" + ("" if took is None else f", took {took:.0f} ms"),
         f"doubt: spread up to {_greatest(doubt.spread_m):.2f} m a step, {_greatest(doubt.outside_mass):.1%} outside "
-        f"the codebook, second way {_greatest(doubt.second_mass):.0%}, {doubt.negative_log_likelihood:.2f} nats",
+        f"the codebook{first}, second way {_greatest(doubt.second_mass):.0%}, {doubt.negative_log_likelihood:.2f} nats",
     ]
     if doubt.vision_ood:
         camera, distance = max(doubt.vision_ood.items(), key=lambda item: item[1])

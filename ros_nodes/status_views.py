@@ -64,6 +64,7 @@ def to_decision(message: Plan | PlanRejection) -> DiagnosticStatus:
             "negative_log_likelihood": doubt.negative_log_likelihood,
             "greatest_spread_m": float(doubt.spread_m.max()) if len(doubt.spread_m) else None,
             "greatest_outside_mass": float(doubt.outside_mass.max()) if len(doubt.outside_mass) else None,
+            "outside_mass_steps": len(doubt.outside_mass),
             "vision_ood": doubt.vision_ood,
             "tokens": len(message.action_tokens),
             "passes": [message.passes.vision, message.passes.prefill, message.passes.decode],

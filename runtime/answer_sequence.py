@@ -135,8 +135,8 @@ class AnswerSequence:
         del self.generated[count:]
         self._answer_ids = set(self.generated)
 
-    def choose(self, logits: NDArray[np.float32], where: str) -> int:
-        """The id that follows what was said so far, from its logits (V,).
+    def choose(self, logits: NDArray[np.float32], where: str, first: int = 0) -> int:
+        """The id that follows what was said so far, from its logits (V,), or from those of some ids from `first` on.
 
         Raises:
             DecodeError: some logits are not finite.
@@ -146,16 +146,17 @@ class AnswerSequence:
         if not (math.isfinite(logits.item(best)) and math.isfinite(logits.item(logits.argmin()))):
             raise self._not_finite(logits, where)
         if self._penalty == 1.0:
-            return best
-        if self._penalty > 1.0 and best not in self._prompt_ids and best not in self._answer_ids:
-            return best
+            return first + best
+        if self._penalty > 1.0 and first + best not in self._prompt_ids and first + best not in self._answer_ids:
+            return first + best
         # In place and back: a vocabulary may have 150,000 ids, of which prompt and answer name a few hundred.
-        ids = np.fromiter(self._prompt_ids | self._answer_ids, np.int64)
+        ids = np.fromiter(self._prompt_ids | self._answer_ids, np.int64) - first
+        ids = ids[(ids >= 0) & (ids < len(logits))]
         raw = logits[ids]
         logits[ids] = penalised(raw, self._penalty)
         best = int(logits.argmax())
         logits[ids] = raw
-        return best
+        return first + best
 
     def score(self, logits: NDArray[np.float32], token: int, answer: Sequence[int]) -> float:
         """One of `scores`."""

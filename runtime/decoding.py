@@ -54,7 +54,8 @@ class TextCodec(Protocol):
 class Decoded:
     """A valid answer.
 
-    `tokens`: N codebook indices. `logits`: (N, V) raw logits that they were chosen from, valid until the next decode.
+    `tokens`: N codebook indices. `logits`: (K, V) raw logits that the first K were chosen from, valid until the next
+    decode: all of them, or the first alone where the others were chosen from `action_logits` (N, count).
     `fork_logits`: of the fast and the slow fork token, with the repetition penalty, as decoding compares them.
     `generated`: all answer ids, forced ones included. `complete`: the reasoning ended by itself, not by force.
     """
@@ -66,6 +67,7 @@ class Decoded:
     reasoning: str
     generated: tuple[int, ...]
     complete: bool
+    action_logits: NDArray[np.float32] | None = None
 
 
 class GreedyDecoder:
@@ -84,6 +86,7 @@ class GreedyDecoder:
         look_ahead: guess tokens ahead, for fewer passes; else one token a pass. The answers are equal.
         check_end: see that no further action follows the N-th.
         prefix_cache: see `AnswerSequence`.
+        actions_alone: see `ActionDecoder`; the model must have a head of the actions.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class GreedyDecoder:
         look_ahead: bool = True,
         check_end: bool = False,
         prefix_cache: bool = True,
+        actions_alone: bool = False,
     ) -> None:
         self._model, self._answer, self._actions = model, answer, actions
         self._end_ids, self._closing = frozenset(end_ids), (*end_ids, suffix_id)
@@ -108,15 +112,21 @@ class GreedyDecoder:
         self._sequence = AnswerSequence(model, embeddings, repetition_penalty, prefix_cache=prefix_cache)
         self._memory = TokenMemory() if look_ahead else None
         self._action_decoder = ActionDecoder(
-            actions, self._closing, tokenizer.decode, model.logits_room, self._memory, check_end=check_end
+            actions,
+            self._closing,
+            tokenizer.decode,
+            model.logits_room,
+            self._memory,
+            check_end=check_end,
+            alone=actions_alone,
         )
         self._fork_logits: tuple[float, float] | None = None
         self._text_rows = beginnings(model.logits_room(1 + (TEXT_GUESSES if look_ahead else 0)))
 
     @property
     def action_logits(self) -> NDArray[np.float32]:
-        """(N, V) raw logits that the newest answer's actions were chosen from."""
-        return self._action_decoder.logits
+        """(K, V) raw logits that the newest answer's first K actions were chosen from, as in `Decoded`."""
+        return self._action_decoder.whole
 
     def decode(
         self,
@@ -214,7 +224,8 @@ class GreedyDecoder:
         if self._memory is not None:
             forced = self._answer.slow_prefix if depth == SLOW else self._answer.fast_prefix
             self._memory.learn(generated, len(forced))
-        return Decoded(tokens, self.action_logits, fork_logits, depth, reasoning, generated, complete)
+        whole, few = self._action_decoder.whole, self._action_decoder.few
+        return Decoded(tokens, whole, fork_logits, depth, reasoning, generated, complete, few)
 
     def _prefill(self, prompt: PromptInput, forced: Sequence[int], guesses: Sequence[int]) -> tuple[float, float]:
         """Prompt, forced ids and guesses in one pass; gives the fork's logits."""

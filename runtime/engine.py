@@ -44,7 +44,10 @@ class Engine(Protocol):
     executions: int
 
     def run(self, inputs: Arrays, outputs: Arrays) -> None:
-        """Run the graph on `inputs` and write every output into the array given for it; nothing is copied."""
+        """Run the graph on `inputs` and write every output into the array given for it; nothing is copied.
+
+        Inputs with a default may be left out, and of such a graph also outputs.
+        """
 
 
 @runtime_checkable
@@ -99,6 +102,8 @@ class OnnxEngine:
             raise EngineError(f"{self.name}: onnxruntime cannot load the graph: {error}") from error
         self._inputs = {item.name for item in self._session.get_inputs()}
         self._outputs = {item.name for item in self._session.get_outputs()}
+        # Inputs that need not be given, of graphs with outputs that then have no rows, and need not be taken.
+        self._optional = {item.name for item in self._session.get_overridable_initializers()}
         self.executions = 0
 
     def run(self, inputs: Arrays, outputs: Arrays) -> None:
@@ -117,7 +122,9 @@ class OnnxEngine:
 
     def _bound(self, inputs: Arrays, outputs: Arrays) -> Any:  # noqa: ANN401  (onnxruntime's)
         """A binding to the arrays' memory."""
-        if inputs.keys() != self._inputs or outputs.keys() != self._outputs:
+        given = inputs.keys() - self._optional == self._inputs
+        taken = outputs.keys() <= self._outputs if self._optional else outputs.keys() == self._outputs
+        if not (given and taken):
             raise EngineError(
                 f"{self.name}: expected inputs {sorted(self._inputs)} and outputs {sorted(self._outputs)}, "
                 f"found {sorted(inputs)} and {sorted(outputs)}"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.core.errors import BundleError, ConfigurationError
 from onboard_vla.kernels.launch_driver import DriverDevice
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.context_length import context_length
@@ -57,10 +57,12 @@ def engine_loader(
     Raises:
         ConfigurationError: there is no such engine.
         EnvironmentLacksError: this machine has no GPU, no CUDA provider or no TensorRT.
-        BundleError: there are no engines for this bundle and this machine, or they did not pass the parity gate.
+        BundleError: there are no engines for this bundle and this machine, or they did not pass the parity gate; or see
+            `require_one_head`.
     """
     if kind == CPU:
         return lambda path: OnnxEngine(path, threads)
+    require_one_head(bundle)
     if kind == CUDA:
         device = open_device()
         return lambda path: OnnxCudaEngine(path, device)
@@ -70,6 +72,19 @@ def engine_loader(
     where = folder or engines_folder(bundle.path)
     cache = EngineCache.admitted(where, bundle, Target.of(trt, device), build_flags(bundle), unjudged=unjudged)
     return lambda path: TensorRtEngine(trt, path.name, cache.plan(path.name), device)
+
+
+def require_one_head(bundle: Bundle) -> None:
+    """Refuse a bundle that is for the processor alone.
+
+    Raises:
+        BundleError: it has a head of the actions, whose products of no rows no GPU's engine has been given.
+    """
+    if bundle.manifest.action_head:
+        raise BundleError(
+            f"{bundle.path}: has a head of the actions alone, for ONNX Runtime on the processor: set engine {CPU}, "
+            "or export without --action-head"
+        )
 
 
 def unproven_loader(bundle: Bundle, folder: Path, trt: Any, device: GraphMemory) -> Load:  # noqa: ANN401

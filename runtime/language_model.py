@@ -61,7 +61,7 @@ class LanguageModel:
         self._standing: dict[int, NDArray[np.float32]] = {}
         self._places: dict[int, tuple[NDArray[np.float32], int]] = {}
         """Views of standing rooms that passes wrote to lately, by identity, and where they begin."""
-        self._lone_logits = self.logits_room(LEAST_ROWS)
+        self._lone: dict[int, NDArray[np.float32]] = {}
         self._embeddings = np.empty((slots, dimensions.hidden_size), np.float32)
         self._passes = _Passes()
         self.prefills = 0
@@ -98,7 +98,8 @@ class LanguageModel:
             embeddings: (S, D) of the new tokens, best written into a `room`.
             positions: (3, S) multimodal rotary positions.
             rows: (R,) which of the new tokens' logits are wanted.
-            logits: (R, V) where they are written, best of a `logits_room`.
+            logits: (R, V) where they are written, best of a `logits_room`; (R, count) for those of the actions alone,
+                if the graph has a head of these.
             prefill: count the pass as one over given text.
             hidden: (S, past + S) what each of at least two new tokens does not see; if not given, what comes after it.
 
@@ -113,9 +114,12 @@ class LanguageModel:
         else:
             self.decodes += self._engine.executions - before
 
-    def logits_room(self, rows: int) -> NDArray[np.float32]:
-        """(rows, V) for logits, for as long as the model is there: passes that write into it are remembered."""
-        room = np.empty((rows, self.vocabulary_size), np.float32)
+    def logits_room(self, rows: int, columns: int | None = None) -> NDArray[np.float32]:
+        """(rows, columns) for logits, for as long as the model is there: passes that write into it are remembered.
+
+        `columns`: the whole vocabulary's, or as many as there are actions.
+        """
+        room = np.empty((rows, columns or self.vocabulary_size), np.float32)
         self._standing[id(room)] = room
         return room[:]
 
@@ -141,10 +145,7 @@ class LanguageModel:
             self._resident.keep(self.cache.block)
             self._unclean = False
         count, lone = len(embeddings), len(rows) == 1
-        wanted = logits
-        if lone:
-            doubled = self.least_rows == LEAST_ROWS
-            wanted = self._lone_logits if doubled else self._lone_logits[: self.least_rows]
+        wanted = self._lone_room(logits.shape[1]) if lone else logits
         one = self._pass(count, positions, wanted, hidden)
         tokens = one.inputs["embeds"]
         if embeddings.base is not self._embeddings:  # else it is a `room`, which begins where `tokens` does
@@ -153,13 +154,20 @@ class LanguageModel:
             tokens[1:] = tokens[0]
         asked = tuple(rows)
         if asked != one.asked:
-            one.inputs["rows"][:] = one.asked = asked
+            one.wanted[:] = one.asked = asked
         self._engine.run(one.inputs, one.outputs)
         self.cache.advance(count)
         if lone:
             logits[0] = wanted[0]
         # Masked slots still count where they hold no finite number: 0 * NaN is NaN.
         self._unclean = self._unclean or (self._resident is not None and not all_finite(wanted))
+
+    def _lone_room(self, columns: int) -> NDArray[np.float32]:
+        """For a lone row's logits and its double's."""
+        if columns not in self._lone:
+            self._lone[columns] = self.logits_room(LEAST_ROWS, columns)
+        doubled = self._lone[columns]
+        return doubled if self.least_rows == LEAST_ROWS else doubled[: self.least_rows]
 
     def _pass(
         self,
@@ -181,15 +189,19 @@ class LanguageModel:
             positions = positions.repeat(self.least_rows, axis=1)
         slots, new = rounded_up(past, self._past_multiple), positions.shape[1]
         cos, sin = self._rotary.look_up(positions)
+        wanted = np.zeros(len(logits), np.int64)
         inputs: dict[str, NDArray[Any]] = {
             "embeds": self._embeddings[:new],
             "cos": cos,
             "sin": sin,
             "bias": causal_bias(past, new, slots) if hidden is None else hiding_bias(hidden, slots),
-            "rows": np.zeros(len(logits), np.int64),
+            "rows": wanted,
             **self.cache.past(slots),
         }
-        made = _Pass(StandingArrays(inputs), StandingArrays({"logits": logits, **self.cache.room(new)}))
+        name = "logits"
+        if logits.shape[1] != self.vocabulary_size:  # no rows of the whole head, and all of the actions'
+            inputs, name = {**inputs, "rows": NO_TEXT, "action_rows": wanted}, "action_logits"
+        made = _Pass(StandingArrays(inputs), StandingArrays({name: logits, **self.cache.room(new)}), wanted)
         if place is not None:
             self._passes.put(key, made)
         return made
@@ -217,11 +229,12 @@ class LanguageModel:
 class _Pass:
     """A pass's arrays. Of the inputs only embeddings and rows change from one such pass to the next.
 
-    `asked`: what the rows are, where somebody asked.
+    `wanted`: the rows, of whichever head. `asked`: what they are, where somebody asked.
     """
 
     inputs: StandingArrays
     outputs: StandingArrays
+    wanted: NDArray[np.int64]
     asked: tuple[int, ...] = ()
 
     @property

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.cameras import FrameSet, Picture
 from onboard_vla.core.clock import nanoseconds, seconds
 from onboard_vla.core.ego import EgoState
-from onboard_vla.core.errors import EngineError, FrameError, PromptError
+from onboard_vla.core.errors import ConfigurationError, EngineError, FrameError, PromptError
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection
 from onboard_vla.core.road import KEEP_FORWARD
 from onboard_vla.kernels.actions import Trajectories, TrajectoryCall, codebook_table, compose
@@ -55,6 +55,8 @@ class Planner:
             not given.
         reduced_decoding: whether compressed pictures may be decoded smaller.
         samples: room for so many further plans of one prompt, see `draw`.
+        actions_alone: choose a plan's actions behind its first among actions alone. Another token that would have won
+            there is not seen, and the mass outside the actions is known of the first alone.
     """
 
     def __init__(
@@ -71,10 +73,16 @@ class Planner:
         kernels: KernelForm | None = None,
         reduced_decoding: bool = True,
         samples: int = 0,
+        actions_alone: bool = False,
     ) -> None:
         if depth not in DEPTHS:
             raise ValueError(f"depth {depth!r}: expected one of {', '.join(DEPTHS)}")
         manifest = bundle.manifest
+        if actions_alone and not manifest.action_head:
+            raise ConfigurationError(
+                f"actions_alone: bundle {bundle.core_hash[:12]} has no head of the actions alone: leave the option "
+                "unset, or export with --action-head"
+            )
         load = load or (lambda path: OnnxEngine(path, threads))
         self.bundle, self.depth, self.kernels = bundle, depth, kernels or kernel_form()
         self.vision = VisionEncoder(
@@ -107,6 +115,7 @@ class Planner:
             look_ahead=look_ahead,
             prefix_cache=prefix_cache,
             check_end=check_end,
+            actions_alone=actions_alone,
         )
         self._embeddings = np.empty((capacity, manifest.model.text.hidden_size), np.float32)
         self._written: TokenisedPrompt | None = None
@@ -192,7 +201,7 @@ class Planner:
         trajectory = self._trajectory
         trajectory.tokens[0] = decoded.tokens
         trajectory()
-        uncertainty = self._uncertainty.of(decoded.logits, decoded.tokens, vision_ood)
+        uncertainty = self._uncertainty.of(decoded.logits, decoded.tokens, vision_ood, decoded.action_logits)
         clock.lap("trajectory")
         return Plan(
             plan_id=plan_id,

@@ -270,6 +270,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         load=load,
         depth=FIRST_ANSWER[str(options["depth.policy"])],
         reduced_decoding=options["cameras.decode"] == REDUCED,
+        actions_alone=bool(options["actions_alone"]),
     )
     shedding = LoadShedding(
         bundle.manifest,

@@ -86,6 +86,13 @@ PLANNER_OPTIONS = (
         4096,
     ),
     Option(
+        "actions_alone",
+        bool,
+        False,
+        "behind a plan's first action compute actions' logits alone: another token that would win there is not seen, "
+        "nor the mass outside the actions; for bundles with such a head, on the engine cpu",
+    ),
+    Option(
         "load.shed_when_late",
         bool,
         True,

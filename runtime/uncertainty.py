@@ -24,31 +24,43 @@ class UncertaintySignals:
     def __init__(self, kernels: KernelForm, first_id: int, ends: NDArray[np.float32]) -> None:
         self._kernels, self._first_id, self._ends = kernels, first_id, ends
         self._logits: NDArray[np.float32] | None = None
-        self._call: StatisticsCall | None = None
+        self._calls: tuple[StatisticsCall, ...] = ()
 
     def of(
-        self, logits: NDArray[np.float32], tokens: Sequence[int], vision_ood: dict[str, float] | None = None
+        self,
+        logits: NDArray[np.float32],
+        tokens: Sequence[int],
+        vision_ood: dict[str, float] | None = None,
+        action_logits: NDArray[np.float32] | None = None,
     ) -> Uncertainty:
         """Of one sequence.
 
         Args:
-            logits: (T, V) raw logits, row t is what token t was chosen from; best the same array every time.
+            logits: (K, V) raw logits, row t is what token t was chosen from; best the same array every time.
             tokens: T chosen codebook indices.
             vision_ood: each camera's distance from what the model knows; none where the bundle has no statistics.
+            action_logits: (T, actions) where K < T, in the same place every time: of the steps beyond K nobody
+                computed more, and the mass outside the actions is not known.
         """
-        if self._call is None or logits is not self._logits:
-            chosen = np.array(tokens, np.int32)
-            self._call = StatisticsCall(self._kernels, logits, self._first_id, self._ends, chosen=chosen)
+        if logits is not self._logits:
+            whole = self._call(logits, self._first_id, tokens)
+            self._calls = (whole, whole if action_logits is None else self._call(action_logits, 0, tokens))
             self._logits = logits
-        assert self._call.chosen is not None
-        self._call.chosen[:] = tokens
-        steps = self._call()
+        for call in dict.fromkeys(self._calls):
+            assert call.chosen is not None
+            call.chosen[:] = tokens[: len(call.chosen)]
+            call()
+        outside, steps = (call.out for call in self._calls)
         return Uncertainty(
             spread_m=steps["spread_m"].copy(),
-            outside_mass=steps["outside_mass"].copy(),
+            outside_mass=outside["outside_mass"].copy(),
             chosen_mass=steps["near_mass"].copy(),
             second_mass=steps["second_mass"].copy(),
             second_distance_m=steps["second_distance_m"].copy(),
             negative_log_likelihood=-float(steps["choice_log_probability"].sum(dtype=np.float64)) / len(steps),
             vision_ood=vision_ood or {},
         )
+
+    def _call(self, logits: NDArray[np.float32], first: int, tokens: Sequence[int]) -> StatisticsCall:
+        chosen = np.array(tokens[: len(logits)], np.int32)
+        return StatisticsCall(self._kernels, logits, first, self._ends, chosen=chosen)

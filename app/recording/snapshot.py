@@ -100,11 +100,12 @@ def _said(safe: SafeTrajectory) -> list[str]:
 def _planned(plan: Plan) -> list[str]:
     doubt = plan.uncertainty
     took_ms, apart_s = plan.stage_ms.get("total", float("nan")), seconds(plan.stamp_ns - plan.oldest_frame_stamp_ns)
+    first = " at the first step" if len(doubt.outside_mass) < len(doubt.spread_m) else ""
     lines = [
         f"plan {plan.plan_id}: {plan.depth} thinking (slow at {plan.slow_probability:.0%}), {took_ms:.0f} ms, oldest "
         f"picture {apart_s:.3f} s before the front one",
         f"doubt: spread up to {_greatest(doubt.spread_m):.2f} m a step, {_greatest(doubt.outside_mass):.1%} outside "
-        f"the codebook, second way {_greatest(doubt.second_mass):.0%}, {doubt.negative_log_likelihood:.2f} nats",
+        f"the codebook{first}, second way {_greatest(doubt.second_mass):.0%}, {doubt.negative_log_likelihood:.2f} nats",
     ]
     if plan.text:
         lines.append(f"says: {plan.text}")

@@ -71,7 +71,8 @@ def layout_of(view: View, source: tuple[int, int]) -> PictureLayout:
 
 def language_extents(new: int, past: int, rows: int) -> dict[str, int]:
     """Sizes of the language graph's open dimensions."""
-    return {"new_tokens": new, "past_tokens": past, "total_tokens": new + past, "wanted_rows": rows}
+    extents = {"new_tokens": new, "past_tokens": past, "total_tokens": new + past, "wanted_rows": rows}
+    return {**extents, "wanted_action_rows": 0}
 
 
 def costs(

@@ -47,6 +47,7 @@ def write_stand_in_bundle(folder: Path, precision: str = "fp32") -> BundleManife
         codebook=codebook,
         embeddings=embeddings,
         language_graph=language,
+        action_head=False,
         vision_reference=None,
         drift_reference=None,
         tokens=SpecialTokens(5, 3, 4, None, (2,)),

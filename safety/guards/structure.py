@@ -14,6 +14,10 @@ from onboard_vla.safety.config import StructureLimits
 UNCERTAINTY_SIGNALS = ("spread_m", "outside_mass", "chosen_mass", "second_mass", "second_distance_m")
 
 
+OF_FIRST_STEP = (1,)
+"""Shape of `outside_mass` where the planner computes what it needs of the first step alone."""
+
+
 def check_structure(plan: Plan, limits: StructureLimits, core_hash: str | None) -> list[Reason]:
     """Reasons to refuse the plan outright, each a hard fault. `core_hash`: the thresholds' core, None without any."""
     arrays = {"poses": plan.poses, "fine_poses": plan.fine_poses}
@@ -31,6 +35,8 @@ def check_structure(plan: Plan, limits: StructureLimits, core_hash: str | None) 
         "fine_poses": (limits.poses * limits.sub_steps, 3),
         **{name: (limits.poses,) for name in UNCERTAINTY_SIGNALS},
     }
+    if arrays["outside_mass"].shape == OF_FIRST_STEP:
+        shapes["outside_mass"] = OF_FIRST_STEP
     for name, shape in shapes.items():
         if arrays[name].shape != shape:
             found = float(arrays[name].shape[0]) if arrays[name].ndim else 0.0

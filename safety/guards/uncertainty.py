@@ -42,6 +42,8 @@ ROUNDING = 1e-3
 """What half precision may add to a probability of 1, or take from 0."""
 WINDOW = 5
 """Plans over which the worst counts (as above, aggregation): one second at 5 Hz."""
+LATER_OUTSIDE_MASS = f"{OUTSIDE_MASS} behind the first step"
+"""What a plan does not deliver whose later actions were chosen among actions alone; the first step's stays judged."""
 CODES = {
     SPREAD_REDUCE: ("SPREAD_RAISED", "spread of the action distribution, m"),
     CHOSEN_MASS: ("CHOSEN_MASS", "probability near the chosen actions"),
@@ -69,7 +71,7 @@ class Reading:
 class Doubt:
     """`reject`: reasons to refuse the plan. `reduce`: reasons for L1. `calm`: all beyond the exit level of every limit.
 
-    `absent`: signals that the bundle does not deliver, by name.
+    `absent`: signals that bundle or plan do not deliver, by name.
     """
 
     reject: tuple[Reason, ...]
@@ -120,6 +122,8 @@ class DoubtMonitor:
             detail = f"probability outside the action tokens{outside.where}"
             reject.append(Reason("OUTSIDE_MASS", outside.value, highest, detail))
         absent = tuple(name for name in DELIVERED if name not in readings)
+        if len(uncertainty.outside_mass) < len(uncertainty.spread_m):
+            absent += (LATER_OUTSIDE_MASS,)
         if not self._limits:
             return Doubt(tuple(reject), (), not reject, absent)
         for name in DELIVERED:
@@ -161,7 +165,7 @@ def _worst(values: NDArray[np.float32], direction: str) -> Reading:
 
 def _range_faults(uncertainty: Uncertainty) -> list[Reason]:
     """A spread or distance below 0, or a mass outside [0, 1]."""
-    masses = np.stack([uncertainty.outside_mass, uncertainty.chosen_mass, uncertainty.second_mass])
+    masses = np.concatenate([uncertainty.outside_mass, uncertainty.chosen_mass, uncertainty.second_mass])
     lengths = np.stack([uncertainty.spread_m, uncertainty.second_distance_m])
     worst = max(-float(lengths.min()), -float(masses.min()), float(masses.max()) - 1.0)
     if uncertainty.vision_ood:

@@ -74,6 +74,7 @@ def manifest(records):
         codebook="codebook.npz",
         embeddings="embeddings.npy",
         language_graph="language.onnx",
+        action_head=False,
         vision_reference=None,
         drift_reference=None,
         tokens=SpecialTokens(5, 3, 4, None, (2,)),

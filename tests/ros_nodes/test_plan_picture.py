@@ -132,6 +132,10 @@ def test_words_say_who_drives_why_what_was_planned_and_its_doubt() -> None:
     assert lines[4] == "also: CODE_3, CODE_4"
     assert lines[5].startswith("plan 4: fast thinking, made of a picture 0.00 s older, took 80 ms")
     assert "spread up to 0.25 m a step" in lines[6]
+    assert "outside the codebook, second way" in lines[6]
+    first = dataclasses.replace(PLAN.uncertainty, outside_mass=PLAN.uncertainty.outside_mass[:1])
+    known = words_of(scene(*frames(), EGO, SAFE, dataclasses.replace(PLAN, uncertainty=first)), True, NOW)
+    assert "outside the codebook at the first step, second way" in known[6]
     assert lines[-1] == "says: a van brakes"
     shed = dataclasses.replace(PLAN, shed=("history", "depth"))
     assert "without history, depth" in words_of(scene(*frames(), EGO, SAFE, shed), True, NOW)

@@ -68,6 +68,7 @@ def test_decision_of_a_plan_has_depth_doubt_passes_and_times() -> None:
     assert (status.level, status.message) == (DiagnosticStatus.OK, "plan, fast")
     assert (said["plan_id"], said["stamp_ns"], said["slow_probability"]) == (3, STAMP, 0.25)
     assert (said["greatest_spread_m"], said["passes"], said["stage_ms"]) == (0.5, [1, 1, 10], {"vision": 12.5})
+    assert said["outside_mass_steps"] == said["tokens"]
 
 
 def test_decision_of_a_rejection_has_its_code() -> None:

@@ -223,7 +223,7 @@ def model_inputs(model, ids, images):
     }
 
 
-def write_bundle(checkpoint: Path, out: Path, repetition_penalty: float = 1.0) -> Path:
+def write_bundle(checkpoint: Path, out: Path, repetition_penalty: float = 1.0, *, action_head: bool = False) -> Path:
     """An fp32 bundle of the tiny checkpoint."""
     from onboard_vla.export.checkpoint import Checkpoint
     from onboard_vla.export.checkpoint_config import read_generation
@@ -231,13 +231,17 @@ def write_bundle(checkpoint: Path, out: Path, repetition_penalty: float = 1.0) -
     from onboard_vla.export.linear_layers import FloatLinears
     from onboard_vla.export.vision_graph import vision_graph
     from onboard_vla.export.vision_grid import vision_grid
-    from onboard_vla.export.weights import CheckpointWeights
+    from onboard_vla.export.weights import CheckpointWeights, WithActionHead
 
     out.mkdir(parents=True)
     source = Checkpoint(checkpoint)
-    weights, model = CheckpointWeights(source), source.model
+    model, token = source.model, tokenizer().token_to_id
+    codebook = codebook_hash(Codebook.load(checkpoint / "codebook.npz").contours)
+    actions = ActionTokens(token("<action_0>"), ACTIONS, PER_ANSWER, 0.5, codebook)
+    weights = WithActionHead(CheckpointWeights(source), actions)
     linears = FloatLinears(weights)
-    (out / "language.onnx").write_bytes(language_graph(model.text, weights, linears).SerializeToString())
+    language = language_graph(model.text, weights, linears, action_head=action_head)
+    (out / "language.onnx").write_bytes(language.SerializeToString())
     cameras = []
     for role, (width, height) in CAMERAS.items():
         grid = vision_grid(height // 14, width // 14, model.vision)
@@ -251,7 +255,6 @@ def write_bundle(checkpoint: Path, out: Path, repetition_penalty: float = 1.0) -
         (out / name).write_bytes((checkpoint / name).read_bytes())
     np.save(out / "embeddings.npy", source.embedding.astype(np.float32))
     generation, ends, pad = read_generation(checkpoint)
-    token = tokenizer().token_to_id
     manifest = BundleManifest(
         format_version=FORMAT_VERSION,
         producer="tests",
@@ -268,14 +271,13 @@ def write_bundle(checkpoint: Path, out: Path, repetition_penalty: float = 1.0) -
         codebook="codebook.npz",
         embeddings="embeddings.npy",
         language_graph="language.onnx",
+        action_head=action_head,
         vision_reference=None,
         drift_reference=None,
         tokens=SpecialTokens(
             token("<|video_pad|>"), token("<|vision_start|>"), token("<|vision_end|>"), pad, tuple(ends)
         ),
-        actions=ActionTokens(
-            token("<action_0>"), ACTIONS, PER_ANSWER, 0.5, codebook_hash(Codebook.load(out / "codebook.npz").contours)
-        ),
+        actions=actions,
         generation=dataclasses.replace(generation, repetition_penalty=repetition_penalty),
         calibration={},
         parity={},

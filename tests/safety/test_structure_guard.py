@@ -69,6 +69,13 @@ class TestStructure:
         signals = Uncertainty.sure(count)
         assert "PLAN_SHAPE" in found(check_structure(replace(plan, uncertainty=signals), STRUCTURE, CORE_HASH))
 
+    @pytest.mark.parametrize(("steps", "codes"), [(10, set()), (1, set()), (0, {"PLAN_SHAPE"}), (9, {"PLAN_SHAPE"})])
+    def test_the_mass_outside_is_of_every_step_or_of_the_first_alone(self, steps, codes):
+        plan = make_plan(STAMP, straight_poses())
+        for shape, expected in (((steps,), codes), ((steps, 1), {"PLAN_SHAPE"})):
+            signals = replace(plan.uncertainty, outside_mass=np.zeros(shape, np.float32))
+            assert found(check_structure(replace(plan, uncertainty=signals), STRUCTURE, CORE_HASH)) == expected
+
     def test_negative_tokens_are_refused(self):
         plan = make_plan(STAMP, straight_poses(), action_tokens=(-1,) + (0,) * 9)
         assert found(check_structure(plan, STRUCTURE, CORE_HASH)) == {"PLAN_TOKENS"}

@@ -124,6 +124,28 @@ class TestWindow:
         assert judge(signals(**change), others).calm is calm
 
 
+class TestMassOutsideOfTheFirstStepAlone:
+    @staticmethod
+    def first(outside, **others):
+        return replace(signals(**others), outside_mass=np.array([outside], np.float32))
+
+    def test_it_is_judged_by_the_same_limit(self):
+        for outside, codes in ((0.049, set()), (0.051, {"OUTSIDE_MASS"})):
+            doubt = judge(self.first(outside))
+            assert found(doubt.reject) == codes
+        assert doubt.reject[0].detail.endswith("step 1")
+
+    def test_that_the_others_are_unknown_is_said_and_they_have_no_value(self):
+        assert judge(self.first(0.0)).absent == ("vision_ood", "outside_mass behind the first step")
+        assert "outside_mass behind the first step" in DoubtMonitor(None, 0.8).judge(self.first(0.0), {}).absent
+        assert judge(signals()).absent == ("vision_ood",)
+
+    def test_the_other_signals_are_judged_at_every_step(self):
+        assert found(judge(self.first(0.0, spread=1.2)).reject) == {"SPREAD"}
+        assert found(judge(self.first(-0.01)).reject) == {"DOUBT_RANGE"}
+        assert found(judge(self.first(0.0, chosen=1.01)).reject) == {"DOUBT_RANGE"}
+
+
 class TestVision:
     def test_a_delivered_signal_is_judged_per_camera_and_names_the_worst(self):
         for worst, codes in ((3.99, set()), (4.01, {"VISION_OOD"})):
