@@ -58,6 +58,12 @@ def give_way(state: LadderState, override: bool, stopping: bool) -> LadderState:
     return state
 
 
+def left_to_a_person(state: LadderState) -> bool:
+    """Whether no stop of ours goes on when the person lets go: in standby, or where he holds the vehicle still."""
+    held = state.engagement is Engagement.DRIVER_OVERRIDE and state.standstill_since_ns is not None
+    return state.engagement is Engagement.STANDBY or held
+
+
 def standing_for(state: LadderState, now_ns: int, settings: LadderSettings) -> bool:
     """Whether the vehicle has stood still for the time that counts as standstill."""
     return _stood_s(state, now_ns) >= settings.standstill_s

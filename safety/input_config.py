@@ -95,8 +95,29 @@ class LaneLimits(Validated):
     )
     ahead_s: float = limit(3.0, "s", "own: lines are compared as far as the vehicle comes in it", 1.0, 10.0)
     ahead_m: float = limit(20.0, "m", "own: and at least so far; a turn by 3 degrees is 1 m there", 10.0, 100.0)
-    reroute_s: float = limit(1.0, "s", "own: the lane may lead elsewhere ahead so long after another route", 0.0, 5.0)
-    creep_mps: float = limit(0.5, "m/s", "own: odometry that drifts by 1.4 % of the way at 130 km/h", 0.0, 5.0)
+    memory_s: float = limit(
+        1.5,
+        "s",
+        "own: lanes believed so lately are compared with; 0.75 m in it are 0.5 m/s of drift",
+        0.5,
+        5.0,
+    )
+    turned_rad: float = limit(
+        0.15,
+        "rad",
+        "own: a first lane, and an engaging vehicle, from one another and the route; 8.6 degrees",
+        0.05,
+        1.0,
+    )
+    reroute_s: float = limit(
+        3.0,
+        "s",
+        "own: after another route the lane may turn off as it does: perception's delay, and memory",
+        0.0,
+        10.0,
+    )
+    doubts: int = limit(3, "messages", "own: doubted within `doubts_s`: L2", 2, 20)
+    doubts_s: float = limit(1.0, "s", "own: ten messages", 0.2, 10.0)
     edge_m: float = limit(0.3, "m", "own: noise of an edge that stays while its lane takes another shape", 0.05, 1.0)
     away_m: float = limit(5.0, "m", "own: vehicle from the centreline; another frame or place", 2.0, 50.0)
     route_away_m: float = limit(20.0, "m", "own: vehicle from the route, on any of its lanes", 5.0, 200.0)

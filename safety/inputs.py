@@ -30,10 +30,11 @@ from onboard_vla.safety.guards.authority import AuthorityWatch, Heard
 from onboard_vla.safety.guards.camera_arrivals import CameraArrivals
 from onboard_vla.safety.guards.clock import ClockWatch
 from onboard_vla.safety.guards.clock_step import Restate, restated_by
-from onboard_vla.safety.guards.lane_place import LanePlace, route_place_fault
+from onboard_vla.safety.guards.lane_place import LanePlace
 from onboard_vla.safety.guards.lanes import lanes_fault, route_fault
 from onboard_vla.safety.guards.objects import OBJECTS_MAX, ObjectWatch, list_fault
 from onboard_vla.safety.guards.orders import Orders
+from onboard_vla.safety.guards.route_place import RoutePlace
 from onboard_vla.safety.guards.speed import SpeedComparison, ego_contradiction, ego_fault, wheel_fault
 from onboard_vla.safety.guards.stamp_skew import StampSkew
 from onboard_vla.safety.message_types import require_types
@@ -123,7 +124,7 @@ class Inputs:
         self.objects = ObjectMemory(config.collision)
         self.lanes: LaneObservation | None = None
         self.lane_place = LanePlace(config.lanes)
-        self.route: Route | None = None
+        self.route_place = RoutePlace(config.lanes)
         self.wheel: WheelSpeed | None = None
         self.object_watch = ObjectWatch(config.objects)
         self._moved: tuple[Now, ObjectSet, ObjectSet] | None = None
@@ -133,7 +134,6 @@ class Inputs:
         self._speeds = SpeedComparison(config.wheel)
         self._skew = StampSkew(config.skew)
         self.skews: dict[str, Reason] = {}
-        self._route_line: Polyline | None = None
         self.arrivals: dict[str, Arrival] = {}
         self.pulses: dict[str, Pulse] = {}
         self.cameras: dict[str, CameraHealth] = {}
@@ -147,7 +147,8 @@ class Inputs:
 
     def keep_of(self, before: Inputs) -> None:
         """What settings cannot change: the route, which is said once, and whether the driver is heard."""
-        self.route, self._route_line, self.driver = before.route, before._route_line, before.driver
+        self.route_place.keep_of(before.route_place)
+        self.driver = before.driver
 
     def receive(self, message: InputMessage, now: Now) -> None:
         """Store or refuse one message."""
@@ -235,6 +236,11 @@ class Inputs:
         self._accept(OBJECTS, message.stamp_ns, now)
 
     @property
+    def route(self) -> Route | None:
+        """The newest valid route."""
+        return self.route_place.route
+
+    @property
     def lane_line(self) -> Polyline | None:
         """The centreline of the newest valid lane observation."""
         return None if self.lanes is None else self.lanes.line
@@ -269,13 +275,10 @@ class Inputs:
         _ = lanes.line  # what is no line raises here, also where nothing is known of the vehicle
         if self._from_future(LANES, lanes.stamp_ns, now) or not self._newer(LANES, lanes.stamp_ns):
             return
-        newest = self.history.newest
-        if newest is not None:
-            here = np.array([newest.x_m, newest.y_m])
-            comparable = self.lane_place.stands or self._age_s(LANES, now) <= self._config.freshness.lanes_data_s
-            fault = self.lane_place.fault(lanes, self.lanes if comparable else None, here, newest.speed_mps, now)
-            if self._route_line is not None:
-                self._note(PLACE, route_place_fault(self._route_line, here, self._config.lanes))
+        ego, here = self.history.newest, self._here()
+        if ego is not None and here is not None:
+            fault = self.lane_place.fault(lanes, ego, self.route_place, now)
+            self._note(PLACE, self.route_place.fault(here[None]))
         if fault is not None:
             self.faults[LANES] = fault
             return
@@ -287,10 +290,7 @@ class Inputs:
         if fault is not None:
             self.faults[ROUTE] = fault
             return
-        self._route_line = Polyline(route.points)
-        if self.route is None or not np.array_equal(route.points, self.route.points):
-            self.lane_place.reroute(now)
-        self.route = route
+        self.route_place.take(route, self.history.newest, now)
         self._accept(ROUTE, now.stamp_ns, now)
 
     def _take_heartbeat(self, heartbeat: Heartbeat, now: Now) -> None:

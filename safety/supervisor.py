@@ -24,7 +24,7 @@ from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
-from onboard_vla.safety.engagement import give_way
+from onboard_vla.safety.engagement import give_way, left_to_a_person
 from onboard_vla.safety.fallback import Trajectory
 from onboard_vla.safety.friction_watch import FrictionWatch
 from onboard_vla.safety.guards.actuators import ActuatorWatch
@@ -59,7 +59,7 @@ from onboard_vla.safety.publication import (
 from onboard_vla.safety.published import demand_on, motion_on, output_fault
 from onboard_vla.safety.self_test import self_test
 from onboard_vla.safety.speed_caps import model_cap
-from onboard_vla.safety.stop_line import StopLine
+from onboard_vla.safety.stop_line import StopLine, lane_obstacles
 
 Array = NDArray[np.float64]
 
@@ -100,7 +100,7 @@ class Supervisor:
         self._standby = HotStandby(config)
         self._emergency: Request | None = None
         self._internal: Reason | None = None
-        self._line = StopLine()
+        self._line = StopLine(config.lanes)
         self._asked = Mode.NOMINAL
         self._stored: StoredStop | None = None
         self._notes: tuple[Reason, ...] = ()
@@ -188,7 +188,8 @@ class Supervisor:
                 speed_mps=None if motion is None else motion.speed_mps,
                 handback=asked < Mode.FALLBACK and self._handback(motion, now),
                 reset_shadow=restarted,
-                obstacles=engaging_obstacles(self.config, outside, self._self_test, self._inputs.driver.unknown(now)),
+                obstacles=engaging_obstacles(self.config, outside, self._self_test, self._inputs.driver.unknown(now))
+                + (lane_obstacles(self._inputs.lanes, motion, self.config.lanes) if ENGAGE in commands else ()),
                 has_fallback=self._perceives,
                 stamp_ns=now.stamp_ns,
             ),
@@ -196,7 +197,7 @@ class Supervisor:
             self.config.ladder,
         )
         self.state, self._asked = stepped.state, stepped.asked
-        if self.state.engagement in UNOCCUPIED:
+        if left_to_a_person(self.state):
             self._inputs.lane_place.let_go()
         reasons = [request.reason for request in requests] + list(stepped.reasons)
         reasons += self._notes
@@ -359,7 +360,7 @@ class Supervisor:
 
     def _leave(self) -> None:
         self._stored = None
-        self._line.forget()
+        self._line.hand_over()
 
     def _choose(self, motion: Motion, now: Now) -> tuple[str, int, Trajectory]:
         """Source, plan id and trajectory of the present mode."""

@@ -39,6 +39,8 @@ PLACE_LEVELS = {
     "LANES_DOUBTED": Mode.NOMINAL,
     "LANES_JUMP": Mode.IN_LANE_STOP,
     "LANES_AWAY": Mode.IN_LANE_STOP,
+    "LANES_TURNED": Mode.IN_LANE_STOP,
+    "LANES_OFF_ROUTE": Mode.IN_LANE_STOP,
 }
 """Faults of a lane that is whole but not where the vehicle is: the last good one may be no better (10.2 F20: L3). A
 doubt is reported alone: the vehicle keeps to the line it had until the next message, or that none comes, decides."""
@@ -66,6 +68,10 @@ def input_requests(inputs: Inputs, now: Now, config: SupervisorConfig) -> list[R
     if driver is not None:
         # That he acts is known, however it is stamped.
         requests.append(Request(Mode.NOMINAL if inputs.driver.acts(now) else Mode.FALLBACK, driver))
+    if (unsteady := inputs.lane_place.unsteady(now)) is not None:
+        requests.append(Request(Mode.FALLBACK, unsteady))
+    if (changed := inputs.route_place.changed(now)) is not None:
+        requests.append(Request(Mode.NOMINAL, changed))
     if inputs.route is None:
         requests.append(_stop("ROUTE_MISSING", 0.0, 1.0, "no route received"))
     return requests

@@ -20,6 +20,7 @@ ROAD = (
     "test_room_and_crossing.py",
     "test_road_and_collision.py",
 )
+LANES = ("test_lane_guards.py", "test_lane_ahead_guards.py", "test_first_lane.py", "test_route_place.py")
 MOTION = ("test_kinematics_guard.py", "test_guard_bounds.py")
 
 SUITES: dict[str, tuple[str, ...]] = {
@@ -36,6 +37,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "proposals": ("test_proposal_figures.py",),
     "scoring": ("test_scoring.py", "test_scoring_blame.py"),
     "struck": ("test_next_lane.py", "test_passing_close.py", "test_scoring_blame.py"),
+    "stop_line": ("test_stop_line.py",),
     "lane_leads": ("test_lane_lead_figures.py",),
     "speed_caps": ("test_speed_caps.py",),
     "guards.structure": ("test_structure_guard.py", "test_guard_bounds.py"),
@@ -59,7 +61,9 @@ SUITES: dict[str, tuple[str, ...]] = {
     "guards.wheel": ("test_speed_guards.py", "test_input_figures.py"),
     "guards.objects": ("test_object_guards.py", "test_inputs.py"),
     "guards.lanes": ("test_lane_messages.py",),
-    "guards.lane_place": ("test_lane_guards.py", "test_lane_ahead_guards.py"),
+    "guards.lane_place": LANES,
+    "guards.lane_shift": LANES,
+    "guards.route_place": LANES,
     "guards.authority": ("test_authority.py",),
     "guards.orders": ("test_orders.py",),
     "driver_watch": ("test_driver_watch.py",),

@@ -54,7 +54,7 @@ def test_one_message_of_a_lane_elsewhere_changes_nothing(metres):
 
 def test_a_lane_that_wobbles_stops_nobody():
     drive = nominal()
-    edited(drive, lambda lanes, k: aside(lanes, 0.4 * (-1) ** k))
+    edited(drive, lambda lanes, k: aside(lanes, 0.35 * (-1) ** k))
     assert max(drive.step().mode for _ in range(100)) is Mode.NOMINAL
 
 

@@ -9,6 +9,7 @@ import pytest
 from onboard_vla.core.ego import HEADING_MAX_RAD, POSITION_MAX_M
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_documents import README
+from onboard_vla.safety.guards.lane_place import APART_S
 
 C = SupervisorConfig()
 PICTURE, EGO, FRESH, LANES, OBJECTS, KINEMATICS = C.camera_guard, C.ego, C.freshness, C.lanes, C.objects, C.kinematics
@@ -46,13 +47,14 @@ ROWS = {
     "OBJECTS_JUMP": f"within {OBJECTS.window_s:g} s | ≥ {OBJECTS.jumps} beyond {OBJECTS.jump_m:g} m + "
     f"{OBJECTS.jump_per_s:g} m/s",
     "OBJECTS_VANISHED": f"within {OBJECTS.vanished_near_m:g} m before a list that is empty | ≥ {OBJECTS.vanished}",
-    "LANES_DOUBTED": f"less {LANES.creep_mps:g} m/s that odometry may drift, plus what it moved before: beside the vehicle "
-    f"and at six places ahead, as far as it comes in {LANES.ahead_s:g} s (at least {LANES.ahead_m:g} m) and both lines "
-    f"reach; unless by a lane's width beside and the vehicle is within it; ahead not for {LANES.reroute_s:g} s after "
-    f"another route | > {LANES.shift_m:g} m, ahead > {LANES.turn_rad:g} rad",
-    "LANES_JUMP": f"within {LANES.edge_m:g} m (ahead {LANES.turn_rad:g} rad) of where it was, by its width, an edge of the "
-    "drivable area, too, and half a lane aside at most (a lane that splits or widens, which is taken) | "
-    f"> {LANES.shift_m:g} m, ahead > {LANES.turn_rad:g} rad",
+    "LANES_DOUBTED": f"within the last {LANES.memory_s:g} s (the last one, and one every {APART_S:g} s): beside the vehicle and "
+    f"at six places ahead, as far as it comes in {LANES.ahead_s:g} s (at least {LANES.ahead_m:g} m) and both lines reach | "
+    f"> {LANES.shift_m:g} m, > {LANES.turn_rad:g} rad of the distance",
+    "LANES_UNSTEADY": f"within {LANES.doubts_s:g} s | ≥ {LANES.doubts} |",
+    "LANES_TURNED": f"> {LANES.turned_rad:g} rad; > {LANES.shift_m:g} m and {LANES.turned_rad:g} rad of the distance",
+    "NOT_IN_LANE": f"> {LANES.turned_rad:g} rad",
+    "ROUTE_CHANGED": f"comes in {LANES.ahead_s + LANES.memory_s:g} s | > {LANES.shift_m:g} m | at once | reported for "
+    f"{LANES.reroute_s:g} s",
     "LANES_AWAY": f"> {LANES.away_m:g} m; > {LANES.route_away_m:g} m",
     "DUPLICATE_AUTHORITY": f"within {C.speakers.window_s:g} s; one id counting backwards and forwards | 2; "
     f"{C.speakers.backwards} messages | at once | L3, held for {C.speakers.hold_s:g} s",

@@ -191,7 +191,7 @@ class TestStops:
         monkeypatch.setattr(module, "stop_path", lambda line, *more: lines.append(line) or inner(line, *more))
         driven = supervisor._line._followed
         supervisor._stop(motion, now, Mode.EMERGENCY_STOP)
-        supervisor._line.forget()
+        supervisor._line.hand_over()
         supervisor._stop(motion, now, Mode.EMERGENCY_STOP)
         assert driven is not supervisor._inputs.lane_line
         assert lines == [driven, supervisor._inputs.lane_line]
