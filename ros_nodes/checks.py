@@ -254,6 +254,14 @@ class GateChecks:
         return [Check("gate", Level.ERROR, f"{newest.state.value}: {newest.reason}: {remedy}")]
 
 
+def clock_check(now_ns: int) -> Check:
+    """Whether a node with use_sim_time has a clock: its time stays 0 until /clock is heard."""
+    if now_ns:
+        return Check("clock", Level.OK, "/clock is heard")
+    remedy = "start the simulator, or the replay with clock; on a vehicle use_sim_time is false"
+    return Check("clock", Level.ERROR, f"use_sim_time is set, and nobody is heard on /clock: {remedy}")
+
+
 Observer = SupervisorChecks | PlannerChecks | CameraGuardChecks | GateChecks
 OBSERVERS: dict[str, Callable[[], Observer]] = {
     SUPERVISOR: SupervisorChecks,

@@ -31,6 +31,8 @@ class Diagnostics:
 
     def __init__(self, node: Node, steady: Clock, hardware_id: str, sources: Sequence[Source]) -> None:
         self._node, self._hardware_id, self._sources = node, hardware_id, sources
+        # By the name alone, where it says who it is: two graphs have two namespaces.
+        self._who = node.get_name() if node.get_namespace() == "/" else node.get_fully_qualified_name()
         self._publisher = node.create_publisher(DiagnosticArray, TOPIC, 10)
         self._levels: dict[str, Level] = {}
         self._due_ns = 0
@@ -61,7 +63,7 @@ class Diagnostics:
     def _status(self, check: Check) -> DiagnosticStatus:
         return DiagnosticStatus(
             level=LEVELS[check.level],
-            name=f"{self._node.get_name()}: {check.name}",
+            name=f"{self._who}: {check.name}",
             message=check.message,
             hardware_id=self._hardware_id,
             values=[KeyValue(key=key, value=value) for key, value in check.values],

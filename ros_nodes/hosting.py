@@ -12,7 +12,8 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.process import Adjustable, OptionValue, ProcessHost
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
-from onboard_vla.ros_nodes.checks import OBSERVERS, Check
+from onboard_vla.ros_nodes.checks import OBSERVERS, Check, clock_check
+from onboard_vla.ros_nodes.parameters import SIM_TIME
 from onboard_vla.ros_nodes.ports import Publishers, Subscriptions
 from onboard_vla.ros_nodes.steady import steady_clock
 from onboard_vla.ros_nodes.topics import RAW
@@ -27,6 +28,7 @@ class Hosting:
     def __init__(self, node: Node, process: str, pictures: str = RAW, autoware: bool = False) -> None:
         self.node, self._process, self._pictures = node, process, pictures
         self._ros_clock, self.steady = node.get_clock(), steady_clock()
+        self._simulated = bool(node.get_parameter(SIM_TIME).value)
         self.host: ProcessHost | None = None
         self._timers: list[Any] = []
         self.refusals = Refusals(process)
@@ -87,10 +89,11 @@ class Hosting:
         return f"{', '.join(values)}: nothing is running that could take it; possible after configuring"
 
     def checks(self) -> list[Check]:
-        """What the host's messages say about it, and DDS about its links."""
+        """What the host's messages say about it, DDS about its links, and whether a simulated clock is heard."""
+        clocks = [clock_check(self._ros_clock.now().nanoseconds)] if self._simulated else []
         links = [] if self._subscriptions is None else self._subscriptions.links
         own = [] if self.host is None else self._observer.checks()
-        return [*own, *(link.check() for link in links)]
+        return [*clocks, *own, *(link.check() for link in links)]
 
     def _publish(self, message: Message) -> None:
         self.publishers.publish(message)

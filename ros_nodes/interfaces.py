@@ -59,10 +59,12 @@ Every node has the parameter services of rclpy; `vla_planner` has those of a lif
 """
 DIAGNOSTICS = """\
 `/diagnostics` (diagnostic_msgs/msg/DiagnosticArray, REP 107): one entry a check, once a second and when a level
-changes; what is not well says what to do. The entry's name is `<node>: <check>`, `hardware_id` is `onboard_vla`.
+changes; what is not well says what to do. The entry's name is `<node>: <check>`, with the node's
+full name in a namespace (`/car/vla_planner: plan`), `hardware_id` is `onboard_vla`.
 """
 PARAMETERS = """\
-Whole numbers pass for doubles; unknown names are refused. What is not said to be changeable is read once at start.
+Whole numbers pass for doubles; unknown names are refused. What is not said to be changeable is read once at start,
+and so is `use_sim_time`: a node that runs refuses another clock.
 """
 SETTINGS = """\
 Parameters of `safety_supervisor`, too; the default is the configuration file's. They change in standby alone, and
@@ -115,6 +117,7 @@ def _checks() -> Iterable[tuple[str, str]]:
     yield f"`{SUPERVISOR}: link wire/<process>_heartbeat`", "DDS's deadline and liveliness of that process"
     yield f"`{VEHICLE_GATE}: link trajectory`, `link state`", "the same of the supervisor"
     yield f"`{VEHICLE_GATE}: gate`", "whether it follows, holds, stops or is overridden by the driver, and why"
+    yield "`<node>: clock`", "with `use_sim_time` alone: whether `/clock` is heard"
     yield "`<node>: refused messages`", "what could not be read, counted by topic"
 
 

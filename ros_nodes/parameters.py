@@ -14,7 +14,8 @@ from onboard_vla.core.process import Option, OptionValue, Role, checked_options
 from onboard_vla.core.refusals import log_event
 from onboard_vla.ros_nodes.node_options import node_options
 
-FOREIGN_PARAMETERS = ("use_sim_time", "qos_overrides.", "start_type_description_service")
+SIM_TIME = "use_sim_time"
+FOREIGN_PARAMETERS = (SIM_TIME, "qos_overrides.", "start_type_description_service")
 """Parameters that rclpy itself knows."""
 Change = Callable[[Mapping[str, OptionValue]], str | None]
 
@@ -23,7 +24,8 @@ class Parameters:
     """The parameters of one node.
 
     Whole numbers pass for doubles, at start and later; unknown names, other types and values out of range are refused,
-    and so is every change of an option that is read once at start. `values`: what was given and the defaults, checked;
+    and so is every change of an option that is read once at start. The clock is one: rclpy itself would take a running
+    node to another, and every stamp would step with it. `values`: what was given and the defaults, checked;
     `given_settings`: which of the role's settings were given.
     """
 
@@ -94,6 +96,7 @@ class Parameters:
         wanted: dict[str, OptionValue] = {}
         try:
             for parameter in parameters:
+                self._keep_the_clock(parameter)
                 if not _foreign(parameter.name) and parameter.name in self._options:
                     wanted[parameter.name] = self._options[parameter.name].checked(parameter.value)
             refused = self._change(wanted) if wanted else None
@@ -106,6 +109,11 @@ class Parameters:
             log_event(self._process, "parameter_changed", name=name, old=self.values[name], new=value)
         self.values.update(wanted)
         return SetParametersResult(successful=True)
+
+    def _keep_the_clock(self, parameter: Parameter[Any]) -> None:
+        """Refuse another clock; this is asked before rclpy's own callback, which changes it as soon as it is asked."""
+        if parameter.name == SIM_TIME and parameter.value != (now := self._node.get_parameter(SIM_TIME).value):
+            raise ConfigurationError(f"{SIM_TIME} is read once at start and is {now}: start it anew to change it")
 
 
 def descriptor(option: Option) -> ParameterDescriptor:

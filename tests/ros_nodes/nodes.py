@@ -23,6 +23,7 @@ JAZZY = Path(os.environ.get("JAZZY_VENV", f"{sys.prefix}-jazzy")) / "bin" / "pyt
 """Made by `make test` beside its own: the wheels of two distributions do not fit into one environment."""
 STAND_IN = ("-m", "onboard_vla.app.straight_road.stand_in_planner", "ros")
 SUPERVISOR = ("-m", "onboard_vla.ros_nodes.safety_supervisor")
+GUARD = ("-m", "onboard_vla.ros_nodes.camera_guard")
 
 
 def python_of(distribution: str) -> str:

@@ -9,11 +9,13 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rosgraph_msgs.msg import Clock
 
-from .nodes import STAND_IN, SUPERVISOR
+from .nodes import GUARD, STAND_IN, SUPERVISOR
 
 pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(300)]
 OK, WARN, ERROR, STALE = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE
@@ -58,6 +60,25 @@ def test_a_node_that_cannot_be_configured_says_why_and_what_to_do(start, client,
 
     message = newest["vla_planner: lifecycle"].message
     assert "was asked to be broken: mend that, then configure again" in message
+
+
+def test_in_a_namespace_entries_have_full_names_and_say_that_a_clock_is_not_heard(start, client) -> None:
+    entries: dict[str, DiagnosticStatus] = {}
+    client.node.create_subscription(
+        DiagnosticArray, "/diagnostics", lambda array: entries.update((s.name, s) for s in array.status), 10
+    )
+    start((*GUARD, "--ros-args", "-r", "__ns:=/car"), use_sim_time=True)
+
+    client.until(lambda: level(entries, "/car/camera_guard: clock") == ERROR, "nobody publishes /clock")
+    assert "nobody is heard on /clock" in entries["/car/camera_guard: clock"].message
+    assert all(name.startswith("/car/camera_guard: ") for name in entries)
+    simulator = client.node.create_publisher(Clock, "/clock", 10)
+
+    def heard() -> bool:
+        simulator.publish(Clock(clock=Time(sec=100)))
+        return level(entries, "/car/camera_guard: clock") == OK
+
+    client.until(heard, "the clock is heard")
 
 
 def test_dds_notices_a_planner_that_stands_still_and_one_that_comes_back(start, client, newest) -> None:

@@ -126,6 +126,7 @@ def test_parameters_have_ranges_and_say_why_not(start, client) -> None:
         ("plan_period_s", "fast", "ype"),
         ("dies_after", 1, "read-only"),
         ("colour", "red", "undeclared"),
+        ("use_sim_time", True, "read once at start"),
     ):
         successful, reason = set_parameter(client, name, value)
         assert not successful, name

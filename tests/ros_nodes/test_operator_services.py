@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
-from diagnostic_msgs.msg import DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from rclpy.parameter import Parameter
 from std_msgs.msg import UInt8MultiArray
@@ -67,6 +67,19 @@ def test_engaging_is_refused_with_every_reason_that_stands_against_it(start, cli
     assert not obeyed
     codes = {part.partition(":")[0] for part in message.split("; ")}
     assert {"EGO_MISSING", "OBJECTS_MISSING", "LANES_MISSING", "ROUTE_MISSING", "ODD_UNDECLARED"} <= codes
+
+
+def test_nobody_takes_a_running_supervisor_to_another_clock(start, client) -> None:
+    start(SUPERVISOR)
+
+    successful, reason = set_all(client, use_sim_time=True)
+
+    assert (successful, "read once at start" in reason) == (False, True)
+    assert set_all(client, use_sim_time=False) == (True, "")
+    stamps = []
+    client.node.create_subscription(DiagnosticArray, "/diagnostics", lambda a: stamps.append(a.header.stamp.sec), 10)
+    client.until(lambda: bool(stamps), "diagnostics")
+    assert abs(stamps[0] - time.time()) < LIMIT_S
 
 
 def test_the_node_has_the_services_of_the_table(start, client) -> None:
