@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,7 @@ class Planner:
             kernels=self.kernels,
             reduced_decoding=reduced_decoding,
         )
+        self._cameras, self._optional = bundle.cameras, bundle.optional_cameras
         tokenizer = Tokenizer(bundle.path / manifest.tokenizer)
         self.prompt = prompt_writer(bundle, tokenizer)
         self._tokenizer = tokenizer
@@ -282,24 +283,25 @@ class Planner:
             embeddings[places] = self.bundle.embeddings.take(prompt.ids[places], axis=0)
             self._written = prompt
         per_camera = len(visual) // len(prompt.videos)
-        order = {role: i for i, role in enumerate(shown)}
         for camera, where in prompt.videos:
-            first = order[camera] * per_camera
+            first = shown.index(camera) * per_camera
             np.concatenate(visual[first : first + per_camera], out=embeddings[where])
         return PromptInput(prompt.ids, embeddings, prompt.positions, prompt.next_position, prompt.layout.opening)
 
     def _check(self, frames: FrameSet) -> tuple[tuple[str, ...], int]:
         """The cameras that the frame set shows, in prompt order, and how many frame pairs of each."""
-        wanted, optional = self.bundle.manifest.frames, self.bundle.optional_cameras
-        shown = tuple(role for role in self.bundle.cameras if role not in optional or role in frames.images)
-        given = len(frames.images.get(shown[0], ()))
+        wanted, images = self.bundle.manifest.frames, frames.images
+        shown = self._cameras
+        if any(role not in images for role in self._optional):
+            shown = tuple(role for role in shown if role in images or role not in self._optional)
+        given = len(images.get(shown[0], ()))
         fits = wanted.least_per_camera <= given <= wanted.per_camera and given % PAIR == 0
         count = given if fits else wanted.per_camera
         for role in shown:
-            images, stamps = frames.images.get(role, ()), frames.stamps_ns.get(role, ())
-            if len(images) != count or len(stamps) != count:
+            pictures, stamps = images.get(role, ()), frames.stamps_ns.get(role, ())
+            if len(pictures) != count or len(stamps) != count:
                 raise FrameError(
-                    f"{role}: expected {count} pictures with stamps, found {len(images)} and {len(stamps)}"
+                    f"{role}: expected {count} pictures with stamps, found {len(pictures)} and {len(stamps)}"
                 )
         return shown, count // PAIR
 
@@ -307,8 +309,7 @@ class Planner:
         return _Spent(self.vision.executions, self.language.prefills, self.language.decodes, self.language.prefill_s)
 
 
-@dataclass(frozen=True)
-class _Spent:
+class _Spent(NamedTuple):
     """Executions and seconds so far."""
 
     vision: int
@@ -320,8 +321,7 @@ class _Spent:
         return PassCount(self.vision - before.vision, self.prefills - before.prefills, self.decodes - before.decodes)
 
 
-@dataclass(frozen=True)
-class _About:
+class _About(NamedTuple):
     """Which pictures a plan is about."""
 
     stamp_ns: int

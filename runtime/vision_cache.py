@@ -65,9 +65,10 @@ def _same(first: Picture, second: Picture) -> bool:
 
     A writeable array may have changed, so its pixels are not trusted.
     """
+    if first is second:
+        return isinstance(first, EncodedPicture) or not first.flags.writeable
     if isinstance(first, EncodedPicture) or isinstance(second, EncodedPicture):
-        both = isinstance(first, EncodedPicture) and isinstance(second, EncodedPicture)
-        return both and (first is second or first.data == second.data)
+        return isinstance(first, EncodedPicture) and isinstance(second, EncodedPicture) and first.data == second.data
     if first.flags.writeable or second.flags.writeable:
         return False
-    return first is second or np.array_equal(first, second)
+    return np.array_equal(first, second)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ class CameraReferences:
 
     def __init__(self, references: Mapping[str, CameraReference]) -> None:
         self._row = {role: row for row, role in enumerate(references)}
+        self._roles, self._all = tuple(references), list(range(len(references)))
         found = list(references.values())
         most = max((len(one.variances) for one in found), default=0)
         width = len(found[0].mean) if found else 0
@@ -70,17 +72,19 @@ class CameraReferences:
     @np.errstate(over="ignore", invalid="ignore")
     def distances(self, roles: Sequence[str], pooled: Floats) -> dict[str, float]:
         """By role, of mean embeddings (C, D), of each camera that there are statistics of; see `CameraReference`."""
-        given = [k for k, role in enumerate(roles) if role in self._row]
+        means, basis, variances = self._means, self._basis, self._variances
+        if tuple(roles) == self._roles:
+            given, rows = self._all, self._all
+        else:
+            given = [k for k, role in enumerate(roles) if role in self._row]
+            rows = [self._row[roles[k]] for k in given]
+            pooled, means, basis, variances = pooled[given], means[rows], basis[rows], variances[rows]
         if not given:
             return {}
-        rows = [self._row[roles[k]] for k in given]
-        if len(given) < len(roles):
-            pooled = pooled[given]
-        chosen = slice(None) if rows == list(range(len(self._row))) else rows
         lengths = np.sqrt(_squares(pooled))
-        away: Floats = pooled / np.maximum(lengths, np.float32(TINY))[:, None] - self._means[chosen]
-        along: Floats = np.matmul(self._basis[chosen], away[:, :, None])[:, :, 0]
-        near = np.add.reduce(along * along / self._variances[chosen], axis=1)
+        away: Floats = pooled / np.maximum(lengths, np.float32(TINY))[:, None] - means
+        along: Floats = np.matmul(basis, away[:, :, None])[:, :, 0]
+        near = np.add.reduce(along * along / variances, axis=1)
         parts = zip(
             rows, lengths.tolist(), near.tolist(), _squares(away).tolist(), _squares(along).tolist(), strict=True
         )
@@ -105,8 +109,14 @@ def pool(pairs: Sequence[Floats]) -> Floats:
     for embeddings, mean in zip(pairs, means, strict=True):
         # What `mean` computes, in a third of its time.
         np.add.reduce(embeddings, axis=0, out=mean)
-    means /= np.array([len(embeddings) for embeddings in pairs], np.float32)[:, None]
+    means /= _counts(tuple(map(len, pairs)))
     return means
+
+
+@lru_cache(16)
+def _counts(tokens: tuple[int, ...]) -> Floats:
+    """(C, 1) tokens of each camera: the same in every plan."""
+    return np.array(tokens, np.float32)[:, None]
 
 
 @np.errstate(over="ignore", invalid="ignore")
