@@ -82,9 +82,10 @@ class RoutePlace:
         """
         if self.route is None or self._line is None:
             return None
-        along_m, aside_m = self._line.project(lane.points)
-        forward = np.array([self.route.command_at(float(s)) == KEEP_FORWARD for s in along_m])
-        covered = np.logical_and.accumulate((along_m > 0.0) & (along_m < self._line.length) & forward)
+        begin_m, line = _around(self._line, lane.points[:1], float(lane.ahead_m[-1]))
+        along_m, aside_m = line.project(lane.points)
+        forward = np.array([self.route.command_at(begin_m + float(s)) == KEEP_FORWARD for s in along_m])
+        covered = np.logical_and.accumulate((along_m > 0.0) & (along_m < line.length) & forward)
         backwards = np.concatenate([[False], along_m[1:] <= along_m[:-1]]) & (lane.ahead_m > 0.0)
         astray_m = np.where(backwards, lane.ahead_m, np.abs(aside_m - aside_m[0]))
         room_m = room(lane.ahead_m, self._limits.turned_rad, self._limits.shift_m)
@@ -99,11 +100,21 @@ class RoutePlace:
         """How far `line` leaves the one before, up to where the vehicle comes while lanes of before are remembered."""
         limits, speed_mps = self._limits, max(ego.speed_mps, 0.0)
         reach_m = max(limits.ahead_m, limits.ahead_s * speed_mps) + limits.memory_s * speed_mps
-        along_m, aside_m = line.project(stretch(before, np.array([[ego.x_m, ego.y_m]]), reach_m).points)
-        covered = (along_m > 0.0) & (along_m < line.length)
+        here = np.array([[ego.x_m, ego.y_m]])
+        near = _around(line, here, reach_m)[1]
+        along_m, aside_m = near.project(stretch(before, here, reach_m).points)
+        covered = (along_m > 0.0) & (along_m < near.length)
         return float(np.max(np.abs(aside_m), where=covered, initial=0.0))
 
     def _left_for(self, now: Now) -> Polyline | None:
         if self._left is None or seconds(now.monotonic_ns - self._left_ns) > self._limits.reroute_s:
             return None
         return self._left
+
+
+def _around(line: Polyline, here: Array, reach_m: float) -> tuple[float, Polyline]:
+    """The part of a line that may be compared, and where it begins: a route has up to 20,000 points. `here` (1, 2)."""
+    beside_m, arc_m = float(line.project(here)[0][0]), line.arc_lengths
+    first = max(int(np.searchsorted(arc_m, beside_m - reach_m)) - 1, 0)
+    last = int(np.searchsorted(arc_m, beside_m + 2.0 * reach_m)) + 1
+    return float(arc_m[first]), Polyline(line.points[first : max(last, first + 2)])

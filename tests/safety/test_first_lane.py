@@ -114,10 +114,20 @@ def test_before_the_routes_beginning_nothing_is_compared():
     ("begin_m", "command", "refused"),
     [(25.0, "turn left", False), (35.0, "turn left", True), (60.0, "turn left", True), (25.0, "keep forward", True)],
 )
-def test_where_the_route_turns_by_command_and_beyond_nothing_is_compared(begin_m, command, refused):
-    """Arc lengths on the route; the vehicle is at 20 m."""
-    route = placed(bent(0.0), [RouteCommand(begin_m, begin_m + 6.0, command)])
+@pytest.mark.parametrize("behind_m", [20.0, 500.0])
+def test_where_the_route_turns_by_command_and_beyond_nothing_is_compared(begin_m, command, refused, behind_m):
+    """Arc lengths on the route; the vehicle is at `behind_m`."""
+    begin_m += behind_m - 20.0
+    points = np.column_stack([np.arange(-behind_m, 100.0, 2.0), np.zeros(round(behind_m / 2) + 50)])
+    route = placed(points, [RouteCommand(begin_m, begin_m + 6.0, command)])
     assert Seen(route=route).code(of(bent(0.4, 6.0))) == ("LANES_OFF_ROUTE" if refused else None)
+
+
+def test_a_route_that_comes_by_again_much_later_is_compared_where_the_vehicle_is():
+    """Back the other way, 4 m aside, after a loop."""
+    x = np.arange(-20.0, 400.0, 2.0)
+    back = np.column_stack([x[::-1], 0 * x + 4.0])
+    assert Seen(route=placed(np.concatenate([np.column_stack([x, 0 * x]), back]))).code(of(bent(0.14, 6.0))) is None
 
 
 def test_without_a_route_the_vehicles_heading_is_the_only_witness():
