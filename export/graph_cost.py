@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.four_bits import OPERATOR as FOUR_BITS
@@ -117,10 +118,24 @@ class CountedGraph:
                         f"{self._name}: {value.name} has an open dimension {axis.dim_param!r}, known: {sorted(extents)}"
                     )
                 axis.dim_value = extents[axis.dim_param]
+        given, makers = {value.name for value in model.graph.input}, {}
+        for default in [tensor for tensor in model.graph.initializer if tensor.name in given]:
+            model.graph.initializer.remove(default)
         for node in model.graph.node:
+            makers.update(dict.fromkeys(node.output, node))
             if node.op_type == FOUR_BITS:
                 _as_plain_product(model.graph, node)
+            elif node.op_type == "Split" and (maker := makers.get(node.input[1])) is not None:
+                _with_lengths(model.graph, node, [makers[value].input[0] for value in maker.input])
         return model
+
+
+def _with_lengths(graph: onnx.GraphProto, node: onnx.NodeProto, lists: Sequence[str]) -> None:
+    """Split by numbers, which shape inference follows, in place of the lengths of these inputs."""
+    lengths = {value.name: value.type.tensor_type.shape.dim[0].dim_value for value in graph.input}
+    values = np.array([lengths[name] for name in lists], np.int64)
+    graph.initializer.append(numpy_helper.from_array(values, f"{node.name}/lengths"))
+    node.input[1] = f"{node.name}/lengths"
 
 
 def _as_plain_product(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
@@ -157,8 +172,21 @@ class _Counter:
             if all(axis.HasField("dim_value") for axis in kind.shape.dim):
                 self._types[info.name] = kind.elem_type, tuple(axis.dim_value for axis in kind.shape.dim)
 
+        self._needed = self._behind([name for name in self._outputs if self._elements(name)])
+
+    def _behind(self, values: Sequence[str]) -> frozenset[str]:
+        """Nodes that these values come from; what serves empty outputs alone costs nothing."""
+        needed: set[str] = set()
+        waiting = list(values)
+        while waiting:
+            maker = self._makers.get(waiting.pop())
+            if maker is not None and maker.name not in needed:
+                needed.add(maker.name)
+                waiting += maker.input
+        return frozenset(needed)
+
     def count(self, part: Callable[[str], bool]) -> Cost:
-        nodes = [node for node in self._nodes if part(node.name)]
+        nodes = [node for node in self._nodes if node.name in self._needed and part(node.name)]
         int8 = floats = elements = 0
         for node in nodes:
             if node.op_type in UNCOUNTED:

@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from onboard_vla.core.bundle_manifest import ModelDimensions, TextDimensions, VisionDimensions
+from onboard_vla.core.bundle_manifest import ActionTokens, ModelDimensions, TextDimensions, VisionDimensions
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.graph_cost import CountedGraph
 from onboard_vla.export.language_graph import language_graph
 from onboard_vla.export.linear_layers import FloatLinears, HalfLinears, QuantisedLinears
 from onboard_vla.export.product_graph import product_graph
 from onboard_vla.export.weightless import NoWeights, _Nowhere, language_of, vision_of
-from onboard_vla.export.weights import Linear, PaddedHead, language_linears
+from onboard_vla.export.weights import ACTION_HEAD, Linear, PaddedHead, WithActionHead, language_linears
 
 D, LAYERS, HEADS, KV, HEAD, INNER, WORDS = 48, 3, 4, 2, 12, 80, 100
 TEXT = TextDimensions(D, LAYERS, HEADS, KV, HEAD, INNER, WORDS, 1e6, (2, 2, 2), 1e-6)
@@ -140,6 +140,26 @@ def trained_graphs(request):
     ranges = dict.fromkeys(language_linears(LAYERS), 1.0)
     linears = QuantisedLinears(weights, ranges) if request.param else FloatLinears(weights)
     return language_graph(TEXT, weights, linears), MODEL, request.param
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_head_costs_nothing_in_a_pass_without_rows_for_it(int8):
+    actions = 7
+    weights = WithActionHead(PaddedHead(NoWeights(MODEL)), ActionTokens(3, actions, 10, 0.5, ""))
+    ranges = dict.fromkeys((*language_linears(LAYERS), ACTION_HEAD), 1.0)
+    linears = QuantisedLinears(weights, ranges) if int8 else FloatLinears(weights)
+    graph = CountedGraph(language_graph(TEXT, weights, linears, external=_Nowhere(), action_head=True), "two heads")
+    plain = language_of(MODEL, "int8" if int8 else "fp32")
+
+    def of(counted, full, few):
+        return counted.cost({**extents(6, 4, full), "wanted_action_rows": few})
+
+    without, unused = of(plain, 2, 0), of(graph, 2, 0)
+    assert (unused.int8_operations, unused.float_operations) == (without.int8_operations, without.float_operations)
+    assert unused.float_values == without.float_values
+    assert abs(unused.other_bytes - without.other_bytes) < 100, "no weights"
+    alone = of(graph, 0, 2)
+    assert without.operations - alone.operations == 2 * 2 * D * (PADDED - actions)
 
 
 def test_an_open_dimension_is_refused_by_name():

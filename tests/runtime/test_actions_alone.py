@@ -14,9 +14,11 @@ from onboard_vla.core.errors import BundleError, ConfigurationError
 from onboard_vla.core.plan import SLOW, Plan
 from onboard_vla.core.wire import decode, encode
 from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.export.engine_build import build_engines
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.engine_choice import engine_loader
 from onboard_vla.runtime.planner import Planner
+from onboard_vla.runtime.planner_host import PLANNER_ROLE, build_planner_host
 
 REFERENCE = Path(__file__).parents[2] / "world" / "reference"
 SPEC = importlib.util.spec_from_file_location("reference_scene", Path(__file__).with_name("reference_scene.py"))
@@ -161,9 +163,21 @@ def test_what_cannot_be_is_refused_in_one_line(tiny, trained, bundles, tmp_path)
         Planner(without, actions_alone=True)
     with pytest.raises(ValueError, match="check_end"):
         Planner(bundle, actions_alone=True, check_end=True)
+    refusal = "has a head of the actions alone, for ONNX Runtime on the processor"
     for engine in ("cuda", "tensorrt"):
-        with pytest.raises(BundleError, match="has a head of the actions alone, for ONNX Runtime on the processor"):
+        with pytest.raises(BundleError, match=refusal):
             engine_loader(engine, bundle)
+    with pytest.raises(BundleError, match=refusal):
+        build_engines(None, bundle.path, tmp_path / "engines", None)
+
+
+def test_the_planner_process_has_it_by_its_option_alone(tiny, trained, bundles, tmp_path):
+    path = tiny.write_bundle(trained[0], tmp_path / "bundle", action_head=True)
+    for given, alone in (({}, False), ({"actions_alone": True}, True)):
+        host = build_planner_host(PLANNER_ROLE.values({"bundle": str(path), **given}))
+        assert (host._body._planner.decoder._action_decoder.few is not None) is alone
+    with pytest.raises(ConfigurationError, match="has no head of the actions alone"):
+        build_planner_host(PLANNER_ROLE.values({"bundle": str(bundles()), "actions_alone": True}))
 
 
 @pytest.mark.parity
