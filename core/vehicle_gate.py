@@ -19,10 +19,11 @@ latch to this tracker); each instant the first row that holds:
 | stopping | nobody leads a vehicle that was to be driven (below) | 4 m/s² on the path, else its arc, straightening |
 | following | the word is ENGAGED or LATCHED, with fresh points | the supervisor's trajectory |
 
-Evidence of the driver: he said in the last 0.4 s that he acts, or the newest safe trajectory says DRIVER_OVERRIDE and
-is no older than the silence limit. Nobody leads where the word was to drive, or DRIVER_OVERRIDE, and the supervisor is
-silent or has no points, or there is no ego state, or the driver acted and the supervisor drove on; also where to drive
-was the first word heard. It lasts until STANDBY is heard at standstill, or the driver acts.
+Evidence of the driver: he said in the last 0.4 s that he acts, whatever the stamp and however often, or the newest safe
+trajectory says DRIVER_OVERRIDE and is no older than the silence limit. Nobody leads where the word was to drive, or
+DRIVER_OVERRIDE, and the supervisor is silent or has no points, or there is no ego state, or the driver acted and the
+supervisor drove on; also where to drive was the first word heard. It lasts until STANDBY is heard at standstill, or the
+driver acts.
 """
 
 from __future__ import annotations

@@ -43,4 +43,4 @@ class Orders:
 
 def _refused_order(stamp_ns: int, newest_ns: int, safe_side: bool) -> bool:
     """Whether a stamp comes too late after the newest one; on the safe side only where it is the same."""
-    return stamp_ns == newest_ns or (stamp_ns < newest_ns and not safe_side)
+    return stamp_ns == newest_ns if safe_side else stamp_ns <= newest_ns
