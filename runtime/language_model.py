@@ -106,13 +106,34 @@ class LanguageModel:
         Raises:
             EngineError: the cache is full, a position is past its capacity, or the engine failed.
         """
-        before, start = self._engine.executions, time.perf_counter()
-        self._run(embeddings, positions, rows, logits, hidden)
+        start = time.perf_counter() if prefill else 0.0
+        if self._resident is not None and self._unclean and self.cache.length == 0:
+            self._resident.keep(self.cache.block)
+            self._unclean = False
+        count, lone = len(embeddings), len(rows) == 1
+        wanted = self._lone_room(logits.shape[1]) if lone else logits
+        one = self._pass(count, positions, wanted, hidden)
+        tokens = one.inputs["embeds"]
+        if embeddings.base is not self._embeddings:  # else it is a `room`, which begins where `tokens` does
+            tokens[:count] = embeddings
+        if count == 1:
+            tokens[1:] = tokens[0]
+        asked = tuple(rows)
+        if asked != one.asked:
+            one.wanted[:] = one.asked = asked
+        before = self._engine.executions
+        self._engine.run(one.inputs, one.outputs)
+        ran = self._engine.executions - before
+        self.cache.advance(count)
+        if lone:
+            logits[0] = wanted[0]
+        # Masked slots still count where they hold no finite number: 0 * NaN is NaN.
+        self._unclean = self._unclean or (self._resident is not None and not all_finite(wanted))
         if prefill:
-            self.prefills += self._engine.executions - before
+            self.prefills += ran
             self.prefill_s += time.perf_counter() - start
         else:
-            self.decodes += self._engine.executions - before
+            self.decodes += ran
 
     def logits_room(self, rows: int, columns: int | None = None) -> NDArray[np.float32]:
         """(rows, columns) for logits, for as long as the model is there: passes that write into it are remembered.
@@ -132,35 +153,6 @@ class LanguageModel:
         if count > len(self._embeddings):
             raise EngineError(f"KV cache holds {self.cache.capacity} tokens, {count} are needed")
         return self._embeddings[:count]
-
-    def _run(
-        self,
-        embeddings: NDArray[np.float32],
-        positions: NDArray[np.int64],
-        rows: Sequence[int] | NDArray[np.int64],
-        logits: NDArray[np.float32],
-        hidden: NDArray[np.bool_] | None,
-    ) -> None:
-        if self._resident is not None and self._unclean and self.cache.length == 0:
-            self._resident.keep(self.cache.block)
-            self._unclean = False
-        count, lone = len(embeddings), len(rows) == 1
-        wanted = self._lone_room(logits.shape[1]) if lone else logits
-        one = self._pass(count, positions, wanted, hidden)
-        tokens = one.inputs["embeds"]
-        if embeddings.base is not self._embeddings:  # else it is a `room`, which begins where `tokens` does
-            tokens[:count] = embeddings
-        if count == 1:
-            tokens[1:] = tokens[0]
-        asked = tuple(rows)
-        if asked != one.asked:
-            one.wanted[:] = one.asked = asked
-        self._engine.run(one.inputs, one.outputs)
-        self.cache.advance(count)
-        if lone:
-            logits[0] = wanted[0]
-        # Masked slots still count where they hold no finite number: 0 * NaN is NaN.
-        self._unclean = self._unclean or (self._resident is not None and not all_finite(wanted))
 
     def _lone_room(self, columns: int) -> NDArray[np.float32]:
         """For a lone row's logits and its double's."""
