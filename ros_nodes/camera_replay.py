@@ -3,7 +3,8 @@
 Serialised messages go out as they were recorded, at the recording's pace times `rate`, on the names that the graph
 beside this node has: in this node's namespace, whichever the recording was made in. Stamps stay those of the recording:
 with `clock` the node publishes /clock, and the graph runs with use_sim_time. What the graph's own processes had said is
-left out, and so are commands of operator and driver, which must not reach a vehicle from a file; both can be asked for.
+left out, and so are commands of operator and driver and requests for other settings, which must not reach a vehicle
+from a file; both can be asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from onboard_vla.core.clock import NANOSECONDS, nanoseconds, seconds
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.core.process import Option, OptionValue, Role
 from onboard_vla.core.refusals import log_event
-from onboard_vla.ros_nodes.played import played_topics
+from onboard_vla.ros_nodes.played import from_start, played_topics, states_among
 from onboard_vla.ros_nodes.topics import row_named
 
 if TYPE_CHECKING:
@@ -37,11 +38,19 @@ OPTIONS = (
     Option("bag", str, None, "recording: a rosbag2 folder or an MCAP file"),
     Option("rate", float, 1.0, "seconds of the recording per second", 0.01, 100.0),
     Option("clock", bool, False, "publish the recording's time on /clock, for a graph with use_sim_time"),
-    Option("start_s", float, 0.0, "begin so far into the recording", 0.0, 1e6, "s"),
+    Option(
+        "start_s",
+        float,
+        0.0,
+        "begin so far into the recording, with the route and camera info that held then",
+        0.0,
+        1e6,
+        "s",
+    ),
     Option("wait_s", float, 10.0, "wait so long for listeners to the pictures; 0 begins at once", 0.0, 600.0, "s"),
     Option("listeners", str, "", "nodes that must listen to all pictures first, with commas; anybody if empty"),
     Option("outputs", bool, False, "also play what the graph's processes had said, for viewers"),
-    Option("commands", bool, False, "also play commands of operator and driver"),
+    Option("commands", bool, False, "also play commands of operator and driver, and requests for settings"),
 )
 
 
@@ -116,14 +125,14 @@ class Replay:
     def play(self) -> None:
         """Everything, on time."""
         begin_ns, late = time.monotonic_ns(), False
-        for recorded in self._bag.messages(frozenset(self._kinds)):
-            if recorded.time_ns < self._start_ns:
-                continue
-            due_ns = begin_ns + round((recorded.time_ns - self._start_ns) / self._rate)
+        every = self._bag.messages(frozenset(self._kinds))
+        for recorded in from_start(every, self._start_ns, states_among(self._kinds)):
+            time_ns = max(recorded.time_ns, self._start_ns)
+            due_ns = begin_ns + round((time_ns - self._start_ns) / self._rate)
             while (now_ns := time.monotonic_ns()) < due_ns:
                 self._tick_clock(self._start_ns + round((now_ns - begin_ns) * self._rate))
                 self._spin(min(due_ns - now_ns, CLOCK_PERIOD_NS) / NANOSECONDS)
-            self._tick_clock(recorded.time_ns)
+            self._tick_clock(time_ns)
             if now_ns - due_ns > LATE_NS and not late:
                 late = True
                 log_event(NAME, "late", behind_s=seconds(now_ns - due_ns), rate=self._rate)
