@@ -199,6 +199,8 @@ class Supervisor:
         self.state, self._asked = stepped.state, stepped.asked
         if left_to_a_person(self.state):
             self._inputs.lane_place.let_go()
+        elif self.state.engagement is Engagement.DRIVER_OVERRIDE and motion is not None:
+            self._inputs.lane_place.leave(motion.pose[None, :2])
         reasons = [request.reason for request in requests] + list(stepped.reasons)
         reasons += self._notes
         if self._judged is not None and not self._judged.passed:

@@ -86,6 +86,11 @@ class LanePlace:
             self._stands = False
             self._believed.clear()
 
+    def leave(self, here: Array) -> None:
+        """A person drives, and a stop of ours may go on: as `let_go` where no lane of before is beside him any more."""
+        if self._stands and not any(_reaches(before.lanes, here, self._limits.away_m) for before in self._believed):
+            self.let_go()
+
     def unsteady(self, now: Now) -> Reason | None:
         """Whether so many lanes were doubted lately that none is to be driven on for long."""
         count, doubts = len(self._doubts_ns), self._limits.doubts
@@ -142,7 +147,7 @@ class LanePlace:
         oldest_ns = now.monotonic_ns - round(self._limits.memory_s * 1e9)
         while self._believed and self._believed[0].since_ns < oldest_ns:
             self._believed.popleft()
-        return [before for before in self._believed if _reaches(before.lanes, here)]
+        return [before for before in self._believed if _reaches(before.lanes, here, np.inf)]
 
     def _begin(self, lanes: LaneObservation, here: Array, now: Now) -> None:
         self._believed.clear()
@@ -188,11 +193,12 @@ class LanePlace:
         return bool(explained[found.shift.over].all())
 
 
-def _reaches(lanes: LaneObservation, here: Array) -> bool:
-    """Whether a lane's line has not ended behind the vehicle."""
+def _reaches(lanes: LaneObservation, here: Array, aside_m: float) -> bool:
+    """Whether a lane's line is so near the vehicle, and has not ended behind it."""
     line = lanes.line
-    if float(line.project(here)[0][0]) < line.length:
-        return True
+    along_m, away_m = line.project(here)
+    if float(along_m[0]) < line.length:
+        return float(abs(away_m[0])) <= aside_m
     heading = direction_rad(line, line.length)
     past = here[0] - line.points[-1]
     return float(past[0] * np.cos(heading) + past[1] * np.sin(heading)) <= 0.0

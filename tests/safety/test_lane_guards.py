@@ -116,6 +116,22 @@ def test_a_person_who_drives_ends_a_jump():
     assert seen.code(lane(1.0)) == "LANES_DOUBTED"
 
 
+@pytest.mark.parametrize(("x", "y", "ended"), [(0.0, 0.0, False), (87.0, 0.0, False), (89.0, 0.0, True),
+                                               (40.0, 5.0, False), (40.0, -5.5, True)])  # fmt: skip
+def test_a_person_who_drives_on_ends_a_jump_where_he_has_left_the_lanes_before_it(x, y, ended):
+    """They end 88 m ahead."""
+    seen = Seen(lane(0.0), lane(0.1))
+    seen.code(lane(3.0)), seen.code(lane(3.0))
+    seen.place.leave(np.array([[x, y]]))
+    assert seen.code(lane(3.0)) == (None if ended else "LANES_JUMP")
+
+
+def test_who_drives_on_where_no_jump_stands_leaves_what_is_remembered():
+    seen = Seen(lane(0.0))
+    seen.place.leave(np.array([[200.0, 0.0]]))
+    assert seen.code(lane(1.5)) == "LANES_DOUBTED"
+
+
 SHAPES = [
     (1.5, 3.5, 4.5, 6.5, None),  # wider to the left, as the road is; its right side stayed
     (-1.5, 4.0, 0.5, 6.5, None),

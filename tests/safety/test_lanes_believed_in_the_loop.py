@@ -182,3 +182,28 @@ def test_a_route_is_held_against_the_vehicle_after_settings_have_changed():
     drive.edit[LaneObservation] = lambda lanes: replace(lanes, centreline=lanes.centreline + np.array([0.0, 40.0]))
     drive.run(0.5)
     assert "ROUTE_AWAY" in codes(drive.published[-1])
+
+
+def test_a_person_who_drove_on_after_a_jump_is_stopped_in_the_lane_that_he_is_in():
+    """Rolling all the while, past the end of the lanes that were believed."""
+    drive = nominal(12.0)
+    edited(drive, lambda lanes, _: aside(lanes, 3.0))
+    while drive.step().mode is not Mode.IN_LANE_STOP:
+        pass
+    drive.edit.clear()
+    drive.silent.add("lanes")
+    for _ in range(60):
+        driver(drive, True)
+        for _ in range(10):
+            drive.sense()
+            drive.supervisor.tick(drive.now)
+            drive.vehicle.x, drive.vehicle.y = drive.vehicle.x + 0.24, 3.0
+            drive.vehicle.speed, drive.vehicle.acceleration, drive.tick = 12.0, 0.0, drive.tick + 1
+        if drive.vehicle.x > 140.0:
+            drive.silent.clear()
+            drive.edit[LaneObservation] = lambda lanes: aside(lanes, 3.0)
+    driver(drive, False)
+    drive.run(2.0)
+    assert drive.published[-1].engagement is Engagement.LATCHED
+    assert drive.supervisor._line._lane is not None
+    assert float(drive.supervisor._line._lane.points[0, 1]) == pytest.approx(3.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,20 @@ def test_what_the_system_followed_counts_while_it_has_the_vehicle():
     line.hand_over()
     line.follow(followed)
     assert line.find(LANES, motion(y=9.0)) is followed
+
+
+def test_a_system_that_never_drove_stops_along_the_lane_that_it_is_in():
+    assert StopLine(LIMITS).find(LANES, motion()) is LANES.line
+
+
+@pytest.mark.parametrize(("heading", "there"), [(2.0, True), (2.1, True), (-2.0, False), (1.8, False)])
+def test_a_lane_may_lie_anywhere_in_the_plane(heading, there):
+    turn = np.array([[np.cos(2.0), np.sin(2.0)], [-np.sin(2.0), np.cos(2.0)]])
+    turned = replace(LANES, centreline=LINE @ turn)
+    x, y = turned.centreline[5]
+    at = motion(float(x), float(y), heading)
+    assert StopLine(LIMITS).find(turned, at) is (turned.line if there else None)
+    assert lane_obstacles(turned, at, LIMITS) == () or not there
 
 
 @pytest.mark.parametrize(
