@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.refusals import log_event
 from onboard_vla.ros_nodes.bag import BagWriter
+from onboard_vla.ros_nodes.parameters import SIM_TIME
 from onboard_vla.ros_nodes.ports import message_class
 from onboard_vla.ros_nodes.steady import steady_clock
 from onboard_vla.ros_nodes.topics import ROS_TOPICS, RosTopic, recorded_name
@@ -21,11 +23,17 @@ LOOK_PERIOD_S = 0.2
 """How often to look for topics that have appeared."""
 QUEUE = 100
 """Messages kept per topic while the disk is slow."""
+CLOCK = "/clock"
 ALSO = ("/diagnostics", "/tf_static", "/tf")
 
 
 class LiveRecorder:
-    """Subscribes to what appears and writes it; latched topics get what was sent before."""
+    """Subscribes to what appears and writes it; latched topics get what was sent before.
+
+    Times are those of the graph: of /clock where somebody publishes it, which a replay makes its own /clock of, so that
+    they fit the stamps inside; this machine's otherwise. A recording has one of the two: its node's timers raise
+    ConfigurationError when /clock appears after messages were written without it.
+    """
 
     def __init__(
         self, node: Node, path: Path, also: tuple[str, ...] = (), renamed: Mapping[str, RosTopic] | None = None
@@ -42,11 +50,12 @@ class LiveRecorder:
         self._node, self._also = node, (*ALSO, *also)
         self._writer = BagWriter(path)
         self._subscriptions: dict[str, Any] = {}
+        self._simulated = bool(node.get_parameter(SIM_TIME).value)
         self._unknown: set[str] = set()
         self._shared = tuple(recorded_name(row) for row in ROS_TOPICS)
         self._renamed = {node.resolve_topic_name(name): row for name, row in (renamed or {}).items()}
         self._replaced = {node.resolve_topic_name(row.shared_name) for row in self._renamed.values()}
-        self._look()
+        self._seen: set[str] = set()
         node.create_timer(LOOK_PERIOD_S, self._look, clock=steady_clock())
 
     @property
@@ -58,7 +67,25 @@ class LiveRecorder:
         """Finish the recording."""
         self._writer.close()
 
+    def _follow_clock(self) -> bool:
+        """Take /clock's time if somebody publishes it; whether there is a time to write."""
+        if not self._simulated and self._node.count_publishers(CLOCK):
+            if written := sum(self.counts.values()):
+                raise ConfigurationError(
+                    f"{CLOCK} is published since after {written} messages were recorded with this machine's time, and "
+                    "a recording has one clock: remove it, and record again now that the graph has its clock"
+                )
+            self._node.set_parameters([Parameter(SIM_TIME, value=True)])
+            self._simulated = True
+            log_event("recorder", "follows_clock", topic=CLOCK)
+        return self._now_ns() > 0
+
+    def _now_ns(self) -> int:
+        return self._node.get_clock().now().nanoseconds if self._simulated else time.time_ns()
+
     def _look(self) -> None:
+        if not self._follow_clock():
+            return
         for name, kinds in self._node.get_topic_names_and_types():
             row = self._renamed.get(name)
             shared = name.endswith(self._shared) and name not in self._replaced
@@ -67,6 +94,10 @@ class LiveRecorder:
                 continue
             publishers = self._node.get_publishers_info_by_topic(name)
             if not publishers:
+                continue
+            if name not in self._seen:
+                # At the next look: a clock that is there has been found by then, too.
+                self._seen.add(name)
                 continue
             reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
             latched = all(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
@@ -90,4 +121,4 @@ class LiveRecorder:
             )
 
     def _writes(self, name: str) -> Callable[[bytes], None]:
-        return lambda data: self._writer.write(name, data, time.time_ns())
+        return lambda data: self._writer.write(name, data, self._now_ns())
