@@ -31,6 +31,7 @@ def assembled(
     cameras: Path | None,
     codebook: Path | None,
     lora_alpha: float | None,
+    ranges: Path | None = None,
 ) -> Iterator[Path]:
     """A folder that holds the checkpoint with all that was given (see `assemble`), for as long as it is needed.
 
@@ -47,6 +48,7 @@ def assembled(
                 cameras=cameras,
                 codebook=codebook,
                 lora_alpha=lora_alpha,
+                ranges=ranges,
             )
         except OnboardVlaError as error:
             said = _in_the_users_paths(str(error), Path(links), checkpoint, codebook)

@@ -7,13 +7,16 @@ import json
 import os
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from onboard_vla.app.checkpoint_options import Cameras, Codebook, LoraAlpha, Model, Prompt, assembled
 from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.errors import ArgumentError, BundleError, CheckpointError
 
@@ -34,7 +37,8 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     paths: Annotated[
-        list[Path], typer.Argument(help="Bundles, the reference first; or a checkpoint, for all its precisions.")
+        list[Path],
+        typer.Argument(help="Bundles, the reference first; or a checkpoint (folder or .ckpt), for all its precisions."),
     ],
     scenes: Annotated[
         Path | None, typer.Option(help="Scenes (.npz); without it the golden scenes of the first bundle.")
@@ -42,6 +46,11 @@ def compare(
     out: Annotated[Path, typer.Option(help="Where bundles of a checkpoint are written.")] = Path("out/compare"),
     golden_scenes: Annotated[Path | None, typer.Option(help="A checkpoint's, as `export` takes them.")] = None,
     calibration_scenes: Annotated[Path | None, typer.Option(help="A checkpoint's, as `export` takes them.")] = None,
+    model: Model = None,
+    prompt: Prompt = None,
+    cameras: Cameras = None,
+    codebook: Codebook = None,
+    lora_alpha: LoraAlpha = None,
     unjudged: Annotated[
         bool, typer.Option("--unjudged", help="Random pictures where a checkpoint's scenes are missing; marked.")
     ] = False,
@@ -58,13 +67,17 @@ def compare(
 
     side_by_side = importlib.import_module("onboard_vla.export.side_by_side")
     checkpoints = [path for path in paths if _is_checkpoint(path)]
-    exporting = Exporting(golden_scenes, calibration_scenes, unjudged)
-    exporting.check(checkpoints, scenes)
+    elsewhere = model, prompt, cameras, codebook, lora_alpha
+    given = partial(assembled, model=model, prompt=prompt, cameras=cameras, codebook=codebook, lora_alpha=lora_alpha)
+    exporting, console = Exporting(golden_scenes, calibration_scenes, unjudged), Console(stderr=True)
+    if not checkpoints and (exporting != Exporting(None, None, False) or any(elsewhere)):
+        raise ArgumentError("scenes, --unjudged and a checkpoint's files are for exports, and no checkpoint is named")
     for path in paths:
         if path not in checkpoints:
             load_manifest(path)
-    console = Console(stderr=True)
-    with console.status("compare") as status:
+    with ExitStack() as stack, console.status("compare") as status:
+        folders = {path: stack.enter_context(given(path)) for path in checkpoints}
+        exporting.check(list(folders.values()), scenes)
 
         def show(stage: str, share: float) -> None:
             status.update(f"{stage} {share:4.0%}")
@@ -72,7 +85,7 @@ def compare(
         bundles: list[Path] = []
         refused: list[Refused] = []
         for path in paths:
-            bundles += exporting.exported(path, out, show, refused) if path in checkpoints else [path]
+            bundles += exporting.exported(folders[path], path, out, show, refused) if path in folders else [path]
         if not bundles:
             raise BundleError("; ".join(one.reason for one in refused))
         before = os.getloadavg()
@@ -96,17 +109,8 @@ def compare(
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """Whether a path is a checkpoint's folder, not a bundle's.
-
-    Raises:
-        CheckpointError: it is a file.
-    """
-    if path.is_file():
-        raise CheckpointError(
-            f"{path} is a file: expected bundles or a checkpoint's folder; export it in each precision and name the "
-            "bundles"
-        )
-    return (path / CHECKPOINT).is_file() and not (path / BUNDLE).is_file()
+    """Whether a path is a checkpoint, a `.ckpt` or a folder that is no bundle."""
+    return path.is_file() or ((path / CHECKPOINT).is_file() and not (path / BUNDLE).is_file())
 
 
 @dataclass(frozen=True)
@@ -129,13 +133,8 @@ class Exporting:
         """Refuse before any work what is no use, what no precision could be judged on, and scenes that do not fit.
 
         Raises:
-            ArgumentError: options for checkpoints without one.
             CheckpointError: a checkpoint comes without scenes, or a file of scenes is missing or of another model.
         """
-        if not checkpoints and self != Exporting(None, None, False):
-            raise ArgumentError(
-                "--golden-scenes, --calibration-scenes and --unjudged are for exports, and no checkpoint is named"
-            )
         asked = importlib.import_module("onboard_vla.export.export_options")
         source = importlib.import_module("onboard_vla.export.source")
         reading = importlib.import_module("onboard_vla.export.scenes")
@@ -153,9 +152,12 @@ class Exporting:
                 reading.load_scenes(path, opened.assets, kept.Unkept())
 
     def exported(
-        self, checkpoint: Path, out: Path, show: Callable[[str, float], None], refused: list[Refused]
+        self, checkpoint: Path, named: Path, out: Path, show: Callable[[str, float], None], refused: list[Refused]
     ) -> list[Path]:
-        """Bundles of a checkpoint in every precision; those that there can be none of go to `refused`."""
+        """Bundles of a checkpoint in every precision; those that there can be none of go to `refused`.
+
+        `named`: what the user calls the checkpoint, which may be a folder of links by now.
+        """
         writer, bundles = importlib.import_module("onboard_vla.export.bundle_writer"), []
         for precision in writer.PRECISIONS:
             try:
@@ -171,7 +173,7 @@ class Exporting:
                     )
                 )
             except BundleError as error:
-                refused.append(Refused(precision, str(error)))
+                refused.append(Refused(precision, str(error).replace(str(checkpoint), str(named))))
         return bundles
 
 

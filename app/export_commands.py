@@ -66,6 +66,15 @@ def export(
     limit: Annotated[
         list[str] | None, typer.Option(help="FIGURE=BOUND: tighter than the project's, for this bundle; repeatable.")
     ] = None,
+    ranges: Annotated[
+        Path | None, typer.Option(help="Activation ranges that `observe --out` wrote, instead of the checkpoint's own.")
+    ] = None,
+    smooth_strength: Annotated[
+        float | None, typer.Option(help="SmoothQuant's exponent on the activations, 0 to 1 (default: 0.5).")
+    ] = None,
+    range_share: Annotated[
+        float | None, typer.Option(help="Share of each activation's range that INT8 spans, above 0 to 1 (default: 1).")
+    ] = None,
     unjudged: Annotated[
         bool,
         typer.Option(
@@ -88,8 +97,17 @@ def export(
 
     from onboard_vla.app.export_progress import ExportProgress
 
-    console, started = Console(stderr=True), time.monotonic()
-    given = assembled(checkpoint, model=model, prompt=prompt, cameras=cameras, codebook=codebook, lora_alpha=lora_alpha)
+    quantisation = importlib.import_module("onboard_vla.export.quantisation")
+    console, started, published = Console(stderr=True), time.monotonic(), quantisation.AS_PUBLISHED
+    given = assembled(
+        checkpoint,
+        model=model,
+        prompt=prompt,
+        cameras=cameras,
+        codebook=codebook,
+        lora_alpha=lora_alpha,
+        ranges=ranges,
+    )
     with given as folder, ExportProgress(console) as progress:
         written: Path = writer.export_bundle(
             folder,
@@ -102,6 +120,10 @@ def export(
             limits=dict(map(_bound, limit or ())),
             unjudged=unjudged,
             action_head=action_head,
+            scaling=quantisation.Scaling(
+                published.strength if smooth_strength is None else smooth_strength,
+                published.share if range_share is None else range_share,
+            ),
             progress=progress.show,
         )
     if as_json:

@@ -19,6 +19,9 @@ def register(app: typer.Typer) -> None:
 def observe(
     checkpoint: Checkpoint,
     scenes: Annotated[Path, typer.Option(help="File of calibration scenes, .npz.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File of ranges elsewhere, for `export --ranges`: where nothing can be written.")
+    ] = None,
     model: Model = None,
     prompt: Prompt = None,
     cameras: Cameras = None,
@@ -36,7 +39,7 @@ def observe(
     from onboard_vla.app.export_progress import ExportProgress
 
     observing = importlib.import_module("onboard_vla.calibration.observe")
-    place = importlib.import_module("onboard_vla.export.assemble").ranges_file(checkpoint)
+    place = out or importlib.import_module("onboard_vla.export.assemble").ranges_file(checkpoint)
     given = assembled(checkpoint, model=model, prompt=prompt, cameras=cameras, codebook=codebook, lora_alpha=lora_alpha)
     with given as folder, ExportProgress(Console(stderr=True)) as progress:
         path, ranges = observing.observe_checkpoint(folder, scenes, place, progress.show)

@@ -21,7 +21,7 @@ from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.graph_session import GraphSession
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.linear_layers import FloatLinears, LinearWriter, quantise_layer
-from onboard_vla.export.quantisation import INT8, quantised_layers
+from onboard_vla.export.quantisation import INT8, Scaling, quantised_layers
 from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.export.scenes import load_scenes
 from onboard_vla.export.smoothing import STRENGTH, smooth
@@ -86,8 +86,7 @@ def variants(source: Source) -> Iterator[Variant]:
     vision = frozenset(name for name in layers if name.startswith("visual."))
 
     def quantised(strength: float, clip: float, moved: frozenset[str] = frozenset()) -> tuple[Weights, LinearWriter]:
-        smoothed, largest = smooth(source.model, source.weights, ranges.largest, strength)
-        spans = {name: clip * value for name, value in largest.items()}
+        smoothed, spans = Scaling(strength, clip).smoothed(source.model, source.weights, ranges.largest)
         made = quantised_layers(source.sizes, smoothed, spans, layers, moved, INT8)
         return made.weights, made.linears
 

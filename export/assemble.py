@@ -52,6 +52,7 @@ def assemble(
     cameras: Path | None = None,
     codebook: Path | None = None,
     lora_alpha: float | None = None,
+    ranges: Path | None = None,
 ) -> Path:
     """Put a checkpoint folder together in the empty folder `into`; `checkpoint` itself where nothing is to be added.
 
@@ -63,16 +64,17 @@ def assemble(
         cameras: camera description.
         codebook: `.npz`, or a pickle as AutoVLA's tools write it.
         lora_alpha: LoRA's alpha, for adapters that were not merged.
+        ranges: activation ranges, instead of those beside the weights.
 
     Raises:
         CheckpointError: a given file does not exist.
         CodebookError: the codebook is not valid.
     """
-    given = {PROMPT_FILE: prompt, CAMERAS_FILE: cameras}
+    given = {PROMPT_FILE: prompt, CAMERAS_FILE: cameras, RANGES_FILE: ranges}
     for path in (model, codebook, *given.values()):
         if path is not None and not path.exists():
             raise CheckpointError(f"{path} does not exist")
-    if not checkpoint.is_file() and all(part is None for part in (model, codebook, lora_alpha, prompt, cameras)):
+    if not checkpoint.is_file() and all(part is None for part in (model, codebook, lora_alpha, *given.values())):
         return checkpoint
     home = checkpoint if checkpoint.is_dir() else checkpoint.parent
     if checkpoint.is_dir():

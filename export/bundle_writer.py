@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from onboard_vla.export.export_options import (
     judged_on_its_own,
     named_layers,
     require_files,
+    require_scaling,
     unjudged_points,
 )
 from onboard_vla.export.fingerprints import hash_checkpoint, recipe, weights_fingerprint
@@ -33,6 +34,7 @@ from onboard_vla.export.large_export import EMBEDDINGS_FILE, LargeExport
 from onboard_vla.export.parity_limits import Limits, limits_table, own_limits, require_parity
 from onboard_vla.export.prompt_fingerprint import check_variant
 from onboard_vla.export.quantisation import (
+    AS_PUBLISHED,
     FP16,
     FP32,
     INT8,
@@ -40,6 +42,7 @@ from onboard_vla.export.quantisation import (
     QUANTISED,
     W4A16,
     Quantised,
+    Scaling,
     float_linears,
     provenance,
     quantise,
@@ -74,6 +77,7 @@ def export_bundle(
     limits: Mapping[str, float] | None = None,
     unjudged: bool = False,
     action_head: bool = False,
+    scaling: Scaling = AS_PUBLISHED,
 ) -> Path:
     """Export a checkpoint folder as a bundle.
 
@@ -96,6 +100,7 @@ def export_bundle(
             nobody has judged.
         action_head: with a head of the action tokens alone, which a planner may be told to use; for ONNX Runtime on the
             processor alone.
+        scaling: how INT8's numbers are spread.
 
     Returns:
         `out`.
@@ -108,6 +113,7 @@ def export_bundle(
     if precision not in PRECISIONS:
         raise BundleError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     require_files(golden_scenes, calibration_scenes)
+    require_scaling(scaling, precision)
     progress = progress or (lambda _stage, _share: None)
     progress("read checkpoint", 0.0)
     source = replace(Source.open(checkpoint), action_head=action_head)
@@ -122,7 +128,7 @@ def export_bundle(
     if open_points and not unjudged:
         raise CheckpointError(f"{checkpoint}: {'; '.join(open_points)}; {SCENES_ADVICE}")
     kept, given = named_layers(source, keep_float, precision), None if fallbacks is None else frozenset(fallbacks)
-    export = _Export(source, precision, progress, given, kept, bounds, open_points)
+    export = _Export(source, precision, progress, given, kept, bounds, open_points, scaling)
     golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)
     if judged_on_its_own(source, precision, golden_scenes, calibration_scenes):
         golden = (f"{golden[0]}, {OWN_SCENES}", golden[1])
@@ -137,6 +143,7 @@ def export_bundle(
             "limits": dict(limits or {}),
             "unjudged": open_points,
             "action_head": action_head,
+            "scaling": asdict(scaling),
         }
         attempt = recipe(checkpoint, {"golden": golden_scenes, "calibration": calibration_scenes}, asked)
     with Staging(out, attempt) as staging, said_what_is_kept(staging, out):
@@ -211,9 +218,10 @@ class _Export:
         kept: frozenset[str],
         limits: Limits,
         unjudged: tuple[str, ...],
+        scaling: Scaling,
     ) -> None:
         self._source, self._precision, self._given, self._limits = source, precision, given, limits
-        self._unjudged = unjudged
+        self._unjudged, self._scaling = unjudged, scaling
         self._kept, self._fallbacks = kept, (given or frozenset()) | kept
         self._progress = progress
         known = frozenset[str]().union(*source.layers().values())
@@ -241,14 +249,17 @@ class _Export:
             ranges = source.ranges(calibration_scenes, self._stage("calibrate"))
             choice = None
             if self._given is None and judged:
-                trial = Trial(source, items, ranges.largest, staging.scratch / "trial", self._precision, self._kept)
+                place, kept = staging.scratch / "trial", self._kept
+                trial = Trial(source, items, ranges.largest, place, self._precision, kept, self._scaling)
                 stage = self._stage("measure sensitivity")
                 choice = choose_fallbacks(source, trial, stage, self._limits.golden, self._kept)
                 self._fallbacks = frozenset(choice.moved) | self._kept
             moved = self._fallbacks - self._kept
-            made = quantise(source.sizes, source.weights, ranges.largest, moved, self._precision, kept=self._kept)
+            made = quantise(
+                source.sizes, source.weights, ranges.largest, moved, self._precision, self._scaling, self._kept
+            )
             graph_bytes, counts = self._write_quantised(staging.folder, made)
-            calibration = provenance(ranges, self._precision, self._fallbacks, made) | counts
+            calibration = provenance(ranges, self._precision, self._fallbacks, made, self._scaling) | counts
             calibration |= sensitivity_rows(choice, made) if choice is not None else {}
         elif self._precision == FP16:
             linears = float_linears(source.weights, FP16, self._fallbacks)
@@ -280,7 +291,7 @@ class _Export:
     ) -> Figures | None:
         """As `write`, for models of which memory holds one layer at a time."""
         source = self._source
-        large = LargeExport(source, staging, self._precision, self._given, self._kept, self._progress)
+        large = LargeExport(source, staging, self._precision, self._given, self._kept, self._progress, self._scaling)
         beside = large.scratch_bytes(golden[1], golden_scenes, calibration_scenes)
         require_space(source, self._precision, staging, beside)
         self._write_tables(staging.folder)

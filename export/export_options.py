@@ -8,7 +8,7 @@ from pathlib import Path
 from onboard_vla.core.errors import ArgumentError, CheckpointError
 from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.fingerprints import file_hash
-from onboard_vla.export.quantisation import FP32, QUANTISED
+from onboard_vla.export.quantisation import AS_PUBLISHED, FP32, QUANTISED, Scaling
 from onboard_vla.export.source import CALIBRATION, GOLDEN, Source
 
 SCENES_ADVICE = (
@@ -26,6 +26,20 @@ def require_files(*scenes: Path | None) -> None:
     for path in scenes:
         if path is not None and not path.is_file():
             raise CheckpointError(f"{path} does not exist: expected a file of scenes (docs/export.md)")
+
+
+def require_scaling(scaling: Scaling, precision: str) -> None:
+    """Hold what is said about INT8's scales against what they may be.
+
+    Raises:
+        ArgumentError: a number is out of its range, or no layer of an export in `precision` is in INT8.
+    """
+    if not 0 <= scaling.strength <= 1:
+        raise ArgumentError(f"smoothing exponent {scaling.strength:g}: expected 0 to 1")
+    if not 0 < scaling.share <= 1:
+        raise ArgumentError(f"range share {scaling.share:g}: expected more than 0, at most 1")
+    if scaling != AS_PUBLISHED and precision not in QUANTISED:
+        raise ArgumentError(f"smoothing exponent and range share are INT8's: an export in {precision} has no scales")
 
 
 def unjudged_points(

@@ -37,11 +37,13 @@ from onboard_vla.export.large_calibration import (
     save_observed,
 )
 from onboard_vla.export.quantisation import (
+    AS_PUBLISHED,
     FP32,
     INT8_FP16,
     QUANTISED,
     W4A16,
     Quantised,
+    Scaling,
     float_linears,
     provenance,
     quantise,
@@ -69,10 +71,11 @@ class LargeExport:
         fallbacks: frozenset[str] | None,
         kept: frozenset[str],
         progress: Callable[[str, float], None],
+        scaling: Scaling = AS_PUBLISHED,
     ) -> None:
         """`fallbacks`: layers to compute more exactly, None to choose them by their errors; `kept`: float32 layers."""
         self._source, self._staging, self._precision = source, staging, precision
-        self._given, self._kept, self._progress = fallbacks, kept, progress
+        self._given, self._kept, self._progress, self._scaling = fallbacks, kept, progress, scaling
         self.fallbacks = (fallbacks or frozenset()) | kept
 
     def references(self, scenes: Sequence[Scene], given: Path | None) -> list[GoldenScene]:
@@ -142,14 +145,14 @@ class LargeExport:
         moved = self.fallbacks - self._kept
         stage = self._stage("smooth")
         made = quantise(
-            source.sizes, source.weights, ranges.largest, moved, self._precision, kept=self._kept, progress=stage
+            source.sizes, source.weights, ranges.largest, moved, self._precision, self._scaling, self._kept, stage
         )
         checked = self._check_fusion(made) if self._precision != INT8_FP16 else 0
         stage = self._stage("quantised graphs")
         sizes = source.write_graphs(self._staging.folder, made.weights, made.linears, stage, self._staging.scratch)
         layers = source.layers().values()
         return sizes, {
-            **provenance(ranges, self._precision, self.fallbacks, made),
+            **provenance(ranges, self._precision, self.fallbacks, made, self._scaling),
             **error_rows(ranges, weights, made),
             "integer_layers": sum(len(names & made.integer) for names in layers),
             "four_bit_layers": sum(len(names & made.four_bits) for names in layers),

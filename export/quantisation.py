@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.bundle_manifest import ModelDimensions
 from onboard_vla.export.activation_ranges import ActivationRanges
 from onboard_vla.export.four_bits import FourBitLinears
 from onboard_vla.export.graph import GraphWriter
@@ -30,6 +31,32 @@ METHODS = {
     INT8_FP16: f"{METHOD}; half precision around the products",
     W4A16: f"{METHOD}; the language model but for its head: weights in 4 bits by blocks, activations in float",
 }
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How INT8's numbers are spread, at equal size.
+
+    `strength`: SmoothQuant's exponent. `share`: what INT8 spans of the largest magnitude that was seen at each layer's
+    input; beyond that values saturate.
+    """
+
+    strength: float = STRENGTH
+    share: float = 1.0
+
+    def smoothed(
+        self,
+        model: ModelDimensions,
+        weights: Weights,
+        largest: Mapping[str, NDArray[np.float32]],
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> tuple[SmoothedWeights, dict[str, float]]:
+        """Folded weights, and per layer the largest magnitude that INT8 spans at its input."""
+        folded, ranges = smooth(model, weights, largest, self.strength, progress)
+        return folded, {name: self.share * value for name, value in ranges.items()}
+
+
+AS_PUBLISHED = Scaling()
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +124,14 @@ def float_linears(weights: Weights, precision: str, fallbacks: frozenset[str]) -
     return ByLayer(HalfLinears(weights), (with_part, FloatLinears(weights)), half=True)
 
 
-def provenance(ranges: ActivationRanges, precision: str, moved: frozenset[str], made: Quantised) -> dict[str, Any]:
+def provenance(
+    ranges: ActivationRanges, precision: str, moved: frozenset[str], made: Quantised, scaling: Scaling = AS_PUBLISHED
+) -> dict[str, Any]:
     """Where a quantised export's numbers come from, for the manifest; `moved`: layers that `precision` would harm."""
     return {
         "method": METHODS[precision],
-        "smooth_strength": STRENGTH,
+        "smooth_strength": scaling.strength,
+        **({} if scaling.share == AS_PUBLISHED.share else {"range_share": scaling.share}),
         "scenes_from": ranges.scenes_from,
         "scenes": ranges.scenes,
         "fallbacks": sorted(name for name in moved if made.runs_in(name) == FP32),
@@ -115,7 +145,7 @@ def quantise(
     largest: Mapping[str, NDArray[np.float32]],
     moved: frozenset[str] = frozenset(),
     precision: str = INT8,
-    strength: float = STRENGTH,
+    scaling: Scaling = AS_PUBLISHED,
     kept: frozenset[str] = frozenset(),
     progress: Callable[[float], None] = lambda _: None,
 ) -> Quantised:
@@ -124,7 +154,7 @@ def quantise(
     Layers in `moved` are a step more exact than `precision` says: what would be in four bits is in INT8, and what would
     be in INT8 is in float32. Layers in `kept` are in float32.
     """
-    smoothed, ranges = smooth(sizes.model, weights, largest, strength, progress)
+    smoothed, ranges = scaling.smoothed(sizes.model, weights, largest, progress)
     return quantised_layers(sizes, smoothed, ranges, frozenset(largest) - kept, moved, precision)
 
 

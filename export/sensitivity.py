@@ -17,10 +17,10 @@ from onboard_vla.export.graph_session import GraphSession
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
 from onboard_vla.export.linear_layers import FloatLinears, LinearWriter
 from onboard_vla.export.parity_limits import PARITY_LIMITS, ParityLimit, misses
-from onboard_vla.export.quantisation import INT8, Quantised, quantise, quantised_layers
+from onboard_vla.export.quantisation import AS_PUBLISHED, INT8, Quantised, Scaling, quantise, quantised_layers
 from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.export.scenes import Scene
-from onboard_vla.export.smoothing import SmoothedWeights, smooth
+from onboard_vla.export.smoothing import SmoothedWeights
 from onboard_vla.export.source import Share, Source
 from onboard_vla.export.verify import Figures, compare, difference, figures_of
 from onboard_vla.export.weights import Weights
@@ -80,9 +80,10 @@ class Trial:
         scratch: Path,
         precision: str = INT8,
         kept: frozenset[str] = frozenset(),
+        scaling: Scaling = AS_PUBLISHED,
     ) -> None:
         """`kept`: layers that are in float32 whatever is measured."""
-        self._kept = kept
+        self._kept, self._scaling = kept, scaling
         self._source, self._references, self._largest, self._scratch = source, references, largest, scratch
         self._precision = precision
         self._ranked = list(references[:RANKING_SCENES])
@@ -90,7 +91,9 @@ class Trial:
     def everything_but(self, moved: frozenset[str]) -> Figures:
         """See `Measures`."""
         source = self._source
-        quantised = quantise(source.sizes, source.weights, self._largest, moved, self._precision, kept=self._kept)
+        quantised = quantise(
+            source.sizes, source.weights, self._largest, moved, self._precision, self._scaling, self._kept
+        )
         source.write_graphs(self._scratch, quantised.weights, quantised.linears, _ignore)
         return compare(source.runner(self._scratch), self._references, source.assets.codebook, _ignore)
 
@@ -121,7 +124,7 @@ class Trial:
 
     @cached_property
     def _smoothed(self) -> tuple[SmoothedWeights, dict[str, float]]:
-        return smooth(self._source.model, self._source.weights, self._largest)
+        return self._scaling.smoothed(self._source.model, self._source.weights, self._largest)
 
     @cached_property
     def _float_runner(self) -> SceneRunner:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 EVERY_S = 0.5
 """Time between scenes: what neighbours show differs little before."""
+REPAIR = "leave them out of the command, or repair them (mcap recover, ros2 bag reindex)"
+"""Never left out unasked: whose drives a calibration is of is for its author to say."""
 
 
 def recorded_scenes(
@@ -52,9 +54,10 @@ def recorded_scenes(
         progress: takes the finished share of the reading.
 
     Raises:
-        ConfigurationError: a recording cannot be opened, or none of them gives a scene; says what was missing.
+        ConfigurationError: recordings cannot be opened, which is said of all of them before any is read, or none gives
+            a scene; says what was missing.
     """
-    spans_ns, read_ns, lines, given = [_span_ns(path) for path in recordings], 0, [], 0
+    spans_ns, read_ns, lines, given = _spans_ns(recordings), 0, [], 0
     for path, span_ns in zip(recordings, spans_ns, strict=True):
         reader, gathering, begin_ns = _opened(path), Gathering(bundle, every_s), None
         try:
@@ -81,6 +84,20 @@ def _opened(recording: Path) -> MessageReader:
     from onboard_vla.ros_nodes.bag_messages import MessageReader  # needs ROS's messages: said when it is run
 
     return MessageReader(recording)
+
+
+def _spans_ns(recordings: Sequence[Path]) -> list[int]:
+    spans, closed = [], []
+    for path in recordings:
+        try:
+            spans.append(_span_ns(path))
+        except ConfigurationError as error:
+            closed.append(str(error))
+    if closed:
+        raise ConfigurationError(
+            f"{len(closed)} of {len(recordings)} recordings cannot be opened: {' | '.join(closed)}; {REPAIR}"
+        )
+    return spans
 
 
 def _span_ns(recording: Path) -> int:

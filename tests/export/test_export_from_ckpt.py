@@ -12,6 +12,8 @@ from safetensors import safe_open
 
 from onboard_vla.app import cli
 from onboard_vla.core.codebook import Codebook
+from onboard_vla.core.errors import BundleError
+from onboard_vla.export import bundle_writer
 from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.assemble import MODEL_FILES
 
@@ -85,6 +87,29 @@ def test_ranges_observed_on_a_ckpt_are_taken_by_an_export_with_the_same_options(
     error = capsys.readouterr().err
     assert f"{scattered / 'AutoVLA.ckpt'}: weights" in error
     assert "was made for" in error
+
+
+def test_a_ckpt_is_compared_as_a_folder_is(scattered, reference_checkpoint, capsys, monkeypatch):
+    monkeypatch.setattr(bundle_writer, "PRECISIONS", ("fp32", "int8"))
+    original = bundle_writer.export_bundle
+
+    def exported(checkpoint, out, *, precision, **options):
+        if precision == "int8":
+            raise BundleError(f"{precision} export of {checkpoint} is too far")
+        return original(checkpoint, out, precision=precision, **options)
+
+    monkeypatch.setattr(bundle_writer, "export_bundle", exported)
+    with np.load(reference_checkpoint / "golden_scenes.npz") as archive:
+        np.savez(scattered / "one.npz", **{key: archive[key][:1] for key in archive.files})
+    words = ["compare", scattered / "AutoVLA.ckpt", "--model", scattered / "base", "--out", scattered / "out"]
+    words += ["--prompt", reference_checkpoint / "prompt.json", "--cameras", reference_checkpoint / "cameras.json"]
+    words += ["--codebook", scattered / "agent_vocab.pkl", "--rounds", "1", "--json"]
+    words += ["--golden-scenes", scattered / "one.npz", "--calibration-scenes", scattered / "one.npz"]
+    assert cli.run([str(word) for word in words]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [entry["precision"] for entry in document["bundles"]] == ["fp32"]
+    (refused,) = document["refused"]
+    assert refused["reason"] == f"int8 export of {scattered / 'AutoVLA.ckpt'} is too far", "as the user named it"
 
 
 @pytest.fixture

@@ -208,7 +208,10 @@ def test_export_options_beside_bundles_alone_are_refused(fp32_bundle, capsys):
     assert "no checkpoint is named" in capsys.readouterr().err
 
 
-def test_a_ckpt_file_is_told_to_be_exported_first(tmp_path, capsys):
+def test_a_ckpt_that_is_none_is_named_before_any_export(reference_checkpoint, tmp_path, capsys):
+    pytest.importorskip("torch")
     (tmp_path / "AutoVLA.ckpt").write_bytes(b"")
-    assert cli.run(["compare", str(tmp_path / "AutoVLA.ckpt")]) == 1
-    assert "export it in each precision and name the bundles" in capsys.readouterr().err
+    words = ["compare", str(tmp_path / "AutoVLA.ckpt"), "--model", str(reference_checkpoint), "--out"]
+    assert cli.run([*words, str(tmp_path / "out")]) == 1
+    assert f"{tmp_path / 'AutoVLA.ckpt'}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -166,9 +166,13 @@ def test_what_comes_before_a_damage_is_used_and_the_damage_named(bundle, gather)
 
 def test_a_recording_that_cannot_be_read_is_refused_before_the_others_are_read(bundle, drives, tmp_path, capsys):
     drives["drive"] = Unread()
-    words = [str(tmp_path / "drive"), str(tmp_path / "typo"), "--bundle", str(bundle.path)]
+    words = [str(tmp_path / "typo"), str(tmp_path / "drive"), str(tmp_path / "killed"), "--bundle", str(bundle.path)]
     assert main([*words, "--out", str(tmp_path / "scenes.npz")]) == 1
-    assert "typo is no recording" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 of 3 recordings cannot be opened: " in said
+    assert "typo is no recording" in said
+    assert "killed is no recording" in said
+    assert "leave them out of the command, or repair them" in said
     assert not list(tmp_path.iterdir())
 
 
