@@ -306,11 +306,7 @@ class _Export:
         figures = None
         if items:
             figures = large.compare(items)
-            parity |= {
-                "against": "float32, run layer by layer",
-                **figures.as_table(),
-                **self._bounds(),
-            }
+            parity |= {"against": "float32, run layer by layer", **figures.as_table(), **self._bounds()}
         self._describe(staging, calibration, parity, names)
         return figures
 
