@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -35,12 +36,16 @@ STARTED, EXITED, KILLED, GAVE_UP = "started", "exited", "killed", "gave_up"
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One process. `environment` None means this process's own; `restart`: start it again when it dies."""
+    """One process. `environment` None means this process's own; `restart`: start it again when it dies.
+
+    `may_finish`: one that ends with status 0 has done its work, and is not started again.
+    """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] | None = None
     restart: bool = True
+    may_finish: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,8 +249,10 @@ class ProcessSet:
                 preexec_fn=die_with_parent,
             )
         except OSError as error:
-            child.log.write(f"cannot start {child.spec.command[0]}: {error}\n".encode())
-            child.log.flush()
+            # A full disk must not end this thread: the kernel would kill every process that it started.
+            with suppress(OSError):
+                child.log.write(f"cannot start {child.spec.command[0]}: {error}\n".encode())
+                child.log.flush()
             self._events.append(ProcessEvent(child.spec.name, GAVE_UP, -1, None, system_now()))
             return
         child.pidfd = os.pidfd_open(child.process.pid)
@@ -256,7 +263,8 @@ class ProcessSet:
         child.process, child.pidfd = None, -1
         now, status = system_now(), process.returncode
         self._events.append(ProcessEvent(child.spec.name, EXITED, process.pid, status, now))
-        if not child.spec.restart or status == EXIT_CONFIGURATION:
+        finished = child.spec.may_finish and status == 0
+        if not child.spec.restart or status == EXIT_CONFIGURATION or finished:
             self._events.append(ProcessEvent(child.spec.name, GAVE_UP, process.pid, status, now))
             return
         lived_s = seconds(now.monotonic_ns - child.started_ns)

@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 def up(
     config: DeploymentPath,
     bundle: BundlePath = None,
-    logs: Annotated[Path, typer.Option(help="Folder of the nodes' logs, written anew.")] = DEFAULT_OUT / "ros",
+    logs: Annotated[
+        Path, typer.Option(help="Folder of the nodes' logs; those of the run before stay as *.log.1.")
+    ] = DEFAULT_OUT / "ros",
     out: OutPath = DEFAULT_OUT,
     build_only: Annotated[
         bool, typer.Option("--build-only", help="Only make the engines that the planner is to run with, and end.")
@@ -39,12 +41,12 @@ def up(
     configured or made (on a vehicle the others go on, as long as the supervisor does); 130 interrupted.
     """
     from rich.console import Console
-    from rich.live import Live
 
     from onboard_vla.app.ros.deployment_file import read_deployment
     from onboard_vla.app.ros.launcher import run_deployment
+    from onboard_vla.app.ros.screen import Screen
     from onboard_vla.app.ros.world_drive import with_world
-    from onboard_vla.ros_nodes.deployment import planner_start
+    from onboard_vla.ros_nodes.deployment import VEHICLE, planner_start
     from onboard_vla.ros_nodes.environment import require_rclpy
 
     if build_only:
@@ -57,10 +59,14 @@ def up(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(stderr=True)
     file = with_world(read_deployment(config, bundle), out, console)
+    if file.deployment.mode == VEHICLE:
+        # A terminal that is closed, or a connection that is lost, ends no drive. The nodes inherit it: the kernel sends
+        # SIGHUP to all of the terminal's foreground.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if not console.is_terminal:
         raise typer.Exit(run_deployment(file, logs, lambda line: typer.echo(line, err=True)))
-    with Live(console=console, auto_refresh=False) as live:
-        raise typer.Exit(run_deployment(file, logs, lambda line: console.print(line, markup=False), live))
+    with Screen(console) as screen:
+        raise typer.Exit(run_deployment(file, logs, screen.say, screen.show))
 
 
 def check(

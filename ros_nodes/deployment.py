@@ -19,7 +19,8 @@ MODES = (VEHICLE, REPLAY, SIMULATION)
 CORE_NODES = (SUPERVISOR, CAMERA_GUARD, PLANNER)
 """In the order of their start: who publishes the fallback first."""
 CAMERA_REPLAY = "camera_replay"
-EXTRA_NODES = ("vehicle_gate", "latency_probe", "plan_view")
+LATENCY_PROBE = "latency_probe"
+EXTRA_NODES = ("vehicle_gate", LATENCY_PROBE, "plan_view")
 """Nodes that a deployment may have beside those of its mode."""
 GATE_STOPS_WITHIN_S = 15.0
 """How long a gate is kept after its supervisor: from 50 m/s it brakes to standstill in 12.5 s (GATE_BRAKING_MPS2)."""
@@ -47,12 +48,16 @@ class Deployment:
 
 @dataclass(frozen=True)
 class NodeStart:
-    """One node. `parameters` go over the files. `restart`: start it again when it dies; a replay just ends."""
+    """One node. `parameters` go over the files. `restart`: start it again when it dies; a replay just ends.
+
+    `may_finish`: with status 0 it has done its work; it is not started again, and the others go on.
+    """
 
     name: str
     files: tuple[Path, ...]
     parameters: Mapping[str, OptionValue] = field(default_factory=dict)
     restart: bool = True
+    may_finish: bool = False
 
     @property
     def module(self) -> str:
@@ -102,7 +107,10 @@ def node_starts(wanted: Deployment) -> tuple[NodeStart, ...]:
             raise ConfigurationError(f"parameters: no file {file}")
     chosen = [name for name in (*nodes, *wanted.extra) if name not in wanted.without]
     own = _parameters(wanted, [name for name in (PLANNER, CAMERA_GUARD) if name in chosen])
-    starts = tuple(NodeStart(name, files, own.get(name, {}), name != CAMERA_REPLAY) for name in chosen)
+    starts = tuple(
+        NodeStart(name, files, own.get(name, {}), restart=name != CAMERA_REPLAY, may_finish=name == LATENCY_PROBE)
+        for name in chosen
+    )
     _check_set(wanted, chosen)
     return starts
 

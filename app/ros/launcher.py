@@ -7,15 +7,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from onboard_vla.app.processes import EXITED, GAVE_UP, STARTED, ProcessEvent, ProcessSet, ProcessSpec
 from onboard_vla.app.ros.deployment_file import DeploymentFile
+from onboard_vla.app.ros.screen import unhindered
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.ros_nodes.deployment import GATE_STOPS_WITHIN_S, VEHICLE, NodeStart
@@ -36,8 +37,15 @@ MEASURING = "measuring"
 """Event in the latency probe's log."""
 
 
-def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None], live: Live | None = None) -> int:
+Say = Callable[[str], object]
+Show = Callable[[Table], object]
+
+
+def run_deployment(file: DeploymentFile, logs: Path, say: Say, show: Show | None = None) -> int:
     """Start everything, watch, and end everything; returns the exit status.
+
+    `say`: is given a line when something happens; `show`: the table of all nodes, once a second. On a vehicle what
+    either raises of a terminal, pipe or disk that fails ends nothing.
 
     0: a recording was played to its end. 1: a node ended for good, or could not be configured. On a vehicle the others
     go on then, because the supervisor's trajectory must not stop over a planner that cannot start; all end with the
@@ -48,11 +56,22 @@ def run_deployment(file: DeploymentFile, logs: Path, say: Callable[[str], None],
         KeyboardInterrupt: it was told to end; all nodes have.
     """
     starts = judged_starts(file.deployment, file.namespace)
+    on_vehicle = file.deployment.mode == VEHICLE
+    if on_vehicle:
+        say, show = unhindered(say), None if show is None else unhindered(show)
     freed = free_stale_segments()
     say(f"{file.deployment.mode}: {len(starts)} nodes, logs in {logs}, {freed // BYTES_PER_MIB} MiB freed in /dev/shm")
     logs.mkdir(parents=True, exist_ok=True)
+    for start in starts:
+        keep_last_log(logs, start.name)
     with ProcessSet([_spec(start, file, logs) for start in starts], logs) as processes:
-        return _watch(processes, starts, file.deployment.mode == VEHICLE, say, live)
+        return _watch(processes, starts, on_vehicle, say, show)
+
+
+def keep_last_log(logs: Path, name: str) -> None:
+    """A node's log of the run before, as `<name>.log.1`: why that run ended may be known there alone."""
+    with suppress(FileNotFoundError):
+        (logs / f"{name}.log").replace(logs / f"{name}.log.1")
 
 
 def _spec(start: NodeStart, file: DeploymentFile, logs: Path) -> ProcessSpec:
@@ -66,20 +85,19 @@ def _spec(start: NodeStart, file: DeploymentFile, logs: Path) -> ProcessSpec:
         environment["ROS_DOMAIN_ID"] = str(file.domain_id)
     rules = [word for name, to in file.remap_rules() for word in ("-r", f"{name}:={to}")]
     command = (sys.executable, "-m", start.module, *start.ros_arguments(file.namespace, files), *rules)
-    return ProcessSpec(start.name, command, environment, start.restart)
+    return ProcessSpec(start.name, command, environment, start.restart, start.may_finish)
 
 
-def _watch(
-    processes: ProcessSet, starts: Sequence[NodeStart], on_vehicle: bool, say: Callable[[str], None], live: Live | None
-) -> int:
+def _watch(processes: ProcessSet, starts: Sequence[NodeStart], on_vehicle: bool, say: Say, show: Show | None) -> int:
     seen = 0
     said: set[tuple[str, str]] = set()
     names = {start.name for start in starts}
     players = {start.name for start in starts if not start.restart}
+    finishing = {start.name for start in starts if start.may_finish}
     ended_ns: dict[str, int] = {}
     while True:
-        if live is not None:
-            live.update(status_table(processes, [start.name for start in starts]), refresh=True)
+        if show is not None:
+            show(status_table(processes, [start.name for start in starts]))
         news = processes.wait_for_events(seen, TABLE_PERIOD_S)
         seen += len(news)
         for event in news:
@@ -89,7 +107,10 @@ def _watch(
             if event.kind == GAVE_UP and event.process in players and event.exit_code == 0:
                 say(f"{event.process}: the recording has been played{heard_of(processes.lines(event.process))}")
                 return 0
-            if event.kind == GAVE_UP and not on_vehicle:
+            finished = event.kind == GAVE_UP and event.process in finishing and event.exit_code == 0
+            if finished:
+                say(f"{event.process}: has finished (log: {processes.log_path(event.process)})")
+            if event.kind == GAVE_UP and not on_vehicle and not finished:
                 return 1
             if event.kind == GAVE_UP:
                 ended_ns[event.process] = event.now.monotonic_ns

@@ -82,6 +82,16 @@ def test_process_that_shall_not_restart_is_reported(tmp_path) -> None:
         wait_for(lambda: kinds(processes, "a") == [STARTED, EXITED, GAVE_UP])
 
 
+def test_process_that_may_finish_is_started_again_after_a_crash_alone(tmp_path) -> None:
+    mark = repr(str(tmp_path / "mark"))
+    program = f"import pathlib; p = pathlib.Path({mark}); n = p.exists(); p.touch(); raise SystemExit(0 if n else 70)"
+    with ProcessSet([python("a", program, may_finish=True)], tmp_path) as processes:
+        wait_for(lambda: GAVE_UP in kinds(processes, "a"))
+
+        assert kinds(processes, "a") == [STARTED, EXITED, STARTED, EXITED, GAVE_UP]
+        assert processes.events()[-1].exit_code == 0
+
+
 def test_end_is_polite_and_certain(tmp_path) -> None:
     processes = ProcessSet([python("polite", POLITE), python("waiting", WAITING)], tmp_path)
     processes.start()

@@ -26,13 +26,17 @@ class Nodes:
         self.folder, self._monkeypatch = folder, monkeypatch
 
     def run(self, mode, **programs):
-        starts = tuple(NodeStart(name, (), {}, name != "camera_replay") for name in programs)
+        starts = tuple(
+            NodeStart(name, (), {}, name != "camera_replay", may_finish=name == "latency_probe") for name in programs
+        )
         self._monkeypatch.setattr(launcher, "judged_starts", lambda wanted, namespace: starts)
         self._monkeypatch.setattr(launcher, "_spec", lambda start, file, logs: self._spec(start, programs[start.name]))
         return launcher.run_deployment(DeploymentFile(Deployment(mode, "/b"), "", None), self.folder, self.say)
 
     def _spec(self, start, program):
-        return ProcessSpec(start.name, (sys.executable, "-c", program), dict(os.environ), start.restart)
+        return ProcessSpec(
+            start.name, (sys.executable, "-c", program), dict(os.environ), start.restart, start.may_finish
+        )
 
     def say(self, line):
         with self.news:
@@ -174,6 +178,49 @@ def test_who_dies_is_started_again(nodes):
     assert nodes.run("simulation", camera_guard=program) == 1
     assert [line.split(", pid")[0] for line in nodes.lines if "started, pid" in line] == ["camera_guard: started"] * 2
     assert any(line.endswith("restart 1") for line in nodes.lines)
+
+
+@pytest.mark.parametrize("mode", ["vehicle", "simulation"])
+def test_a_probe_that_has_measured_its_seconds_is_not_started_again_and_the_others_go_on(nodes, interruptible, mode):
+    def interrupt():
+        nodes.wait_for("latency_probe: has finished")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        nodes.run(mode, safety_supervisor=WAIT, latency_probe="pass")
+
+    assert sum("latency_probe: started" in line for line in nodes.lines) == 1
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "No space left on device"), ValueError("closed")])
+def test_on_a_vehicle_the_nodes_go_on_when_nothing_can_be_said_any_more(nodes, interruptible, monkeypatch, error):
+    heard, say = nodes.lines, nodes.say
+
+    def fail_after_the_start(line):
+        say(line)
+        if "ended with status 70" in line or "restart" in line:
+            raise error
+
+    def interrupt():
+        nodes.wait_for("vla_planner: started, pid")
+        nodes.wait_for("restart 2")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(nodes, "say", fail_after_the_start)
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        nodes.run("vehicle", safety_supervisor=WAIT, vla_planner="import sys; sys.exit(70)")
+
+    assert not any("safety_supervisor: ended" in line for line in heard)
+
+
+def test_the_logs_of_the_run_before_are_kept(nodes):
+    for run in ("first", "second", "third"):
+        assert nodes.run("simulation", vla_planner=f"print('{run}'); import sys; sys.exit(2)") == 1
+
+    assert (nodes.folder / "vla_planner.log").read_text() == "third\n"
+    assert (nodes.folder / "vla_planner.log.1").read_text() == "second\n"
 
 
 def test_where_the_probe_writes_its_figures_is_said(nodes, interruptible):

@@ -128,6 +128,14 @@ def test_who_dies_is_started_again_and_again_with_the_same(description):
         node = again.node
 
 
+def test_a_probe_that_has_measured_its_seconds_is_not_started_again_unless_it_crashed(description):
+    node = nodes(started(description, bundle="/b", latency_probe="true"))["latency_probe"]
+
+    (said,) = node.on_exit(ProcessExited(0), LaunchContext())
+    assert (type(said), said.msg) == (LogInfo, "latency_probe has finished")
+    assert isinstance(*node.on_exit(ProcessExited(70), LaunchContext()), TimerAction)
+
+
 def test_who_is_started_again_has_remaps_and_environment_of_the_group_around_the_file(description):
     remap = ("~/input/camera/front/image", "/cam0")
     inside = LaunchContext({"ros_remaps": [remap]}, environment={"MINE": "kept"})

@@ -171,6 +171,8 @@ def node(one: NodeStart, given: Mapping[str, str], delay_s: float, restore: Call
             raise RuntimeError(f"{one.name} ended with status {event.returncode}: its line above says why")
         if not one.restart:
             return [Shutdown(reason=f"{one.name} has ended")]
+        if one.may_finish and not event.returncode:
+            return [LogInfo(msg=f"{one.name} has finished")]
         if event.returncode == WRONG_START:
             said = LogInfo(msg=f"{one.name} was started wrongly (see its line above) and is not started again")
             return [said, *after(one.name, given)]
