@@ -134,6 +134,28 @@ def test_beyond_the_end_of_a_route_the_lane_may_not_turn_off():
     assert rerouted(short[short[:, 0] < 17.0]).code(of(bent(0.2, 10.0))) == "LANES_DOUBTED"
 
 
+def cut(points, from_m=-20.0, to_m=190.0):
+    """The part of a line between two x."""
+    s = S.copy()
+    x = np.concatenate([[from_m], s[(s > from_m) & (s < to_m)], [to_m]])
+    return np.column_stack([x, np.interp(x, points[:, 0], points[:, 1])])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [({}, {}, None), ({"to_m": 23.5}, {}, "LANES_DOUBTED"), ({}, {"to_m": 23.5}, "LANES_DOUBTED"),
+     ({"from_m": 24.5}, {}, "LANES_DOUBTED"), ({}, {"from_m": 24.5}, "LANES_DOUBTED")],
+)  # fmt: skip
+def test_half_a_metre_beyond_the_end_of_a_route_it_is_no_witness(old, new, code):
+    """Only the last of the compared places, 24 m ahead, is beyond its room."""
+    away = bent(0.2, 16.0)
+    seen = Seen(speed=8.0, route=taken(cut(bent(0.0), **old)))
+    assert seen.code(lane()) is None
+    seen.route.take(route(away), seen.ego, seen.now)
+    seen.route.take(route(cut(away, **new)), seen.ego, seen.now)
+    assert seen.code(of(away)) == code
+
+
 def test_another_route_after_a_jump_ends_it_only_for_the_lane_that_turns_off_with_it():
     seen = Seen(lane(), speed=8.0, route=taken(bent(0.0)))
     turned = lane(turn=0.2)
