@@ -34,7 +34,8 @@ class VisionSession:
 class LanguageSession:
     """A language engine with a cache of its own, on the device where the engine can: one sequence after the other.
 
-    The cache that comes in a feed only says how long the sequence is: it must be the one that this session holds.
+    The cache that comes in a feed only says how long the sequence is: it must be the one that this session holds, or
+    its beginning, which is then gone on with anew.
     """
 
     def __init__(self, engine: Engine, text: TextDimensions, capacity: int) -> None:
@@ -48,13 +49,15 @@ class LanguageSession:
         """See `Session`; the new keys and values that come out have the right shape and no content.
 
         Raises:
-            EngineError: the feed goes on with another sequence than the last one.
+            EngineError: the feed goes on with a longer sequence than the last one.
         """
         past, wanted = len(inputs["past_key_0"]), len(inputs["rows"])
         if past == 0:
             self._cache.truncate(0)
             if self._resident is not None:
                 self._resident.keep(self._cache.block)
+        if past < self._cache.length:
+            self._cache.truncate(past)
         if past != self._cache.length:
             raise EngineError(f"a sequence of {past} tokens goes on, the engine's cache holds {self._cache.length}")
         new = len(inputs["embeds"])
