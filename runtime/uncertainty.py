@@ -11,6 +11,9 @@ from onboard_vla.core.plan import Uncertainty
 from onboard_vla.kernels.actions import StatisticsCall
 from onboard_vla.kernels.layouts import KernelForm
 
+COLUMNS = ("spread_m", "near_mass", "second_mass", "second_distance_m", "choice_log_probability")
+"""What signals are made of, of the statistics of each step; the mass outside the actions may be of fewer steps."""
+
 
 class UncertaintySignals:
     """Signals of one action sequence after another; NaN where a step's logits are not finite.
@@ -24,6 +27,7 @@ class UncertaintySignals:
     def __init__(self, kernels: KernelForm, first_id: int, ends: NDArray[np.float32]) -> None:
         self._kernels, self._first_id, self._ends = kernels, first_id, ends
         self._logits: NDArray[np.float32] | None = None
+        self._columns: list[NDArray[np.float32]] = []
         self._calls: tuple[StatisticsCall, ...] = ()
 
     def of(
@@ -46,18 +50,20 @@ class UncertaintySignals:
             whole = self._call(logits, self._first_id, tokens)
             self._calls = (whole, whole if action_logits is None else self._call(action_logits, 0, tokens))
             self._logits = logits
+            outside, steps = (call.out for call in self._calls)
+            self._columns = [outside["outside_mass"], *(steps[name] for name in COLUMNS)]
         for call in dict.fromkeys(self._calls):
             assert call.chosen is not None
             call.chosen[:] = tokens[: len(call.chosen)]
             call()
-        outside, steps = (call.out for call in self._calls)
+        outside_mass, spread_m, near_mass, second_mass, second_distance_m, log_probability = self._columns
         return Uncertainty(
-            spread_m=steps["spread_m"].copy(),
-            outside_mass=outside["outside_mass"].copy(),
-            chosen_mass=steps["near_mass"].copy(),
-            second_mass=steps["second_mass"].copy(),
-            second_distance_m=steps["second_distance_m"].copy(),
-            negative_log_likelihood=-float(steps["choice_log_probability"].sum(dtype=np.float64)) / len(steps),
+            spread_m=spread_m.copy(),
+            outside_mass=outside_mass.copy(),
+            chosen_mass=near_mass.copy(),
+            second_mass=second_mass.copy(),
+            second_distance_m=second_distance_m.copy(),
+            negative_log_likelihood=-float(np.add.reduce(log_probability, dtype=np.float64)) / len(log_probability),
             vision_ood=vision_ood or {},
         )
 
