@@ -54,11 +54,11 @@ class Aspect:
 
 
 ASPECTS = (
-    Aspect("ego state", ("EGO_", "MOTION_"), "look at rate, stamps and plausibility of odometry and acceleration"),
+    Aspect("ego state", ("EGO_", "MOTION_"), "look at odometry and acceleration: rate, stamps, frames, plausibility"),
     Aspect("speed sources", ("WHEEL_", "SPEED_"), "hold wheel speed and odometry's speed against each other"),
-    Aspect("objects", ("OBJECTS_", "NO_PERCEPTION"), "look at the object list's rate and stamps, and its tracker"),
-    Aspect("lanes", ("LANES_", "LANE_"), "look at the lane observation's rate and stamps, and where it lies"),
-    Aspect("route", ("ROUTE_",), "send a route that passes by the vehicle"),
+    Aspect("objects", ("OBJECTS_", "NO_PERCEPTION"), "look at the object list's rate, stamps, frame and tracker"),
+    Aspect("lanes", ("LANES_", "LANE_"), "look at the lane observation's rate, stamps and frame, and where it lies"),
+    Aspect("route", ("ROUTE_",), "send a route, in frame odom, that passes by the vehicle"),
     Aspect("driver", ("DRIVER_",), "send what the driver does at 10 Hz, each message with a stamp of its own"),
     Aspect("camera guard", ("CAMERA_GUARD_",), "look at the camera guard's log and whether its process runs"),
     Aspect("cameras", ("CAMERA_",), "look at the named camera: cable, driver, lens, exposure"),

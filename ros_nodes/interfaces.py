@@ -44,7 +44,12 @@ alone, which ends no stop.
 Rates are those asked for; plans come four times a second instead of five where they share decoded JPEG pictures
 (`cameras.share_decoding`, the default; [measurements](measurements.md)).
 
-Frames: `odom`, `base_link` (rear axle's centre on the ground), `<camera>_optical` (REP 103, REP 105). A plan's stamp is
+Frames: `odom`, `base_link` (rear axle's centre on the ground), `<camera>_optical` (REP 103, REP 105). They are asked
+for by these names, and a message with another one is refused: `kinematic_state` goes from `odom` to `base_link`;
+`objects`, `lanes`, `route` and `route_path` are in `odom`, `wheel_speed` is in `base_link`; a prefix (`car/odom`) makes
+another name. `odom` is continuous: a pose in `map`, which jumps when the vehicle is localised anew (Autoware's
+`/localization/kinematic_state`), is not taken. Who has that alone sends odometry and perception in `odom` by a node of
+his own; `onboard-vla ros check --topics 10` says of each input whether what is sent would be taken. A plan's stamp is
 its anchor picture's; a trajectory's is the instant that its first point is for, on ROS time.
 """
 PICTURES = """\

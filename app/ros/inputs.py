@@ -1,13 +1,15 @@
-"""Whether the network has every input of a deployment's nodes, in a type and a quality that they can take."""
+"""Whether the network has every input of a deployment's nodes, in a type, a quality and with words that they take."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from onboard_vla.app.doctor import Finding, State, absent, fine, poor
 from onboard_vla.app.ros.deployment_file import DeploymentFile
+from onboard_vla.app.ros.first_messages import LISTEN_S, FirstMessages
 from onboard_vla.app.ros.settings import dispensable
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.process_graph import SUPERVISOR, TOPICS, VEHICLE, Topic
@@ -20,13 +22,15 @@ from onboard_vla.safety.config import SupervisorConfig
 
 POLL_S = 0.1
 """How often the graph is looked at; discovery itself runs in threads of the middleware."""
+MEND_IT = "send what docs/ros-interfaces.md asks for; frames are asked for by name"
 START_IT = "start what publishes it, with the same ROS_DOMAIN_ID, or name the topic in `remaps`"
 
 
 def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: float) -> list[Finding]:
-    """One row for each input of these nodes; waits until all are there, up to the limit."""
+    """One row for each input of these nodes; waits until all are there, up to the limit, and a second for messages."""
     import rclpy
     from rclpy.context import Context
+    from rclpy.executors import SingleThreadedExecutor
 
     pictures = {start.name: pictures_taken(start, file.namespace) for start in starts}
     receivers = {
@@ -39,17 +43,32 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
     rclpy.init(args=[], context=context, domain_id=file.domain_id)
     try:
         node = rclpy.create_node("onboard_vla_check", context=context, namespace=file.namespace)
-        deadline_s = time.monotonic() + limit_s
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        messages = FirstMessages(node, receivers, file.input_name)
+        begin_s = time.monotonic()
+        all_there_s: float | None = None
         while True:
             findings = [
-                input_finding(node, topic, its, file.input_name, unneeded.get(topic.kind, ""))
+                input_finding(node, topic, its, file.input_name, unneeded.get(topic.kind, ""), messages.refused)
                 for topic, its in receivers.items()
             ]
-            if all(finding.state is State.OK for finding in findings) or time.monotonic() > deadline_s:
+            now_s = time.monotonic()
+            if all(finding.state is State.OK for finding in findings):
+                all_there_s = now_s if all_there_s is None else all_there_s
+                if messages.heard or now_s > all_there_s + LISTEN_S:
+                    return findings
+            elif now_s > begin_s + limit_s:
                 return findings
-            time.sleep(POLL_S)
+            _spin(executor, POLL_S)
     finally:
         context.try_shutdown()
+
+
+def _spin(executor: Any, duration_s: float) -> None:  # noqa: ANN401 - rclpy's executor
+    end_s = time.monotonic() + duration_s
+    while (left_s := end_s - time.monotonic()) > 0.0:
+        executor.spin_once(timeout_sec=left_s)
 
 
 def input_finding(
@@ -58,11 +77,13 @@ def input_finding(
     pictures: Mapping[str, str],
     name_of: Callable[[RosTopic], str] = lambda row: row.shared_name,
     unneeded: str = "",
+    refused: Mapping[str, str] = MappingProxyType({}),
 ) -> Finding:
     """For each receiver one of the forms that it takes must be there with all of its parts.
 
     `pictures`: the `cameras.transport` of each receiver that the deployment has. `name_of`: where it looks for a row.
     `unneeded`: what follows where nobody publishes a topic without which the nodes do; empty where they do not.
+    `refused`: why our nodes take no message of a topic, by its name.
     """
     takers: dict[tuple[Form, ...], list[str]] = {}
     for name, transport in pictures.items():
@@ -71,7 +92,9 @@ def input_finding(
     silent = True
     for forms, names in takers.items():
         choices = [rows for form in forms if (rows := rows_of(topic, form))]
-        faults = {rows: [fault for row in rows if (fault := _fault(node, row, name_of(row)))] for rows in choices}
+        faults = {
+            rows: [fault for row in rows if (fault := _fault(node, row, name_of(row), refused))] for rows in choices
+        }
         good = next((rows for rows, wrong in faults.items() if not wrong), None)
         if good is not None:
             taken += [name_of(row) for row in good]
@@ -84,6 +107,8 @@ def input_finding(
             if in_vain and node.get_publishers_info_by_topic(name_of(row)):
                 reasons.append(f"{name_of(row)} is published, which {', '.join(names)} cannot take")
                 remedies.append(_remedy(row, names))
+    if any(name_of(row) in refused for row in ROS_TOPICS if row.topic is topic):
+        remedies.append(MEND_IT)
     if not waiting:
         return fine(topic.name, ", ".join(dict.fromkeys(taken)))
     if unneeded and silent and not remedies:
@@ -111,7 +136,7 @@ def _remedy(row: RosTopic, names: Sequence[str]) -> str:
     return f"set cameras.transport: {transport} for {', '.join(names)} in a file of `parameters`, or publish the other"
 
 
-def _fault(node: Any, row: RosTopic, name: str) -> str | None:  # noqa: ANN401 - rclpy's node
+def _fault(node: Any, row: RosTopic, name: str, refused: Mapping[str, str]) -> str | None:  # noqa: ANN401 - rclpy's
     found = node.get_publishers_info_by_topic(name)
     if not found:
         return f"nobody publishes {name}"
@@ -126,4 +151,4 @@ def _fault(node: Any, row: RosTopic, name: str) -> str | None:  # noqa: ANN401 -
         verdict, why = qos_check_compatible(info.qos_profile, quality(row))
         if verdict == QoSCompatibility.ERROR:
             return f"{name}: {why}"
-    return None
+    return f"{name}: what is sent is refused: {refused[name]}" if name in refused else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -135,6 +136,49 @@ def test_an_input_is_looked_for_where_the_deployment_remaps_it(tmp_path, client,
 
     assert found.state is state
     client.node.destroy_publisher(publisher)
+
+
+@pytest.mark.parametrize(
+    ("frame", "child", "says"),
+    [
+        ("odom", "base_link", None),
+        ("map", "base_link", "expected frames 'odom' to 'base_link', found 'map' to 'base_link'"),
+        ("car/odom", "car/base_link", "found 'car/odom' to 'car/base_link'"),
+    ],
+)
+def test_odometry_in_frames_that_our_nodes_do_not_take_is_found(tmp_path, client, domain_id, frame, child, says):
+    from geometry_msgs.msg import AccelWithCovarianceStamped
+    from nav_msgs.msg import Odometry
+
+    path = tmp_path / "d.yaml"
+    remaps = "remaps: {~/input/kinematic_state: /localization/kinematic_state}"
+    path.write_text(f"mode: vehicle\nwithout: [vla_planner]\ndomain_id: {domain_id}\n{remaps}\n")
+    publisher = client.node.create_publisher(Odometry, "/localization/kinematic_state", 1)
+    beside = client.node.create_publisher(AccelWithCovarianceStamped, "/onboard_vla/acceleration", 1)
+    odometry = Odometry(child_frame_id=child)
+    odometry.header.frame_id, odometry.header.stamp.sec, odometry.pose.pose.orientation.w = frame, 1, 1.0
+    stop = threading.Event()
+
+    def send():
+        while not stop.wait(0.02):
+            publisher.publish(odometry)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        state = State.OK if says is None else State.MISSING
+        found = finding_of(
+            read_deployment(path), "ego", lambda finding: finding.state is state and (says or "") in finding.found
+        )
+    finally:
+        stop.set()
+        sender.join()
+
+    assert found.state is state, found
+    assert (says or "/localization/kinematic_state") in found.found
+    assert says is None or "frames are asked for by name" in found.remedy
+    client.node.destroy_publisher(publisher)
+    client.node.destroy_publisher(beside)
 
 
 def test_remap_rules_of_a_deployment_win_over_the_default_ones_in_a_real_node(tmp_path, client, domain_id):
