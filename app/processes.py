@@ -26,8 +26,8 @@ STABLE_AFTER_S = 10.0
 """A process that lived this long starts again with the first pause."""
 TERMINATE_LIMIT_S = 5.0
 """From SIGTERM to SIGKILL when the run ends."""
-LOG_TAIL_BYTES = 2000
-"""How much of a log goes into an error's search for its last line."""
+LOG_TAIL_BYTES = 65536
+"""How much of a log is looked at for its last lines: one with a traceback has several thousand bytes."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that a process gets when the thread that started it dies."""
 
@@ -140,11 +140,16 @@ class ProcessSet:
         return self._last_line(process)
 
     def lines(self, process: str) -> list[str]:
-        """The last lines of a process's log."""
+        """The last lines of a process's log, whole ones."""
         try:
-            return self.log_path(process).read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").splitlines()
+            with self.log_path(process).open("rb") as log:
+                begin = max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES)
+                log.seek(begin)
+                # The first of these is cut, unless the log begins there.
+                found = log.read().decode(errors="replace").splitlines()
         except OSError:
             return []
+        return (found[1:] if begin else found) or found
 
     def wait_for_start(self, process: str, starts: int, timeout_s: float) -> None:
         """Block until a process has been started `starts` times.

@@ -33,10 +33,20 @@ def free_stale_segments(directory: Path = SHARED_MEMORY) -> int:
             continue  # alive
         else:
             segment = lock.with_name(lock.name.removesuffix("_el"))
-            with contextlib.suppress(FileNotFoundError):
-                freed += segment.stat().st_size
-                segment.unlink()
-            lock.unlink(missing_ok=True)
+            # /dev/shm is sticky: what is another user's stays, also where its lock may be opened.
+            with contextlib.suppress(PermissionError):
+                freed += _unlinked(segment)
+                lock.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
     return freed
+
+
+def _unlinked(segment: Path) -> int:
+    """Bytes that are free now."""
+    try:
+        size = segment.stat().st_size
+        segment.unlink()
+    except FileNotFoundError:
+        return 0
+    return size

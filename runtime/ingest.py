@@ -217,6 +217,8 @@ class CameraIngest:
             if gap > self._tolerance_ns[camera] or (chosen and chosen[-1] >= place):
                 wanted, nearest = seconds(wanted_ns - anchor_ns), seconds(ring.stamps[place] - anchor_ns)
                 detail = f"wanted a frame at {wanted:+.3f} s from the anchor, the nearest is at {nearest:+.3f} s"
+                if len(ring.stamps) == 1:
+                    detail += ", the only stamp of its pictures: do its stamps stand still?"
                 return MissingFrames("frame_gap", camera, detail)
             chosen.append(place)
         return chosen

@@ -90,6 +90,7 @@ class PlannerHost:
         self._period_s = plan_period_s
         self._silent_ns, self._stuck_ns = nanoseconds(silent_after_s), nanoseconds(stuck_after_s)
         self._paused = False
+        self._saying = threading.Lock()
         self._publish: Publish | None = None
         self._clock: Clock = system_now
         self._warm, self._begun = threading.Event(), threading.Event()
@@ -143,8 +144,9 @@ class PlannerHost:
             self._news.set()
 
     def pause(self) -> None:
-        """Plan no more. Route and ego state are kept, pictures are not taken."""
-        self._paused = True
+        """Publish no plan any more, also none of a pass under way. Route and ego state are kept, no pictures taken."""
+        with self._saying:
+            self._paused = True
 
     def resume(self) -> None:
         """Plan on the pictures that come from now on."""
@@ -193,14 +195,22 @@ class PlannerHost:
 
     def _think_further(self, first: Plan | PlanRejection, started_ns: int) -> None:
         """A slow answer in what is left of the period, if the body wants to."""
-        if not isinstance(first, Plan) or not isinstance(self._body, AnswersTwice) or self._publish is None:
+        if not isinstance(first, Plan) or not isinstance(self._body, AnswersTwice):
             return
         self._busy_since_ns = time.monotonic_ns()
         due_ns = started_ns + nanoseconds(self._period_s)
         second = self._body.second_answer(first, due_ns, self._clock, self._wanted_elsewhere)
         self._busy_since_ns = None
         if second is not None:
-            self._publish(second)
+            self._say(second)
+
+    def _say(self, result: Plan | PlanRejection) -> bool:
+        """Publish what a pass found, unless it was told to rest meanwhile; whether it was published."""
+        with self._saying:
+            if self._paused or self._publish is None:
+                return False
+            self._publish(result)
+            return True
 
     def _work(self) -> None:
         try:
@@ -215,8 +225,7 @@ class PlannerHost:
                 started_ns = self._busy_since_ns = time.monotonic_ns()
                 result = self._body.plan_once(self._clock())
                 self._busy_since_ns = None
-                if result is not None and self._publish is not None:
-                    self._publish(result)
+                if result is not None and self._say(result):
                     self._think_further(result, started_ns)
                     self._news.set()
                     self._ending.wait(max(0.0, self._period_s - (time.monotonic_ns() - started_ns) / 1e9))

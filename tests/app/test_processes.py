@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -75,6 +76,16 @@ def test_process_that_was_started_wrongly_is_not_started_again(tmp_path) -> None
         assert processes.pid("a") is None
         with pytest.raises(EnvironmentLacksError, match="not running"):
             processes.kill("a")
+
+
+def test_a_long_last_line_of_a_log_is_read_whole_and_one_that_is_cut_is_left_out(tmp_path) -> None:
+    say = "import json; print('x' * 100_000); print('before'); print(json.dumps({'reason': 'line\\n' * 1000}))"
+    with ProcessSet([python("a", say, restart=False)], tmp_path) as processes:
+        wait_for(lambda: GAVE_UP in kinds(processes, "a"))
+
+        first, last = processes.lines("a")
+    assert first == "before"
+    assert json.loads(last) == {"reason": "line\n" * 1000}
 
 
 def test_process_that_shall_not_restart_is_reported(tmp_path) -> None:

@@ -106,6 +106,24 @@ def test_only_segments_of_the_dead_are_freed(tmp_path) -> None:
     ]
 
 
+def test_segments_that_others_keep_from_us_stay_and_hinder_nobody(tmp_path, monkeypatch) -> None:
+    for number in (1, 2):
+        (tmp_path / f"fastdds_{number:016x}").write_bytes(b"x" * 1000)
+        (tmp_path / f"fastdds_{number:016x}_el").touch()
+    unlink = Path.unlink
+
+    def sticky(path: Path, missing_ok: bool = False) -> None:
+        """As in /dev/shm, whose files only their owners remove."""
+        if path.name.startswith(f"fastdds_{1:016x}"):
+            raise PermissionError(path)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", sticky)
+
+    assert free_stale_segments(tmp_path) == 1000
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"fastdds_{1:016x}", f"fastdds_{1:016x}_el"]
+
+
 @pytest.mark.ros
 def test_a_killed_node_leaves_memory_that_is_freed() -> None:
     program = (

@@ -10,6 +10,7 @@ import pytest
 
 import onboard_vla
 from onboard_vla.core.objects import ObjectList, TrackedObject
+from onboard_vla.core.process import EXIT_CONFIGURATION
 
 from .nodes import JAZZY, LIMIT_S, python_of
 
@@ -113,7 +114,7 @@ def test_the_packages_are_found_with_all_that_they_hold(sourced):
 def test_a_program_without_the_wheel_says_what_to_install(sourced):
     ended = sourced.output(program("vla_planner"))
 
-    assert ended.returncode == 1
+    assert ended.returncode == EXIT_CONFIGURATION, "a launch does not start it again"
     assert "pip install . in a clone of Onboard VLA" in ended.stderr
     assert ended.stderr.count("\n") == 1
 

@@ -67,6 +67,12 @@ def test_too_short_a_history_gives_no_set(ingest):
     assert ingest.frame_set() is not None
 
 
+def test_stamps_that_stand_still_are_said_to_do_so(ingest):
+    fill(ingest, [0, 0, 0])
+    assert ingest.frame_set() is None
+    assert "the only stamp of its pictures: do its stamps stand still?" in ingest.missing.detail
+
+
 def test_a_camera_that_never_spoke_gives_no_set_and_its_name(ingest):
     for tick in range(21):
         ingest.add(frame("front", tick))

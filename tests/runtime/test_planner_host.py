@@ -160,6 +160,21 @@ def test_a_paused_planner_takes_no_pictures_and_says_that_it_is_not_ready() -> N
     host.stop()
 
 
+def test_what_a_pass_finds_after_it_was_told_to_rest_is_not_published() -> None:
+    body, outbox = Body(), Outbox()
+    body.release.clear()
+    host = PlannerHost(body)
+    host.start(outbox, system_now)
+    host.receive(FRAME, system_now())
+    assert body.entered.wait(LIMIT_S)
+
+    host.pause()
+    body.release.set()
+    assert host.stop(), "the pass came to its end"
+
+    assert outbox.messages == []
+
+
 def test_a_changed_period_holds_after_the_next_plan() -> None:
     body, outbox = Body(), Outbox()
     host = PlannerHost(body, plan_period_s=0.0)
