@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import subprocess
 import sys
+import venv
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from onboard_vla.core.errors import ConfigurationError
-from onboard_vla.core.installation import installation
 from onboard_vla.ros_nodes import deployment
 from onboard_vla.ros_nodes.deployment import CORE_NODES, EXTRA_NODES, GATE_STOPS_WITHIN_S, MODES, PACKAGE, mode_file
 from onboard_vla.ros_nodes.environment import PROFILE_FILE, node_environment
@@ -281,12 +282,30 @@ def test_engines_that_nobody_has_judged_are_refused_beside_a_vehicles_supervisor
     assert nodes(started(description, LaunchContext(dict(inside)), **given, mode="simulation"))
 
 
-def test_a_python_without_the_wheel_says_what_to_install(description, monkeypatch):
+def test_a_python_without_the_wheel_says_what_to_install_as_the_pages_do(description, monkeypatch):
     monkeypatch.setitem(sys.modules, "onboard_vla.ros_nodes.deployment", None)
 
     with pytest.raises(RuntimeError) as raised:
         started(description, bundle="/b")
-    assert f"{installation()}, into the Python that ros2 runs with" in str(raised.value)
+    steps = str(raised.value).partition("in a clone of Onboard VLA: ")[2].split(" && ")
+    assert f"for {sys.executable}" in str(raised.value)
+    assert [step.partition(" ")[0] for step in steps] == ["python3", "ENV/bin/pip", "export"]
+    for page in (PACKAGE / "README.md", Path(__file__).resolve().parents[2] / "README.md"):
+        lines = [line.strip() for line in page.read_text(encoding="utf-8").splitlines()]
+        assert [line for line in lines if line in steps] == steps, page
+
+
+def test_the_line_that_shows_the_launch_an_environment_puts_its_packages_first_on_the_path(description, tmp_path):
+    venv.create(tmp_path / "ENV", symlinks=True)
+    step = next(line for line in (PACKAGE / "README.md").read_text().splitlines() if "export PYTHONPATH=" in line)
+
+    shell = f"{step}\necho $PYTHONPATH"
+    shown = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    first, _, rest = shown.strip().partition(":")
+    assert (Path(first).name, Path(first).is_dir()) == ("site-packages", True)
+    assert Path(first).is_relative_to(tmp_path / "ENV")
+    assert rest == os.environ.get("PYTHONPATH", "")
 
 
 @pytest.mark.parametrize("arguments", [{"mode": "race"}, {"respawn": "maybe"}, {"bundel": "/b"}])

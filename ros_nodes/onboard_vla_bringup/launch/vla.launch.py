@@ -7,6 +7,7 @@ Remaps come from a GroupAction around the file (`SetRemap`): the package's READM
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,12 @@ SUPERVISOR = "safety_supervisor"
 NODES = (SUPERVISOR, "camera_guard", "vla_planner")
 DRAWS = "plan_view"
 EXTRA = ("vehicle_gate", "latency_probe", DRAWS)
+INSTALL = (
+    "python3 -m venv --system-site-packages ENV",
+    'ENV/bin/pip install . "numpy<2"',
+    "export PYTHONPATH=$(ENV/bin/python -c \"import sysconfig; print(sysconfig.get_path('purelib'))\"):$PYTHONPATH",
+)
+"""In a clone. `ros2` runs with the system's Python, whatever environment is active: it has to be told where ours is."""
 BUILD = "onboard_vla.app.ros.build_only"
 """A module, for `python3` on the path, as the nodes' programs find theirs."""
 ARGUMENTS = (
@@ -83,8 +90,9 @@ def start(context: LaunchContext) -> list[Action]:
         from onboard_vla.ros_nodes.judged_starts import judged_starts
         from onboard_vla.ros_nodes.shared_memory import free_stale_segments
     except ImportError as error:
-        reason = f"{error}: pip install . in a clone of Onboard VLA, into the Python that ros2 runs with"
-        raise RuntimeError(reason) from None
+        # `ros2` itself runs with this Python, not with that of an active environment.
+        recipe = " && ".join(INSTALL)
+        raise RuntimeError(f"{error}, for {sys.executable}; in a clone of Onboard VLA: {recipe}") from None
     wanted = Deployment(
         mode=given["mode"],
         bundle=given["bundle"],
