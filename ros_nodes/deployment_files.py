@@ -83,28 +83,41 @@ def schema(roles: Sequence[Role]) -> str:
     """JSON schema (draft 7) of a parameter file for these nodes, for editors and for checks before a drive."""
     simulated = {"use_sim_time": {"type": "boolean", "description": "take the time from /clock"}}
     sections = {EVERY_NODE: _section(simulated)}
+    elsewhere = {r"^([^ ]*/)?\*\*?$": _section(simulated)}
     for role in roles:
         # The supervisor's settings are many, and change with its guards: the node checks those, `ros check` before it.
         properties = {**simulated, **{option.name: _property(option) for option in options_of(role)}}
         sections[section(role)] = _section(properties, others=bool(role.settings))
+        elsewhere[rf"^([^ ]*/)?{role.name}$"] = {"$ref": f"#/properties/{section(role).replace('/', '~1')}"}
     document = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Parameters of Onboard VLA's nodes",
         "type": "object",
         "properties": sections,
+        "patternProperties": elsewhere,
         "additionalProperties": False,
     }
     return json.dumps(document, indent=2) + "\n"
 
 
 def _section(properties: dict[str, Any], others: bool = False) -> dict[str, Any]:
-    inner = {"type": "object", "properties": properties, "additionalProperties": others}
     return {
         "type": "object",
-        "properties": {"ros__parameters": inner},
+        "properties": {"ros__parameters": _table(properties, others)},
         "required": ["ros__parameters"],
         "additionalProperties": False,
     }
+
+
+def _table(properties: dict[str, Any], others: bool) -> dict[str, Any]:
+    """By their names, and those with a point also as tables in tables, which rcl reads as the same."""
+    inner: dict[str, dict[str, Any]] = {}
+    for name, described_property in properties.items():
+        outer, _, rest = name.partition(".")
+        if rest:
+            inner.setdefault(outer, {})[rest] = described_property
+    tables = {outer: _table(those, others) for outer, those in inner.items()}
+    return {"type": "object", "properties": {**properties, **tables}, "additionalProperties": others}
 
 
 def _property(option: Option) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import yaml
 from jsonschema import Draft7Validator, ValidationError
 
 from onboard_vla.core.process import checked_options
-from onboard_vla.ros_nodes.deployment import MODES, mode_file
+from onboard_vla.ros_nodes.deployment import MODES, NodeStart, mode_file
 from onboard_vla.ros_nodes.deployment_files import options_of, parameter_file, schema
 from onboard_vla.ros_nodes.documents import PAGE, ROLES, SCHEMA
 from onboard_vla.ros_nodes.interfaces import page
+from onboard_vla.ros_nodes.parameter_files import node_parameters
 from onboard_vla.ros_nodes.services import SERVICES
 from onboard_vla.ros_nodes.topics import ROS_TOPICS
 
@@ -71,12 +72,28 @@ def test_schema_is_that_of_the_options_table_and_accepts_the_files() -> None:
         ("/**/vla_planner", {"threads": "1"}),
         ("/**/vla_planner", {"cameras.transport": "png"}),
         ("/**", {"bundle": "x"}),
-        ("vla_planner", {}),
+        ("/**/vla_planner", {"cameras": {"transport": "png"}}),
+        ("/**/vla_planner", {"cameras": {"transprt": "raw"}}),
+        ("/car/vla_planner", {"threads": 0}),
+        ("vla_planer", {}),
+        ("my_vla_planner", {}),
     ],
 )
 def test_schema_refuses_what_a_node_refuses(node, parameters) -> None:
     with pytest.raises(ValidationError):
         Draft7Validator(json.loads(SCHEMA.read_text())).validate({node: {"ros__parameters": parameters}})
+
+
+@pytest.mark.parametrize("name", ["vla_planner", "/vla_planner", "/**/vla_planner", "car/vla_planner", "*/vla_planner"])
+@pytest.mark.parametrize("parameters", [{"cameras": {"transport": "raw"}}, {"cameras.transport": "raw", "threads": 2}])
+def test_schema_takes_what_a_node_takes_under_every_name_of_it(tmp_path, name, parameters) -> None:
+    document = {name: {"ros__parameters": parameters}}
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(document))
+
+    Draft7Validator(json.loads(SCHEMA.read_text())).validate(document)
+    Draft7Validator(json.loads(SCHEMA.read_text())).validate({"/*": {"ros__parameters": {"use_sim_time": True}}})
+    node_parameters(NodeStart("vla_planner", (path,), {"bundle": "/b"}), "car" if "car" in name else "")
 
 
 @pytest.mark.parametrize(
