@@ -18,6 +18,7 @@ from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.app.ros.engaging import engaging_findings
 from onboard_vla.app.ros.pictures import picture_findings
 from onboard_vla.app.ros.recording import recording_words
+from onboard_vla.app.ros.remaps import vain_remaps
 from onboard_vla.core.errors import ConfigurationError, OnboardVlaError
 from onboard_vla.core.process_graph import CAMERA_GUARD, SUPERVISOR
 from onboard_vla.ros_nodes.deployment import CAMERA_REPLAY, NodeStart, node_starts
@@ -26,6 +27,7 @@ from onboard_vla.ros_nodes.environment import (
     PROFILE_VARIABLES,
     has_fast_dds_2,
     node_environment,
+    other_middleware,
     profile_variables,
     require_rclpy,
 )
@@ -46,7 +48,7 @@ def check_deployment(file: DeploymentFile, topics_s: float) -> list[Finding]:
         ConfigurationError: the deployment itself makes no sense, so that there is nothing to check.
     """
     starts = node_starts(file.deployment)
-    findings = [_attempt("rclpy", _rclpy), _dds_profile()]
+    findings = [_attempt("rclpy", _rclpy), _dds_profile(), *_middleware()]
     if file.deployment.bundle:
         findings.append(_attempt("bundle", lambda: _bundle(Path(file.deployment.bundle))))
         findings += picture_findings(Path(file.deployment.bundle), starts, file.namespace)
@@ -57,6 +59,7 @@ def check_deployment(file: DeploymentFile, topics_s: float) -> list[Finding]:
     except ConfigurationError as error:
         findings.append(absent("unjudged_engines", str(error), NOT_STARTED, "unset the parameter `unjudged_engines`"))
     findings += _unmet(starts, file.namespace)
+    findings += vain_remaps(file, starts)
     if any(start.name == CAMERA_REPLAY for start in starts):
         findings.append(_attempt("recording", lambda: recording_words(starts, file.namespace)))
     if topics_s > 0.0:
@@ -110,6 +113,11 @@ def _dds_profile() -> Finding:
         found = f"set as {PROFILE_VARIABLES[0]}, which this distribution's Fast DDS does not read"
         return poor("dds_profile", found, consequence, f"export {read[0]}={path}")
     return fine("dds_profile", path)
+
+
+def _middleware() -> list[Finding]:
+    found = other_middleware()
+    return [poor("rmw", found, "none of that is known here", "unset it, or measure with yours")] if found else []
 
 
 def _bundle(path: Path) -> str:

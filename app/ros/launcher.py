@@ -20,7 +20,7 @@ from onboard_vla.app.ros.screen import unhindered
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.ros_nodes.deployment import GATE_STOPS_WITHIN_S, VEHICLE, NodeStart
-from onboard_vla.ros_nodes.environment import node_environment
+from onboard_vla.ros_nodes.environment import node_environment, other_middleware
 from onboard_vla.ros_nodes.judged_starts import judged_starts
 from onboard_vla.ros_nodes.shared_memory import free_stale_segments
 from onboard_vla.ros_nodes.topics import VEHICLE_GATE
@@ -61,6 +61,8 @@ def run_deployment(file: DeploymentFile, logs: Path, say: Say, show: Show | None
         say, show = unhindered(say), None if show is None else unhindered(show)
     freed = free_stale_segments()
     say(f"{file.deployment.mode}: {len(starts)} nodes, logs in {logs}, {freed // BYTES_PER_MIB} MiB freed in /dev/shm")
+    if middleware := other_middleware():
+        say(middleware)
     logs.mkdir(parents=True, exist_ok=True)
     for start in starts:
         keep_last_log(logs, start.name)

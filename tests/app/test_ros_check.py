@@ -11,6 +11,7 @@ import yaml
 
 from onboard_vla.app.cli import run
 from onboard_vla.app.doctor import State
+from onboard_vla.app.ros import launcher
 from onboard_vla.app.ros.check import can_start, check_deployment
 from onboard_vla.app.ros.deployment_file import DeploymentFile, read_deployment
 from onboard_vla.app.ros.engaging import engaging_findings
@@ -146,6 +147,56 @@ def test_a_profile_that_is_not_there_is_found_and_nothing_starts_with_it(monkeyp
 
     assert (finding.state, says in finding.found) == (State.MISSING, True)
     assert not any("started" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", ["", "rmw_fastrtps_cpp", "rmw_cyclonedds_cpp"])
+def test_another_middleware_is_said_by_check_and_start(monkeypatch, tmp_path, name):
+    monkeypatch.setenv("RMW_IMPLEMENTATION", name)
+    monkeypatch.setattr(launcher, "judged_starts", lambda wanted, namespace: ())
+    lines: list[str] = []
+
+    found = findings_of(tmp_path, "rmw")
+    run_deployment(read_deployment(tmp_path / "d.yaml"), tmp_path / "logs", lines.append)
+
+    other = name == "rmw_cyclonedds_cpp"
+    assert [finding.state for finding in found] == [State.WARNING] * other
+    assert sum("RMW_IMPLEMENTATION is rmw_cyclonedds_cpp: the DDS profile does nothing" in x for x in lines) == other
+
+
+FRONT, PACKED = "~/input/camera/front/image", "~/input/camera/front/image/compressed"
+
+
+@pytest.mark.parametrize(
+    ("transports", "remap", "says"),
+    [
+        (("raw", "raw"), FRONT, None),
+        (("compressed", "raw"), FRONT, None),
+        (("compressed", "compressed"), PACKED, None),
+        (("compressed", "compressed"), FRONT, f"vla_planner, camera_guard take {PACKED} instead"),
+        (("raw", "raw"), PACKED, f"vla_planner, camera_guard take {FRONT} instead"),
+        (("raw", "raw"), "~/input/wheel_speed", None),
+        (("raw", "raw"), "~/output/trajectory", None),
+    ],
+)
+def test_a_remap_of_pictures_in_the_form_that_nobody_takes_is_a_warning(tmp_path, transports, remap, says):
+    nodes = zip(("vla_planner", "camera_guard"), transports, strict=True)
+    sections = {f"/**/{node}": {"ros__parameters": {"cameras.transport": form}} for node, form in nodes}
+    write(tmp_path / "own.yaml", **sections)
+
+    found = findings_of(tmp_path, "remaps", parameters=["own.yaml"], remaps={remap: "/cam0"})
+
+    assert [finding.state for finding in found] == [State.WARNING] * (says is not None)
+    if says is not None:
+        assert says in found[0].found
+        assert found[0].consequence == "/cam0 is not listened to"
+
+
+def test_a_remap_of_an_input_that_no_node_of_the_deployment_has_is_a_warning(tmp_path):
+    (found,) = findings_of(
+        tmp_path, "remaps", without=["safety_supervisor"], remaps={"~/input/wheel_speed": "/can/speed"}
+    )
+
+    assert (found.state, found.found) == (State.WARNING, "~/input/wheel_speed: no node of this deployment takes it")
 
 
 def test_settings_that_the_supervisor_would_refuse_are_found(tmp_path):

@@ -192,6 +192,15 @@ def test_the_environment_is_set_and_shared_memory_freed_before_any_node(descript
     assert "freed 7 bytes" in next(action.msg for action in actions if isinstance(action, LogInfo))
 
 
+@pytest.mark.parametrize(("name", "said"), [("rmw_cyclonedds_cpp", True), ("rmw_fastrtps_cpp", False), ("", False)])
+def test_another_middleware_is_said(description, monkeypatch, name, said):
+    monkeypatch.setenv("RMW_IMPLEMENTATION", name)
+
+    lines = [action.msg for action in started(description, bundle="/b") if isinstance(action, LogInfo)]
+
+    assert any("RMW_IMPLEMENTATION is rmw_cyclonedds_cpp" in line for line in lines) is said
+
+
 def test_a_chosen_profile_and_log_folder_win(description, monkeypatch, tmp_path):
     environments, mine = str(tmp_path / "environment.xml"), str(tmp_path / "mine.xml")
     for path in (environments, mine):

@@ -86,7 +86,7 @@ def start(context: LaunchContext) -> list[Action]:
     given = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     try:
         from onboard_vla.ros_nodes.deployment import Deployment, planner_start
-        from onboard_vla.ros_nodes.environment import node_environment
+        from onboard_vla.ros_nodes.environment import node_environment, other_middleware
         from onboard_vla.ros_nodes.judged_starts import judged_starts
         from onboard_vla.ros_nodes.shared_memory import free_stale_segments
     except ImportError as error:
@@ -116,6 +116,8 @@ def start(context: LaunchContext) -> list[Action]:
     freed = free_stale_segments()
     actions = [SetEnvironmentVariable(name, value) for name, value in variables.items()]
     actions.append(LogInfo(msg=f"onboard_vla: {given['mode']}, {len(starts)} nodes; freed {freed} bytes in /dev/shm"))
+    if middleware := other_middleware():
+        actions.append(LogInfo(msg=f"onboard_vla: {middleware}"))
     again = scope(context, variables)
     actions += [node(one, given, delay_s, again) for one in starts]
     if given["rviz"] == "true":
