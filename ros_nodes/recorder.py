@@ -121,4 +121,9 @@ class LiveRecorder:
             )
 
     def _writes(self, name: str) -> Callable[[bytes], None]:
-        return lambda data: self._writer.write(name, data, self._now_ns())
+        def write(data: bytes) -> None:
+            # A clock that was found and not heard yet says 0.
+            if time_ns := self._now_ns():
+                self._writer.write(name, data, time_ns)
+
+        return write

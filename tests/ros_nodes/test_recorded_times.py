@@ -64,6 +64,27 @@ def test_where_it_has_none_messages_have_this_machines(client, graph, tmp_path) 
     assert [time_s > LATER_S for time_s in seconds_of(tmp_path / "bag")] == [True]
 
 
+def test_nothing_is_recorded_before_the_clock_says_what_time_it_is(client, domain_id, tmp_path) -> None:
+    graph = Client(domain_id)
+    operator = graph.node.create_publisher(UInt8MultiArray, "onboard_vla/wire/operator", 10)
+    recorder = LiveRecorder(client.node, tmp_path / "bag")
+    client.until(lambda: operator.get_subscription_count() > 0, "it listens")
+    clock = graph.node.create_publisher(Clock, "/clock", 10)
+    client.until(lambda: client.node.get_parameter("use_sim_time").value, "it has found the clock")
+    operator.publish(UInt8MultiArray(data=b"before"))
+
+    def recorded() -> bool:
+        clock.publish(Clock(clock=Time(sec=SIMULATED_S)))
+        operator.publish(UInt8MultiArray(data=b"after"))
+        return sum(recorder.counts.values()) > 0
+
+    client.until(recorded, "what comes after")
+    recorder.close()
+    graph.close()
+
+    assert set(seconds_of(tmp_path / "bag")) == {SIMULATED_S}
+
+
 def test_a_clock_that_comes_after_messages_ends_the_recording_with_the_reason(client, graph, tmp_path) -> None:
     recorder = LiveRecorder(client.node, tmp_path / "bag")
     client.until(lambda: sum(recorder.counts.values()) > 0, "the route")
