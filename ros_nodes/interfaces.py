@@ -60,7 +60,7 @@ one of the two messages; another value is refused, counted in `/diagnostics` and
 """
 ON_EVERY_NODE = """\
 Every node has the parameter services of rclpy; `vla_planner` has those of a lifecycle node, too (`~/change_state`,
-`~/get_state` and so on).
+`~/get_state` and so on). In a namespace all these names begin with it: `/car/safety_supervisor/engage`.
 """
 DIAGNOSTICS = """\
 `/diagnostics` (diagnostic_msgs/msg/DiagnosticArray, REP 107): one entry a check, once a second and when a level
