@@ -1,4 +1,4 @@
-"""The configuration that a deployment's supervisor will have, and what it asks of the vehicle."""
+"""Which inputs a vehicle with a supervisor's settings can do without, and what follows where they are not sent."""
 
 from __future__ import annotations
 
