@@ -162,7 +162,13 @@ def near_limit_plan(rng: np.random.Generator, scene: Scene, plan_id: int, age_s:
             acceleration = float(rng.uniform(-0.8, 0.8))
     v = np.maximum(start + acceleration * t, 0.0)
     yaw = scene.curvature * v + turn * (v > 0.3)
-    return through(v, yaw, age_s, plan_id)
+    plan = through(v, yaw, age_s, plan_id)
+    return of_actions_alone(plan) if rng.random() < 0.1 else plan
+
+
+def of_actions_alone(plan: Plan) -> Plan:
+    """Of a planner that computes what is outside the actions at the first step alone."""
+    return replace(plan, uncertainty=replace(plan.uncertainty, outside_mass=plan.uncertainty.outside_mass[:1]))
 
 
 def mild_plan(scene: Scene, plan_id: int, age_s: float = 0.2) -> Plan:
