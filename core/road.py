@@ -57,7 +57,7 @@ class Signal:
 
 @dataclass(frozen=True, eq=False)
 class LaneObservation:
-    """The ego lane along the route as perceived at `stamp_ns`, from a little behind the vehicle to the sight distance.
+    """The lane that the vehicle's rear axle is in as perceived at `stamp_ns`, from a little behind as far as is seen.
 
     `centreline`: (N, 2) float64 metres, odometry frame, driving direction. `left_m`, `right_m`: (N,) float64, lateral
     distance from the centreline to the edge of the drivable area on either side, both positive.

@@ -9,7 +9,8 @@ in `ahead_s`, where both lines reach.
   them than `shift_m`, or `turn_rad` of the distance from which either was seen, if that is more: what perception errs
   by grows with distance. Nothing is summed up, so an error that is the same in every message is none; what creeps or
   turns a little in each message is far from the oldest before long. The first message that is farther is LANES_DOUBTED,
-  the next LANES_JUMP, against the same lanes, however old they get, until one agrees, or a person drives.
+  the next LANES_JUMP, against the same lanes, however old they get, until one agrees while they reach `ahead_m` ahead
+  of the vehicle, or a person drives.
 * Where there is no such lane (the first one; none for so long): the vehicle's heading, and ahead the course of the
   route, up to where that turns by command. Within `turned_rad`. Else LANES_TURNED, LANES_OFF_ROUTE.
 
@@ -85,6 +86,7 @@ class LanePlace:
         if self._stands:
             self._stands = False
             self._believed.clear()
+            self._doubts_ns.clear()
 
     def leave(self, here: Array) -> None:
         """A person drives, and a stop of ours may go on: as `let_go` where no lane of before is beside him any more."""
@@ -113,6 +115,9 @@ class LanePlace:
                 self._begin(lanes, here, now)
             return fault
         compared = [self._compare(lanes, before, here, ego.speed_mps) for before in witnesses]
+        if self._stands and compared[-1].stretch.ahead_m[-1] < limits.ahead_m:
+            # Near their end lanes of before tell too little: there every line agrees with them.
+            return self._refuse(lanes, compared, repeated=True, now=now)
         over = [one for one in compared if one.shift.over.any()]
         if not over:
             self._believe(lanes, here, now)
@@ -163,7 +168,8 @@ class LanePlace:
     def _compare(self, lanes: LaneObservation, believed: Believed, here: Array, speed_mps: float) -> Compared:
         before, limits = believed.lanes, self._limits
         ahead = stretch(before.line, here, max(limits.ahead_m, limits.ahead_s * speed_mps))
-        come_m = float(before.line.project(here)[0][0]) - believed.along_m
+        # Where a jump stands the room is that of now: growing with the way, it would take any lane in before long.
+        come_m = 0.0 if self._stands else float(before.line.project(here)[0][0]) - believed.along_m
         return Compared(before, ahead, shift(lanes.line, ahead, ahead.ahead_m + come_m, limits))
 
     def _first_fault(self, lanes: LaneObservation, here: Array, ego: EgoState, route: RoutePlace) -> Reason | None:
@@ -209,7 +215,9 @@ def _is_next_lane(lanes: LaneObservation, last: Compared, away_m: float, limits:
     widths_m, found = (lanes.lane_width_m, last.before.lane_width_m), last.shift
     beside_m = float(found.shift_m[0])
     parallel = np.abs(found.shift_m - beside_m) <= found.room_m
-    within = abs(beside_m) >= NEXT_LANE_SHARE * max(widths_m) and away_m <= min(widths_m) / 2
+    # It has left the one before: of an untrusted message the width may make that harder, not easier.
+    half_m = min(lanes.lane_width_m / 2, abs(beside_m) - last.before.lane_width_m / 2)
+    within = abs(beside_m) >= NEXT_LANE_SHARE * max(widths_m) and away_m <= half_m + limits.edge_m
     return within and bool((parallel | ~found.shown).all())
 
 

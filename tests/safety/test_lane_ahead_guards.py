@@ -123,15 +123,6 @@ def test_the_next_lane_is_taken_with_the_vehicle_in_it_where_it_leads_the_same_w
     assert Seen(lane(1.75)).code(degrees(turn, y=-1.75 if turn != 180 else 1.75)) == expected
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "y", "expected"),
-    [(3.5, 2.75, -1.25, None), (3.5, 2.5, -1.5, "LANES_DOUBTED"), (2.5, 9.0, -1.5, "LANES_DOUBTED"),
-     (3.5, 0.2, -1.5, "LANES_DOUBTED"), (3.5, 3.5, -1.5, None)],
-)  # fmt: skip
-def test_the_next_lane_has_the_vehicle_in_it_by_the_smaller_of_both_widths(before, after, y, expected):
-    assert Seen(lane(1.75, width=before)).code(lane(y, width=after)) == expected
-
-
 @pytest.mark.parametrize("profile", ["urban", "motorway"])
 def test_the_declared_noise_of_perception_and_odometry_takes_less_than_half_of_the_room(profile):
     """On a whole road's bends and turns, at the speed that the road allows there."""

@@ -76,10 +76,12 @@ def test_a_lane_that_jumps_off_the_vehicle_is_refused_and_stops_it_when_it_comes
     [
         (0.5, 1.25, False),
         (0.5, 1.375, True),
-        (-1.0, 1.75, False),  # moved by more than three quarters of a lane, and half a lane from the vehicle
-        (-0.875, 1.75, False),  # by three quarters
-        (-0.75, 1.75, True),
-        (-1.0, 1.875, True),
+        (-1.5, 1.5, False),  # the vehicle has left the lane before, but for the noise of its edge
+        (-1.375, 1.5, True),
+        (-1.5, 1.125, False),  # moved by three quarters of a lane
+        (-1.5, 1.0, True),
+        (-2.0, 2.0, False),  # it is within the next one, but for that noise
+        (-2.125, 2.125, True),
     ],
 )
 def test_the_limits_of_a_jump_belong_to_what_is_taken(before, after, doubted):

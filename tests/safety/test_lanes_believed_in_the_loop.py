@@ -18,10 +18,16 @@ from .test_lanes_in_the_loop import aside, edited
 from .test_lanes_of_other_places_in_the_loop import refused_and_stopped_in_lane, turned
 
 
-def about_the_vehicle(drive, degrees):
-    pivot = np.array([drive.vehicle.x, drive.vehicle.y])
+def about_the_vehicle(drive, degrees, stays=True):
+    """Turned about the vehicle: about where it is now, or (a heading that errs) about where it is in each message."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return lambda lanes, _: replace(lanes, centreline=pivot + (lanes.centreline - pivot) @ np.array([[c, s], [-s, c]]))
+    begun = np.array([drive.vehicle.x, drive.vehicle.y])
+
+    def change(lanes, _):
+        pivot = begun if stays else np.array([drive.vehicle.x, drive.vehicle.y])
+        return replace(lanes, centreline=pivot + (lanes.centreline - pivot) @ np.array([[c, s], [-s, c]]))
+
+    return change
 
 
 def driver(drive, acts):
@@ -58,6 +64,23 @@ def test_a_drivers_touch_after_a_jump_does_not_make_the_refused_lane_the_line_of
     drive.command("rearm")
     drive.step()
     assert {"LANES_JUMP", "LANES_AWAY"} & {reason.code for reason in drive.published[-1].refusals}
+
+
+@pytest.mark.parametrize(("degrees", "after_s"), [(3.0, 0.5), (8.0, 1.0)])
+def test_nor_does_it_become_so_by_the_way_that_the_vehicle_goes_on(degrees, after_s):
+    drive = nominal(20.0)
+    edited(drive, about_the_vehicle(drive, degrees, stays=False))
+    while drive.step().mode is not Mode.IN_LANE_STOP:
+        pass
+    drive.run(after_s)
+    driver(drive, True)
+    while drive.vehicle.speed > 0.05:
+        drive.step()
+        assert drive.tick < 1500
+        if drive.tick % 5 == 0:
+            driver(drive, False)
+        assert {"LANES_JUMP", "LANES_AWAY"} & set(codes(drive.published[-1]))
+        assert aside_m(drive) < 0.3
 
 
 @pytest.mark.parametrize("degrees", [3.0, -10.0])
