@@ -45,11 +45,8 @@ class Recorded:
     def __init__(self, found, penalty):
         self.found, self.sizes = found, sizes(penalty)
 
-    def teacher_forced(self, scene, tokens):
-        return self.found
-
-    def greedy(self, scene):
-        return dataclasses.replace(self.found, tokens=self.found.actions.argmax(axis=1))
+    def both(self, scene, tokens):
+        return self.found, dataclasses.replace(self.found, tokens=self.found.actions.argmax(axis=1))
 
 
 def logits(rows, fork):
