@@ -20,7 +20,13 @@ ROAD = (
     "test_room_and_crossing.py",
     "test_road_and_collision.py",
 )
-LANES = ("test_lane_guards.py", "test_lane_ahead_guards.py", "test_first_lane.py", "test_route_place.py")
+LANES = (
+    "test_lane_guards.py",
+    "test_lane_ahead_guards.py",
+    "test_first_lane.py",
+    "test_route_place.py",
+    "test_lane_change.py",
+)
 MOTION = ("test_kinematics_guard.py", "test_guard_bounds.py")
 
 SUITES: dict[str, tuple[str, ...]] = {
