@@ -14,6 +14,7 @@ TOO_FEW_ACTIONS = "too_few_actions"
 TOO_MANY_ACTIONS = "too_many_actions"
 ACTION_OUTSIDE_ANSWER = "action_outside_answer"
 NO_ACTIONS = "no_actions"
+WITHOUT_TEXT = "token_without_text"
 CANCELLED = "cancelled"
 
 

@@ -8,7 +8,7 @@ skipped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from onboard_vla.runtime.action_decoding import ActionDecoder
 from onboard_vla.runtime.answer_grammar import (
     ACTION_OUTSIDE_ANSWER,
     CANCELLED,
+    WITHOUT_TEXT,
     DecodeError,
     action_index,
     parse_answer,
@@ -83,6 +84,7 @@ class GreedyDecoder:
         repetition_penalty: see `penalised`.
         max_reasoning: reasoning tokens after which a slow answer is closed by force.
         tokenizer: ids to text and back.
+        wordless: ids that no text consists of; before the actions they are refused, unless they end the answer.
         look_ahead: guess tokens ahead, for fewer passes; else one token a pass. The answers are equal.
         check_end: see that no further action follows the N-th.
         prefix_cache: see `AnswerSequence`.
@@ -101,6 +103,7 @@ class GreedyDecoder:
         max_reasoning: int,
         tokenizer: TextCodec,
         *,
+        wordless: Collection[int],
         look_ahead: bool = True,
         check_end: bool = False,
         prefix_cache: bool = True,
@@ -109,6 +112,7 @@ class GreedyDecoder:
         self._model, self._answer, self._actions = model, answer, actions
         self._end_ids, self._closing = frozenset(end_ids), (*end_ids, suffix_id)
         self._max_reasoning, self._tokenizer = max_reasoning, tokenizer
+        self._wordless = frozenset(wordless) - self._end_ids
         self._sequence = AnswerSequence(model, embeddings, repetition_penalty, prefix_cache=prefix_cache)
         self._memory = TokenMemory() if look_ahead else None
         self._action_decoder = ActionDecoder(
@@ -268,12 +272,18 @@ class GreedyDecoder:
                 self._sequence.keep(len(self._sequence.generated))
                 rows = self._force(self._tokenizer.encode(suffix[_overlap(text, suffix) :]))
                 return text[: len(text) - _overlap(text, suffix)], False, rows[0]
+            self._expect_text(token, f"{len(ids)} in the reasoning")
             self._sequence.say((token,))
             ids.append(token)
             if not ahead.guessed(token):
                 ahead.read(token, self._guess_text(most - len(ids)), self._text_rows)
         self._sequence.keep(len(self._sequence.generated))
         return text.removesuffix(suffix), True, ahead.logits
+
+    def _expect_text(self, token: int, where: str) -> None:
+        """Refuse what the model would read on as said, and no reader of the text would see."""
+        if token in self._wordless:
+            raise DecodeError(WITHOUT_TEXT, f"token {token}, which is no text, stands at {where}")
 
     def _guess_text(self, left: int) -> tuple[int, ...]:
         """Ids of text that may follow, from memory; `left`: tokens left of the budget."""
@@ -300,6 +310,8 @@ class GreedyDecoder:
             if action_index(token, self._actions) is not None and steps < self._actions.per_answer:
                 logits[steps] = row[0]
                 steps += 1
+            if not steps:
+                self._expect_text(token, f"{len(sequence.generated)} in the answer")
             sequence.say((token,))
             if token in self._end_ids or len(sequence.generated) >= limit:
                 break

@@ -27,7 +27,7 @@ from onboard_vla.runtime.context_length import ContextLength, prompt_writer, sta
 from onboard_vla.runtime.decoding import DEPTHS, Decoded, GreedyDecoder
 from onboard_vla.runtime.engine import Engine, OnnxEngine
 from onboard_vla.runtime.language_model import LanguageModel
-from onboard_vla.runtime.prompt import TokenisedPrompt, Tokenizer, answer_ids
+from onboard_vla.runtime.prompt import TokenisedPrompt, Tokenizer, answer_ids, wordless_ids
 from onboard_vla.runtime.samples import Draw, Samples
 from onboard_vla.runtime.scene_text import read_scene
 from onboard_vla.runtime.uncertainty import UncertaintySignals
@@ -113,6 +113,7 @@ class Planner:
             manifest.generation.repetition_penalty,
             template.max_reasoning_tokens,
             tokenizer,
+            wordless=wordless_ids(tokenizer, manifest.tokens, len(bundle.embeddings)),
             look_ahead=look_ahead,
             prefix_cache=prefix_cache,
             check_end=check_end,

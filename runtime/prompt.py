@@ -126,6 +126,10 @@ class Tokenizer:
         """One more than the highest id."""
         return 1 + int(max(self._tokenizer.get_vocab(with_added_tokens=True).values()))
 
+    def without_text(self, count: int) -> frozenset[int]:
+        """Ids below `count` that no token has: decoding leaves them out."""
+        return frozenset(range(count)).difference(self._tokenizer.get_vocab(with_added_tokens=True).values())
+
     def encode(self, text: str) -> tuple[int, ...]:
         """Token ids of a text."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -203,6 +207,12 @@ class PromptWriter:
         ids = np.concatenate(parts)
         ids.flags.writeable = False
         return TokenisedPrompt(ids, self._layout(*runs))
+
+
+def wordless_ids(tokenizer: Tokenizer, tokens: SpecialTokens, rows: int) -> frozenset[int]:
+    """Ids that no text consists of: of `rows` embeddings those that no token has, marks of pictures, and padding."""
+    marks = {tokens.video_pad, tokens.vision_start, tokens.vision_end}
+    return tokenizer.without_text(rows) | marks | ({tokens.pad} if tokens.pad is not None else set())
 
 
 def answer_ids(template: PromptTemplate, tokenizer: Tokenizer, actions: ActionTokens) -> AnswerIds:

@@ -20,6 +20,7 @@ ACTIONS = ActionTokens(FIRST, COUNT, N, 0.5, "")
 CLOSE, END = 11, 12
 FAST_FORK, SLOW_FORK = 5, 6
 WORD = 15
+WORDLESS = 13
 PROMPT = (3, 4, 3)
 
 
@@ -78,8 +79,9 @@ def decoder(engine, *, penalty=1.0, check_end=False, max_reasoning=6):
     model = LanguageModel(engine, TEXT, 64)
     embeddings = np.repeat(np.arange(VOCABULARY, dtype=np.float16)[:, None], 8, axis=1)
     return GreedyDecoder(
-        model, embeddings, ANSWER, ACTIONS, (END,), CLOSE, penalty, max_reasoning, Letters(), check_end=check_end
-    )
+        model, embeddings, ANSWER, ACTIONS, (END,), CLOSE, penalty, max_reasoning, Letters(),
+        wordless=(WORDLESS, END), check_end=check_end,
+    )  # fmt: skip
 
 
 def prompt():
@@ -212,6 +214,28 @@ def test_an_action_inside_the_reasoning_is_rejected():
     with pytest.raises(DecodeError) as error:
         run(ScriptedEngine(script([WORD, FIRST + 1], ANSWER.slow_prefix)), "slow")
     assert error.value.code == "action_outside_answer"
+
+
+@pytest.mark.parametrize(
+    ("depth", "tokens", "where"),
+    [
+        ("slow", [WORD, WORDLESS, *SUFFIX, *TEN], "1 in the reasoning"),
+        ("slow", [WORDLESS, *SUFFIX, *TEN], "0 in the reasoning"),
+        ("free", [*ANSWER.slow_prefix, WORDLESS, *SUFFIX, *TEN, CLOSE, END], "4 in the answer"),
+    ],
+)
+def test_a_token_that_is_no_text_is_rejected_where_text_is_expected(depth, tokens, where):
+    with pytest.raises(DecodeError) as error:
+        run(ScriptedEngine(script(tokens, ANSWER.slow_prefix if depth == "slow" else ())), depth)
+    assert error.value.code == "token_without_text"
+    assert error.value.detail == f"token {WORDLESS}, which is no text, stands at {where}"
+
+
+def test_a_token_that_is_no_text_is_not_said_where_the_budget_ends():
+    def says(sequence):
+        return FIRST if SUFFIX[-1] in sequence else [WORD, WORDLESS][len(sequence) - len(ANSWER.slow_prefix)]
+
+    assert run(ScriptedEngine(says), "slow", max_reasoning=1).reasoning == "P"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -70,7 +70,7 @@ def decoder(penalty, *, look_ahead, check_end=False):
     embeddings = np.repeat(np.arange(VOCABULARY, dtype=np.float16)[:, None], 8, axis=1)
     return model, GreedyDecoder(
         model, embeddings, ANSWER, ACTIONS, (END,), CLOSE, penalty, 9, Letters(),
-        look_ahead=look_ahead, check_end=check_end,
+        wordless=(), look_ahead=look_ahead, check_end=check_end,
     )  # fmt: skip
 
 

@@ -47,9 +47,9 @@ def test_pictures_of_another_shape_are_refused_by_what_the_bundle_states(stating
 
 def test_what_the_bundle_states_of_one_camera_says_nothing_of_the_others(stating):
     body = build_planner_host(PLANNER_ROLE.values({"bundle": str(stating)}))._body
-    others = [camera.role for camera in load_manifest(stating).cameras if camera.role != "front"]
-    assert others
-    for role in others:
-        body.receive(CameraFrame(role, 0, 1, np.zeros((7, 900, 3), np.uint8)), Now(0, 0))
-    body.plan_once(Now(0, 0))
-    assert "wrong_size" not in body.heartbeat(Now(0, 0)).detail
+    [other] = (camera.role for camera in load_manifest(stating).cameras if camera.role != "front")
+    for stamp_ns in range(0, 2_000_000_000, 500_000_000):  # all that a plan needs of the front camera
+        body.receive(CameraFrame("front", stamp_ns, 1, np.zeros((1280, 1920, 3), np.uint8)), Now(0, 0))
+    body.receive(CameraFrame(other, 0, 1, np.zeros((7, 900, 3), np.uint8)), Now(0, 0))
+    assert body.plan_once(Now(0, 0)) is None
+    assert f"frame_gap {other}" in body.heartbeat(Now(0, 0)).detail
