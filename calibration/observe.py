@@ -23,7 +23,7 @@ def observe_checkpoint(
 ) -> tuple[Path, ActivationRanges]:
     """Write activation ranges from a file of scenes, whole or not at all; returns their path and what they hold.
 
-    What a large checkpoint's attempt leaves that is killed or interrupted, the next one of the same goes on with.
+    Whatever ends a large checkpoint's attempt, the next one of the same goes on with what it left.
 
     Args:
         folder: checkpoint folder, which may hold links to files that lie elsewhere (see `assemble`).

@@ -21,8 +21,7 @@ def made_aside(path: Path, recipe: str | None = None) -> Iterator[Path]:
     """A folder `.NAME.partial` beside a file's place, for the file and what it is made of; gone in the end.
 
     What a killed attempt left there is removed first. `put` moves the finished file to its place. With a `recipe`, all
-    that shapes the file, what an attempt by the same recipe left is found there; beside a kill, interruptions and a
-    lack of room or memory leave it.
+    that shapes the file, what an attempt by the same recipe left is found there, whatever ended it.
 
     Raises:
         EnvironmentLacksError: the place is a folder, cannot be written to, or another process is making the file; or
@@ -39,17 +38,14 @@ def made_aside(path: Path, recipe: str | None = None) -> Iterator[Path]:
     with lock:
         if not locked(lock):
             raise EnvironmentLacksError(f"{path} is being written by another process: wait for it or choose another")
-        leave = False
+        leave = recipe is not None
         try:
             _begin(folder, recipe)
             yield folder
-        except (KeyboardInterrupt, MemoryError):
-            leave = recipe is not None
-            raise
+            leave = False
         except OSError as error:
             if error.errno not in FULL:
                 raise
-            leave = recipe is not None
             left = f"what there is of it is kept in {folder}" if leave else "nothing is left of this attempt"
             raise EnvironmentLacksError(
                 f"{path}: the disk is full ({error.strerror}); {left}, free some space"

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 from onboard_vla.calibration.observe import observe_checkpoint
-from onboard_vla.export import pieces, source
+from onboard_vla.core.errors import CheckpointError
+from onboard_vla.export import large_calibration, pieces, source
+from onboard_vla.export.aside import made_aside
 from onboard_vla.export.fed_linears import FedLinears
 from onboard_vla.export.kept_tables import KeptTables, gone_on_with
 from onboard_vla.export.large_calibration import observe_in_pieces
 from onboard_vla.export.source import GOLDEN, Source
+from onboard_vla.export.staging import NoRoomError
 
 KILLED = """
 import os, signal, sys
@@ -67,6 +70,13 @@ def pieces_opened(monkeypatch):
     begun, original = [], pieces.opened
     monkeypatch.setattr(pieces, "opened", lambda *given: begun.append(given[1]) or original(*given))
     return begun
+
+
+def some_scenes(checkpoint, path, index=0):
+    """A file of one of a checkpoint's golden scenes."""
+    with np.load(checkpoint / GOLDEN.file) as archive:
+        np.savez(path, **{key: archive[key][index : index + 1] for key in archive.files})
+    return path
 
 
 def observe(opened, scenes, folder, stage=lambda _: ignore):
@@ -151,10 +161,7 @@ def test_a_killed_observation_goes_on_and_another_begins_anew(
     reference_checkpoint, tmp_path, monkeypatch, pieces_opened
 ):
     monkeypatch.setattr(source, "LARGE_WEIGHTS", 0)
-    files = tmp_path / "one.npz", tmp_path / "other.npz"
-    with np.load(reference_checkpoint / GOLDEN.file) as archive:
-        for index, file in enumerate(files):
-            np.savez(file, **{key: archive[key][index : index + 1] for key in archive.files})
+    files = [some_scenes(reference_checkpoint, tmp_path / name, i) for i, name in enumerate(("one.npz", "other.npz"))]
     out = tmp_path / "ranges.npz"
     command = [sys.executable, "-c", KILLED, *map(str, (reference_checkpoint, files[0], out))]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
@@ -173,3 +180,36 @@ def test_a_killed_observation_goes_on_and_another_begins_anew(
     assert any((other.largest[name] != values).any() for name, values in found.largest.items())
     observe_checkpoint(reference_checkpoint, files[0], out)
     assert out.read_bytes() == written, "the same as without a kill"
+
+
+def test_an_observation_that_is_refused_for_lack_of_room_keeps_what_there_is(
+    reference_checkpoint, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(source, "LARGE_WEIGHTS", 0)
+    given = reference_checkpoint, some_scenes(reference_checkpoint, tmp_path / "one.npz"), tmp_path / "ranges.npz"
+
+    def stop(stage, share):
+        if stage == "calibrate, vision_8x12":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        observe_checkpoint(*given, stop)
+    done = tmp_path / ".ranges.npz.partial" / "begun" / "done"
+    left = sorted(done.iterdir())
+    assert left != []
+    monkeypatch.setattr(large_calibration.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(NoRoomError, match="free some space"):
+        observe_checkpoint(*given)
+    assert sorted(done.iterdir()) == left
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, NoRoomError, RuntimeError, CheckpointError, OSError])
+@pytest.mark.parametrize("recipe", ["this", None])
+def test_whatever_ends_an_attempt_leaves_its_work_to_the_next_of_its_recipe(tmp_path, error, recipe):
+    file = tmp_path / "ranges.npz"
+    with pytest.raises(error), made_aside(file, recipe) as aside:
+        (aside / "work").touch()
+        raise error
+    with made_aside(file, recipe) as aside:
+        assert (aside / "work").exists() == (recipe is not None)
+    assert list(tmp_path.iterdir()) == []
