@@ -54,6 +54,7 @@ from onboard_vla.export.source import CALIBRATION, Share, Source
 from onboard_vla.export.staging import Staging
 from onboard_vla.export.step_errors import beyond, error_rows
 from onboard_vla.export.verify import Figures, compare, compare_together
+from onboard_vla.export.written_weights import WrittenWeights
 
 EMBEDDINGS_FILE = "embeddings.npy"
 OBSERVED_FILE, REFERENCES, BEGUN = "observed.npz", "references", ".begun"
@@ -160,9 +161,10 @@ class LargeExport:
         }
 
     def compare(self, golden: Sequence[GoldenScene]) -> Figures:
-        """Hold the graphs that were written against golden scenes: quantised ones run whole, float layer by layer.
+        """Hold what was written against golden scenes: quantised graphs run whole, float ones layer by layer.
 
-        As a whole one scene after the other, so that memory holds one of them; in pieces all of them together.
+        As a whole one scene after the other, so that memory holds one of them; in pieces all of them together. Pieces
+        have the weights of the files that were written, in nodes that are written anew.
         """
         source, scratch, codebook = self._source, self._staging.scratch, self._source.assets.codebook
         if self._precision in QUANTISED:
@@ -174,10 +176,12 @@ class LargeExport:
             seeing = SceneRunner(source.sizes, vision, OpenedForRuns(language), self._embedding(), kept=kept)
             seeing.see([item.scene for item in golden])  # with the vision encoder alone in memory
             return compare(seeing.with_language(GraphSession(language, cores())), golden, codebook, stage)
+        graphs = [self._staging.folder / name for name in source.layers()]
+        weights = WrittenWeights(graphs, source.weights)
         fed = self._precision == FP32
-        linears = FedLinears(source.weights) if fed else float_linears(source.weights, self._precision, self.fallbacks)
+        linears = FedLinears(weights) if fed else float_linears(weights, self._precision, self.fallbacks)
         runs, stages = 1 + source.sizes.actions.per_answer, self._stages("verify")
-        runner = source.runner_in_pieces(source.weights, linears, scratch, self._embedding(), stages, runs=runs)
+        runner = source.runner_in_pieces(weights, linears, scratch, self._embedding(), stages, runs=runs)
         return compare_together(runner, golden, codebook)
 
     def _references_part(self, given: Path | None) -> Path:
