@@ -207,9 +207,13 @@ def test_an_observation_that_is_refused_for_lack_of_room_keeps_what_there_is(
 @pytest.mark.parametrize("recipe", ["this", None])
 def test_whatever_ends_an_attempt_leaves_its_work_to_the_next_of_its_recipe(tmp_path, error, recipe):
     file = tmp_path / "ranges.npz"
-    with pytest.raises(error), made_aside(file, recipe) as aside:
-        (aside / "work").touch()
+
+    def work_and_end(folder):
+        (folder / "work").touch()
         raise error
+
+    with pytest.raises(error), made_aside(file, recipe) as aside:
+        work_and_end(aside)
     with made_aside(file, recipe) as aside:
         assert (aside / "work").exists() == (recipe is not None)
     assert list(tmp_path.iterdir()) == []
