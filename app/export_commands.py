@@ -124,6 +124,7 @@ def export(
                 published.strength if smooth_strength is None else smooth_strength,
                 published.share if range_share is None else range_share,
             ),
+            ranges=ranges,
             progress=progress.show,
         )
     if as_json:

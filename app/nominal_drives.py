@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from onboard_vla.app.closed_loop import CAMERA_STEPS, STEP_NS, STEP_S, Scene
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.calibration.nominal_drives import DriveSignals, drive_signals, load_drives, save_drives
+from onboard_vla.core.bundle_manifest import computed_numbers
 from onboard_vla.core.cameras import CameraFrame, FrameSet
 from onboard_vla.core.clock import Now, nanoseconds
 from onboard_vla.core.ego import EgoState
@@ -120,7 +121,7 @@ def drive_all(checkpoint: Path, path: Path, out: Path, count: int, seconds: floa
     drives: list[DriveSignals] = []
     if out.exists():
         drives, *bound = load_drives(out)
-        if bound != [print_of, bundle.precision]:
+        if bound != [print_of, computed_numbers(bundle.manifest)]:
             drives = []
     seed = max([FIRST_SEED - 1, *(int(drive.scene_id.rsplit("-", 1)[1]) for drive in drives)]) + 1
     renderer, planner, left_out = Renderer(default_rig()), Planner(bundle), 0
@@ -133,7 +134,7 @@ def drive_all(checkpoint: Path, path: Path, out: Path, count: int, seconds: floa
             continue
         drives.append(found.signals)
         if len(drives) % SAVE_EVERY == 0 or len(drives) == count:
-            save_drives(out, drives, print_of, bundle.precision)
+            save_drives(out, drives, print_of, computed_numbers(bundle.manifest))
             print(f"{len(drives)} of {count} nominal drives, {left_out} left out", flush=True)  # noqa: T201
     return left_out
 

@@ -116,6 +116,10 @@ def inspect(
         "head of the actions alone": "yes" if manifest.action_head else "no",
         "repetition penalty": manifest.generation.repetition_penalty,
         "calibrated on": f"{calibration.get('scenes', 0)} scenes, {calibration.get('scenes_from', '-')}",
+        "scales and ranges": ", ".join(f"{name} {value}" for name, value in calibration.get("chosen", {}).items())
+        or "as published, the checkpoint's own",
+        "statistics of nominal drives": ", ".join(filter(None, (manifest.vision_reference, manifest.drift_reference)))
+        or "none of these numbers",
         "kept in float32": _kept(computed_precision(manifest), calibration.get("fallbacks", [])),
         "moved to INT8": ", ".join(calibration.get("moved_to_int8", [])) or "nothing",
         "golden scenes": f"{len(manifest.golden)}, {manifest.parity.get('scenes_from', '-')}",

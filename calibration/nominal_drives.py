@@ -57,7 +57,7 @@ def drive_signals(scene_id: str, plans: Sequence[Plan], pooled: Sequence[dict[st
 
 
 def save_drives(path: Path, drives: Sequence[DriveSignals], fingerprint: str, precision: str) -> None:
-    """Write drives of one checkpoint and precision into one .npz; embeddings in float16."""
+    """Write drives of one checkpoint and `precision` (see `computed_numbers`) into one .npz; embeddings in float16."""
     arrays: dict[str, NDArray[np.generic]] = {
         "fingerprint": np.array(fingerprint),
         "precision": np.array(precision),

@@ -51,6 +51,7 @@ __all__ = [
     "VisionDimensions",
     "codebook_hash",
     "compute_core_hash",
+    "computed_numbers",
     "computed_precision",
     "load_manifest",
     "sha256_of",
@@ -99,6 +100,15 @@ def computed_precision(manifest: BundleManifest) -> str:
     if len(set(parts.values())) == 1:
         return next(iter(parts.values()))
     return ",".join(f"{part}:{precision}" for part, precision in parts.items())
+
+
+def computed_numbers(manifest: BundleManifest) -> str:
+    """`computed_precision`, and what `calibration.chosen` says of scales and ranges that are not the checkpoint's own.
+
+    Statistics of activations are about bundles of one such line.
+    """
+    chosen = sorted(manifest.calibration.get("chosen", {}).items())
+    return " ".join([computed_precision(manifest), *(f"{name}={value}" for name, value in chosen)])
 
 
 def load_manifest(path: Path) -> BundleManifest:

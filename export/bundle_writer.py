@@ -13,15 +13,17 @@ import numpy as np
 import onnx
 
 from onboard_vla import __version__
-from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, computed_precision
+from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, computed_numbers
 from onboard_vla.core.errors import BundleError, CheckpointError
 from onboard_vla.export.activation_ranges import check_fingerprint
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
 from onboard_vla.export.export_options import (
     SCENES_ADVICE,
+    chosen_scales,
     judged_on_its_own,
     named_layers,
     require_files,
+    require_one_origin,
     require_scaling,
     unjudged_points,
 )
@@ -51,14 +53,13 @@ from onboard_vla.export.references import take_references
 from onboard_vla.export.scenes import Scene
 from onboard_vla.export.sensitivity import Trial, choose_fallbacks, sensitivity_rows
 from onboard_vla.export.source import GOLDEN, Share, Source
-from onboard_vla.export.staging import NoRoomError, Staging
+from onboard_vla.export.space import require_space
+from onboard_vla.export.staging import Staging
 from onboard_vla.export.verify import Figures, compare
 from onboard_vla.export.weights import language_linears, vision_linears
 
 PRECISIONS = (FP32, FP16, *QUANTISED)
 GOLDEN_FOLDER = "golden"
-BYTES_PER_WEIGHT = {FP32: 4, FP16: 2, INT8: 1, W4A16: 1, INT8_FP16: 1}
-GIB = 1 << 30
 OWN_SCENES = "which it was calibrated on: take others"
 Progress = Callable[[str, float], None]
 
@@ -78,6 +79,7 @@ def export_bundle(
     unjudged: bool = False,
     action_head: bool = False,
     scaling: Scaling = AS_PUBLISHED,
+    ranges: Path | None = None,
 ) -> Path:
     """Export a checkpoint folder as a bundle.
 
@@ -101,6 +103,7 @@ def export_bundle(
         action_head: with a head of the action tokens alone, which a planner may be told to use; for ONNX Runtime on the
             processor alone.
         scaling: how INT8's numbers are spread.
+        ranges: the file that the folder's ranges are, where they are not the checkpoint's own.
 
     Returns:
         `out`.
@@ -114,6 +117,8 @@ def export_bundle(
         raise BundleError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     require_files(golden_scenes, calibration_scenes)
     require_scaling(scaling, precision)
+    require_one_origin(precision, ranges, calibration_scenes)
+    chosen = chosen_scales(precision, scaling, ranges or calibration_scenes)
     progress = progress or (lambda _stage, _share: None)
     progress("read checkpoint", 0.0)
     source = replace(Source.open(checkpoint), action_head=action_head)
@@ -128,7 +133,7 @@ def export_bundle(
     if open_points and not unjudged:
         raise CheckpointError(f"{checkpoint}: {'; '.join(open_points)}; {SCENES_ADVICE}")
     kept, given = named_layers(source, keep_float, precision), None if fallbacks is None else frozenset(fallbacks)
-    export = _Export(source, precision, progress, given, kept, bounds, open_points, scaling)
+    export = _Export(source, precision, progress, given, kept, bounds, open_points, scaling, chosen)
     golden, judged = source.scenes(golden_scenes, GOLDEN), source.has_scenes(golden_scenes, GOLDEN)
     if judged_on_its_own(source, precision, golden_scenes, calibration_scenes):
         golden = (f"{golden[0]}, {OWN_SCENES}", golden[1])
@@ -144,6 +149,7 @@ def export_bundle(
             "unjudged": open_points,
             "action_head": action_head,
             "scaling": asdict(scaling),
+            "chosen": chosen,
         }
         attempt = recipe(checkpoint, {"golden": golden_scenes, "calibration": calibration_scenes}, asked)
     with Staging(out, attempt) as staging, said_what_is_kept(staging, out):
@@ -157,31 +163,6 @@ def export_bundle(
 def export_stage(progress: Progress, name: str) -> Share:
     """What takes in the finished share of one stage."""
     return lambda share: progress(name, share)
-
-
-def require_space(source: Source, precision: str, staging: Staging, beside: int = 0) -> None:
-    """Refuse before hours of work what the disk cannot hold.
-
-    Args:
-        source: the checkpoint.
-        precision: of the bundle.
-        staging: where it is made.
-        beside: bytes that the work takes at most beside the bundle.
-
-    Raises:
-        NoRoomError: there is less room than graphs and tables of this size and the work take, beside what is there
-            already.
-    """
-    there, used = staging.left()
-    weights = sum(source.weight_counts().values()) * BYTES_PER_WEIGHT[precision]
-    needed = weights + source.model.text.vocabulary_size * source.model.text.hidden_size * 4
-    needed, beside = max(0, needed - there), max(0, beside - used)
-    free = shutil.disk_usage(staging.folder).free
-    if needed + beside > free:
-        place, scenes = staging.folder.parent.parent, f" and scenes on their way {beside / GIB:.1f} GiB" * bool(beside)
-        raise NoRoomError(
-            f"{place} has {free / GIB:.1f} GiB free, the bundle takes about {needed / GIB:.1f} GiB more{scenes}"
-        )
 
 
 @contextmanager
@@ -219,9 +200,10 @@ class _Export:
         limits: Limits,
         unjudged: tuple[str, ...],
         scaling: Scaling,
+        chosen: Mapping[str, Any],
     ) -> None:
         self._source, self._precision, self._given, self._limits = source, precision, given, limits
-        self._unjudged, self._scaling = unjudged, scaling
+        self._unjudged, self._scaling, self._chosen = unjudged, scaling, chosen
         self._kept, self._fallbacks = kept, (given or frozenset()) | kept
         self._progress = progress
         known = frozenset[str]().union(*source.layers().values())
@@ -313,8 +295,9 @@ class _Export:
     def _describe(
         self, staging: Staging, calibration: dict[str, Any], parity: dict[str, Any], golden: tuple[str, ...]
     ) -> None:
+        calibration |= {"chosen": self._chosen} if self._chosen else {}
         manifest = self._manifest(calibration, parity, golden)
-        vision, drift = take_references(self._source.assets.folder, staging.folder, computed_precision(manifest))
+        vision, drift = take_references(self._source.assets.folder, staging.folder, computed_numbers(manifest))
         complete = replace(manifest, vision_reference=vision, drift_reference=drift)
         staging.describe(complete, self._stage("hash"))
 

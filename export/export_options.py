@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from onboard_vla.core.errors import ArgumentError, CheckpointError
 from onboard_vla.export.activation_ranges import RANGES_FILE
@@ -40,6 +41,28 @@ def require_scaling(scaling: Scaling, precision: str) -> None:
         raise ArgumentError(f"range share {scaling.share:g}: expected more than 0, at most 1")
     if scaling != AS_PUBLISHED and precision not in QUANTISED:
         raise ArgumentError(f"smoothing exponent and range share are INT8's: an export in {precision} has no scales")
+
+
+def require_one_origin(precision: str, ranges: Path | None, calibration_scenes: Path | None) -> None:
+    """Hold what is said about activation ranges against itself and the precision.
+
+    Raises:
+        ArgumentError: ranges are given, and scenes to observe others on, or no layer has any.
+    """
+    if ranges is not None and calibration_scenes is not None:
+        raise ArgumentError(f"ranges {ranges} and calibration scenes {calibration_scenes}: expected one of the two")
+    if ranges is not None and precision not in QUANTISED:
+        raise ArgumentError(f"ranges {ranges} are INT8's: an export in {precision} has none")
+
+
+def chosen_scales(precision: str, scaling: Scaling, given: Path | None) -> dict[str, Any]:
+    """What of a quantised export's scales is not as published, and of which file its ranges are if it was named."""
+    if precision not in QUANTISED:
+        return {}
+    scales = {"smooth_strength": scaling.strength, "range_share": scaling.share}
+    published = (AS_PUBLISHED.strength, AS_PUBLISHED.share)
+    chosen = {name: value for (name, value), usual in zip(scales.items(), published, strict=True) if value != usual}
+    return chosen if given is None else {**chosen, "ranges_of": file_hash(given)}
 
 
 def unjudged_points(

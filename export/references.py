@@ -1,8 +1,8 @@
 """What nominal drives showed, as files beside a checkpoint, taken into a bundle's core where they are about its model.
 
 `vision_reference.npz` (see runtime.vision_reference) and `drift_reference.json` (see calibration.drift_reference) both
-name the `fingerprint` of the checkpoint and the `precision` that was driven: of other weights or prompts they are
-refused, of another precision they say nothing and are left out.
+name the `fingerprint` of the checkpoint and the `precision` that was driven (see `computed_numbers`): of other weights
+or prompts they are refused, of another precision, other scales or other ranges they say nothing and are left out.
 """
 
 from __future__ import annotations
