@@ -32,8 +32,8 @@ from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.positions import text_positions
 
-CAMERAS, FRAMES = (1, 3, 6), (2, 4, 6)
-PICTURES = ((112, 84), (168, 112), (224, 168))
+CAMERAS, FRAMES = (1, 2, 4, 6), (2, 4, 6, 8)
+PICTURES = ((112, 84), (168, 112), (224, 168), (280, 196))
 """Sizes at which the model sees each of three cameras; they set the prompt's length."""
 ROWS = (1, 2, 4, 8, 16, 32, 64)
 SOURCE = (252, 448, 3)
