@@ -39,6 +39,8 @@ DEPTHS = (FAST, SLOW, MODEL, FREE)
 
 TEXT_GUESSES = 8
 """Tokens of reasoning that are guessed ahead in one pass."""
+UTF8_BYTES = 4
+"""Most bytes of a character."""
 
 
 class TextCodec(Protocol):
@@ -257,12 +259,13 @@ class GreedyDecoder:
     ) -> tuple[str, bool, NDArray[np.float32]]:
         """Free text until it ends with the reasoning suffix, whether it did, and the logits (V,) after that.
 
-        The suffix is sought in the text, because its first token may have merged with the reasoning's last one. The
-        budget's end, after `most` tokens, forces what is missing of the suffix.
+        The suffix is sought in the text, because its first token may have merged with the reasoning's last one: in as
+        many last tokens as it can take up, of a byte each. The budget's end, after `most` tokens, forces what is
+        missing of the suffix.
         """
-        suffix = self._answer.reasoning_suffix
-        ids: list[int] = []
-        while not (text := self._tokenizer.decode(ids)).endswith(suffix):
+        suffix, ids = self._answer.reasoning_suffix, list[int]()
+        most_ids = UTF8_BYTES * len(suffix)
+        while not (end := self._tokenizer.decode(ids[-most_ids:])).endswith(suffix):
             if cancelled():
                 raise DecodeError(CANCELLED, f"cancelled after {len(ids)} reasoning tokens")
             token = self._sequence.choose(ahead.logits, f"reasoning token {len(ids)}")
@@ -270,15 +273,17 @@ class GreedyDecoder:
                 raise DecodeError(ACTION_OUTSIDE_ANSWER, f"an action token stands at {len(ids)} in the reasoning")
             if token in self._end_ids or len(ids) >= most:
                 self._sequence.keep(len(self._sequence.generated))
-                rows = self._force(self._tokenizer.encode(suffix[_overlap(text, suffix) :]))
-                return text[: len(text) - _overlap(text, suffix)], False, rows[0]
+                said = _overlap(end, suffix)
+                rows = self._force(self._tokenizer.encode(suffix[said:]))
+                text = self._tokenizer.decode(ids)
+                return text[: len(text) - said], False, rows[0]
             self._expect_text(token, f"{len(ids)} in the reasoning")
             self._sequence.say((token,))
             ids.append(token)
             if not ahead.guessed(token):
                 ahead.read(token, self._guess_text(most - len(ids)), self._text_rows)
         self._sequence.keep(len(self._sequence.generated))
-        return text.removesuffix(suffix), True, ahead.logits
+        return self._tokenizer.decode(ids).removesuffix(suffix), True, ahead.logits
 
     def _expect_text(self, token: int, where: str) -> None:
         """Refuse what the model would read on as said, and no reader of the text would see."""

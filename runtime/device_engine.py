@@ -20,6 +20,8 @@ PAST_MULTIPLE = 64
 """Cache lengths that a graph is run with are multiples of this: few shapes, so that captured graphs are met again."""
 MOST_GRAPHS = 64
 """Captured graphs an engine keeps; further shapes are enqueued."""
+MOST_MET = 512
+"""Shapes and addresses met once that an engine remembers, the newest."""
 
 Key = tuple[Placed, ...]
 
@@ -43,6 +45,7 @@ class DeviceEngine(ABC):
         self.name, self.executions = name, 0
         self.tensors = DeviceTensors(memory, stream)
         self._inputs, self._outputs = dict(inputs), dict(outputs)
+        self._met: dict[Key, None] = {}
 
     def keep(self, array: NDArray[Any]) -> None:
         """Let an array of the caller live on the device from now on, beginning with zeros."""
@@ -77,6 +80,15 @@ class DeviceEngine(ABC):
     @abstractmethod
     def _execute(self, prepared: Any) -> None:  # noqa: ANN401  (what `_prepare` gave)
         """Put one execution on the stream."""
+
+    def _met_before(self, key: Key) -> bool:
+        """Whether these shapes and addresses come again, so that they are worth a graph; they are remembered."""
+        if key in self._met:
+            return True
+        if len(self._met) >= MOST_MET:
+            del self._met[next(iter(self._met))]
+        self._met[key] = None
+        return False
 
     def _check(self, arrays: Arrays, types: Mapping[str, np.dtype[Any]], what: str) -> None:
         if arrays.keys() != types.keys():

@@ -89,7 +89,6 @@ class OnnxCudaEngine(DeviceEngine):
         inputs, outputs = ({i.name: _type(name, i) for i in items} for items in self._values())
         super().__init__(name, device, stream, inputs, outputs)
         self._ids: dict[Key, int] = {}
-        self._met: set[Key] = set()
 
     def _values(self) -> tuple[Any, Any]:
         return self._session.get_inputs(), self._session.get_outputs()
@@ -155,8 +154,7 @@ class OnnxCudaEngine(DeviceEngine):
         """A number for shapes and addresses that were met before; others are not captured."""
         if key in self._ids:
             return self._ids[key]
-        if key not in self._met or len(self._ids) >= MOST_GRAPHS:
-            self._met.add(key)
+        if len(self._ids) >= MOST_GRAPHS or not self._met_before(key):
             return NO_GRAPH
         self._ids[key] = len(self._ids) + 1
         return self._ids[key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +57,7 @@ class Planner:
         samples: room for so many further plans of one prompt, see `draw`.
         actions_alone: choose a plan's actions behind its first among actions alone. Another token that would have won
             there is not seen, and the mass outside the actions is known of the first alone.
+        offsets_s: by how much the cameras' shutters open later than the anchor camera's, for the vision cache.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Planner:
         reduced_decoding: bool = True,
         samples: int = 0,
         actions_alone: bool = False,
+        offsets_s: Collection[float] = (),
     ) -> None:
         if depth not in DEPTHS:
             raise ValueError(f"depth {depth!r}: expected one of {', '.join(DEPTHS)}")
@@ -93,6 +95,7 @@ class Planner:
             threads=threads,
             kernels=self.kernels,
             reduced_decoding=reduced_decoding,
+            offsets_s=offsets_s,
         )
         self._cameras, self._optional = bundle.cameras, bundle.optional_cameras
         tokenizer = Tokenizer(bundle.path / manifest.tokenizer)

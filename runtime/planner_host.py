@@ -89,7 +89,8 @@ class PlannerHost:
         self._pacing, self._shedding, self._first = pacing, shedding, first
         self._period_s = plan_period_s
         self._silent_ns, self._stuck_ns = nanoseconds(silent_after_s), nanoseconds(stuck_after_s)
-        self._paused = False
+        self._paused, self._pauses, self._pauses_before = False, 0, 0
+        """Whether it rests; how often it was told to, ever, and before the present pass."""
         self._saying = threading.Lock()
         self._publish: Publish | None = None
         self._clock: Clock = system_now
@@ -144,9 +145,13 @@ class PlannerHost:
             self._news.set()
 
     def pause(self) -> None:
-        """Publish no plan any more, also none of a pass under way. Route and ego state are kept, no pictures taken."""
+        """Publish no plan any more, of a pass under way not even after `resume`.
+
+        Route and ego state are kept, no pictures taken.
+        """
         with self._saying:
             self._paused = True
+            self._pauses += 1
 
     def resume(self) -> None:
         """Plan on the pictures that come from now on."""
@@ -180,7 +185,11 @@ class PlannerHost:
         return not self._worker.is_alive()
 
     def _wanted_elsewhere(self) -> bool:
-        return self._ending.is_set() or self._paused
+        return self._ending.is_set() or self._told_to_rest()
+
+    def _told_to_rest(self) -> bool:
+        """Since the present pass began."""
+        return self._paused or self._pauses != self._pauses_before
 
     def _busy_ns(self) -> int:
         """How long the present pass has lasted."""
@@ -207,7 +216,7 @@ class PlannerHost:
     def _say(self, result: Plan | PlanRejection) -> bool:
         """Publish what a pass found, unless it was told to rest meanwhile; whether it was published."""
         with self._saying:
-            if self._paused or self._publish is None:
+            if self._told_to_rest() or self._publish is None:
                 return False
             self._publish(result)
             return True
@@ -220,6 +229,7 @@ class PlannerHost:
             while not self._ending.is_set():
                 self._news.wait(WAKE_LIMIT_S)
                 self._news.clear()
+                self._pauses_before = self._pauses
                 if self._paused:
                     continue
                 started_ns = self._busy_since_ns = time.monotonic_ns()
@@ -280,6 +290,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         depth=FIRST_ANSWER[str(options["depth.policy"])],
         reduced_decoding=options["cameras.decode"] == REDUCED,
         actions_alone=bool(options["actions_alone"]),
+        offsets_s=offsets_s.values(),
     )
     shedding = LoadShedding(
         bundle.manifest,

@@ -108,7 +108,6 @@ class TensorRtEngine(DeviceEngine):
         self._scratch_size = max(int(self._engine.device_memory_size_v2), 1)
         self._scratch = device.allocate(self._scratch_size)
         self._general = [self._new_context(i) for i in range(self.profiles)]
-        self._met: set[Key] = set()
         self._programs: dict[Key, _Program] = {}
         self._reserve()
 
@@ -124,8 +123,7 @@ class TensorRtEngine(DeviceEngine):
             return
         inputs, outputs = prepared.placement.inputs, prepared.placement.outputs
         profile = self._fitting(inputs)
-        if not self.graphs or len(self._programs) >= MOST_GRAPHS or key not in self._met:
-            self._met.add(key)
+        if not self.graphs or len(self._programs) >= MOST_GRAPHS or not self._met_before(key):
             context = self._general[profile]
             self._set(context, inputs, outputs)
             self._enqueue(context)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +43,12 @@ class VisionEncoder:
         threads: int = 1,
         kernels: KernelForm | None = None,
         reduced_decoding: bool = True,
+        offsets_s: Collection[float] = (),
     ) -> None:
-        """`load` makes an engine from a graph file; graphs of equal size are loaded once. The rest: see PatchMaker."""
+        """`load` makes an engine from a graph file; graphs of equal size are loaded once.
+
+        `offsets_s`: by how much shutters open later than the anchor camera's. The rest: see PatchMaker.
+        """
         self._vision, self._hidden = manifest.model.vision, manifest.model.text.hidden_size
         for name, expected in (("temporal_patch_size", PAIR), ("patch_size", PATCH), ("merge_size", MERGE)):
             if getattr(self._vision, name) != expected:
@@ -57,7 +61,9 @@ class VisionEncoder:
         self._maker = PatchMaker(self._cameras, table, threads, kernels, reduced=reduced_decoding)
         frames = manifest.frames
         ageing_s = frames.spacing_s * (frames.per_camera - PAIR)
-        self.cache = VisionCache(nanoseconds(ageing_s + CACHE_SLACK_S)) if cache else None
+        early_s, late_s = -min((0.0, *offsets_s)), max((0.0, *offsets_s))
+        horizon_ns, ahead_ns = nanoseconds(ageing_s + early_s + CACHE_SLACK_S), nanoseconds(late_s)
+        self.cache = VisionCache(horizon_ns, ahead_ns) if cache else None
         self._runs: dict[tuple[str, int], tuple[StandingArrays, StandingArrays]] = {}
 
     @property

@@ -24,10 +24,13 @@ class FramePair(NamedTuple):
 
 
 class VisionCache:
-    """Remembers embeddings of pairs whose newer picture is at most `horizon_ns` older than the newest one stored."""
+    """Remembers embeddings of pairs whose newer picture is at most `horizon_ns` older than the newest plan's anchor.
 
-    def __init__(self, horizon_ns: int) -> None:
-        self._horizon_ns = horizon_ns
+    `ahead_ns`: how much newer than the anchor a picture can be.
+    """
+
+    def __init__(self, horizon_ns: int, ahead_ns: int = 0) -> None:
+        self._horizon_ns, self._ahead_ns = horizon_ns, ahead_ns
         self._entries: dict[tuple[str, tuple[int, int]], tuple[FramePair, NDArray[np.float32]]] = {}
         self.hits = 0
         self.misses = 0
@@ -52,7 +55,8 @@ class VisionCache:
 
     def expire(self, anchor_ns: int) -> None:
         """Forget pairs that no plan at or after `anchor_ns` can ask for, and pairs from a clock that was set back."""
-        for key in [k for k in self._entries if not anchor_ns - self._horizon_ns <= k[1][1] <= anchor_ns]:
+        oldest_ns, newest_ns = anchor_ns - self._horizon_ns, anchor_ns + self._ahead_ns
+        for key in [k for k in self._entries if not oldest_ns <= k[1][1] <= newest_ns]:
             del self._entries[key]
 
     def clear(self) -> None:

@@ -46,11 +46,15 @@ def test_fed_layers_compute_what_layers_compute(tmp_path, monkeypatch):
     graph.save(tmp_path / "g.onnx")
     session = GraphSession(tmp_path / "g.onnx", 2)
     x = np.random.default_rng(1).standard_normal((1, 7, 64), np.float32)
-    for turn in range(2):  # the second time in memory that was used
+    rooms = []
+    for turn in range(2):
         arrays = fed.feed([name for name in session.inputs if name != "x"])
         assert arrays.keys() == {"a.weight", "a.bias", "b.weight"}
+        rooms.append([arrays["a.weight"], arrays["b.weight"]])
         expected = (x @ two.layers["a"].weight + two.layers["a"].bias) @ two.layers["b"].weight
         np.testing.assert_allclose(session.run({"x": x, **arrays})["y"], expected, rtol=1e-4, atol=1e-4, err_msg=turn)
+    assert all(again is first for first, again in zip(*rooms, strict=True)), "the memory of a layer is used again"
+    assert rooms[0][0] is not rooms[0][1]
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (4,), ()])

@@ -164,6 +164,14 @@ def test_reasoning_past_its_budget_is_closed_by_force():
     assert engine.passes == [7, 1, 1, 1, 2] + [1] * 9
 
 
+def test_of_a_long_reasoning_not_the_whole_text_is_read_again_at_every_token(monkeypatch):
+    read, decode = [], Letters.decode
+    monkeypatch.setattr(Letters, "decode", lambda self, ids: read.append(len(ids)) or decode(self, ids))
+    engine = ScriptedEngine(script([WORD] * 30 + [*SUFFIX, *TEN], ANSWER.slow_prefix))
+    assert run(engine, "slow", max_reasoning=40).reasoning == "P" * 30
+    assert sum(length > 4 * len(SUFFIX) for length in read) == 1
+
+
 def test_a_suffix_whose_beginning_merged_with_the_reasoning_is_found_and_completed():
     engine = ScriptedEngine(script([WORD, Letters.MERGED, SUFFIX[1], *TEN], ANSWER.slow_prefix))
     assert run(engine, "slow").reasoning == "PP"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.errors import EngineError, EnvironmentLacksError
+from onboard_vla.runtime import device_engine
 from onboard_vla.runtime.engine import StandingArrays
 from onboard_vla.runtime.onnx_cuda_engine import OnnxCudaEngine
 
@@ -97,6 +98,16 @@ def test_shapes_met_again_are_captured_under_a_number_of_their_own(installed, gp
     step(engine, floats(128), floats(9))
     step(engine, floats(64), floats(1))
     assert module.graph_ids[-2:] == ["-1", "-1"], "memory that moved makes another graph of the same shapes"
+
+
+def test_of_shapes_that_never_come_again_the_newest_alone_are_remembered(installed, gpu, monkeypatch):
+    monkeypatch.setattr(device_engine, "MOST_MET", 3)
+    module = installed()
+    engine = OnnxCudaEngine(graph(), gpu)
+    for rows in (9, 1, 2, 3, 4, 3, 1):
+        step(engine, floats(64), floats(rows))
+    assert module.graph_ids == ["-1"] * 5 + ["1", "-1"], "one row was met before four others"
+    assert len(engine._met) == 3
 
 
 def test_a_graph_that_cannot_be_captured_runs_without(installed, gpu):

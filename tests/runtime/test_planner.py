@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.core.cameras import EncodedPicture, FrameSet
+from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import EngineError
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.wire import decode, encode
@@ -202,6 +203,17 @@ def test_the_same_input_twice_needs_no_vision_at_all(bundle, drive):
     first, second = (planner.plan(drive.frame_set(30), scene.ego(), "keep forward", i) for i in (1, 2))
     assert second.passes.vision == 0
     assert second.action_tokens == first.action_tokens
+
+
+@pytest.mark.parametrize("offset_s", [-0.15, 0.3])
+def test_the_vision_cache_knows_a_camera_whose_shutter_opens_at_another_time(bundle, drive, offset_s):
+    planner, last = action_minded(Planner(bundle, offsets_s=(offset_s,))), bundle.cameras[-1]
+    cache = planner.vision.cache
+    for tick in range(20, 32, 2):
+        frames, before = drive.frame_set(tick), cache.hits
+        frames.stamps_ns[last] = tuple(stamp + nanoseconds(offset_s) for stamp in frames.stamps_ns[last])
+        planner.plan(frames, scene.ego(), "keep forward", tick)
+    assert cache.hits - before == len(bundle.cameras), "of all older pairs"
 
 
 def test_other_pictures_under_old_stamps_are_not_taken_from_the_cache(bundle, drive):

@@ -160,7 +160,8 @@ def test_a_paused_planner_takes_no_pictures_and_says_that_it_is_not_ready() -> N
     host.stop()
 
 
-def test_what_a_pass_finds_after_it_was_told_to_rest_is_not_published() -> None:
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_a_pass_finds_after_it_was_told_to_rest_is_not_published(resumed) -> None:
     body, outbox = Body(), Outbox()
     body.release.clear()
     host = PlannerHost(body)
@@ -169,6 +170,8 @@ def test_what_a_pass_finds_after_it_was_told_to_rest_is_not_published() -> None:
     assert body.entered.wait(LIMIT_S)
 
     host.pause()
+    if resumed:
+        host.resume()
     body.release.set()
     assert host.stop(), "the pass came to its end"
 
@@ -235,7 +238,7 @@ class Thinking(Body):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[tuple[int, float]] = []
-        self.until_needed = False
+        self.until_needed, self.gave_up = False, threading.Event()
 
     def plan_once(self, now):
         rejection = super().plan_once(now)
@@ -245,6 +248,7 @@ class Thinking(Body):
         self.asked.append((first.plan_id, (due_ns - clock().monotonic_ns) / 1e9))
         while self.until_needed:
             if needed():
+                self.gave_up.set()
                 return None
             self.ended.wait(0.001)
         return dataclasses.replace(first, plan_id=first.plan_id + 1, depth="slow")
@@ -265,7 +269,7 @@ def test_a_second_answer_goes_out_behind_the_first_and_before_the_next() -> None
     assert all(left_s <= 0.2 for _, left_s in body.asked)
 
 
-@pytest.mark.parametrize("told", ["pause", "stop"])
+@pytest.mark.parametrize("told", ["pause", "pause and resume", "stop"])
 def test_thinking_ends_when_the_planner_is_told_to_rest_or_to_end(told) -> None:
     body, outbox = Thinking(), Outbox()
     body.until_needed = True
@@ -273,7 +277,10 @@ def test_thinking_ends_when_the_planner_is_told_to_rest_or_to_end(told) -> None:
     host.start(outbox, system_now)
     host.receive(FRAME, system_now())
     outbox.wait_for(1)
-    if told == "pause":
+    if told != "stop":
         host.pause()
+    if told == "pause and resume":
+        host.resume()
+        assert body.gave_up.wait(LIMIT_S)
     assert host.stop(), "the worker came back"
     assert len(outbox.messages) == 1
