@@ -23,10 +23,10 @@ from onboard_vla.calibration.provisional import TABLE
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.errors import BundleError, OnboardVlaError
 from onboard_vla.core.thresholds import VISION_OOD
+from onboard_vla.kernels.numpy_distances import pool
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.vision_cache import FramePair
-from onboard_vla.runtime.vision_reference import pool
 from onboard_vla.world.expert import Expert
 from onboard_vla.world.looks import DAY, LOOKS
 from onboard_vla.world.render import Renderer

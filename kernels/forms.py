@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
-from onboard_vla.kernels.host_library import built_file, host_library
+from onboard_vla.kernels.host_library import HostLibrary, built_file, host_library
 from onboard_vla.kernels.launch_driver import LIBRARY
 from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.kernels.numpy_forms import NumpyForms
@@ -49,6 +49,13 @@ def kernel_form(name: str | None = None) -> KernelForm:
             f"or leave {VARIABLE} unset for NumPy"
         )
     return library or NumpyForms()
+
+
+def on_processor(form: KernelForm) -> HostLibrary | None:
+    """What computes beside `form` where the data lie in the processor's memory; None: NumPy."""
+    if isinstance(form, NumpyForms | HostLibrary):
+        return form if isinstance(form, HostLibrary) else None
+    return host_library()
 
 
 @lru_cache(maxsize=1)

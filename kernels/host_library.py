@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import EnvironmentLacksError
-from onboard_vla.kernels.layouts import ABI_VERSION, KERNELS, LAYOUTS, Arguments, PatchArguments
+from onboard_vla.kernels.layouts import ABI_VERSION, KERNELS, LAYOUTS, Arguments, DistanceArguments, PatchArguments
 
 LIBRARY = "libonboard_vla_kernels.so"
 CPU_INFORMATION = Path("/proc/cpuinfo")
@@ -53,6 +53,10 @@ class HostLibrary:
     def patches_by_rows(self, arguments: PatchArguments, begin: int, end: int) -> None:
         """Kernel 0 for jobs `begin` to `end`, arranged for speed; to the bit what `run("patches", ...)` writes."""
         self._library.ovk_patches_by_rows(ctypes.byref(arguments), begin, end)
+
+    def distances(self, arguments: DistanceArguments) -> None:
+        """Mean embeddings and their distances; see `distances.py`."""
+        self._library.ovk_distances(ctypes.byref(arguments))
 
     def _check(self, what: str, found: int, expected: int) -> None:
         if found != expected:

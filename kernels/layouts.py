@@ -12,7 +12,7 @@ TOP = 8
 """Ranks of the top list (`kTop`)."""
 MAX_TOKENS, MAX_SAMPLES, MAX_SOURCE_ROWS = 32, 256, 400
 """Bounds of shared memory: tokens of a trajectory, samples of a dispersion, source rows behind one patch."""
-ABI_VERSION = 2
+ABI_VERSION = 3
 POINTER, LONG, INT, UNSIGNED, FLOAT = (
     ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_uint32, ctypes.c_float,
 )  # fmt: skip
@@ -106,6 +106,15 @@ class FootprintArguments(Arguments):
     )
 
 
+class DistanceArguments(Arguments):
+    """Distances of cameras, for the host alone; see `host_distances.h`."""
+
+    _fields_: ClassVar = _fields(
+        (POINTER, "embeddings tokens known means basis variances rest_variances units pooled away distances"),
+        (INT, "cameras directions width unused"),
+    )
+
+
 KERNELS: dict[str, type[Arguments]] = {
     "patches": PatchArguments,
     "action_statistics": StatisticsArguments,
@@ -116,7 +125,7 @@ KERNELS: dict[str, type[Arguments]] = {
 """Kernels in the order of the C ABI."""
 BLOCK_THREADS = {"patches": 128, "action_statistics": 256, "compose": 64, "dispersion": 256, "footprint": 128}
 """Threads of a block, as `launches.h` has them: the reductions' tree depends on it."""
-LAYOUTS: tuple[type[Arguments], ...] = (*KERNELS.values(), PatchJob, RowStatistics)
+LAYOUTS: tuple[type[Arguments], ...] = (*KERNELS.values(), PatchJob, RowStatistics, DistanceArguments)
 """In the order of `ovk_size_of`."""
 STATISTICS: np.dtype[Any] = np.dtype(RowStatistics)
 """A row of kernel 1's result; fields are described in `src/action_statistics.h`."""

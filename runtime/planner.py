@@ -18,7 +18,7 @@ from onboard_vla.core.errors import ConfigurationError, EngineError, FrameError,
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection
 from onboard_vla.core.road import KEEP_FORWARD
 from onboard_vla.kernels.actions import Trajectories, TrajectoryCall, codebook_table, compose
-from onboard_vla.kernels.forms import kernel_form
+from onboard_vla.kernels.forms import kernel_form, on_processor
 from onboard_vla.kernels.layouts import KernelForm
 from onboard_vla.runtime.answer_grammar import DecodeError
 from onboard_vla.runtime.answer_sequence import PromptInput
@@ -32,7 +32,7 @@ from onboard_vla.runtime.samples import Draw, Samples
 from onboard_vla.runtime.scene_text import read_scene
 from onboard_vla.runtime.uncertainty import UncertaintySignals
 from onboard_vla.runtime.vision import PAIR, VisionEncoder
-from onboard_vla.runtime.vision_reference import CameraReferences, pool
+from onboard_vla.runtime.vision_reference import CameraReferences
 
 STAGES = ("jpeg", "images", "vision", "vision_ood", "prompt", "prefill", "decode", "trajectory")
 """Stages in `Plan.stage_ms`, in order; they add up to "total". Jpeg is decompression, 0 for raw pictures. Decode is
@@ -125,15 +125,18 @@ class Planner:
         self._embeddings = np.empty((capacity, manifest.model.text.hidden_size), np.float32)
         self._written: TokenisedPrompt | None = None
         """The prompt whose text's embeddings lie there."""
-        self.pooled: dict[str, NDArray[np.float32]] = {}
-        """Mean embedding (D,) of each camera's newest frame pair in the newest plan; calibration collects them."""
-        self._references = CameraReferences(bundle.vision_references())
+        self._references = CameraReferences(bundle.vision_references(), on_processor(self.kernels))
         self._codebook = codebook_table(bundle.codebook.fine_deltas)
         ends = np.asfortranarray(bundle.codebook.deltas[:, :2], np.float32)
         for table in (self._codebook, ends):
             self.kernels.keep(table)
         self._trajectory = TrajectoryCall(self.kernels, self._codebook, 1, manifest.actions.per_answer)
         self._uncertainty = UncertaintySignals(self.kernels, manifest.actions.first_id, ends)
+
+    @property
+    def pooled(self) -> dict[str, NDArray[np.float32]]:
+        """Mean embedding (D,) of each camera's newest frame pair in the newest plan; calibration collects them."""
+        return self._references.pooled
 
     def plan(
         self,
@@ -270,9 +273,7 @@ class Planner:
         """Of each camera's newest pair from what the model knows; empty without statistics in the bundle."""
         per_camera = len(visual) // len(shown)
         newest = range(per_camera - 1, len(visual), per_camera)
-        pooled = pool([visual[i] for i in newest])
-        self.pooled = dict(zip(shown, pooled, strict=True))
-        return self._references.distances(shown, pooled)
+        return self._references.distances(shown, [visual[i] for i in newest])
 
     def _prompt_input(
         self, prompt: TokenisedPrompt, visual: list[NDArray[np.float32]], shown: tuple[str, ...]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import BundleError
+from onboard_vla.kernels.distances import DistanceCall
+from onboard_vla.kernels.host_library import HostLibrary
+from onboard_vla.kernels.numpy_distances import TINY, KnownEmbeddings
 
 Floats = NDArray[np.float32]
 FIELDS = ("mean", "basis", "variances", "rest_variance", "unit")
-TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,70 +54,54 @@ class CameraReference:
 
 
 class CameraReferences:
-    """Statistics of several cameras, in few steps for all; what each `CameraReference` gives, but for last bits."""
+    """Statistics of several cameras, in one call for all; what each `CameraReference` gives, but for last bits.
 
-    def __init__(self, references: Mapping[str, CameraReference]) -> None:
+    Args:
+        references: by role.
+        library: what computes, see `forms.on_processor`; None: NumPy.
+    """
+
+    def __init__(self, references: Mapping[str, CameraReference], library: HostLibrary | None = None) -> None:
         self._row = {role: row for row, role in enumerate(references)}
-        self._roles, self._all = tuple(references), list(range(len(references)))
         found = list(references.values())
         most = max((len(one.variances) for one in found), default=0)
         width = len(found[0].mean) if found else 0
         # Directions that a camera does not have: nothing lies along them.
-        self._basis = np.zeros((len(found), width, most), np.float32).transpose(0, 2, 1)
-        self._variances = np.ones((len(found), most), np.float32)
+        basis, variances = np.zeros((len(found), most, width), np.float32), np.ones((len(found), most), np.float32)
         for row, one in enumerate(found):
-            self._basis[row, : len(one.basis)], self._variances[row, : len(one.variances)] = one.basis, one.variances
-        self._means = np.array([one.mean for one in found], np.float32).reshape(len(found), width)
-        self._rest_and_unit = [(one.rest_variance, one.unit) for one in found]
+            basis[row, : len(one.basis)], variances[row, : len(one.variances)] = one.basis, one.variances
+        means = np.array([one.mean for one in found], np.float32).reshape(len(found), width)
+        rests = np.array([one.rest_variance for one in found], np.float32)
+        units = np.array([one.unit for one in found], np.float32)
+        self._known, self._library = KnownEmbeddings(means, basis, variances, rests, units), library
+        self._roles: tuple[str, ...] = ()
+        self._call: DistanceCall | None = None
 
-    @np.errstate(over="ignore", invalid="ignore")
-    def distances(self, roles: Sequence[str], pooled: Floats) -> dict[str, float]:
-        """By role, of mean embeddings (C, D), of each camera that there are statistics of; see `CameraReference`."""
-        means, basis, variances = self._means, self._basis, self._variances
-        if tuple(roles) == self._roles:
-            given, rows = self._all, self._all
-        else:
-            given = [k for k, role in enumerate(roles) if role in self._row]
-            rows = [self._row[roles[k]] for k in given]
-            pooled, means, basis, variances = pooled[given], means[rows], basis[rows], variances[rows]
-        if not given:
-            return {}
-        lengths = np.sqrt(_squares(pooled))
-        away: Floats = pooled / np.maximum(lengths, np.float32(TINY))[:, None] - means
-        along: Floats = np.matmul(basis, away[:, :, None])[:, :, 0]
-        near = np.add.reduce(along * along / variances, axis=1)
-        parts = zip(
-            rows, lengths.tolist(), near.tolist(), _squares(away).tolist(), _squares(along).tolist(), strict=True
-        )
-        found = {}
-        for k, (row, length, close, whole, explained) in zip(given, parts, strict=True):
-            rest_variance, unit = self._rest_and_unit[row]
-            squared = close + max(whole - explained, 0.0) / rest_variance
-            known = math.isfinite(length) and math.isfinite(squared)
-            found[roles[k]] = math.sqrt(squared) / unit if known else math.nan
-        return found
+    @property
+    def pooled(self) -> dict[str, Floats]:
+        """Mean embedding (D,) of each camera of the newest call; a copy."""
+        return {} if self._call is None else dict(zip(self._roles, self._call.pooled.copy(), strict=True))
 
+    def distances(self, roles: tuple[str, ...], pairs: Sequence[Floats]) -> dict[str, float]:
+        """By role, of each camera that there are statistics of; see `CameraReference.distance`.
 
-def _squares(rows: Floats) -> Floats:
-    """(C,) each row with itself."""
-    found: Floats = np.matmul(rows[:, None, :], rows[:, :, None])[:, 0, 0]
-    return found
+        `pairs`: visual tokens (tokens, D) of a frame pair of each role; as many as before while the roles stay.
 
+        Raises:
+            ValueError: a shape, type or layout does not fit.
+        """
+        call = self._call
+        if call is None or roles != self._roles:
+            call = self._call_for(roles, pairs)
+        found = zip(roles, call(pairs), strict=True)
+        return dict(found) if self._all_known else {role: away for role, away in found if role in self._row}
 
-def pool(pairs: Sequence[Floats]) -> Floats:
-    """Means (C, D) of the visual tokens (tokens, D) of one frame pair of each of some cameras."""
-    means = np.empty((len(pairs), pairs[0].shape[1]), np.float32)
-    for embeddings, mean in zip(pairs, means, strict=True):
-        # What `mean` computes, in a third of its time.
-        np.add.reduce(embeddings, axis=0, out=mean)
-    means /= _counts(tuple(map(len, pairs)))
-    return means
-
-
-@lru_cache(16)
-def _counts(tokens: tuple[int, ...]) -> Floats:
-    """(C, 1) tokens of each camera: the same in every plan."""
-    return np.array(tokens, np.float32)[:, None]
+    def _call_for(self, roles: tuple[str, ...], pairs: Sequence[Floats]) -> DistanceCall:
+        known = self._known if self._row or not pairs else KnownEmbeddings.of_none(pairs[0].shape[-1])
+        rows = [self._row.get(role) for role in roles]
+        self._call, self._roles = DistanceCall(self._library, known, rows, [len(pair) for pair in pairs]), roles
+        self._all_known = None not in rows
+        return self._call
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -1,6 +1,7 @@
 // The C ABI of the host library: runs block programs as loops. Called by ctypes (kernels/host_library.py).
 //
 // OVK_THREADS fixes the block size as on the device, so that reductions have the same tree and results the same bits.
+#include "host_distances.h"
 #include "host_patches.h"
 #include "launches.h"
 
@@ -46,6 +47,7 @@ int32_t ovk_size_of(int32_t kernel) {
     case 4: return sizeof(ovk::FootprintArguments);
     case 5: return sizeof(ovk::PatchJob);
     case 6: return sizeof(ovk::RowStatistics);
+    case 7: return sizeof(ovk::DistanceArguments);
     default: return -1;
   }
 }
@@ -73,5 +75,7 @@ void ovk_patches_by_rows(const ovk::PatchArguments* arguments, int32_t begin, in
       ovk::host_patches(job, arguments->table, static_cast<float*>(arguments->out), scratch);
   }
 }
+
+void ovk_distances(const ovk::DistanceArguments* arguments) { ovk::distances(*arguments); }
 
 }  // extern "C"

@@ -9,7 +9,7 @@
 
 namespace ovk {
 
-constexpr int32_t kAbiVersion = 2;
+constexpr int32_t kAbiVersion = 3;
 using PatchesProgram = Patches<128>;
 using StatisticsProgram = ActionStatistics<256>;
 using ComposeProgram = Compose<64>;

@@ -1,7 +1,7 @@
 """Runs every kernel on fixed inputs through one library and prints a digest of all outputs; a program, for builds that
 must be loaded into a process of their own (sanitizers).
 
-    python exercise.py LIBRARY [--reverse]
+    python exercise.py LIBRARY [--reverse] [--distances]
     python exercise.py FATBIN --pycuda
 """
 
@@ -24,9 +24,11 @@ from onboard_vla.kernels.actions import (
     dispersion,
     first_contacts,
 )
+from onboard_vla.kernels.distances import DistanceCall
 from onboard_vla.kernels.host_library import HostLibrary
 from onboard_vla.kernels.images import ROW, PatchKernel, PictureLayout
 from onboard_vla.kernels.layouts import KernelForm
+from onboard_vla.kernels.numpy_distances import KnownEmbeddings
 from onboard_vla.kernels.reference_images import normalisation_table
 
 
@@ -66,6 +68,19 @@ def outputs(library: KernelForm, reverse: bool) -> list[np.ndarray]:
     return found
 
 
+def camera_distances(library: HostLibrary) -> list[np.ndarray]:
+    """What the host alone computes; of a width that fills registers, and of one that does not."""
+    rng = np.random.default_rng(1)
+    found = []
+    for width, directions in ((192, 32), (37, 5)):
+        tables = [(3, width), (3, directions, width), (3, directions), (3,), (3,)]
+        known = KnownEmbeddings(*(rng.uniform(0.1, 1.0, shape).astype(np.float32) for shape in tables))
+        pairs = [rng.standard_normal((tokens, width)).astype(np.float32) for tokens in (28, 1, 40, 7)]
+        call = DistanceCall(library, known, (2, None, 0, 1), [len(pair) for pair in pairs])
+        found += [np.array(call(pairs)), call.pooled]
+    return found
+
+
 def through_pycuda(fat_binary: Path) -> KernelForm:
     from onboard_vla.kernels.device_form import DeviceForm
     from onboard_vla.kernels.launch import FatBinary, GpuKernels
@@ -79,7 +94,10 @@ def through_pycuda(fat_binary: Path) -> KernelForm:
 def main() -> None:
     digest = hashlib.sha256()
     form = through_pycuda(Path(sys.argv[1])) if "--pycuda" in sys.argv else HostLibrary(Path(sys.argv[1]))
-    for array in outputs(form, "--reverse" in sys.argv):
+    found = outputs(form, "--reverse" in sys.argv)
+    if "--distances" in sys.argv and isinstance(form, HostLibrary):
+        found += camera_distances(form)
+    for array in found:
         digest.update(np.ascontiguousarray(array).tobytes())
     sys.stdout.write(digest.hexdigest() + "\n")
 

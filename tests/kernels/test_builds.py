@@ -21,7 +21,7 @@ SANITIZED = ("-O1", "-g", MARCH, "-fsanitize=address,undefined", "-fno-sanitize-
 
 def exercise(library: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(EXERCISE), str(library), *options],
+        [sys.executable, str(EXERCISE), str(library), "--distances", *options],
         capture_output=True,
         text=True,
         check=False,

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onboard_vla.core.errors import BundleError
+from onboard_vla.kernels.forms import kernel_form, on_processor
+from onboard_vla.kernels.numpy_distances import pool
 from onboard_vla.runtime.vision_reference import (
     CameraReference,
     CameraReferences,
     load_reference,
-    pool,
     save_reference,
     scaled,
 )
@@ -73,27 +74,45 @@ def test_an_empty_embedding_has_a_finite_distance():
     assert np.isfinite(reference().distance(np.zeros(WIDTH, np.float32)))
 
 
-def test_cameras_together_have_the_distances_that_each_has_alone():
+@pytest.fixture(params=["installed", "numpy"])
+def library(request):
+    """What cameras together are computed by."""
+    return on_processor(kernel_form()) if request.param == "installed" else None
+
+
+def test_cameras_together_have_the_distances_that_each_has_alone(library):
     known = {role: reference(seed) for seed, role in enumerate(("front", "left", "right", "back"))}
     known["left"] = dataclasses.replace(
         known["left"], basis=known["left"].basis[:2], variances=known["left"].variances[:2]
     )
-    together, rng = CameraReferences(known), np.random.default_rng(5)
+    together, rng = CameraReferences(known, library), np.random.default_rng(5)
     for shown in (("front", "left", "right", "back"), ("back", "front"), ("left",), ("side", "right"), ("side",), ()):
         pooled = rng.normal(size=(len(shown), WIDTH)).astype(np.float32)
         expected = {role: known[role].distance(row) for role, row in zip(shown, pooled, strict=True) if role in known}
-        assert together.distances(shown, pooled) == pytest.approx(expected, rel=1e-5)
-        assert list(together.distances(shown, pooled)) == list(expected)
-    spoilt = np.ones((4, WIDTH), np.float32)
-    spoilt[1, 3] = np.nan
-    assert [role for role, away in together.distances(tuple(known), spoilt).items() if np.isnan(away)] == ["left"]
-    assert CameraReferences({}).distances(tuple(known), spoilt) == {}
+        found = together.distances(shown, list(pooled[:, None]))
+        assert found == pytest.approx(expected, rel=1e-5)
+        assert list(found) == list(expected)
+        assert {role: row.tolist() for role, row in together.pooled.items()} == dict(
+            zip(shown, pooled.tolist(), strict=True)
+        )
+    spoilt = np.ones((4, 1, WIDTH), np.float32)
+    spoilt[1, 0, 3] = np.nan
+    assert [role for role, away in together.distances(tuple(known), list(spoilt)).items() if np.isnan(away)] == ["left"]
+
+
+def test_without_statistics_cameras_are_pooled_all_the_same(library):
+    nothing_known = CameraReferences({}, library)
+    assert nothing_known.pooled == {}
+    assert nothing_known.distances(("front", "left"), [np.full((2, 3), value, np.float32) for value in (4, 5)]) == {}
+    kept = nothing_known.pooled
+    nothing_known.distances(("front", "left"), [np.zeros((2, 3), np.float32)] * 2)
+    assert {role: row.tolist() for role, row in kept.items()} == {"front": [4.0] * 3, "left": [5.0] * 3}
 
 
 @pytest.mark.filterwarnings("error")
-def test_embeddings_too_large_to_be_squared_have_no_distance_and_warn_of_nothing():
+def test_embeddings_too_large_to_be_squared_have_no_distance_and_warn_of_nothing(library):
     tokens = np.full((4, WIDTH), 1e20, np.float32)
-    assert np.isnan(CameraReferences({"front": reference()}).distances(("front",), pool([tokens]))["front"])
+    assert np.isnan(CameraReferences({"front": reference()}, library).distances(("front",), [tokens])["front"])
     assert np.isnan(reference().distance(tokens[0]))
     assert np.isnan(scaled(np.full(WIDTH, np.inf, np.float32))).all()
 
