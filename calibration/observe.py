@@ -11,7 +11,7 @@ from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, 
 from onboard_vla.export.aside import made_aside, put
 from onboard_vla.export.fingerprints import hash_checkpoint, recipe
 from onboard_vla.export.kept_arrays import OnDisk
-from onboard_vla.export.large_calibration import observe_in_pieces
+from onboard_vla.export.large_calibration import Errors, Largest, observe_in_pieces
 from onboard_vla.export.scenes import load_scenes
 from onboard_vla.export.source import Share, Source
 
@@ -42,6 +42,13 @@ def observe_checkpoint(
     shaped_by = recipe(folder, {"calibration": scenes}, {}) if source.large and scenes.is_file() else None
     with made_aside(path, shaped_by) as aside:
         loaded = load_scenes(scenes, source.assets, OnDisk(aside / "scenes"))
+        made: list[ActivationRanges] = []
+
+        def save(found: tuple[Largest, Errors]) -> None:
+            made.append(ActivationRanges(found[0], len(loaded), scenes.name, found[1]))
+            write_ranges(aside / RANGES_FILE, folder, made[0])
+            put(aside / RANGES_FILE, path)
+
         if source.large:
             source.checkpoint.save_embedding(aside / "embeddings.npy", lambda share: progress("embeddings", share))
             embedding = np.load(aside / "embeddings.npy", mmap_mode="r", allow_pickle=False)
@@ -49,10 +56,7 @@ def observe_checkpoint(
             def stage(graph: str) -> Share:
                 return lambda share: progress(f"calibrate, {Path(graph).stem}", share)
 
-            found = observe_in_pieces(source, loaded, aside / "begun", embedding, stage)
+            observe_in_pieces(source, loaded, aside / "begun", embedding, stage, save=save)
         else:
-            found = source.observe(loaded, lambda share: progress("calibrate", share)), {}
-        ranges = ActivationRanges(found[0], len(loaded), scenes.name, found[1])
-        write_ranges(aside / RANGES_FILE, folder, ranges)
-        put(aside / RANGES_FILE, path)
-    return path, ranges
+            save((source.observe(loaded, lambda share: progress("calibrate", share)), {}))
+    return path, made[0]

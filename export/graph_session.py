@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,8 @@ from onboard_vla.export.half_rounding import EXTERNAL_FOLDER, rounding_model
 from onboard_vla.runtime.processor import ask_for_exact_products
 
 SPINNING = "session.intra_op.allow_spinning"
+NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
+"""What ONNX Runtime says where memory is full; it has no type of error for that."""
 Arrays = dict[str, NDArray[Any]]
 Feed = Mapping[str, NDArray[Any]]
 """Inputs by name; may make them when they are asked for."""
@@ -45,13 +48,20 @@ class GraphSession:
         if isinstance(graph, Path) and (rounding := rounding_model(graph)) is not None:
             source = rounding
             options.add_session_config_entry(EXTERNAL_FOLDER, str(graph.parent))
-        self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        with lack_of_memory_told():
+            self._session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         self.inputs = [item.name for item in self._session.get_inputs()]
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, inputs: Feed) -> Arrays:
-        """All outputs."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+        """All outputs.
+
+        Raises:
+            MemoryError: there is too little memory.
+        """
+        feed = dict(inputs)
+        with lack_of_memory_told():
+            return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
 
     def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
         """Run every input, and hand over what comes out."""
@@ -71,6 +81,18 @@ class OpenedForRuns:
     def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
         """Run every input, and hand over what comes out."""
         run_in_turn(GraphSession(self._graph, cores()), feeds, take)
+
+
+@contextmanager
+def lack_of_memory_told() -> Iterator[None]:
+    """Have ONNX Runtime's errors about memory be Python's."""
+    try:
+        yield
+    except Exception as error:  # its types share no base
+        text = str(error)
+        if not any(words in text for words in NO_MEMORY):
+            raise
+        raise MemoryError(f"ONNX Runtime: {text[-200:].strip()}") from None
 
 
 def cores() -> int:

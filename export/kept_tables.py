@@ -44,10 +44,10 @@ class KeptTables:
         os.replace(part, self._folder / f"{name}{SUFFIX}")
 
 
-def gone_on_with(folder: Path, work: Callable[[], Made]) -> Made:
+def gone_on_with(folder: Path, work: Callable[[], Made], save: Callable[[Made], object] = lambda _: None) -> Made:
     """What `work` makes, which goes on with what it left in `folder` before; anew, where that is torn.
 
-    The folder is removed in the end, and left by whatever ends the work before.
+    The folder is removed in the end, when `save` has what was made, and left by whatever ends the work before.
     """
     begun = folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +59,7 @@ def gone_on_with(folder: Path, work: Callable[[], Made]) -> Made:
         shutil.rmtree(folder)
         folder.mkdir()
         made = work()
+    save(made)
     shutil.rmtree(folder)
     return made
 

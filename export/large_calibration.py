@@ -42,6 +42,7 @@ def observe_in_pieces(
     embedding: NDArray[Any],
     progress: Callable[[str], Share],
     precision: str = INT8,
+    save: Callable[[tuple[Largest, Errors]], object] = lambda _: None,
 ) -> tuple[Largest, Errors]:
     """Largest magnitudes at the inputs of all layers, and the errors of layers and steps in `precision`.
 
@@ -53,12 +54,13 @@ def observe_in_pieces(
         embedding: the table of embeddings.
         progress: takes a graph's file name, gives what takes in the finished share of it.
         precision: one of `QUANTISED`.
+        save: takes what was found, before what led to it is removed.
 
     Raises:
         NoRoomError: the disk has too little room.
     """
     require_room(source, scenes, folder)
-    return gone_on_with(folder, lambda: _observed(source, scenes, folder, embedding, progress, precision))
+    return gone_on_with(folder, lambda: _observed(source, scenes, folder, embedding, progress, precision), save)
 
 
 def _observed(

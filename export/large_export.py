@@ -91,10 +91,13 @@ class LargeExport:
         if len(kept) == len(scenes):
             return kept
         work = self._beside(folder)
-        found = gone_on_with(work, lambda: self._answers(scenes, work))
-        items = [GoldenScene(scene, logits) for scene, logits in zip(scenes, found, strict=True)]
-        save_references(folder, self._staging.scratch, items, source.assets.answer.fast_prefix)
-        return items
+
+        def items() -> list[GoldenScene]:
+            found = self._answers(scenes, work)
+            return [GoldenScene(scene, logits) for scene, logits in zip(scenes, found, strict=True)]
+
+        scratch, prefix = self._staging.scratch, source.assets.answer.fast_prefix
+        return gone_on_with(work, items, lambda made: save_references(folder, scratch, made, prefix))
 
     def _answers(self, scenes: Sequence[Scene], work: Path) -> list[ActionLogits]:
         """What the float32 model says; what there is of it in `work` is gone on with."""
@@ -218,9 +221,14 @@ class LargeExport:
         origin, scenes = self._source.scenes(given, CALIBRATION, pictures)
         if found is None:
             found = observe_in_pieces(
-                self._source, scenes, self._beside(path), self._embedding(), progress, self._precision
+                self._source,
+                scenes,
+                self._beside(path),
+                self._embedding(),
+                progress,
+                self._precision,
+                lambda made: save_observed(path, made),
             )
-            save_observed(path, found)
         largest, errors = found
         return ActivationRanges(largest, len(scenes), origin, errors)
 

@@ -22,6 +22,7 @@ from onboard_vla.export.tensorrt_census import census
 from onboard_vla.export.weights import language_linears, vision_linears
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.context_length import context_length
+from onboard_vla.runtime.engine_choice import require_one_head
 
 TARGET = "SM86"
 KINDS = {"fp32": "", "fp16": "half", "int8": "int8", "int8-fp16": "int8"}
@@ -48,11 +49,13 @@ def check_bundle(path: Path) -> list[Compiled]:
     """Compile every graph of a bundle and read from each plan in which types its layers are multiplied.
 
     Raises:
+        BundleError: the bundle has a head of the actions, which no engine takes.
         EnvironmentLacksError: tensorrt-rtx is not installed.
         EngineError: a graph does not compile, a layer is in another type than in the bundle, or the plan does
             not tell.
     """
     bundle = Bundle.open(path)
+    require_one_head(bundle)
     manifest, graphs = bundle.manifest, bundle_profiles(bundle.manifest, context_length(bundle))
     return [_check(path, name, profiles, manifest) for name, profiles in graphs.items()]
 

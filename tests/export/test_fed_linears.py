@@ -5,6 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from onboard_vla.export import weights as weights_module
 from onboard_vla.export.fed_linears import FedLinears
@@ -90,3 +91,13 @@ def test_a_graph_that_is_opened_for_its_runs_gives_the_same(int8_bundle):
     OpenedForRuns(path).run_each([feed], lambda _, outputs: found.append(outputs["embeddings"]))
     np.testing.assert_array_equal(found[0], GraphSession(path).run(feed)["embeddings"])
     np.testing.assert_array_equal(found[0], OpenedForRuns(path).run(feed)["embeddings"])
+
+
+def test_a_lack_of_memory_within_onnx_runtime_is_one_of_pythons():
+    graph = GraphWriter("g", FedLinears(TwoLayers()))
+    shape = graph.input("shape", (1,), TensorProto.INT64)
+    graph.output(graph.node("ConstantOfShape", shape, at="zeros"), "y", (None,))
+    session = GraphSession(graph.model().SerializeToString())
+    assert session.run({"shape": np.array([3])})["y"].shape == (3,)
+    with pytest.raises(MemoryError, match=r"ONNX Runtime: .*Failed to allocate memory"):
+        session.run({"shape": np.array([1 << 59])})

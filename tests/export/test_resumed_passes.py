@@ -203,6 +203,16 @@ def test_an_observation_that_is_refused_for_lack_of_room_keeps_what_there_is(
     assert sorted(done.iterdir()) == left
 
 
+def test_what_was_begun_is_removed_after_its_result_is_saved(tmp_path):
+    def full(_made):
+        assert (tmp_path / "work" / "hours").exists()
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        gone_on_with(tmp_path / "work", lambda: (tmp_path / "work" / "hours").touch(), full)
+    assert (tmp_path / "work" / "hours").exists()
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, NoRoomError, RuntimeError, CheckpointError, OSError])
 @pytest.mark.parametrize("recipe", ["this", None])
 def test_whatever_ends_an_attempt_leaves_its_work_to_the_next_of_its_recipe(tmp_path, error, recipe):

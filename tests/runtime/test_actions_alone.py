@@ -15,6 +15,7 @@ from onboard_vla.core.plan import SLOW, Plan
 from onboard_vla.core.wire import decode, encode
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.engine_build import build_engines
+from onboard_vla.export.tensorrt_check import check_bundle
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.engine_choice import engine_loader
 from onboard_vla.runtime.planner import Planner
@@ -169,6 +170,8 @@ def test_what_cannot_be_is_refused_in_one_line(tiny, trained, bundles, tmp_path)
             engine_loader(engine, bundle)
     with pytest.raises(BundleError, match=refusal):
         build_engines(None, bundle.path, tmp_path / "engines", None)
+    with pytest.raises(BundleError, match=refusal):
+        check_bundle(bundle.path)
 
 
 def test_the_planner_process_has_it_by_its_option_alone(tiny, trained, bundles, tmp_path):
