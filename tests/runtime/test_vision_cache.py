@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onboard_vla.runtime.planner_host import PLANNER_ROLE, build_planner_host
 from onboard_vla.runtime.vision_cache import FramePair, VisionCache
 
 EMBEDDINGS = np.ones((4, 8), np.float32)
@@ -63,4 +64,14 @@ def test_pairs_older_than_the_horizon_are_forgotten(cache):
 
 def test_pairs_from_a_clock_that_was_set_back_are_forgotten(cache):
     cache.expire(100)
+    assert len(cache) == 0
+
+
+def test_a_rigs_early_shutter_makes_its_planners_cache_remember_for_longer(bundles):
+    options = {"bundle": str(bundles()), "cameras.offsets_s": "front_left=-0.2"}
+    cache = build_planner_host(PLANNER_ROLE.values(options))._body._planner.vision.cache
+    cache.put(pair("front_left", stamps=(-500_000_000, 0)), EMBEDDINGS)
+    cache.expire(1_299_000_000)  # 1 s of the prompt, the shutter's 0.2 s, 0.1 s of slack
+    assert len(cache) == 1
+    cache.expire(1_301_000_000)
     assert len(cache) == 0
