@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 
@@ -87,6 +88,9 @@ def planner(domain_id: int) -> Iterator[Planner]:
     yield planner
     planner.executor.shutdown()
     planner.node.destroy_node()
+    # Its lifecycle services outlive `destroy_node`: whoever called the next planner by its name would ask nobody.
+    vars(planner).clear()
+    gc.collect()
     rclpy.shutdown()
 
 
