@@ -24,7 +24,9 @@ LANES = (
     "test_lane_guards.py",
     "test_lane_ahead_guards.py",
     "test_first_lane.py",
+    "test_lane_memory.py",
     "test_route_place.py",
+    "test_route_place_figures.py",
     "test_lane_change.py",
 )
 MOTION = ("test_kinematics_guard.py", "test_guard_bounds.py")
