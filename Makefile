@@ -98,9 +98,10 @@ $(VENV)/.demo-installed: $(VENV)/.created pyproject.toml constraints.txt | host
 	$(PIP) --no-build-isolation --editable '.[export,world$(ROS)]'
 	@touch $@
 
+# ANTLR's runtime, which an oracle asks for, has no wheel: it is built, by a setuptools newer than a new environment's own.
 $(VENV)/.test-installed: $(VENV)/.created pyproject.toml constraints.txt | host
 	@echo "make: installing what the tests need into $(VENV)"
-	$(PIP) scikit-build-core cmake ninja
+	$(PIP) scikit-build-core cmake ninja setuptools
 	$(PIP) --no-build-isolation --editable '.[export,world,parity,dev$(ROS)]'
 	$(PIP) --no-deps --only-binary :all: $(COLLISION_ORACLE) $(QWEN_VOCABULARY)
 	@touch $@ $(VENV)/.demo-installed
