@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.concurrent_work import results_of
 from onboard_vla.core.errors import FrameError
 from onboard_vla.kernels.layouts import (
     MAX_SOURCE_ROWS,
@@ -140,7 +141,8 @@ class PatchKernel:
             return
         if self._pool is None or self._pool[0] != threads:
             self._pool = threads, ThreadPoolExecutor(threads, "patches")
-        list(self._pool[1].map(lambda job: self._form.patches_by_rows(self.arguments, job, job + 1), range(count)))
+        pool, one = self._pool[1], self._form.patches_by_rows
+        results_of(pool.submit(one, self.arguments, job, job + 1) for job in range(count))
 
     def point_at(
         self,

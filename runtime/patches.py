@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from onboard_vla.core.bundle_manifest import CameraInput
 from onboard_vla.core.cameras import EncodedPicture
+from onboard_vla.core.concurrent_work import results_of
 from onboard_vla.core.errors import FrameError
 from onboard_vla.kernels.forms import kernel_form
 from onboard_vla.kernels.images import PatchKernel, PictureLayout
@@ -80,8 +81,8 @@ class PatchMaker:
             kernels[index].run([pixels], out[index])
             return decode_s, decoded
 
-        # The list takes the results: a picture that is refused is refused here.
-        spent = list(self._pool.map(one, range(len(pairs))) if self._pool else map(one, range(len(pairs))))
+        places, pool = range(len(pairs)), self._pool
+        spent = [one(k) for k in places] if pool is None else results_of(pool.submit(one, k) for k in places)
         self.decode_s += sum(decode_s for decode_s, _ in spent)
         self.decoded += sum(decoded for _, decoded in spent)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onboard_vla.core.cameras import FrameSet
+from onboard_vla.core.concurrent_work import results_of
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.runtime.bundle import Bundle
@@ -78,11 +79,11 @@ class Streams:
         """Plans of several streams, begun together. Without deadlines the same requests give the same bits again.
 
         Raises:
-            EngineError: an execution failed.
+            EngineError: an execution failed; the other streams' plans have ended, too.
         """
         with self.batch.planning({stream: request.deadline_s for stream, request in requests.items()}):
-            begun = {stream: self._pool.submit(self._begun, stream, request) for stream, request in requests.items()}
-            return {stream: future.result() for stream, future in begun.items()}
+            begun = (self._pool.submit(self._begun, stream, request) for stream, request in requests.items())
+            return dict(zip(requests, results_of(begun), strict=True))
 
     def _begun(self, stream: int, request: PlanRequest) -> Plan | PlanRejection:
         try:

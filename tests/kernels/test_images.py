@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -38,6 +41,27 @@ def by_rows(kernel, pairs, dtype=np.float32, threads=1):
     out = np.full((kernel.rows, ROW), np.nan, dtype)
     kernel.run(pairs, out, threads)
     return out
+
+
+def test_a_camera_that_fails_is_told_when_no_other_is_worked_on_any_more():
+    failed, ended = threading.Event(), []
+
+    class Form:
+        def keep(self, constant):
+            pass
+
+        def patches_by_rows(self, arguments, first, last):
+            if first == 0:
+                failed.set()
+                raise FrameError("of the first camera")
+            assert failed.wait(10.0)
+            time.sleep(0.1)  # far longer than a caller takes to use its pictures again
+            ended.append(first)
+
+    kernel = PatchKernel(Form(), [PictureLayout(56, 56, (0, 0, 56, 56), 28, 28)] * 2, TABLE)
+    with pytest.raises(FrameError, match="first camera"):
+        by_rows(kernel, [(noise(56, 56),) * 2] * 2, threads=2)
+    assert ended == [1]
 
 
 sizes = st.tuples(st.integers(30, 200), st.integers(30, 200))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from types import SimpleNamespace
 
@@ -145,6 +147,30 @@ def test_a_damaged_picture_is_refused_with_its_cameras_name():
     broken = EncodedPicture(whole[: len(whole) // 2] + whole[-2:], 900, 1600, decode_jpeg)
     with pytest.raises(FrameError, match=r"back: JPEG of .* is damaged"):
         patches(FramePair("back", 0, (0, 1), (broken, broken)))
+
+
+def test_a_damaged_picture_is_refused_when_no_other_is_worked_on_any_more():
+    """What is left of a refused plan would write into the patches of the next one."""
+    refused, ended = threading.Event(), []
+
+    def broken(data, factor):
+        refused.set()
+        raise FrameError("damaged")
+
+    def slow(data, factor):
+        assert refused.wait(10.0)
+        time.sleep(0.1)  # far longer than a caller takes to begin the next plan
+        ended.append(factor)
+        return np.zeros((200 // factor, 400 // factor, 3), np.uint8)
+
+    maker = PatchMaker({"back": CAMERAS["back"], "left": CAMERAS["back"]}, TABLE, threads=2)
+    pairs = [
+        FramePair(camera, 0, (0, 1), (EncodedPicture(b"", 200, 400, decode),) * 2)
+        for camera, decode in (("back", broken), ("left", slow))
+    ]
+    with pytest.raises(FrameError, match="back: damaged"):
+        maker.write(pairs, np.empty((2, 16, ROW), np.float32))
+    assert len(ended) == 2
 
 
 def test_the_cache_knows_the_same_file_without_decoding_it():

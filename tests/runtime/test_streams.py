@@ -194,6 +194,26 @@ class Failing:
         self._engine.run(inputs, outputs)
 
 
+def test_an_error_of_one_stream_is_told_when_no_other_plans_any_more(streams, tiny, monkeypatch):
+    """Else the next call would enter a planner in which the last one still works."""
+    failed, ended = threading.Event(), []
+
+    def broken(*args, **options):
+        failed.set()
+        raise EngineError("out of memory")
+
+    def slow(*args, **options):
+        assert failed.wait(LONG_S)
+        time.sleep(0.1)  # far longer than a caller takes to ask again
+        ended.append("the other stream")
+
+    monkeypatch.setattr(streams.planners[0], "plan", broken)
+    monkeypatch.setattr(streams.planners[2], "plan", slow)
+    with pytest.raises(EngineError, match="out of memory"):
+        streams.plan_all({stream: request(tiny, stream) for stream in (0, 2)})
+    assert ended == ["the other stream"]
+
+
 def test_an_engine_that_fails_fails_for_every_stream_of_the_run(bundle):
     engine = Failing(OnnxEngine(bundle.path / bundle.manifest.language_graph))
     batch, made = models(bundle, engine, 3)
