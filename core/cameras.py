@@ -56,11 +56,23 @@ class EncodedPicture:
         height: rows of the picture.
         width: columns of the picture.
         decode: makes (height / factor, width / factor, 3) uint8 RGB of the file; raises FrameError.
+        format: which files `decode` reads; the same bytes in another are another picture.
     """
 
-    def __init__(self, data: bytes, height: int, width: int, decode: Callable[[bytes, int], NDArray[np.uint8]]) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        height: int,
+        width: int,
+        decode: Callable[[bytes, int], NDArray[np.uint8]],
+        format: str = JPEG,
+    ) -> None:
         self.data, self.height, self.width, self._decode = data, height, width, decode
-        self.damaged = False
+        self.format, self.damaged = format, False
+
+    def same_file(self, other: EncodedPicture) -> bool:
+        """Whether it has the other's pixels, by its bytes and what they mean."""
+        return (self.format, self.shape) == (other.format, other.shape) and self.data == other.data
 
     @property
     def shape(self) -> tuple[int, int, int]:

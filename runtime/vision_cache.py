@@ -72,7 +72,7 @@ def _same(first: Picture, second: Picture) -> bool:
     if first is second:
         return isinstance(first, EncodedPicture) or not first.flags.writeable
     if isinstance(first, EncodedPicture) or isinstance(second, EncodedPicture):
-        return isinstance(first, EncodedPicture) and isinstance(second, EncodedPicture) and first.data == second.data
+        return isinstance(first, EncodedPicture) and isinstance(second, EncodedPicture) and first.same_file(second)
     if first.flags.writeable or second.flags.writeable:
         return False
     return np.array_equal(first, second)

@@ -42,7 +42,7 @@ def open_yuv(frame: CompressedFrame) -> EncodedPicture:
     rows = height * 3 // 2 if layout == NV12 else height * 2
     if width % 2 or (layout == NV12 and height % 2) or len(frame.data) != width * rows:
         raise FrameError(f"{frame.camera}: {frame.format}: {len(frame.data)} bytes do not fit that size")
-    return EncodedPicture(frame.data.tobytes(), height, width, partial(_rgb, layout, width, height))
+    return EncodedPicture(frame.data.tobytes(), height, width, partial(_rgb, layout, width, height), layout)
 
 
 def _rgb(layout: str, width: int, height: int, data: bytes, factor: int = 1) -> NDArray[np.uint8]:

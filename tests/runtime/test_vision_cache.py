@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onboard_vla.core.cameras import CompressedFrame
 from onboard_vla.runtime.planner_host import PLANNER_ROLE, build_planner_host
 from onboard_vla.runtime.vision_cache import FramePair, VisionCache
+from onboard_vla.runtime.yuv import open_yuv
 
 EMBEDDINGS = np.ones((4, 8), np.float32)
 
@@ -46,6 +48,20 @@ def test_the_same_pair_hits_in_another_slot(cache):
 def test_anything_that_differs_misses(cache, other):
     assert cache.get(other) is None
     assert cache.misses == 1
+
+
+def test_equal_bytes_of_another_layout_or_size_are_other_pictures():
+    data = np.random.default_rng(0).integers(0, 256, 8 * 4 * 2, np.uint8)
+    first, again, *others = (
+        open_yuv(CompressedFrame("front", 0, 0, form, data))
+        for form in ("uyvy 8x4", "uyvy 8x4", "yuyv 8x4", "uyvy 4x8", "yuyv 4x8")
+    )
+    cache = VisionCache(2000)
+    cache.put(pair(images=(first, first)), EMBEDDINGS)
+    assert cache.get(pair(images=(again, again))) is EMBEDDINGS
+    for other in others:
+        assert cache.get(pair(images=(first, other))) is None
+        assert cache.get(pair(images=(other, first))) is None
 
 
 def test_a_writeable_picture_is_never_trusted():
