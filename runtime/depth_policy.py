@@ -123,8 +123,11 @@ def decide(
 
 
 def forbidden_by(told: tuple[Supervision, int] | None, now_ns: int) -> str:
-    """Why the supervisor's word lets nobody think now, asked before and while thinking; empty if it does."""
-    if told is None or not 0 <= now_ns - told[1] <= nanoseconds(HEARD_S):
+    """Why the supervisor's word lets nobody think now, asked before and while thinking; empty if it does.
+
+    A word that came between reading the clock and asking for it is later than now, and counts.
+    """
+    if told is None or abs(now_ns - told[1]) > nanoseconds(HEARD_S):
         return UNSUPERVISED
     word = told[0]
     if word.mode is not Mode.NOMINAL:
