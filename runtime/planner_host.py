@@ -54,6 +54,9 @@ class PlannerBodyLike(Protocol):
     def plan_once(self, now: Now) -> Plan | PlanRejection | None:
         """One blocking inference on the newest complete frame set; None when there is no new one."""
 
+    def pass_over(self) -> None:
+        """Plan no more on the pictures that came so far; thread-safe."""
+
     def heartbeat(self, now: Now) -> Heartbeat:
         """Progress so far; thread-safe."""
 
@@ -154,7 +157,8 @@ class PlannerHost:
             self._pauses += 1
 
     def resume(self) -> None:
-        """Plan on the pictures that come from now on."""
+        """Plan on the pictures that come from now on; older ones may be their history."""
+        self._body.pass_over()
         self._paused = False
 
     def change(self, values: Mapping[str, OptionValue]) -> str | None:

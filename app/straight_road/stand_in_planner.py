@@ -128,6 +128,12 @@ class StraightBody:
         )
         return self._last
 
+    def pass_over(self) -> None:
+        """Not on the newest picture."""
+        with self._lock:
+            if self._front is not None:
+                self._planned = self._front.stamp_ns
+
     def second_answer(self, first: Plan, due_ns: int, clock: Clock, needed: Callable[[], bool]) -> Plan | None:
         """As the depth policy says, of a planner that is always in doubt."""
         tokens = 0 if self._second is None else self._second.room(first, due_ns, clock())

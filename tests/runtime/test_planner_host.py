@@ -53,6 +53,9 @@ class Body:
             raise self.fault
         return PlanRejection(len(self.starts), 1, "test", "")
 
+    def pass_over(self) -> None:
+        self.pending = threading.Semaphore(0)
+
     def heartbeat(self, now: Now) -> Heartbeat:
         return Heartbeat("vla_planner", 1, 0, now.stamp_ns, 0, 0, True, "")
 
@@ -176,6 +179,21 @@ def test_what_a_pass_finds_after_it_was_told_to_rest_is_not_published(resumed) -
     assert host.stop(), "the pass came to its end"
 
     assert outbox.messages == []
+
+
+def test_after_a_rest_no_picture_from_before_it_is_planned_on() -> None:
+    body, outbox = Body(), Outbox()
+    host = PlannerHost(body)
+    host.receive(FRAME, system_now())
+    host.pause()
+    host.start(outbox, system_now)
+    host.resume()
+    host.receive(EGO, system_now())
+    host.receive(FRAME, system_now())
+    outbox.wait_for(1)
+    assert host.stop()
+
+    assert len(body.starts) == 1
 
 
 def test_a_changed_period_holds_after_the_next_plan() -> None:
