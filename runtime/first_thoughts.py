@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from onboard_vla.core.clock import nanoseconds, system_now
+from onboard_vla.core.clock import nanoseconds, seconds, system_now
 from onboard_vla.core.plan import SLOW, Plan
 from onboard_vla.core.process import Clock
 from onboard_vla.core.supervision import Supervision
 from onboard_vla.runtime.depth_policy import NO_TIME, THINK, DepthLimits, forbidden_by, time_left_s, token_budget
 from onboard_vla.runtime.pass_times import PassTimes
+
+CLOSING_PASSES = 1
+"""What the end of a text costs before the actions."""
 
 
 class FirstThoughts:
@@ -33,6 +36,8 @@ class FirstThoughts:
         self._told: tuple[Supervision, int] | None = None
         self._clock: Clock = system_now
         self._needed: Callable[[], bool] = lambda: False
+        self._begun_ns = self._due_ns = self._tokens = self._asked = 0
+        """When the present answer was begun, when it is due, its budget, and how often it was asked whether to stop."""
         self.counts: Counter[str] = Counter()
         self.reason = ""
         """Why the newest plan might, or might not, think."""
@@ -50,16 +55,21 @@ class FirstThoughts:
         if forbidden := forbidden_by(self._told, begun_ns):
             self.reason = forbidden
             return 0
-        due_ns = begun_ns + nanoseconds(self.period_s)
-        left_s = time_left_s(due_ns, begun_ns, self._limits) - self._times.before_s
-        tokens = token_budget(left_s, self._times.pass_s, self._actions)
+        self._begun_ns, self._due_ns, self._asked = begun_ns, begun_ns + nanoseconds(self.period_s), 0
+        left_s = time_left_s(self._due_ns, begun_ns, self._limits) - self._times.before_s
+        self._tokens = tokens = token_budget(left_s, self._times.pass_s, self._actions)
         enough = tokens >= max(self._limits.least_tokens, 1)
         self.reason = THINK if enough else NO_TIME
         return tokens if enough else 0
 
     def cancelled(self) -> bool:
-        """Whether to stop thinking now."""
-        return self.ending or bool(forbidden_by(self._told, self._clock().monotonic_ns))
+        """Whether to stop thinking now; asked once before every token."""
+        told, now_ns = self._told, self._clock().monotonic_ns
+        acted = max(self._asked - self._tokens, 0)  # at least: a text may have ended before its budget
+        self._asked += 1
+        passes = self._actions - acted if acted else self._actions + CLOSING_PASSES
+        late = time_left_s(self._due_ns, now_ns, self._limits) < passes * self._times.pass_s
+        return late or self.ending or bool(forbidden_by(told, now_ns))
 
     @property
     def ending(self) -> bool:
@@ -71,9 +81,10 @@ class FirstThoughts:
         self._times.note(plan)
         self.counts[plan.depth] += 1
 
-    def given_up(self) -> None:
-        """A slow answer was."""
+    def given_up(self) -> float:
+        """A slow answer was; how long it took until then, ms."""
         self.counts["given up"] += 1
+        return seconds(self._clock().monotonic_ns - self._begun_ns) * 1e3
 
     @property
     def summary(self) -> str:

@@ -40,6 +40,9 @@ PROCESS_NAME = "vla_planner"
 MAX_EGO_AGE_S = 0.5
 """Largest distance between the ego state's and the anchor picture's stamp; ego states come at 50 Hz."""
 
+GIVEN_UP = "given_up"
+"""Stage of a fast plan that follows a slow answer which was given up: all that this took."""
+
 CLOCK_RESTART_S = 1.0
 """A stamp this much older than the last one is no late message: the data clock was set back."""
 REJECTION_CODES: dict[type[OnboardVlaError], str] = {
@@ -201,6 +204,13 @@ class PlannerBody:
             self._done += 1
         return None if answer is None else replace(answer, shed=first.shed)
 
+    def pass_over(self) -> None:
+        """Plan no more on what the anchor camera has sent so far; it may be history of later plans."""
+        with self._lock:
+            newest_ns = self._ingest.newest_anchor_ns
+            if newest_ns is not None:
+                self._last_anchor_ns = newest_ns
+
     def heartbeat(self, now: Now) -> Heartbeat:
         """Progress so far."""
         with self._lock:
@@ -260,8 +270,11 @@ class PlannerBody:
     def _answered(
         self, frames: FrameSet, ego: EgoState, command: str, plan_id: int, now: Now, *, thinks: bool = True
     ) -> Plan | PlanRejection:
-        """One answer. Where thinking first needs leave: fast without it, and fast again where it was given up."""
-        first = self._first
+        """One answer. Where thinking first needs leave: fast without it, and fast again where it was given up.
+
+        What was given up is time of the plan that follows: of its stages the first, and of the total.
+        """
+        first, given_up_ms = self._first, 0.0
         if first is None and thinks:
             return self._planner.plan(frames, ego, command, plan_id)
         if first is not None and thinks and (room := first.room(now.monotonic_ns)):
@@ -271,12 +284,15 @@ class PlannerBody:
                 return result
             if result.code != CANCELLED:
                 return result
-            first.given_up()
+            given_up_ms = first.given_up()
             if first.ending:
                 return result
         result = self._planner.plan(frames, ego, command, plan_id, depth=FAST)
         if first is not None and isinstance(result, Plan):
             first.note(result)
+            if given_up_ms:
+                total_ms = result.stage_ms["total"] + given_up_ms
+                result = replace(result, stage_ms={GIVEN_UP: given_up_ms, **result.stage_ms, "total": total_ms})
         return result
 
     def _command(self, route: Route, ego: EgoState) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ class Thinker:
 
     def __init__(self):
         self.now_ms, self.at_token, self.budgets, self.depths, self.tokens = 0, lambda token: None, [], [], 0
+        self.text = TEXT
 
     def clock(self):
         return Now(self.now_ms * MS, self.now_ms * MS)
@@ -40,7 +42,7 @@ class Thinker:
     def plan(self, frames, ego, command, plan_id, *, depth=None, cancelled=lambda: False, most_reasoning=10**6):
         self.depths.append(depth or SLOW)
         self.now_ms += BEFORE_MS
-        text = 0 if depth == FAST else min(TEXT, most_reasoning)
+        text = 0 if depth == FAST else min(self.text, most_reasoning)
         if depth != FAST:
             self.budgets.append(most_reasoning)
         for token in range(text + 10):
@@ -140,6 +142,74 @@ def test_leave_taken_back_ends_thinking_within_one_token_and_a_fast_plan_follows
     assert (plan.depth, drive.planner.tokens) == (FAST, token)
     assert drive.planner.depths[-2:] == [SLOW, FAST]
     assert drive.first.counts["given up"] == 1
+
+
+def test_thinking_that_would_end_too_late_is_given_up_as_soon_as_that_shows(drive):
+    """Passes take five times what they took, from now on."""
+    drive.planner.text = 57
+
+    def slow(token):
+        drive.planner.now_ms += 4 * PASS_MS
+        if token % 5 == 0:
+            drive.body.receive(FREE, drive.planner.clock())
+
+    drive.planner.at_token = slow
+    begun_ms = drive.planner.now_ms
+    assert drive.plan().depth == FAST
+    assert drive.first.counts["given up"] == 1
+    # Of 180 ms (200 less the margin) eleven passes of 2 ms are kept for the actions and the text's end.
+    assert drive.planner.tokens == (180 - 11 * PASS_MS - BEFORE_MS) // (5 * PASS_MS)
+    assert drive.planner.now_ms - begun_ms < PERIOD_MS + BEFORE_MS
+
+
+def test_thinking_that_takes_all_of_its_budget_at_the_measured_pace_is_not_given_up(drive):
+    drive.planner.text = 57
+
+    def heard(token):
+        if token % 50 == 0:
+            drive.body.receive(FREE, drive.planner.clock())
+
+    drive.planner.at_token = heard
+    begun_ms = drive.planner.now_ms
+    assert [drive.plan().depth for _ in range(3)] == [SLOW] * 3
+    assert drive.planner.now_ms - begun_ms == 3 * (BEFORE_MS + 67 * PASS_MS)
+
+
+@pytest.mark.parametrize(("step", "late_ms", "depth"), [(0, 5, SLOW), (0, 7, FAST), (8, 5, SLOW), (8, 7, FAST)])
+def test_actions_that_would_end_too_late_are_given_up(drive, step, late_ms, depth):
+    """At the measured pace the whole budget would leave three passes, 6 ms, before the margin."""
+    drive.planner.text = 57
+
+    def delayed(token):
+        drive.body.receive(FREE, drive.planner.clock())
+        if token == 57 + step:
+            drive.planner.now_ms += late_ms
+
+    drive.planner.at_token = delayed
+    assert drive.plan().depth == depth
+
+
+def test_what_was_given_up_counts_as_time_of_the_plan_that_follows_and_as_time_in_which_it_was_late(drive):
+    noted, plain = [], drive.plan().stage_ms
+    shedding = SimpleNamespace(
+        period_s=0.2, left_out=(), reduced=lambda frames, _: frames, note=lambda took_s, _: noted.append(took_s)
+    )
+    drive.body._shedding = shedding
+
+    def revoke(token):
+        if token == 19:
+            drive.body.receive(Supervision(0, Mode.FALLBACK, math.inf, ""), drive.planner.clock())
+
+    drive.planner.at_token = revoke
+    for _ in range(3):
+        begun_ms = drive.planner.now_ms
+        stage_ms = drive.plan().stage_ms
+        took_ms = drive.planner.now_ms - begun_ms
+        assert took_ms == BEFORE_MS + 20 * PASS_MS + BEFORE_MS + 10 * PASS_MS
+        assert stage_ms == {"given_up": BEFORE_MS + 20.0 * PASS_MS, "decode": 10.0 * PASS_MS, "total": took_ms}
+        assert noted.pop() == pytest.approx(took_ms / 1e3)
+    assert "given_up" not in plain
+    assert drive.first._times.before_s == pytest.approx(BEFORE_MS / 1e3), "what was given up is not before decoding"
 
 
 def test_a_planner_that_is_told_to_rest_stops_within_one_token_and_makes_no_other_plan(drive):

@@ -139,6 +139,16 @@ def test_a_set_older_than_the_last_planned_one_is_not_planned(body, planner):
     assert body.plan_once(NOW) is None
 
 
+def test_pictures_that_were_passed_over_are_no_longer_planned_on_but_are_those_before_later_ones(body, planner):
+    body.receive(ROUTE, NOW)
+    body.pass_over()
+    send(body, range(6))
+    body.pass_over()
+    assert body.plan_once(NOW) is None
+    send(body, [6])
+    assert body.plan_once(NOW).stamp_ns == 6 * PERIOD_NS
+
+
 def test_the_command_is_that_of_the_routes_place(body, planner):
     body.receive(ROUTE, NOW)
     send(body, range(11))
