@@ -87,7 +87,10 @@ def build_engines(
 
 
 def judge(bundle: Bundle, load: Load, golden: Sequence[GoldenScene], progress: Progress) -> Figures:
-    """Run a bundle's golden scenes on engines, through the runtime's own path: resident cache, profiles, graphs."""
+    """Run a bundle's golden scenes on engines as the planner runs them: resident cache, profiles, captured graphs.
+
+    Plans are decoded a token a pass, as without guesses; passes over several guessed tokens are compared, too.
+    """
     manifest, path = bundle.manifest, bundle.path
     vision = {camera.vision_graph: load(path / camera.vision_graph) for camera in manifest.cameras}
     model, length = manifest.model, context_length(bundle)

@@ -82,11 +82,21 @@ class GrowingPass:
         self._starts.append(self._length)
         self._length += self._new
 
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values are kept."""
+        return self._length
+
+    def rewind(self, length: int) -> None:
+        """Drop the keys and values of all passes after `length` tokens, where one of them began."""
+        while self._length > length:
+            self._length = self._starts.pop()
+            for name in self._cached:
+                self._kept.pop(f"{self._at}{name}-{self._length}", None)
+
     def forget(self) -> None:
         """Drop all keys and values."""
-        for name in self._cached:
-            for start in self._starts:
-                self._kept.pop(f"{self._at}{name}-{start}", None)
+        self.rewind(0)
 
     def _past(self, name: str) -> NDArray[Any]:
         kept = [self._kept[f"{self._at}{name}-{start}"] for start in self._starts]

@@ -53,7 +53,7 @@ from onboard_vla.export.scenes import Scene
 from onboard_vla.export.source import CALIBRATION, Share, Source
 from onboard_vla.export.staging import Staging
 from onboard_vla.export.step_errors import beyond, error_rows
-from onboard_vla.export.verify import Figures, compare, compare_together
+from onboard_vla.export.verify import Figures, compare_in_few_passes, compare_together
 from onboard_vla.export.written_weights import WrittenWeights
 
 EMBEDDINGS_FILE = "embeddings.npy"
@@ -178,7 +178,8 @@ class LargeExport:
             kept = OnDisk(scratch / "kept")
             seeing = SceneRunner(source.sizes, vision, OpenedForRuns(language), self._embedding(), kept=kept)
             seeing.see([item.scene for item in golden])  # with the vision encoder alone in memory
-            return compare(seeing.with_language(GraphSession(language, cores())), golden, codebook, stage)
+            whole = seeing.with_language(GraphSession(language, cores()))
+            return compare_in_few_passes(whole, golden, codebook, stage)
         graphs = [self._staging.folder / name for name in source.layers()]
         weights = WrittenWeights(graphs, source.weights)
         fed = self._precision == FP32

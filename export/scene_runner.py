@@ -142,17 +142,32 @@ class SceneRunner:
         """As `teacher_forced`, one token a pass, as a decoder runs."""
         return self.greedy_many([scene], [tokens])[0]
 
-    def both(self, scene: Scene, tokens: Sequence[int]) -> tuple[ActionLogits, ActionLogits]:
-        """`teacher_forced` along `tokens`, and `greedy`; one pass over the prompt, and one over what they share."""
-        (run,), answer, first_id = self._passes([scene]), self.sizes.answer, self.sizes.actions.first_id
-        ids, free = run.prompt.ids, self.sizes.growing_answer(run.prompt.ids)
-        at_fork, at_end = (len(ids) + count - 1 for count in (answer.fork_index, len(answer.fast_prefix)))
-        fork, row = self._grow(run, answer.fast_prefix, [at_fork, at_end])
+    def each_way(self, scene: Scene, tokens: Sequence[int]) -> tuple[ActionLogits, ActionLogits, ActionLogits]:
+        """`teacher_forced` and `stepwise` along `tokens`, and `greedy`; what they share is the pass over the prompt.
+
+        Of the last two every action after the first comes of a pass over one token.
+        """
+        run, fork, row = self._prompted(scene)
+        forced = action_logits(self.sizes, run.prompt.ids, fork, [row, *self._rows_along(run, tokens)], tokens)
+        prompt = run.length
+        free = stepped = self._step(run, fork, row, len(tokens))
+        if free.tokens.tolist() != list(tokens):
+            run.rewind(prompt)
+            stepped = self._step(run, fork, row, len(tokens), tokens)
+        run.forget()
+        return forced, stepped, free
+
+    def in_few_passes(self, scene: Scene, tokens: Sequence[int]) -> tuple[ActionLogits, ActionLogits]:
+        """`teacher_forced` along `tokens`, and `greedy`; one pass over the prompt, and one over what they share.
+
+        A pass over one token is made only from where the two part on: for graphs of which a pass costs seconds.
+        """
+        run, fork, row = self._prompted(scene)
+        first_id, free = self.sizes.actions.first_id, self.sizes.growing_answer(run.prompt.ids)
         free.take_fork(fork)
         free.take(row)
-        along = [first_id + token for token in tokens[:-1]]
-        rows = list(self._language.run(run.feed(along, range(len(along))))["logits"]) if along else []
-        forced = action_logits(self.sizes, ids, fork, [row, *rows], tokens)
+        rows = self._rows_along(run, tokens)
+        forced = action_logits(self.sizes, run.prompt.ids, fork, [row, *rows], tokens)
         for row, token in zip(rows, tokens, strict=False):
             if free.tokens[-1] != token:
                 break
@@ -164,6 +179,30 @@ class SceneRunner:
             unread = [free.last_id]
         run.forget()
         return forced, free.logits()
+
+    def _prompted(self, scene: Scene) -> tuple[GrowingPass, Floats, Floats]:
+        """A sequence after prompt and fast prefix, with the logits at the fork and at the first action."""
+        (run,), answer = self._passes([scene]), self.sizes.answer
+        at_fork, at_end = (len(run.prompt.ids) + count - 1 for count in (answer.fork_index, len(answer.fast_prefix)))
+        fork, row = self._grow(run, answer.fast_prefix, [at_fork, at_end])
+        return run, fork, row
+
+    def _rows_along(self, run: GrowingPass, tokens: Sequence[int]) -> list[Floats]:
+        """The logits at every action but the first, in one pass that is not kept."""
+        along = [self.sizes.actions.first_id + token for token in tokens[:-1]]
+        return list(self._language.run(run.feed(along, range(len(along))))["logits"]) if along else []
+
+    def _step(
+        self, run: GrowingPass, fork: Floats, row: Floats, count: int, forced: Sequence[int] | None = None
+    ) -> ActionLogits:
+        """Go on to `count` actions, a token a pass: greedily, or along `forced`."""
+        growing = self.sizes.growing_answer(run.prompt.ids)
+        growing.take_fork(fork)
+        for step in range(count):
+            if step:
+                (row,) = self._grow(run, [growing.last_id], [0])
+            growing.take(row, None if forced is None else forced[step])
+        return growing.logits()
 
     def _grow(self, run: GrowingPass, ids: Sequence[int], rows: Sequence[int]) -> Iterable[Floats]:
         """Append `ids` for good; the logits of `rows`."""

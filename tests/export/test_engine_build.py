@@ -20,6 +20,8 @@ from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.engine_cache import GATE, RECORD, TIMING, EngineCache, Target, power_mode
 from onboard_vla.runtime.engine_choice import build_flags, engine_loader, engines_folder
 from onboard_vla.runtime.engine_gate import gate_bounds, gate_misses
+from onboard_vla.runtime.language_model import LEAST_ROWS
+from onboard_vla.runtime.tensorrt_engine import TensorRtEngine
 
 from ..runtime.fake_gpu import FakeGpu
 from ..runtime.fake_tensorrt import MAGIC, VERSIONS, Module
@@ -170,6 +172,43 @@ def test_planted_deviations_do_not_pass_and_leave_nothing(fp32_bundle, tmp_path,
     planted(change)(trt)
     with pytest.raises(BundleError, match=f"did not pass the parity gate: .*{missed}"):
         build_engines(trt, fp32_bundle, tmp_path / "engines", gpu)
+    assert not list(tmp_path.iterdir())
+
+
+def few_tokens(passes):
+    """Passes over one token (the runtime doubles it)."""
+    return len(passes["embeds"]) <= LEAST_ROWS
+
+
+def several_tokens(passes):
+    """Passes over the actions that were guessed."""
+    return LEAST_ROWS < len(passes["embeds"]) < 20
+
+
+@pytest.mark.parametrize(
+    ("broken", "change", "missed"),
+    [
+        (few_tokens, 0.0, "ade_mean_m"),
+        (few_tokens, 0.7, "spread_shift_m"),
+        (few_tokens, float("nan"), "is nan"),
+        (several_tokens, 0.7, "spread_shift_m"),
+        (several_tokens, float("nan"), "is nan"),
+    ],
+)
+def test_engines_that_decode_wrongly_do_not_pass(fp32_bundle, tmp_path, monkeypatch, broken, change, missed):
+    run, hit = TensorRtEngine.run, []
+
+    def breaking(self, inputs, outputs):
+        run(self, inputs, outputs)
+        if "embeds" in inputs and broken(inputs):
+            hit.append(len(inputs["embeds"]))
+            outputs["logits"][...] *= np.float32(change)
+
+    monkeypatch.setattr(TensorRtEngine, "run", breaking)
+    gpu = FakeGpu()
+    with pytest.raises(BundleError, match=f"did not pass the parity gate: .*{missed}"):
+        build_engines(Module(VERSIONS[1], gpu), fp32_bundle, tmp_path / "engines", gpu)
+    assert len(hit) >= 10, "a pass or more of every golden scene"
     assert not list(tmp_path.iterdir())
 
 

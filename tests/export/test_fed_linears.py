@@ -75,10 +75,11 @@ def test_one_pass_over_the_prompt_says_what_two_say(reference_checkpoint, int8_b
     for parts_at in (0, 4, 9, 10):  # where the answer that is followed leaves the model's own
         along = own.tokens.copy()
         along[parts_at:] = (along[parts_at:] + 1) % source.sizes.actions.count
-        forced, free = runner.both(scene, along.tolist())
-        expected = runner.teacher_forced(scene, along.tolist())
+        forced, free = runner.in_few_passes(scene, along.tolist())
+        ways = runner.each_way(scene, along.tolist())
+        expected, stepped = runner.teacher_forced(scene, along.tolist()), runner.stepwise(scene, along.tolist())
         np.testing.assert_array_equal(free.tokens, own.tokens)
-        for found, known in ((forced, expected), (free, own)):
+        for found, known in ((forced, expected), (free, own), *zip(ways, (expected, stepped, own), strict=True)):
             np.testing.assert_allclose(found.actions, known.actions, rtol=1e-4, atol=1e-4)
             np.testing.assert_allclose(found.fork, known.fork, rtol=1e-4, atol=1e-4)
             np.testing.assert_array_equal(found.tokens, known.tokens)

@@ -45,8 +45,8 @@ class Recorded:
     def __init__(self, found, penalty):
         self.found, self.sizes = found, sizes(penalty)
 
-    def both(self, scene, tokens):
-        return self.found, dataclasses.replace(self.found, tokens=self.found.actions.argmax(axis=1))
+    def each_way(self, scene, tokens):
+        return self.found, self.found, dataclasses.replace(self.found, tokens=self.found.actions.argmax(axis=1))
 
 
 def logits(rows, fork):

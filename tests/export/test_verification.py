@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from onboard_vla.app import cli
 from onboard_vla.core.errors import ArgumentError, BundleError
 from onboard_vla.export import parity_limits, verification
+from onboard_vla.export.graph_session import GraphSession
 from onboard_vla.export.parity_limits import PARITY_LIMITS, PLAN_LIMITS, misses
 from onboard_vla.export.verification import golden_scenes, verify
 from onboard_vla.runtime.bundle import Bundle
@@ -39,6 +41,44 @@ def test_a_bundle_against_itself_misses_nothing(fp32_bundle, scenes):
     result = verify(fp32_bundle, reference=fp32_bundle, scenes=scenes)
     assert result.missed == ()
     assert (result.figures.fork_changes, result.figures.ade_p99_m, result.figures.token_agreement) == (0, 0, 1)
+
+
+def decodes_wrongly(monkeypatch, bundle, change):
+    """Multiplies the logits of a bundle's passes over a single token."""
+    original, graph = GraphSession.run, bundle / "language.onnx"
+    opened, hit = GraphSession.__init__, []
+
+    def remembering(self, path, *rest):
+        opened(self, path, *rest)
+        self.broken = path == graph
+
+    def breaking(self, inputs):
+        found = original(self, inputs)
+        if self.broken and len(inputs["embeds"]) == 1:
+            hit.append(1)
+            found["logits"] = found["logits"] * np.float32(change)
+        return found
+
+    monkeypatch.setattr(GraphSession, "__init__", remembering)
+    monkeypatch.setattr(GraphSession, "run", breaking)
+    return hit
+
+
+@pytest.mark.parametrize(
+    ("change", "figure", "least"),
+    [(0.0, "ade_mean_m", 0.5), (0.7, "logit_difference_max", 0.5), (np.nan, "cosine_mean", None)],
+)
+def test_a_bundle_that_decodes_wrongly_is_told_from_one_that_does_not(
+    fp32_bundle, scenes, tmp_path, monkeypatch, change, figure, least
+):
+    copy = shutil.copytree(fp32_bundle, tmp_path / "copy")
+    hit = decodes_wrongly(monkeypatch, copy, change)
+    for found in (verify(copy), verify(copy, reference=fp32_bundle, scenes=scenes)):
+        value = found.figures.as_table()[figure]
+        assert np.isnan(value) if least is None else value > least
+        assert found.figures.scenes == 10
+    assert verify(copy).missed
+    assert len(hit) >= 3 * 9 * 10
 
 
 @pytest.mark.parametrize(
