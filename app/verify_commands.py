@@ -184,6 +184,8 @@ def _print(document: dict[str, Any]) -> None:
     _table(f"{document['bundle']} against {document['against']}", rows)
     if document["stages"]:
         _stages(document["stages"])
+    if document["few_scenes"]:
+        typer.echo(f"few scenes: {document['figures']['scenes']}; limits over many scenes speak of 1,000 and more")
     for line in document["missed"]:
         typer.echo(f"missed: {line}")
     for line in document["aims_missed"]:

@@ -64,6 +64,8 @@ PARITY_LIMITS = (
 )
 
 
+MANY_SCENES = 1000
+"""From how many scenes on `PLAN_LIMITS` say what they are for: one plan in a hundred is ten of these."""
 PLAN_LIMITS = (
     ParityLimit(
         "fork_changes",
@@ -73,7 +75,7 @@ PLAN_LIMITS = (
     ),
     ParityLimit("ade_median_m", 0.05, "m", "half of all plans move by less than half of what the codebook may cost"),
 )
-"""Limits over many scenes (a thousand and more), where near ties must happen; the worst of so many is no measure."""
+"""Limits over many scenes (`MANY_SCENES` and more), where near ties must happen; the worst of so many is no measure."""
 
 AIMS = (
     ParityLimit(

@@ -11,7 +11,8 @@ from onboard_vla.core.errors import ArgumentError, BundleError
 from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.fingerprints import weights_fingerprint
 from onboard_vla.export.golden import GoldenScene, load_golden
-from onboard_vla.export.parity_limits import AIMS, Limits, ParityLimit, limits_table, misses
+from onboard_vla.export.parity_limits import AIMS, MANY_SCENES, Limits, ParityLimit, limits_table, misses
+from onboard_vla.export.quantisation import FP32
 from onboard_vla.export.scene_runner import Observer, SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene, SceneShapes, load_scenes
 from onboard_vla.export.stage_parity import Recorder, StageComparison, StageFigures, as_rows
@@ -21,16 +22,21 @@ from onboard_vla.export.verify_report import Worst, write_report
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.prompt import Tokenizer, answer_ids
 
-SAME = ("model", "cameras", "frames", "tokens", "actions", "generation")
+SAME = ("weights_sha256", "model", "cameras", "frames", "tokens", "actions", "generation")
 """What two bundles of one checkpoint have in common."""
 
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """Figures, the limits that they were held against, and which of those are missed, in words."""
+    """Figures, the limits that they were held against, and which of those are missed, in words.
+
+    `reference`: the bundle that was compared with on scenes of a file; None where it was another reference.
+    `few_scenes`: whether there were fewer scenes than the limits over many speak of.
+    """
 
     bundle: Path
     against: str
+    reference: Bundle | None
     precision: str
     core_hash: str
     figures: Figures
@@ -38,6 +44,7 @@ class Verification:
     missed: tuple[str, ...]
     stages: tuple[StageFigures, ...]
     unjudged: tuple[str, ...]
+    few_scenes: bool
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -46,6 +53,13 @@ class Verification:
             "core_hash": self.core_hash,
             "precision": self.precision,
             "against": self.against,
+            "reference": None
+            if self.reference is None
+            else {
+                "bundle": str(self.reference.path),
+                "core_hash": self.reference.core_hash,
+                "precision": self.reference.precision,
+            },
             "figures": self.figures.as_table(),
             "limits": {limit.figure: limit.bound for limit in self.limits},
             "missed": list(self.missed),
@@ -53,6 +67,7 @@ class Verification:
             "aims_missed": misses(self.figures, limits=AIMS),
             "stages": as_rows(self.stages),
             "unjudged": list(self.unjudged),
+            "few_scenes": self.few_scenes,
         }
 
 
@@ -68,13 +83,15 @@ def verify(
     """Run a bundle and compare.
 
     Without `scenes`: on its golden scenes, held against what the export held it against; a bundle without real ones
-    misses for that. With them: against the bundle `reference`, held against `PLAN_LIMITS`; other figures are reported.
+    misses for that. With them: against the bundle `reference`, in float32 and of the same weights, held against
+    `PLAN_LIMITS`; other figures are reported.
     With `checkpoint`, transformers runs that folder (see `assemble` for a `.ckpt`) as the reference, on either, and
     every stage is compared. Bounds in the bundle's manifest count where they are tighter.
 
     Raises:
         ArgumentError: `scenes` without what they are compared with, or the other way round.
-        BundleError: a bundle is damaged, has no golden scenes, or the two are not of one checkpoint.
+        BundleError: a bundle is damaged, has no golden scenes, the reference is not in float32, or the two are not of
+            one checkpoint.
         CheckpointError: the scenes do not fit, or transformers cannot run the checkpoint.
         EnvironmentLacksError: there is no transformers.
     """
@@ -83,6 +100,7 @@ def verify(
     if scenes is not None and (reference is None) == (checkpoint is None):
         raise ArgumentError("--scenes needs --reference or --checkpoint: many scenes have no stored references")
     bundle = Bundle.open(path)
+    compared = None if reference is None else _reference(bundle, reference)
     bounds, unjudged = Limits.of_manifest(bundle.manifest.parity), bundle.manifest.unjudged
     limits = bounds.golden if scenes is None else bounds.many
     nothing = scenes is None and unjudged and "limits" not in bundle.manifest.parity
@@ -100,13 +118,12 @@ def verify(
         )
         items, count = _by_transformers(oracle, plain, runner, stages), len(plain)
         against = f"{oracle.name} on {where}"
-    elif scenes is None:
+    elif scenes is None or compared is None:
         items = golden_scenes(bundle)
         count, against = len(items), f"float32 references in {where}"
     else:
-        compared = Bundle.open(reference or path)
         plain = load_scenes(scenes, shapes_of(bundle))
-        items, count = _by_bundle(bundle, compared, plain), len(plain)
+        items, count = _by_bundle(compared, plain), len(plain)
         against = f"{reference} on {count} {where}"
     measured, worst = [], Worst(bundle.codebook)
     for done, item in enumerate(items, start=1):
@@ -123,7 +140,19 @@ def verify(
     missed = tuple(misses(figures, limits=limits))
     if unjudged:  # whatever the figures: what no vehicle takes does not pass here
         missed = (f"{'nothing' if nothing else 'not all'} was judged: {'; '.join(unjudged)}", *missed)
-    return Verification(path, against, bundle.precision, bundle.core_hash, figures, limits, missed, found, unjudged)
+    return Verification(
+        path,
+        against,
+        compared,
+        bundle.precision,
+        bundle.core_hash,
+        figures,
+        limits,
+        missed,
+        found,
+        unjudged,
+        few_scenes=scenes is not None and figures.scenes < MANY_SCENES,
+    )
 
 
 def verify_bundle(path: Path, *, threads: int = 1, progress: Callable[[float], None] | None = None) -> Figures:
@@ -169,12 +198,22 @@ def shapes_of(bundle: Bundle) -> SceneShapes:
     return SceneShapes(manifest.cameras, manifest.frames, manifest.tokens, manifest.actions, bundle.grids())
 
 
-def _by_bundle(bundle: Bundle, reference: Bundle, scenes: Sequence[Scene]) -> Iterator[GoldenScene]:
-    """Scenes with what the reference bundle makes of them."""
+def _reference(bundle: Bundle, path: Path) -> Bundle:
+    """The bundle at `path`, if what it says may be taken for what `bundle` should."""
+    reference = Bundle.open(path)
     for name in SAME:
         found, expected = getattr(bundle.manifest, name), getattr(reference.manifest, name)
         if found != expected:
-            raise BundleError(f"{bundle.path} and {reference.path} are not of one checkpoint: their {name} differ")
+            raise BundleError(f"{bundle.path} and {path} are not of one checkpoint: their {name} differ")
+    if reference.precision != FP32:
+        raise BundleError(
+            f"{path} is in {reference.precision}, and a reference must be in {FP32}: export one with --precision {FP32}"
+        )
+    return reference
+
+
+def _by_bundle(reference: Bundle, scenes: Sequence[Scene]) -> Iterator[GoldenScene]:
+    """Scenes with what the reference bundle makes of them."""
     runner = runner_of(reference)
     for scene in scenes:
         yield GoldenScene(scene, runner.greedy(scene))

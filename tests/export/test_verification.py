@@ -126,6 +126,43 @@ def test_bundles_of_two_checkpoints_are_not_compared(int8_bundle, fp32_bundle, s
         verify(int8_bundle, reference=fp32_bundle, scenes=scenes)
 
 
+def altered(bundle, **fields):
+    """The bundle, opened, whose manifest says something else."""
+    opened = Bundle.open(bundle)
+    return replace(opened, manifest=replace(opened.manifest, **fields))
+
+
+def test_a_reference_of_other_weights_is_refused(int8_bundle, fp32_bundle, scenes, monkeypatch):
+    assert Bundle.open(int8_bundle).manifest.weights_sha256 == Bundle.open(fp32_bundle).manifest.weights_sha256
+    other, original = altered(fp32_bundle, weights_sha256="1" * 64), verification.Bundle.open
+    monkeypatch.setattr(verification.Bundle, "open", lambda path: other if path == fp32_bundle else original(path))
+    with pytest.raises(BundleError, match="not of one checkpoint: their weights_sha256 differ"):
+        verify(int8_bundle, reference=fp32_bundle, scenes=scenes)
+
+
+def test_a_reference_that_is_not_in_float32_is_refused(int8_bundle, scenes):
+    with pytest.raises(BundleError, match="is in int8, and a reference must be in fp32: export one"):
+        verify(int8_bundle, reference=int8_bundle, scenes=scenes)
+
+
+def test_the_document_names_its_reference_and_says_that_scenes_are_few(
+    int8_bundle, fp32_bundle, scenes, capsys, monkeypatch
+):
+    words = "verify", int8_bundle, "--reference", fp32_bundle, "--scenes", scenes
+    status, output = run(capsys, *words, "--json")
+    document = json.loads(output.out)
+    known = Bundle.open(fp32_bundle).core_hash
+    assert document["reference"] == {"bundle": str(fp32_bundle), "core_hash": known, "precision": "fp32"}
+    assert (status, document["few_scenes"]) == (0, True), "said, and no reason to fail"
+    assert "few scenes: 10; limits over many scenes speak of 1,000 and more" in run(capsys, *words)[1].out
+    monkeypatch.setattr(verification, "MANY_SCENES", 10)
+    assert not json.loads(run(capsys, *words, "--json")[1].out)["few_scenes"]
+    golden = json.loads(run(capsys, "verify", int8_bundle, "--json")[1].out)
+    assert (golden["reference"], golden["few_scenes"]) == (None, False), (
+        "golden scenes are few, and have limits of their own"
+    )
+
+
 def test_scenes_without_a_reference_are_refused(int8_bundle, scenes):
     with pytest.raises(ArgumentError, match="--scenes needs --reference or --checkpoint"):
         verify(int8_bundle, scenes=scenes)
