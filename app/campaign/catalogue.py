@@ -93,7 +93,16 @@ def with_catalogue(page: str) -> str:
 def _virtual() -> Iterator[CatalogueRow]:
     groups: dict[tuple[object, ...], list[FaultCase]] = {}
     for case in CASES:
-        asked = (case.fault, case.danger, _asked(case), case.limit_ms, case.names, case.provider, case.note)
+        asked = (
+            case.fault,
+            case.danger,
+            _asked(case),
+            case.limit_ms,
+            case.names,
+            case.provider,
+            case.note,
+            case.outright,
+        )
         groups.setdefault(asked, []).append(case)
     for cases in groups.values():
         case = cases[0]
@@ -104,7 +113,7 @@ def _virtual() -> Iterator[CatalogueRow]:
             case.danger,
             _asked(case),
             case.limit_ms if case.asks == REACH else None,
-            case.names if case.asks == REACH else (),
+            () if case.asks == STAY else case.names,
             case.provider,
             case.note,
         )
@@ -116,7 +125,7 @@ def _asked(case: FaultCase) -> str:
         return f"at most {level}, no flapping"
     if case.asks == REACH:
         return level if case.lasting is None else f"{level}; L{case.lasting.value} if it lasts"
-    return "no spoiled plan drives in a way that ends badly"
+    return "no spoiled plan drives" if case.outright else "no spoiled plan drives in a way that ends badly"
 
 
 def _real(case: RealCase) -> CatalogueRow:

@@ -122,6 +122,7 @@ def _row(row: CaseRow) -> dict[str, Any]:
         "asks": case.asks,
         "mode": int(case.mode),
         "limit_ms": case.limit_ms,
+        "outright": case.outright,
         "provider": case.provider,
         "note": case.note,
         "injections": row.injections,

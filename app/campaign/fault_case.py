@@ -64,7 +64,8 @@ class FaultCase:
     for seconds, where that is another one. `camera`: who must be named, and nobody else. `steering_rad`: most by which
     one published trajectory may move the steering; driven with perfect sensors, because the noise of the localisation
     would move it more. `provider`: what in the system is there to meet the fault. `note`: where the row is weaker than
-    its title. `alike`: meets the same check as another variant, and is left to `--all`.
+    its title. `alike`: meets the same check as another variant, and is left to `--all`. `outright`: no spoiled plan may
+    drive at all, however harmless; every one has to be refused.
     """
 
     fault: str
@@ -81,6 +82,7 @@ class FaultCase:
     camera: str = ""
     steering_rad: float = math.inf
     alike: bool = False
+    outright: bool = False
 
     @property
     def key(self) -> str:

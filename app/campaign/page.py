@@ -30,7 +30,7 @@ def page(content: dict[str, Any]) -> str:
         _list(content["reasons"]),
         "<h2>Outcome by fault</h2>",
         "<p>Masked: nothing had to change and nothing bad happened. Handled: in time. Late: after the limit or never, "
-        "without harm. Silent unsafe: harm before any reaction. Unsafe: harm although the system had reacted. Bounds: "
+        "without harm. Driven: a plan drove that had to be refused, without harm. Silent unsafe: harm before any reaction. Unsafe: harm although the system had reacted. Bounds: "
         "95 %, Clopper and Pearson, on the share that was neither masked nor handled.</p>",
         _outcomes(content["rows"]),
         "<h2>Reaction times</h2>",
@@ -115,7 +115,7 @@ def _outcome_row(row: dict[str, Any], occurred: Sequence[str]) -> list[str]:
     asked = {
         "reach": f"L{row['mode']} in {row['limit_ms']:g} ms",
         "stay": f"at most L{row['mode']}",
-        "refuse": "drives not, or harmlessly",
+        "refuse": "drives not" if row["outright"] else "drives not, or harmlessly",
     }[row["asks"]]
     missed = row["missed"]
     return [

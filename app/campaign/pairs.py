@@ -42,6 +42,7 @@ def pair_case(first: FaultCase, second: FaultCase) -> FaultCase:
         limit_ms=limit_ms,
         names=first.names + second.names,
         provider="the ladder: the highest request counts",
+        outright=first.outright or second.outright,
     )
 
 

@@ -31,8 +31,21 @@ STRUCTURE, DOUBT, ALL_GUARDS = "structure guard", "uncertainty monitor", "plan g
 def _refused(
     fault: str, variant: str, change: Change, danger: str, *names: str, provider: str, note: str = ""
 ) -> FaultCase:
+    """A plan that the guards know for a bad one is refused outright, and they say why; else it may drive harmlessly."""
     tamper = Tamper(where=TO_SUPERVISOR, chosen=to.kind(Plan), change=change)
-    return FaultCase(fault, variant, danger, tamper, REFUSE, Mode.FALLBACK, 2 * CYCLE_MS, names, provider, note=note)
+    return FaultCase(
+        fault,
+        variant,
+        danger,
+        tamper,
+        REFUSE,
+        Mode.FALLBACK,
+        2 * CYCLE_MS,
+        names,
+        provider,
+        note=note,
+        outright=bool(names),
+    )
 
 
 def _reached(

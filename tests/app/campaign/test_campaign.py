@@ -14,7 +14,7 @@ from onboard_vla.app.campaign import startup
 from onboard_vla.app.campaign.cells import CellResult, family_rows
 from onboard_vla.app.campaign.document import SCHEMA_PATH
 from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON
-from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, REACH
+from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, REACH, REFUSE
 from onboard_vla.app.campaign.figures import FAIL, INCONCLUSIVE, PASS, danger_rows, verdict_of
 from onboard_vla.app.campaign.golden import GoldenDrive, figures_of
 from onboard_vla.app.campaign.jobs import CONTROL_CASE, Result, all_jobs, pair_jobs, quick_jobs
@@ -110,7 +110,7 @@ def test_pair_asks_what_its_worse_half_asks_and_counts_from_that_half():
 def test_verdict_fails_on_harm_lateness_and_danger_that_is_not_shown():
     shown = result(monitor=MONITOR_OFF, outcome="silent unsafe", harm="collision: x")
     assert verdict_of([result(), shown], None, [], 0).outcome == PASS
-    for outcome in ("silent unsafe", "unsafe", "crash", "hang", "late"):
+    for outcome in ("silent unsafe", "unsafe", "crash", "hang", "late", "misnamed", "swerved", "driven"):
         assert verdict_of([result(outcome=outcome), shown], None, [], 0).outcome == FAIL
     harmless = result(monitor=MONITOR_OFF, outcome="late")
     assert verdict_of([result(), harmless], None, [], 0).outcome == FAIL
@@ -123,6 +123,27 @@ def test_verdict_fails_where_the_mode_came_but_no_output_named_the_cause():
     assert (verdict.outcome, verdict.reasons) == (FAIL, ("F3/black: no output named the cause (BLACK)",))
     named_once = [result(detection_ms=None), result(number=1), shown]
     assert verdict_of(named_once, None, [], 0).outcome == PASS
+
+
+def test_verdict_fails_where_plans_were_refused_but_no_output_said_why():
+    for key, names in (("F8/a negative token", "PLAN_TOKENS"), ("F6/nan in the plan's poses", "PLAN_NOT_FINITE")):
+        assert verdict_of([result(key)], None, [], 0).outcome == PASS
+        verdict = verdict_of([result(key, detection_ms=None)], None, [], 0)
+        assert (verdict.outcome, verdict.reasons) == (FAIL, (f"{key}: no output named the cause ({names})",))
+    shown = [result("F9/ten of them", MONITOR_OFF, outcome="silent unsafe", harm="collision: x")]
+    assert verdict_of([result("F9/ten of them", detection_ms=None), *shown], None, [], 0).outcome == PASS
+
+
+def test_plans_of_no_shape_or_without_meaning_are_refused_outright_alone_and_in_pairs():
+    outright = [case for case in CASES if case.outright]
+    assert {case.fault for case in outright} == {"F6", "F7", "F8"}
+    assert {case.key for case in CASES if case.fault in ("F7", "F8")} <= {case.key for case in outright}
+    assert all(case.asks == REFUSE and case.names for case in outright)
+    assert {case.key for case in CASES if case.fault == "F6" and "plan's" in case.variant} <= {c.key for c in outright}
+    structure, random, frozen = BY_KEY["F8/0 tokens"], BY_KEY["F9/ten of them"], BY_KEY["F4/front"]
+    assert pair_case(structure, random).outright
+    assert pair_case(frozen, structure).outright
+    assert not pair_case(frozen, random).outright
 
 
 def test_verdict_is_inconclusive_where_something_did_not_happen():

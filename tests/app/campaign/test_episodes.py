@@ -11,10 +11,12 @@ from onboard_vla.app.campaign.figures import FAIL, PASS, verdict_of
 from onboard_vla.app.campaign.golden import drive_golden
 from onboard_vla.app.campaign.golden import figures_of as golden_figures
 from onboard_vla.app.campaign.jobs import CONTROL_CASE, Job, Result, quick_jobs, run_job, shard
+from onboard_vla.app.campaign.outcome import GOOD
 from onboard_vla.app.campaign.pictures import MomentPictures
 from onboard_vla.app.campaign.planted import AlwaysBrakes, NeverIntervenes
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.core.cameras import FRONT
+from onboard_vla.safety import plan_guard
 from onboard_vla.world.expert import Expert
 from onboard_vla.world.world import World
 
@@ -57,6 +59,35 @@ def test_supervisor_that_never_intervenes_fails(monkeypatch):
     verdict = verdict_of(small_campaign(), None, (), 0)
     assert verdict.outcome == FAIL
     assert any("silent unsafe" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize("variant", ["9 tokens", "a negative token"])
+def test_supervisor_that_does_not_look_at_a_plans_structure_fails(variant, monkeypatch):
+    job = Job(f"F8/{variant}", MONITOR_ON, 15.0, 0, 0)
+    held = run_job(job)
+    assert (held.outcome, held.spoiled_driven, held.detection_ms) == ("handled", 0, 0.0)
+    assert verdict_of([held], None, (), 0).outcome == PASS
+
+    monkeypatch.setattr(plan_guard, "check_structure", lambda plan, limits, core_hash: [])
+    kept_start.cache_clear()
+    planted = run_job(job)
+    assert planted.outcome not in GOOD
+    verdict = verdict_of([planted], None, (), 0)
+    assert verdict.outcome == FAIL
+    assert verdict.reasons[0].startswith(f"F8/{variant}: ")
+
+
+def test_supervisor_that_counts_no_tokens_fails_though_the_plan_drives_harmlessly(monkeypatch):
+    whole = plan_guard.check_structure
+    monkeypatch.setattr(
+        plan_guard,
+        "check_structure",
+        lambda plan, limits, core_hash: [r for r in whole(plan, limits, core_hash) if r.code != "PLAN_TOKENS"],
+    )
+    planted = run_job(Job("F8/a negative token", MONITOR_ON, 15.0, 0, 0))
+    assert (planted.outcome, planted.harm) == ("driven", "")
+    assert planted.spoiled_driven > 0
+    assert verdict_of([planted], None, (), 0).outcome == FAIL
 
 
 def test_supervisor_that_always_brakes_fails_on_golden_drives(monkeypatch):

@@ -111,6 +111,17 @@ def test_spoiled_plan_that_drives_is_masked_only_without_harm():
     assert judge(refuse, harmed, EFFECT_NS, frozenset({7})).outcome == "silent unsafe"
 
 
+def test_plan_that_has_to_be_refused_outright_may_not_drive_however_harmlessly():
+    outright = dataclasses.replace(CASE, asks=REFUSE, outright=True)
+    assert judge(outright, stream(), EFFECT_NS, frozenset({8})).outcome == "handled"
+    driven = judge(outright, stream(), EFFECT_NS, frozenset({7}))
+    assert (driven.outcome, driven.spoiled_driven) == ("driven", 1)
+    harmed = stream(harms=(Harm(EFFECT_NS + 1, OFF_ROAD, True, "a corner outside"),))
+    assert judge(outright, harmed, EFFECT_NS, frozenset({7})).outcome == "silent unsafe"
+    in_time = dataclasses.replace(outright, asks=REACH)
+    assert judge(in_time, stream((100, 2, ("BLACK",))), EFFECT_NS, frozenset({7})).outcome == "driven"
+
+
 def test_fault_without_effect_changes_nothing():
     verdict = judge(CASE, stream(), None)
     assert verdict.outcome == "masked"
