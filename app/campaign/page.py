@@ -30,8 +30,9 @@ def page(content: dict[str, Any]) -> str:
         _list(content["reasons"]),
         "<h2>Outcome by fault</h2>",
         "<p>Masked: nothing had to change and nothing bad happened. Handled: in time. Late: after the limit or never, "
-        "without harm. Driven: a plan drove that had to be refused, without harm. Silent unsafe: harm before any reaction. Unsafe: harm although the system had reacted. Bounds: "
-        "95 %, Clopper and Pearson, on the share that was neither masked nor handled.</p>",
+        "without harm. Driven: a plan drove that had to be refused, without harm. Silent unsafe: harm before any "
+        "reaction. Unsafe: harm although the system had reacted. Bounds: 95 %, Clopper and Pearson, on the share that "
+        "was neither masked nor handled.</p>",
         _outcomes(content["rows"]),
         "<h2>Reaction times</h2>",
         "<p>Milliseconds of virtual time. FDTI: to the first output that names the cause; FRTI: from there to the "
