@@ -141,6 +141,7 @@ class Inputs:
         self.plans: deque[tuple[Plan | PlanRejection, int]] = deque(maxlen=PENDING_PLANS)
         self.commands: deque[str] = deque(maxlen=PENDING_COMMANDS)
         self.refused_commands: deque[Reason] = deque(maxlen=PENDING_COMMANDS)
+        self.untimely_commands: deque[Reason] = deque(maxlen=PENDING_COMMANDS)
         self._orders = Orders(config.freshness)
         self.driver = DriverWatch()
         self.planner_restarted = False
@@ -185,10 +186,12 @@ class Inputs:
             self._take_verdict(message, now)
         elif isinstance(message, OperatorCommand):
             refused = self._orders.refuse_command(message, now)
-            if refused is None:
-                self.commands.append(str(message.command))
-            else:
+            untimely = self._orders.untimely(message, now)
+            if refused is not None:
                 self.refused_commands.append(refused)
+            else:
+                self.commands.append(str(message.command))
+                self.untimely_commands += [] if untimely is None else [untimely]
         else:
             self.driver.hear(message, now, self._config.freshness.future_s)
 

@@ -162,9 +162,10 @@ class Supervisor:
         outside = self._domain.requests(None if motion is None else motion.speed_mps, now)
         requests = self._requests(motion, now) + gap + outside
         commands, restarted = tuple(self._inputs.commands), self._inputs.planner_restarted
-        unheard = tuple(self._inputs.refused_commands)
+        unheard, untimely = tuple(self._inputs.refused_commands), tuple(self._inputs.untimely_commands)
         self._inputs.commands.clear()
         self._inputs.refused_commands.clear()
+        self._inputs.untimely_commands.clear()
         self._inputs.planner_restarted = False
         if ENGAGE in commands or REARM in commands:
             self._self_test = self_test(self.config, self.config_hash)
@@ -202,7 +203,7 @@ class Supervisor:
         elif self.state.engagement is Engagement.DRIVER_OVERRIDE and motion is not None:
             self._inputs.lane_place.leave(motion.pose[None, :2])
         reasons = [request.reason for request in requests] + list(stepped.reasons)
-        reasons += self._notes
+        reasons += (*untimely, *self._notes)
         if self._judged is not None and not self._judged.passed:
             reasons += self._judged.reasons
         if self.config.authority == SHADOW:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.safe_trajectory import STOP, DriverState, Engagement, OperatorCommand
+from onboard_vla.core.safe_trajectory import STOP, DriverState, Engagement, Mode, OperatorCommand
 from onboard_vla.safety.config import FreshnessLimits
 from onboard_vla.safety.guards.clock_step import restated_by
-from onboard_vla.safety.guards.orders import Orders
+from onboard_vla.safety.guards.orders import STOPS_KEPT, Orders
 
 from .driving_range import DECLARED, Range, codes, simulation_config
 
@@ -49,16 +49,53 @@ def test_a_refused_command_does_not_shut_out_the_next():
     assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
 
 
-@pytest.mark.parametrize("older_ms", [1, 999])
-def test_a_stop_counts_behind_a_newer_command_but_no_stop_counts_twice_or_late(older_ms):
+def stop(stamp_ns):
+    return OperatorCommand(stamp_ns, STOP)
+
+
+@pytest.mark.parametrize("older_ms", [0, 1, 999, 1001, 3_600_000, -5, -6, -3_600_000])
+def test_a_stop_counts_whatever_its_stamp_once(older_ms):
     orders = Orders(LIMITS)
     assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
-    stop = OperatorCommand(NOW.stamp_ns - older_ms * MS, STOP)
-    assert orders.refuse_command(stop, NOW) is None
+    assert orders.refuse_command(stop(NOW.stamp_ns - older_ms * MS), NOW) is None
+    refused = orders.refuse_command(stop(NOW.stamp_ns - older_ms * MS), NOW)
+    assert (refused.code, refused.measured, refused.limit) == ("COMMAND_REPEATED", 1.0, 0.0)
+    assert refused.detail == "'stop': heard with this stamp before"
+    assert orders.refuse_command(stop(NOW.stamp_ns - older_ms * MS + 1), NOW) is None
     # What it passed stays the newest.
     assert orders.refuse_command(command(NOW.stamp_ns), NOW).code == "COMMAND_REPEATED"
-    assert orders.refuse_command(OperatorCommand(NOW.stamp_ns, STOP), NOW).code == "COMMAND_REPEATED"
-    assert orders.refuse_command(OperatorCommand(NOW.stamp_ns - 1001 * MS, STOP), NOW).code == "COMMAND_OLD"
+
+
+@pytest.mark.parametrize("stamp_ns", [NOW.stamp_ns + 6 * MS, NOW.stamp_ns + 3600 * S, 2**63 - 1, -(2**63)])
+def test_a_stop_with_an_unsound_stamp_shuts_out_no_command_after_it(stamp_ns):
+    orders = Orders(LIMITS)
+    assert orders.refuse_command(stop(stamp_ns), NOW) is None
+    assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
+
+
+def test_a_stop_orders_the_commands_behind_it():
+    orders = Orders(LIMITS)
+    assert orders.refuse_command(stop(NOW.stamp_ns), NOW) is None
+    assert orders.refuse_command(command(NOW.stamp_ns - 1), NOW).code == "COMMAND_REPEATED"
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "code"), [(0, None), (1000, None), (1001, "COMMAND_OLD"), (-5, None), (-6, "COMMAND_FROM_FUTURE")]
+)
+def test_what_is_wrong_with_a_stamp_is_said_of_a_stop_too(age_ms, code):
+    found = Orders(LIMITS).untimely(stop(NOW.stamp_ns - age_ms * MS), NOW)
+    assert (found and found.code) == code
+    if found:
+        assert found.measured == pytest.approx(abs(age_ms) / 1000)
+        assert found.detail.startswith("'stop': ")
+
+
+def test_the_stops_of_an_hour_are_not_all_remembered():
+    orders = Orders(LIMITS)
+    for k in range(STOPS_KEPT + 1):
+        assert orders.refuse_command(stop(NOW.stamp_ns + k), NOW) is None
+    assert orders.refuse_command(stop(NOW.stamp_ns + 1), NOW).code == "COMMAND_REPEATED"
+    assert orders.refuse_command(stop(NOW.stamp_ns), NOW) is None
 
 
 @pytest.mark.parametrize("step_ns", [-3600 * S, -50 * MS])
@@ -69,6 +106,13 @@ def test_after_a_restated_clock_commands_count_again(step_ns):
     orders.restate(restated_by(step_ns, now.stamp_ns))
     assert orders.refuse_command(command(NOW.stamp_ns + step_ns), now).code == "COMMAND_REPEATED"
     assert orders.refuse_command(command(now.stamp_ns), now) is None
+
+
+def test_after_a_restated_clock_a_stop_counts_once_all_the_same():
+    orders = Orders(LIMITS)
+    assert orders.refuse_command(stop(NOW.stamp_ns), NOW) is None
+    orders.restate(restated_by(-S, NOW.stamp_ns))
+    assert orders.refuse_command(stop(NOW.stamp_ns - S), NOW).code == "COMMAND_REPEATED"
 
 
 def test_restating_an_unused_order_keeps_it_open():
@@ -151,6 +195,36 @@ class TestSupervisor:
         drive.supervisor.receive(engage, drive.now)
         message = drive.step()
         assert (message.engagement, [r.code for r in message.refusals]) == (Engagement.STANDBY, ["COMMAND_REPEATED"])
+
+    @pytest.mark.parametrize(
+        ("ahead_ms", "code"), [(6, "COMMAND_FROM_FUTURE"), (3_600_000, "COMMAND_FROM_FUTURE"), (-1100, "COMMAND_OLD")]
+    )
+    def test_a_stop_is_obeyed_whatever_its_stamp_and_the_stamp_is_named(self, ahead_ms, code):
+        drive = Range(speed=8.0)
+        drive.engage(3.0)
+        drive.run(2.0)
+        asked = OperatorCommand(drive.now.stamp_ns + ahead_ms * MS, STOP)
+        drive.supervisor.receive(asked, drive.now)
+        message = drive.step()
+        assert (message.mode, message.refusals) == (Mode.IN_LANE_STOP, ())
+        assert {"OPERATOR_STOP", code} <= set(codes(message))
+        assert code not in codes(drive.step())
+
+    def test_a_stop_that_is_replayed_after_it_was_rearmed_does_not_stop_again(self):
+        drive = Range(speed=3.0)
+        drive.engage(3.0)
+        old = OperatorCommand(drive.now.stamp_ns - 3 * S, STOP)
+        drive.supervisor.receive(old, drive.now)
+        assert drive.run(8.0).engagement is Engagement.LATCHED
+        drive.command("rearm")
+        assert drive.step().engagement is Engagement.STANDBY
+        drive.command("engage")
+        assert drive.step().engagement is Engagement.ENGAGED
+        drive.supervisor.receive(old, drive.now)
+        message = drive.step()
+        assert message.engagement is Engagement.ENGAGED
+        assert "OPERATOR_STOP" not in codes(message)
+        assert [reason.code for reason in message.refusals] == ["COMMAND_REPEATED"]
 
     def test_a_release_that_arrives_out_of_order_does_not_end_the_override(self):
         drive = Range(speed=8.0)
