@@ -41,6 +41,11 @@ then, in STANDBY, or where a stop had begun in LATCHED, which stops the vehicle 
 acts (`DRIVER_UNHEARD`); elsewhere, where nobody ever sends it, nothing says so, and he takes over by `disengage`
 alone, which ends no stop.
 
+`onboard_vla/operator` takes each command once and in the order of its stamps, no older than 1 s and no more than 5 ms
+ahead of ROS time; others are answered (`COMMAND_REPEATED`, `_OLD`, `_FROM_FUTURE`). `stop` is obeyed whatever its
+stamp, which is then named among the reasons; the same stop heard again, after somebody has re-armed, is not. The
+services below need no stamp.
+
 Rates are those asked for; plans come four times a second instead of five where they share decoded JPEG pictures
 (`cameras.share_decoding`, the default; [measurements](measurements.md)).
 

@@ -1,8 +1,8 @@
 """Which commands of the operator count: each once, in order, and none of long ago; a stop whatever its stamp.
 
-Stamps order commands, and show what is old. A stop errs on the safe side: a clock that is off, a clock put back or a slow
-link must not keep the vehicle driving. So it counts out of order, late and from the future, too, and what is wrong with
-its stamp is only said. The same stop heard again does not count: it would begin anew what somebody has re-armed.
+Stamps order commands, and show what is old. A stop errs on the safe side: a clock that is off, a clock put back or a
+slow link must not keep the vehicle driving. So it counts out of order, late and from the future, too, and what is wrong
+with its stamp is only said. The same stop heard again does not count: it would begin anew what somebody has re-armed.
 """
 
 from __future__ import annotations
