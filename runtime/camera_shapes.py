@@ -10,10 +10,18 @@ from onboard_vla.core.errors import ConfigurationError
 
 SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})")
 
+MOST_SHRINK = 16
+"""Smaller than by this factor they are refused: there a pixel is a large part of a side, and would excuse any shape."""
+
 
 def same_shape(found: tuple[int, int], wanted: tuple[int, int]) -> bool:
-    """Whether pictures of width and height `found` are `wanted` at another scale, to a pixel in height and width."""
+    """Whether pictures of width and height `found` are `wanted` at another scale, to a pixel in height and width.
+
+    Not at a scale below 1 / `MOST_SHRINK`.
+    """
     (width, height), (whole_width, whole_height) = found, wanted
+    if MOST_SHRINK * min(width / whole_width, height / whole_height) < 1:
+        return False
     return abs(width * whole_height - height * whole_width) <= max(whole_width, whole_height)
 
 

@@ -29,7 +29,7 @@ from onboard_vla.runtime.decoding import MODEL
 from onboard_vla.runtime.depth_policy import ADAPTIVE, ALWAYS_FAST, ALWAYS_SLOW, FIRST_ANSWER
 from onboard_vla.runtime.engine import TENSORRT
 from onboard_vla.runtime.first_thoughts import FirstThoughts
-from onboard_vla.runtime.load_shedding import LoadShedding
+from onboard_vla.runtime.load_shedding import FULL, LoadShedding
 from onboard_vla.runtime.planner_options import PLANNER_OPTIONS, REDUCED, SILENT_AFTER_S, STUCK_AFTER_S, depth_limits
 
 HEARTBEAT_PERIOD_S = 0.05
@@ -303,6 +303,7 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
         thinks=options["depth.policy"] != ALWAYS_FAST,
         by_time=bool(options["load.shed_when_late"]),
     )
+    say_what_does_nothing(options, shedding)
     limits, policy = depth_limits(options), options["depth.policy"]
     first = None
     if policy in (ALWAYS_SLOW, MODEL):
@@ -328,6 +329,17 @@ def build_planner_host(options: Mapping[str, OptionValue]) -> PlannerHost:
     )
     host.warm_up()
     return host
+
+
+def say_what_does_nothing(options: Mapping[str, OptionValue], shedding: LoadShedding) -> None:
+    """One log line for options that change nothing with this bundle and the other options."""
+    power, by_time = options["load.power_mode"], options["load.shed_when_late"]
+    if not shedding.steps and (power != FULL or by_time):
+        why = "the model needs all of its pictures and cameras, and the depth policy does not think"
+        log_event(PLANNER, "nothing_to_leave_out", power_mode=power, shed_when_late=by_time, why=why)
+    if options["engine"] != TENSORRT and (options["engines"] or options["unjudged_engines"]):
+        why = f"engines and unjudged_engines are for the engine {TENSORRT}"
+        log_event(PLANNER, "engines_not_used", engine=options["engine"], why=why)
 
 
 PLANNER_ROLE = Role(PLANNER, PLANNER_OPTIONS, build_planner_host)

@@ -113,8 +113,8 @@ PLANNER_OPTIONS = (
         "cameras.sizes",
         str,
         "",
-        "size of the whole pictures instead of the bundle's, any scale of it is taken: 1920x1280 back=1600x900; other "
-        "shapes are refused, and cameras of which nobody says it send what they like",
+        "size of the whole pictures instead of the bundle's, any scale of it down to a 16th is taken: 1920x1280 "
+        "back=1600x900; other shapes are refused, and cameras of which nobody says it send what they like",
     ),
     Option("cameras.tolerance_s", float, DEFAULT_TOLERANCE_S, "largest stamp distance in a frame set", 0.001, 0.5, "s"),
     Option(

@@ -29,7 +29,7 @@ def picture_findings(bundle: Path, starts: Sequence[NodeStart], namespace: str) 
     said = ", ".join(f"{role} {width}x{height}" for role, (width, height) in sizes.items())
     unsaid = [role for role in roles if role not in sizes]
     if not unsaid:
-        return [fine("pictures", said, "any scale of these; other shapes are refused")]
+        return [fine("pictures", said, "any scale of these down to a 16th; other shapes are refused")]
     found = f"{said or 'no size'} said, none of {', '.join(unsaid)}"
     consequence = "their pictures of a wrong shape are squeezed and planned on"
     return [poor("pictures", found, consequence, "set cameras.sizes of vla_planner, or state it in cameras.json")]

@@ -90,3 +90,9 @@ def test_what_is_no_size_is_refused(text):
 def test_a_shape_is_kept_by_what_rounding_to_whole_pixels_makes_of_it():
     assert all(same_shape((round(1928 / k), round(1208 / k)), (1928, 1208)) for k in (1, 2, 3, 4, 5, 7, 8))
     assert not same_shape((241, 149), (1928, 1208))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 1), (2, 1), (16, 9), (119, 67), (120, 67)])
+def test_a_pixels_rounding_excuses_no_tiny_picture(size):
+    assert not same_shape(size, (1920, 1080))
+    assert same_shape((120, 68), (1920, 1080))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.load_shedding import FULL, SAVING, LoadShedding
 from onboard_vla.runtime.planner import Planner
 from onboard_vla.runtime.planner_body import PlannerBody
-from onboard_vla.runtime.planner_host import PLANNER_ROLE, PlannerHost, build_planner_host
+from onboard_vla.runtime.planner_host import PLANNER_ROLE, PlannerHost, build_planner_host, say_what_does_nothing
 from onboard_vla.runtime.planner_options import depth_limits
 
 pytest.importorskip("torch")
@@ -176,3 +177,31 @@ def test_the_planner_process_is_built_as_its_options_say(bundle):
         host.resume()
         assert host.stop()
         assert alone._first.ending
+
+
+@pytest.mark.parametrize(
+    ("options", "events"),
+    [
+        ({}, []),
+        ({"load.power_mode": SAVING}, []),
+        ({"engines": "somewhere"}, ["engines_not_used"]),
+        ({"unjudged_engines": True}, ["engines_not_used"]),
+    ],
+)
+def test_options_that_do_nothing_here_are_said_at_start(bundle, capsys, options, events):
+    build_planner_host(PLANNER_ROLE.values({"bundle": str(bundle.path), **options}))
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in said if line["event"] != "bundle_unjudged"] == events
+
+
+@pytest.mark.parametrize(
+    ("power", "by_time", "thinks", "is_said"),
+    [(SAVING, False, False, True), (FULL, True, False, True), (FULL, False, False, False), (SAVING, True, True, False)],
+)
+def test_load_shedding_that_can_leave_nothing_out_is_said_at_start(bundle, capsys, power, by_time, thinks, is_said):
+    say_what_does_nothing(
+        PLANNER_ROLE.values({"bundle": "b", "load.power_mode": power, "load.shed_when_late": by_time}),
+        LoadShedding(taking(bundle, 4, 4).manifest, 0.2, power, thinks=thinks, by_time=by_time),
+    )
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [(line["event"], line["power_mode"]) for line in said] == [("nothing_to_leave_out", power)] * is_said
