@@ -1,10 +1,12 @@
-"""How a plan's time grows: with cameras, frames per camera, prompt length, and the number K of rows in a pass.
+"""How a plan's time grows: with cameras, frames per camera, prompt length, and with rows or samples in a pass (K).
 
 Random weights of one model (`random_checkpoint.py`, 42 million), fp32, one thread; per axis one bundle a point, on
 random pictures. Times are CPU times of warm plans without a vision cache (every pair is new), medians over `--plans`,
 the points in turn; the answer is forced, one prefill and nine passes. The slope is that of a straight line through the
-medians, with 95 % bounds (plans drawn anew, 2000 times) and how well it fits (R^2). K: rows in one pass behind a
-prompt, the pass alone: what guessing ahead, or K samples that share a prompt, cost.
+medians, with 95 % bounds (plans drawn anew, 2000 times) and how well it fits (R^2). K: one pass behind a prompt, the
+pass alone, processor time of its thread. Rows: K tokens of one answer, each of which sees those before it, as in
+guessing ahead. Samples: a token of each of K answers that share the prompt and do not see each other, the first such
+pass. From two on: a lone row is computed twice (`LEAST_ROWS`), and samples are two or more.
 """
 
 from __future__ import annotations
@@ -23,19 +25,20 @@ from typing import Any
 
 import numpy as np
 import random_checkpoint
-from plan_latency import Instant, ours
+from plan_latency import Instant, answer_of, ours
 
 from onboard_vla.core.cameras import FrameSet
 from onboard_vla.core.ego import EgoState
 from onboard_vla.export.bundle_writer import export_bundle
+from onboard_vla.runtime.answer_sequence import PromptInput
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.planner import Planner
-from onboard_vla.runtime.positions import text_positions
 
 CAMERAS, FRAMES = (1, 2, 4, 6), (2, 4, 6, 8)
 PICTURES = ((112, 84), (168, 112), (224, 168), (280, 196))
 """Sizes at which the model sees each of three cameras; they set the prompt's length."""
-ROWS = (1, 2, 4, 8, 16, 32, 64)
+ROWS = (2, 4, 8, 16, 32, 64)
+AXES = ("cameras", "frames", "prompt_tokens", "passes")
 SOURCE = (252, 448, 3)
 DRAWN = 2000
 
@@ -101,28 +104,38 @@ def prompt_tokens(bundle: Bundle) -> int:
     return len(Planner(bundle).prompt.write(EgoState(0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0), "keep forward").ids)
 
 
-def of_rows(bundle: Bundle, repetitions: int) -> dict[str, Any]:
-    """Times of one pass with K rows behind a prompt."""
-    planner = Planner(bundle)
-    model, table = planner.language, bundle.embeddings.astype(np.float32)
+def of_passes(bundle: Bundle, repetitions: int) -> dict[str, Any]:
+    """Times of one pass with K rows, and with K samples, behind a prompt and the answer's opening."""
+    planner = Planner(bundle, samples=max(ROWS))
+    sequence, table, opening = planner.decoder._sequence, bundle.embeddings, answer_of(planner).fast_prefix
     written = planner.prompt.write(EgoState(0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0), "keep forward")
-    model.forward(table[written.ids], written.positions, np.array([0, 1]), np.empty((2, len(table)), np.float32))
-    start, room = model.cache.length, model.cache.capacity - model.cache.length
-    times: dict[int, list[float]] = {rows: [] for rows in ROWS if rows <= room}
+    prompt = PromptInput(
+        written.ids, table[written.ids].astype(np.float32), written.positions, written.next_position, 0
+    )
+    sequence.begin(prompt, opening, (), (-1, 0), np.empty((2, len(table)), np.float32))
+    ways = {
+        "rows_in_a_pass": sequence.push,
+        "samples_in_a_pass": lambda ids, logits: sequence.push_branches(ids, len(opening), logits),
+    }
+    times: dict[str, dict[float, list[float]]] = {way: {float(rows): [] for rows in ROWS} for way in ways}
     for turn in range(repetitions + 1):
-        for rows, found in times.items():
-            logits = np.empty((rows, len(table)), np.float32)
-            positions = text_positions(written.next_position, rows)
-            begin = time.thread_time()
-            model.forward(table[:rows], positions, np.arange(rows), logits)
-            if turn:
-                found.append((time.thread_time() - begin) * 1e3)
-            model.rollback(start)
+        for rows in ROWS:
+            logits, ids = np.empty((rows, len(table)), np.float32), range(rows)
+            for way, push in ways.items():
+                begin = time.thread_time()
+                push(ids, logits)
+                took_ms = (time.thread_time() - begin) * 1e3
+                sequence.keep(len(opening))
+                if turn:
+                    times[way][rows].append(took_ms)
     return {
-        "points": [
-            {"rows": rows, "cpu_ms_median": round(statistics.median(found), 3)} for rows, found in times.items()
-        ],
-        **straight_line({float(rows): found for rows, found in times.items()}),
+        way: {
+            "points": [
+                {way: int(rows), "cpu_ms_median": round(statistics.median(ms), 3)} for rows, ms in found.items()
+            ],
+            **straight_line(found),
+        }
+        for way, found in times.items()
     }
 
 
@@ -130,17 +143,24 @@ def main() -> int:
     """Build, export, plan, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plans", type=int, default=5)
+    parser.add_argument("--axes", default=",".join(AXES), help=f"comma-separated: {', '.join(AXES)}")
     parser.add_argument("--json", action="store_true", help="print JSON alone")
     arguments = parser.parse_args()
+    axes = arguments.axes.split(",")
+    if unknown := [axis for axis in axes if axis not in AXES]:
+        parser.error(f"--axes: {unknown[0]!r} is unknown; known: {', '.join(AXES)}")
     shapes: dict[str, list[dict[str, Any]]] = {
         "cameras": [{"cameras": count} for count in CAMERAS],
         "frames": [{"cameras": 3, "frames": count} for count in FRAMES],
         "prompt_tokens": [{"cameras": 3, "picture": size} for size in PICTURES],
     }
     with tempfile.TemporaryDirectory(prefix="ovla-") as folder:
-        results = of_shapes(Path(folder), shapes, arguments.plans)
-        bundle = Bundle.open(Path(folder) / f"cameras-{len(CAMERAS) - 1}-bundle")
-        results["rows_in_a_pass"] = of_rows(bundle, 4 * arguments.plans)
+        wanted = {axis: points for axis, points in shapes.items() if axis in axes}
+        results = of_shapes(Path(folder), wanted, arguments.plans)
+        if "passes" in axes:
+            checkpoint = random_checkpoint.write(Path(folder) / "passes")
+            bundle = Bundle.open(export_bundle(checkpoint, Path(folder) / "passes-bundle", precision="fp32"))
+            results |= of_passes(bundle, 4 * arguments.plans)
     protocol = {
         "plans": arguments.plans,
         "onnxruntime": version("onnxruntime"),
