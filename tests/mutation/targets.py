@@ -96,6 +96,8 @@ SUITES: dict[str, tuple[str, ...]] = {
         "test_supervisor_ticks.py",
         "test_supervisor_choices.py",
         "test_supervisor_decisions.py",
+        "test_supervisor_settings.py",
+        "test_supervisor_who_drives.py",
     ),
     "placed_plan": ("test_placed_plan.py",),
     "ego_history": ("test_ego_history.py",),

@@ -9,6 +9,7 @@ import pytest
 from onboard_vla.core.safe_trajectory import Engagement, Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import LadderSettings
+from onboard_vla.safety.engagement import left_to_a_person
 from onboard_vla.safety.ladder import LadderInputs, LadderState, Request, step
 
 S = 1_000_000_000
@@ -159,6 +160,21 @@ class TestStopping:
         assert asked.engagement is state.engagement
         assert refused(asked) == [("COMMAND_NOT_NOW", 1.0, 0.0)]
 
+    def test_it_is_heard_behind_an_engaging_that_changes_nothing(self):
+        state = LadderState(engagement=ENGAGED, mode=L0, since_ns=0)
+        assert after(state, 1.0, commands=("engage", "stop")).mode is L3
+
+    def test_plans_that_passed_before_it_count_no_longer(self):
+        state = LadderState(engagement=ENGAGED, mode=L2, since_ns=0, shadow_passes=5)
+        stopped = after(state, 1.0, commands=("stop",))
+        assert (stopped.mode, stopped.since_ns, stopped.shadow_passes) == (L3, S, 0)
+
+    @pytest.mark.parametrize("mode", [L3, L4])
+    def test_a_stop_that_is_under_way_goes_on_as_it_began(self, mode):
+        state = LadderState(engagement=ENGAGED, mode=mode, since_ns=S // 2, must_rearm=True)
+        stopped = after(state, 1.0, commands=("stop",))
+        assert (stopped.mode, stopped.since_ns) == (mode, S // 2)
+
 
 class TestRearming:
     def test_it_needs_standstill_for_a_second_and_says_how_long_there_has_been_one(self):
@@ -213,3 +229,20 @@ class TestRearming:
             answered = after(state, 5.0, speed_mps=0.0, commands=("rearm",))
             assert answered.engagement is state.engagement
             assert [code for code, *_ in refused(answered)] == ["COMMAND_NOT_NOW"]
+
+
+@pytest.mark.parametrize(
+    ("engagement", "standstill_since_ns", "left"),
+    [
+        (STANDBY, None, True),
+        (STANDBY, 0, True),
+        (OVERRIDE, 0, True),
+        (OVERRIDE, None, False),
+        (ENGAGED, None, False),
+        (ENGAGED, 0, False),
+        (LATCHED, 0, False),
+    ],
+)
+def test_it_is_left_to_a_person_in_standby_and_where_he_holds_it_still(engagement, standstill_since_ns, left):
+    state = LadderState(engagement=engagement, standstill_since_ns=standstill_since_ns)
+    assert left_to_a_person(state) is left

@@ -218,6 +218,12 @@ class TestRoad:
             inputs.receive(replace(moved, centreline=line), at(ms))
         assert (fault_of(inputs, "lanes") or (None,))[0] == code
 
+    def test_a_lane_is_fresh_by_its_stamp_up_to_the_limit(self):
+        inputs, limit_ms = fed(), CONFIG.freshness.lanes_data_s * 1e3
+        assert inputs.fresh_lanes(at(limit_ms)) is inputs.lanes is not None
+        assert inputs.fresh_lanes(at(limit_ms + 1)) is None
+        assert Inputs(CONFIG).fresh_lanes(at(0)) is None
+
     def test_what_is_no_line_is_refused_though_nothing_is_known_of_the_vehicle(self):
         inputs = Inputs(CONFIG)
         inputs.receive(replace(lanes(T0), centreline=0 * lanes(T0).centreline), at(0))
