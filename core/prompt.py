@@ -14,6 +14,7 @@ The template is a JSON file of the checkpoint and of the bundle (`prompt.json`):
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import string
@@ -26,6 +27,9 @@ from onboard_vla.core.errors import PromptError
 
 PROMPT_FORMAT = 1
 Value = float | int | str | tuple[int, ...]
+EXAMPLES = 48
+"""Numbers that stand for a range of them: as many that no digit is the same in all."""
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,14 @@ class _Number:
             raise PromptError(f"{where}: expected {self.minimum:g} to {self.maximum:g}, found {value:g}")
         return format(abs(float(value)) if self.magnitude else float(value), self.format)
 
+    def examples(self) -> list[str]:
+        """The bounds, numbers all over the range, and as many of small magnitude."""
+        shares = [index * GOLDEN_RATIO % 1 for index in range(EXAMPLES)]
+        spread = [self.minimum + share * (self.maximum - self.minimum) for share in shares]
+        small = [number * share**2 for number, share in zip(spread, shares, strict=True)]
+        numbers = [self.minimum, self.maximum, *spread, *(n for n in small if self.minimum <= n <= self.maximum)]
+        return [self.render(number, "an example") for number in numbers]
+
 
 @dataclass(frozen=True)
 class _Choice:
@@ -110,6 +122,10 @@ class _Choice:
             raise PromptError(f"{where}: expected one of {', '.join(self.values)}, found {value!r}")
         return self.values[value]
 
+    def examples(self) -> list[str]:
+        """All of them."""
+        return list(self.values.values())
+
 
 @dataclass(frozen=True)
 class _Actions:
@@ -119,6 +135,10 @@ class _Actions:
         if not isinstance(value, tuple | list) or not all(type(index) is int and index >= 0 for index in value):
             raise PromptError(f"{where}: expected action-token indices, found {value!r}")
         return "".join(self.action_token.format(index=index) for index in value)
+
+    def examples(self) -> list[str]:
+        """None, and some of the first two."""
+        return [self.render(indices, "an example") for indices in ((), (0,), (1,), (0, 1), (1, 0))]
 
 
 @dataclass(frozen=True)
@@ -179,6 +199,21 @@ class PromptTemplate:
     def field_names(self) -> tuple[str, ...]:
         """All fields, in the template's order."""
         return tuple(self._fields)
+
+    @property
+    def optional_names(self) -> tuple[str, ...]:
+        """The fields that may be left out."""
+        return tuple(name for name in self._fields if name in self._optional)
+
+    def examples(self, left_out: Collection[str] = ()) -> list[dict[str, str]]:
+        """What may stand in the prompt for each field, without some optional ones: each field says all that it can.
+
+        Of a number these are many of all lengths and signs. Takes turns: not every field with every other.
+        """
+        each = {name: field.examples() for name, field in self._fields.items() if name not in left_out}
+        count = max((len(texts) for texts in each.values()), default=1)
+        turns = zip(*(itertools.islice(itertools.cycle(texts), count) for texts in each.values()), strict=True)
+        return [dict(zip(each, turn, strict=True)) for turn in turns] if each else [{}]
 
     def check_optional(self, cameras: Collection[str]) -> None:
         """Hold the template against the cameras that plans may be made without.

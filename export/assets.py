@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from onboard_vla.core.codebook import Codebook
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.core.prompt import PromptTemplate
 from onboard_vla.export.checkpoint_config import Section, read_generation, read_json
+from onboard_vla.export.prompt_form import PromptForm
 from onboard_vla.export.vision_grid import graph_name
 from onboard_vla.runtime.positions import VideoGrid
 from onboard_vla.runtime.prompt import AnswerIds, PromptWriter, Tokenizer, answer_ids
@@ -60,6 +62,11 @@ class Assets:
         return {
             camera.role: VideoGrid(pairs, camera.grid_h // merge, camera.grid_w // merge) for camera in self.cameras
         }
+
+    @cached_property
+    def prompt_form(self) -> PromptForm:
+        """What is fixed of the prompts."""
+        return PromptForm.of(self.template, self.tokenizer, self.tokens.video_pad, self.grids)
 
     def prompt_writer(self) -> PromptWriter:
         """The runtime's own way from prompt fields to ids."""

@@ -54,7 +54,7 @@ from onboard_vla.export.scenes import Scene
 from onboard_vla.export.sensitivity import Trial, choose_fallbacks, sensitivity_rows
 from onboard_vla.export.source import GOLDEN, Share, Source
 from onboard_vla.export.space import require_space
-from onboard_vla.export.staging import Staging
+from onboard_vla.export.staging import Staging, require_free_place
 from onboard_vla.export.verify import Figures, compare
 from onboard_vla.export.weights import language_linears, vision_linears
 
@@ -115,6 +115,7 @@ def export_bundle(
     """
     if precision not in PRECISIONS:
         raise BundleError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    require_free_place(out)
     require_files(golden_scenes, calibration_scenes)
     require_scaling(scaling, precision)
     require_one_origin(precision, ranges, calibration_scenes)

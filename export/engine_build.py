@@ -15,6 +15,7 @@ from onboard_vla.core.errors import BundleError
 from onboard_vla.export.engine_profiles import bundle_profiles
 from onboard_vla.export.engine_session import LanguageSession, VisionSession
 from onboard_vla.export.golden import GoldenScene
+from onboard_vla.export.place import obstacle
 from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.export.tensorrt_build import build_plan
 from onboard_vla.export.verification import golden_scenes, sizes_of
@@ -59,9 +60,11 @@ def build_engines(
 
     Raises:
         BundleError: the bundle is damaged, has no golden scenes, or has a head of the actions; something else lies at
-            `out`; or the engines miss a bound of the gate.
+            `out`, or nothing can be moved there; or the engines miss a bound of the gate.
         EngineError: a graph does not compile or does not run.
     """
+    if (words := obstacle(out)) is not None:
+        raise BundleError(words)
     bundle = Bundle.open(path)
     require_one_head(bundle)
     gate_bounds(bundle.manifest.parity)

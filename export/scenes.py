@@ -26,6 +26,7 @@ from onboard_vla.core.prompt import Value
 from onboard_vla.export.assets import PROMPT_FILE, Assets
 from onboard_vla.export.checkpoint_config import read_json
 from onboard_vla.export.kept_arrays import FULL, OnDemand
+from onboard_vla.export.prompt_form import PromptForm
 from onboard_vla.runtime.positions import VideoGrid
 
 IMAGES = "images_"
@@ -47,13 +48,17 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class SceneShapes:
-    """What scenes must fit; an opened checkpoint's `Assets` say the same. `grids`: merged visual tokens by camera."""
+    """What scenes must fit; an opened checkpoint's `Assets` say the same. `grids`: merged visual tokens by camera.
+
+    `prompt_form`: of the prompts that the model's template writes.
+    """
 
     cameras: tuple[CameraInput, ...]
     frames: FrameSelection
     tokens: SpecialTokens
     actions: ActionTokens
     grids: Mapping[str, VideoGrid]
+    prompt_form: PromptForm
 
 
 class _Pictures:
@@ -102,6 +107,7 @@ def load_scenes(
         raise CheckpointError(f"{path} cannot be read as a file of scenes: {error}") from error
     if "prompt_ids" not in arrays or arrays["prompt_ids"].ndim != 2 or not len(arrays["prompt_ids"]):
         raise CheckpointError(f"{path}: expected prompt_ids of shape (N, S), found arrays {sorted([*arrays, *seen])}")
+    _expect(path, arrays, "prompt_ids", np.dtype(np.int64), arrays["prompt_ids"].shape)
     count = len(arrays["prompt_ids"])
     for camera in assets.cameras:
         shape = (count, assets.frames.per_camera, camera.height, camera.width, 3)
@@ -131,11 +137,16 @@ def _scene(
     images: Mapping[str, NDArray[np.uint8]],
 ) -> Scene:
     ids = arrays["prompt_ids"][index]
-    ids = ids[ids != PADDING].astype(np.int64)
+    ids = ids[: len(ids) - int((ids[::-1] != PADDING).argmax())] if (ids != PADDING).any() else ids[:0]
     found, expected = int((ids == assets.tokens.video_pad).sum()), sum(grid.tokens for grid in assets.grids.values())
     if found != expected:
         raise CheckpointError(
             f"{path}: prompt {index} has {found} visual tokens, the cameras give {expected}; was it written for others?"
+        )
+    if (unfit := assets.prompt_form.unfit(ids)) is not None:
+        raise CheckpointError(
+            f"{path}: prompt {index}, position {unfit.position}: {unfit.words}; was it written with another template "
+            f"or tokenizer? (padding, {PADDING}, stands behind a prompt alone)"
         )
     return Scene(
         images=images,

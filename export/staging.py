@@ -23,6 +23,7 @@ from onboard_vla.core.bundle_manifest import (
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.aside import locked, sync
 from onboard_vla.export.manifest_schema import validate
+from onboard_vla.export.place import obstacle
 
 PARTS, REPLACED = "parts", "replaced"
 PART_DIGITS = 16
@@ -30,6 +31,18 @@ PART_DIGITS = 16
 
 class NoRoomError(BundleError):
     """The disk has too little room for what is still to be written; what lies there already is not lost."""
+
+
+def require_free_place(out: Path) -> None:
+    """Hold the place of a bundle against what lies there, before any work.
+
+    Raises:
+        BundleError: something that is no bundle is in the way, or nothing can be moved there.
+    """
+    if (words := obstacle(out)) is not None:
+        raise BundleError(words)
+    if out.exists() and not (out / MANIFEST_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(f"{out} exists and is no bundle: choose another folder or remove it")
 
 
 class Staging:
@@ -50,12 +63,11 @@ class Staging:
             recipe: all that shapes the bundle; None if nothing is to be taken over from earlier attempts.
 
         Raises:
-            BundleError: something that is no bundle is in the way.
+            BundleError: something that is no bundle is in the way, or nothing can be moved there.
         """
         self._out, self._recipe = out, recipe
         self.resumed = False
-        if out.exists() and not (out / MANIFEST_NAME).is_file() and (not out.is_dir() or any(out.iterdir())):
-            raise BundleError(f"{out} exists and is no bundle: choose another folder or remove it")
+        require_free_place(out)
 
     def __enter__(self) -> Staging:
         parent = self._out.absolute().parent

@@ -12,6 +12,7 @@ from onboard_vla.export.checkpoint import Checkpoint
 from onboard_vla.export.fingerprints import weights_fingerprint
 from onboard_vla.export.golden import GoldenScene, load_golden
 from onboard_vla.export.parity_limits import AIMS, MANY_SCENES, Limits, ParityLimit, limits_table, misses
+from onboard_vla.export.prompt_form import PromptForm
 from onboard_vla.export.quantisation import FP32
 from onboard_vla.export.scene_runner import Observer, SceneRunner, Sizes
 from onboard_vla.export.scenes import Scene, SceneShapes, load_scenes
@@ -194,8 +195,10 @@ def golden_scenes(bundle: Bundle) -> list[GoldenScene]:
 
 def shapes_of(bundle: Bundle) -> SceneShapes:
     """What scenes must fit to be shown to a bundle."""
-    manifest = bundle.manifest
-    return SceneShapes(manifest.cameras, manifest.frames, manifest.tokens, manifest.actions, bundle.grids())
+    manifest, grids = bundle.manifest, bundle.grids()
+    tokenizer = Tokenizer(bundle.path / manifest.tokenizer)
+    form = PromptForm.of(bundle.template, tokenizer, manifest.tokens.video_pad, grids)
+    return SceneShapes(manifest.cameras, manifest.frames, manifest.tokens, manifest.actions, grids, form)
 
 
 def _reference(bundle: Bundle, path: Path) -> Bundle:

@@ -14,6 +14,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from onboard_vla.app import cli
 from onboard_vla.core.bundle_manifest import SCHEMA_FILE, load_manifest, verify_files
 from onboard_vla.core.errors import BundleError, CheckpointError
 from onboard_vla.export import bundle_writer
@@ -265,6 +266,8 @@ def test_given_scenes_are_kept_and_fallback_layers_recorded(reference_checkpoint
         ({"action_tokens": np.zeros((2, 9), np.int64)}, "action_tokens must be int64"),
         ({"prompt_ids": np.full((2, 30), 11)}, "prompt 0 has 0 visual tokens"),
         ({"prompt_ids": None}, "expected prompt_ids"),
+        ({"prompt_ids": np.zeros((2, 30))}, "prompt_ids must be int64 of shape (2, 30), found"),
+        ({"prompt_ids": np.zeros((2, 30), np.int32)}, "prompt_ids must be int64 of shape (2, 30), found"),
     ],
 )
 def test_scenes_that_do_not_fit_are_refused(tmp_path, assets, changes, message):
@@ -272,6 +275,45 @@ def test_scenes_that_do_not_fit_are_refused(tmp_path, assets, changes, message):
     with pytest.raises(CheckpointError) as caught:
         load_scenes(file, assets)
     assert message in str(caught.value)
+
+
+def first_ids(ids, at, value):
+    """The prompts with another id in the second one."""
+    changed = ids.copy()
+    changed[1, at] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "message"),
+    [
+        (3, 10_000_000, "prompt 1, position 3: found id 10000000, expected 0 to "),
+        (3, -7, "prompt 1, position 3: found id -7, expected 0 to "),
+        (3, -1, "prompt 1, position 3: found id -1, expected 0 to "),
+        (3, 11, "prompt 1, position 3: found id 11, the prompt template has "),
+    ],
+)
+def test_prompts_that_the_template_did_not_write_are_refused_by_every_reader(
+    reference_checkpoint, fp32_bundle, tmp_path, assets, at, value, message, capsys
+):
+    own = reference_checkpoint / "golden_scenes.npz"
+    with np.load(own) as archive:
+        arrays = {name: archive[name][:2] for name in archive.files}
+    assert arrays["prompt_ids"][1, at] != value
+    file = tmp_path / "scenes.npz"
+    np.savez(file, **arrays | {"prompt_ids": first_ids(arrays["prompt_ids"], at, value)})
+    with pytest.raises(CheckpointError) as caught:
+        load_scenes(file, assets)
+    assert str(caught.value).startswith(f"{file}: {message}")
+    for words in (
+        ["verify", fp32_bundle, "--reference", fp32_bundle, "--scenes", file],
+        ["export", reference_checkpoint, "--out", tmp_path / "b", "--golden-scenes", file],
+        ["export", reference_checkpoint, "--out", tmp_path / "b", "--calibration-scenes", file],
+        ["observe", reference_checkpoint, "--scenes", file, "--out", tmp_path / "ranges.npz"],
+    ):
+        assert cli.run([str(word) for word in words]) == 1
+        assert " ".join(message.split()[:4]) in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_unknown_precision_and_unknown_fallback_are_refused(reference_checkpoint, tmp_path):

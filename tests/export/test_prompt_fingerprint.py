@@ -113,6 +113,20 @@ def test_a_prompt_with_the_published_counts_passes(assets, name):
     assert "acceleration 0.500 m/s²" in made.tokenizer.decode(prompt.ids[-64:].tolist()), "without its sign"
 
 
+def test_prompts_in_qwens_vocabulary_are_of_their_templates_form(assets):
+    made, rng = assets(VARIANTS["autovla-rft"]), np.random.default_rng(0)
+    writer, form = made.prompt_writer(), made.prompt_form
+    for _ in range(200):
+        speed, acceleration = rng.uniform(-40, 40, 2) * rng.uniform(0, 1, 2) ** 3
+        command = str(rng.choice(["turn left", "keep forward", "unknown"]))
+        ids = writer.write_fields({"speed": speed, "acceleration": acceleration, "command": command}).ids
+        assert form.unfit(ids) is None
+    for at in (0, 200, 380, 381 + 240, 381 + 240 + 27, -1, -5, -55):
+        other = ids.copy()
+        other[at] += 1
+        assert form.unfit(other).position == at % len(ids)
+
+
 def test_the_wrong_variant_is_called_by_its_name(assets):
     with pytest.raises(CheckpointError, match=r"prompt\.json is autovla-sft, expected was autovla-rft"):
         check_variant(assets(VARIANTS["autovla-sft"]), "autovla-rft")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from onboard_vla.app.scene_collection import main
-from onboard_vla.export.scenes import SceneShapes, load_scenes
+from onboard_vla.export.scenes import load_scenes
+from onboard_vla.export.verification import shapes_of
 from onboard_vla.runtime.bundle import Bundle
 
 pytest.importorskip("numba")
@@ -17,9 +18,7 @@ def test_a_short_drive_gives_scenes_that_the_bundle_takes(fp32_bundle, tmp_path,
     assert main([str(out), "--bundle", str(fp32_bundle), "--worlds", "1", "--seconds", "2.5"]) == 0
     assert "2 scenes of 1 drives" in capsys.readouterr().out
     bundle = Bundle.open(fp32_bundle)
-    manifest = bundle.manifest
-    shapes = SceneShapes(manifest.cameras, manifest.frames, manifest.tokens, manifest.actions, bundle.grids())
-    scenes = load_scenes(out, shapes)
+    scenes = load_scenes(out, shapes_of(bundle))
     assert len(scenes) == 2
     for camera in bundle.cameras:
         first, second = (scene.images[camera] for scene in scenes)

@@ -1,0 +1,39 @@
+"""Whether a folder can be put in a place in one step: what stands against it is known before the work, not after."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")
+POINT = 4
+"""Field of a line of `MOUNTS` that names where something is mounted."""
+INSIDE = "give a folder inside it"
+
+
+def obstacle(place: Path) -> str | None:
+    """Why no folder can be renamed to `place`, in words; None if nothing is known to stand against it."""
+    if place.name in ("", ".."):  # "." has no name
+        return f"{place} names no folder of its own: {INSIDE}"
+    if place.is_symlink():
+        return f"{place} is a link: give the folder that it names, or another place"
+    if not place.is_dir():
+        return None
+    if place.samefile(Path.cwd()):
+        return f"{place} is the folder that this runs in: {INSIDE}"
+    if place.stat().st_dev != place.absolute().parent.stat().st_dev or place.resolve() in mount_points():
+        return f"{place} is a mount point, which no folder can be moved to: {INSIDE}"
+    return None
+
+
+def mount_points(table: Path = MOUNTS) -> frozenset[Path]:
+    """Where something is mounted, as Linux says it; nothing where it does not."""
+    if not table.is_file():
+        return frozenset()
+    rows = [line.split(" ") for line in table.read_text(encoding="utf-8", errors="surrogateescape").splitlines()]
+    return frozenset(Path(_plain(row[POINT])) for row in rows if len(row) > POINT)
+
+
+def _plain(text: str) -> str:
+    """Blanks and backslashes come as octal numbers."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
