@@ -23,7 +23,7 @@ from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.idm import Lead, emergency_brake, following_acceleration, free_acceleration
 from onboard_vla.safety.joined_path import SPACING_M, JoinedPath, after, join_beside
 from onboard_vla.safety.lane_leads import LaneObjects, in_lane_coordinates, lane_leads
-from onboard_vla.safety.leads import nearest_distinct, signal_leads
+from onboard_vla.safety.leads import PASSED_M, missed_reds, nearest_distinct, signal_leads
 from onboard_vla.safety.longitudinal import SpeedProfile, roll
 from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.proposals import CAP_LOOKAHEAD_S, SHARES, Rollouts, offsets, unroll
@@ -251,8 +251,10 @@ def _beside(path: JoinedPath, motion: Motion) -> float | None:
 def _lane(path: JoinedPath, now: Situation) -> Lane:
     """A path with its caps, and the objects and signals to yield to on it, the nearest of each speed."""
     found = lane_leads(path, now.others, now.speed_mps, now.vehicle, now.margins, now.settings.corridor_margin_m)
-    found += signal_leads(path, now.lanes, now.speed_mps, now.vehicle, now.settings)
+    found += signal_leads(path, now.lanes, now.speed_mps, now.demand_mps2, now.vehicle, now.settings)
     allowed = np.interp(path.line_s_m, now.line.arc_lengths, now.lanes.speed_limit_mps)
+    for gap in missed_reds(path, now.lanes, now.speed_mps, now.demand_mps2, now.vehicle, now.settings):
+        allowed = np.where(path.s_m < gap + PASSED_M, np.minimum(allowed, now.speed_mps), allowed)
     return Lane(path, *speed_caps(path, allowed, now.settings, now.vehicle), nearest_distinct(found))
 
 

@@ -50,14 +50,20 @@ class HazardGate:
         objects: ObjectSet,
         signals: LaneObservation | None,
         speed_mps: float,
+        demand_mps2: float,
         vehicle: VehicleGeometry,
         lane: Polyline | None,
     ) -> list[Lead]:
-        """As `leads`, of those objects alone that have lasted longer than perception's ghosts do; and signals."""
+        """As `leads`, of those objects alone that have lasted longer than perception's ghosts do; and signals.
+
+        `demand_mps2`: the acceleration in force.
+        """
         found = self.leads(
             path, objects.select(objects.hits >= self._stop.emergency_lists), speed_mps, vehicle, lane
         )  # fmt: skip
-        return found if signals is None else found + signal_leads(path, signals, speed_mps, vehicle, self._fallback)
+        if signals is None:
+            return found
+        return found + signal_leads(path, signals, speed_mps, demand_mps2, vehicle, self._fallback)
 
     def pressed(self, leads: Sequence[Lead], speed_mps: float) -> bool:
         """Whether more than the emergency limit is required: down to a lead's own speed.

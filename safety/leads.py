@@ -32,6 +32,10 @@ ROUNDING_M = 1e-6
 """A box that touches the corridor has a circle that touches it, but for rounding."""
 PASSED_M = 1.0
 """A stop point this far behind the front has been passed."""
+LEAST_GAP_M = 0.01
+"""In front of a stop point that the front stands on or has just passed."""
+BRAKING_MPS2 = 0.2
+"""Braking in force as hard as this has begun: a red light that it does not reach in time does not end it."""
 
 
 def object_leads(
@@ -121,24 +125,61 @@ def _may_enter(line: Polyline, positions: Array, reach_m: Array) -> NDArray[np.b
 
 
 def signal_leads(
-    path: JoinedPath, lanes: LaneObservation, speed_mps: float, vehicle: VehicleGeometry, settings: FallbackSettings
+    path: JoinedPath,
+    lanes: LaneObservation,
+    speed_mps: float,
+    demand_mps2: float,
+    vehicle: VehicleGeometry,
+    settings: FallbackSettings,
 ) -> list[Lead]:
-    """Stop points of red signals, and of amber ones that a comfortable stop still reaches, as standing leads."""
+    """Stop points to yield to, as standing leads: red and amber ones that a stop still reaches.
+
+    Amber by comfortable braking. Red by any braking, also where it overshoots by no more than counts as passed; and
+    while braking is in force, for whatever reason, every red: it is not let go before it. `demand_mps2`: in force.
+    """
+    found = _signals_ahead(path, lanes, vehicle)
+    return [
+        Lead(max(gap, LEAST_GAP_M), 0.0)
+        for state, gap in found
+        if _yields(state, gap, speed_mps, demand_mps2, settings)
+    ]
+
+
+def missed_reds(
+    path: JoinedPath,
+    lanes: LaneObservation,
+    speed_mps: float,
+    demand_mps2: float,
+    vehicle: VehicleGeometry,
+    settings: FallbackSettings,
+) -> list[float]:
+    """Distances from the front to the red stop points that are no leads any more: not to be approached any faster."""
+    return [
+        gap
+        for state, gap in _signals_ahead(path, lanes, vehicle)
+        if state == RED and not _yields(state, gap, speed_mps, demand_mps2, settings)
+    ]
+
+
+def _signals_ahead(path: JoinedPath, lanes: LaneObservation, vehicle: VehicleGeometry) -> list[tuple[str, float]]:
+    """State, and distance from the front, of this lane's red and amber signals that have not been passed."""
     front = vehicle.length_m - vehicle.rear_overhang_m
-    leads = []
+    found = []
     for signal in lanes.signals:
         if signal.state not in (RED, AMBER):
             continue
         s, d = path.line.project(np.array([[signal.x_m, signal.y_m]]))
         gap = float(s[0]) - front
-        if gap < -PASSED_M or abs(float(d[0])) > lanes.lane_width_m:
-            continue
-        room = max(gap, 0.01)
-        required = speed_mps**2 / (2 * room)
-        highest = settings.amber_deceleration_mps2 if signal.state == AMBER else settings.idm.clip_mps2
-        if required <= highest:
-            leads.append(Lead(room, 0.0))
-    return leads
+        if gap >= -PASSED_M and abs(float(d[0])) <= lanes.lane_width_m:
+            found.append((signal.state, gap))
+    return found
+
+
+def _yields(state: str, gap_m: float, speed_mps: float, demand_mps2: float, settings: FallbackSettings) -> bool:
+    if state == AMBER:
+        return speed_mps**2 / (2 * max(gap_m, LEAST_GAP_M)) <= settings.amber_deceleration_mps2
+    reached = speed_mps**2 / (2 * max(gap_m, PASSED_M)) <= settings.idm.clip_mps2
+    return reached or demand_mps2 <= -BRAKING_MPS2
 
 
 def nearest_distinct(leads: list[Lead], count: int = 4) -> list[Lead]:

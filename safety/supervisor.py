@@ -384,7 +384,8 @@ class Supervisor:
         if self._perceives and self._gate.pressed(leads, speed):
             signals = inputs.lanes if trajectory is self._standby.trajectory else None
             objects, vehicle, lane = inputs.objects_at(now), self.config.vehicle, inputs.lane_line
-            leads = tuple(self._gate.lasting(trajectory.path, objects, signals, speed, vehicle, lane))
+            demand = self._demand(motion, now)
+            leads = tuple(self._gate.lasting(trajectory.path, objects, signals, speed, demand, vehicle, lane))
         self._emergency = self._gate.watch(leads, speed, now.monotonic_ns)
 
     def _message(self, source: str, plan_id: int, reasons: list[Reason], points: Array, now: Now) -> SafeTrajectory:

@@ -128,8 +128,12 @@ def test_leads_are_the_nearest_objects_in_the_way_by_their_gaps():
 def test_lasting_are_objects_of_four_lists_and_red_signals():
     objects = cars((40.0, 0.0, 5.0, 3), (50.0, 0.0, 3.0, 4))
     kept, signal = (50.0 - 2.0 - FRONT, 3.0), (70.0 - FRONT, 0.0)
-    assert gate().lasting(PATH, objects, None, 10.0, VehicleGeometry(), LINE) == near(kept)
-    assert gate().lasting(PATH, objects, red_at(70.0), 10.0, VehicleGeometry(), LINE) == near(kept, signal)
+    assert gate().lasting(PATH, objects, None, 10.0, 0.0, VehicleGeometry(), LINE) == near(kept)
+    assert gate().lasting(PATH, objects, red_at(70.0), 10.0, 0.0, VehicleGeometry(), LINE) == near(kept, signal)
+    braking, rolling = (
+        gate().lasting(PATH, objects, red_at(8.0), 10.0, demand, VehicleGeometry(), LINE) for demand in (-3.0, 0.0)
+    )
+    assert len(braking) == len(rolling) + 1
 
 
 def test_without_leads_nothing_presses():

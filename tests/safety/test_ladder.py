@@ -163,6 +163,8 @@ def test_outside_faults_and_own_judgement_are_counted_apart_and_each_latches():
 
 
 def test_an_entry_that_judgement_asks_for_too_counts_as_judgement():
+    in_turns = engaged(L0, entries_ns=(100 * S, 200 * S), outside_entries_ns=(150 * S, 250 * S))
+    assert [after(in_turns, 300.0, requests=kind(L2)).mode for kind in (asks, outside)] == [L3, L3]
     state = after(engaged(L0), 300.0, requests=(*outside(L2), *asks(L2)))
     assert (state.entries_ns, state.outside_entries_ns) == ((300 * S,), ())
     rejecting = step(engaged(L0), LadderInputs(requests=outside(L2), outcomes=(REJECT, REJECT)), 5 * S, SETTINGS).state

@@ -14,7 +14,15 @@ from onboard_vla.safety.config import CollisionLimits, FallbackSettings
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.joined_path import join
-from onboard_vla.safety.leads import _in_box_about, nearest_distinct, object_leads, signal_leads
+from onboard_vla.safety.leads import (
+    BRAKING_MPS2,
+    PASSED_M,
+    _in_box_about,
+    missed_reds,
+    nearest_distinct,
+    object_leads,
+    signal_leads,
+)
 from onboard_vla.safety.object_memory import ObjectSet
 
 VEHICLE, LIMITS, SETTINGS = VehicleGeometry(), CollisionLimits(), FallbackSettings()
@@ -191,15 +199,22 @@ def test_who_is_out_of_the_box_about_the_path_is_not_looked_at(frame):
 
 
 class TestSignals:
-    def leads(self, *signals, speed=10.0, frame=FRAMES[1]):
+    def seen(self, *signals, frame=FRAMES[1]):
         points = lane(frame).points
         wide = np.full(2, 2.0)
         placed = tuple(
             Signal(k, *compose(np.array(frame), np.array([x, y, 0.0]))[:2], state)
             for k, (x, y, state) in enumerate(signals)
         )
-        road = LaneObservation(0, points, wide, wide, 3.5, wide * 7, placed)
-        return signal_leads(path_of(frame, speed), road, speed, VEHICLE, SETTINGS)
+        return LaneObservation(0, points, wide, wide, 3.5, wide * 7, placed)
+
+    def leads(self, *signals, speed=10.0, demand=0.0, frame=FRAMES[1]):
+        road = self.seen(*signals, frame=frame)
+        return signal_leads(path_of(frame, speed), road, speed, demand, VEHICLE, SETTINGS)
+
+    def missed(self, *signals, speed=10.0, demand=0.0, frame=FRAMES[1]):
+        road = self.seen(*signals, frame=frame)
+        return missed_reds(path_of(frame, speed), road, speed, demand, VEHICLE, SETTINGS)
 
     def test_red_is_a_standing_lead_at_its_stop_point_and_green_none(self):
         others = (20.0, 0.0, "green"), (1.0, 0.0, "red"), (12.0, 9.0, "red")
@@ -214,6 +229,27 @@ class TestSignals:
         stop = 10.0**2 / (2 * highest)
         assert len(self.leads((FRONT + stop + 0.01, 0.0, state))) == 1
         assert self.leads((FRONT + stop - 0.01, 0.0, state)) == []
+
+    @pytest.mark.parametrize(("state", "kept"), [("red", 1), ("amber", 0)])
+    def test_red_out_of_reach_stays_a_lead_once_braking_has_begun(self, state, kept):
+        near = (FRONT + 2.0, 0.0, state)
+        assert len(self.leads(near, demand=-BRAKING_MPS2)) == kept
+        assert self.leads(near, demand=-BRAKING_MPS2 + 0.01) == []
+        assert self.leads((FRONT - 1.01, 0.0, state), demand=-6.0) == []
+
+    def test_red_that_is_overshot_by_no_more_than_counts_as_passed_stays_a_lead(self):
+        reach = math.sqrt(2 * SETTINGS.idm.clip_mps2 * PASSED_M)
+        for gap in (-0.9, 0.0, 0.9):
+            assert len(self.leads((FRONT + gap, 0.0, "red"), speed=reach - 0.01)) == 1
+            assert self.leads((FRONT + gap, 0.0, "red"), speed=reach + 0.01) == []
+            assert self.leads((FRONT + gap, 0.0, "amber"), speed=reach - 0.01) == []
+
+    def test_a_red_that_is_no_lead_is_told_until_it_is_passed(self):
+        far, near, behind = (40.0, 0.0, "red"), (FRONT + 3.0, 0.0, "red"), (FRONT - 1.01, 0.0, "red")
+        others = (FRONT + 3.0, 0.0, "amber"), (FRONT + 3.0, 0.0, "green"), (FRONT + 3.0, 3.6, "red")
+        assert self.missed(far, near, behind, *others) == [pytest.approx(3.0)]
+        assert self.missed((FRONT - 0.5, 0.0, "red")) == [pytest.approx(-0.5)]
+        assert self.missed(near, demand=-BRAKING_MPS2) == []
 
     @pytest.mark.parametrize(("beside", "counts"), [(3.49, 1), (3.51, 0), (-3.49, 1), (-3.51, 0)])
     def test_only_this_lanes(self, beside, counts):

@@ -259,7 +259,7 @@ class TestLeads:
     )
     def test_signals_stop_where_a_stop_is_possible(self, frame, x, state, speed, count):
         lanes = lane(frame, signals=[signal(x, state, frame)])
-        leads = signal_leads(self.path(frame), lanes, speed, VEHICLE, FallbackSettings())
+        leads = signal_leads(self.path(frame), lanes, speed, 0.0, VEHICLE, FallbackSettings())
         assert len(leads) == count
 
 
