@@ -43,10 +43,18 @@ class CameraInfoCodec:
         intrinsics = np.array(received.k, np.float64).reshape(3, 3)
         if not intrinsics[0, 0] > 0.0 or not intrinsics[1, 1] > 0.0:
             raise WireError(f"camera {self._camera}: CameraInfo has focal length 0: calibrate the camera")
-        roi = received.roi
-        if received.binning_x > 1 or received.binning_y > 1 or roi.x_offset or roi.y_offset or roi.width or roi.height:
+        if received.binning_x > 1 or received.binning_y > 1 or _is_window(received):
             raise WireError(f"camera {self._camera}: CameraInfo with binning or a window: send one for whole pictures")
         distortion = np.array(received.d, np.float64)
         return CameraModel(
             self._camera, int(received.width), int(received.height), intrinsics, received.distortion_model, distortion
         )
+
+
+def _is_window(received: CameraInfo) -> bool:
+    """Whether the picture is a part of the sensor's; all zeros and its whole size both say that it is not."""
+    roi = received.roi
+    return bool(roi.x_offset or roi.y_offset) or (roi.width, roi.height) not in (
+        (0, 0),
+        (received.width, received.height),
+    )

@@ -101,6 +101,9 @@ def node_starts(wanted: Deployment) -> tuple[NodeStart, ...]:
         for name in given:
             if name not in among:
                 raise ConfigurationError(f"{where}: expected nodes of {', '.join(among)}, found {name!r}")
+    for name in wanted.extra:
+        if wanted.extra.count(name) > 1:
+            raise ConfigurationError(f"extra: expected each node once, found {name} twice")
     files = (mode_file(wanted.mode), *wanted.parameters)
     for file in files:
         if not file.is_file():
@@ -124,7 +127,8 @@ def planner_start(wanted: Deployment) -> NodeStart:
     if PLANNER in wanted.without:
         raise ConfigurationError(f"{PLANNER} is left out: expected it in a deployment whose engines are to be made")
     others = (SUPERVISOR, CAMERA_GUARD, *((CAMERA_REPLAY,) if wanted.mode == REPLAY else ()))
-    (start,) = node_starts(replace(wanted, extra=(), without=others))
+    bag = "" if wanted.mode == REPLAY else wanted.bag
+    (start,) = node_starts(replace(wanted, extra=(), without=others, config="", thresholds="", bag=bag))
     return start
 
 
@@ -149,3 +153,13 @@ def _check_set(wanted: Deployment, chosen: list[str]) -> None:
         )
     if CAMERA_REPLAY in chosen and not wanted.bag:
         raise ConfigurationError("bag is not set: expected a rosbag2 folder or an MCAP file to replay")
+    if wanted.bag and wanted.mode != REPLAY:
+        raise ConfigurationError(f"bag: nothing plays it in mode {wanted.mode}: expected mode {REPLAY}, or no bag")
+    for where, given, readers in (
+        ("bag", wanted.bag, (CAMERA_REPLAY,)),
+        ("thresholds", wanted.thresholds, (SUPERVISOR,)),
+        ("config", wanted.config, (SUPERVISOR, CAMERA_GUARD)),
+    ):
+        if given and not any(name in chosen for name in readers):
+            verb = "plays" if where == "bag" else "reads"
+            raise ConfigurationError(f"{where}: nothing {verb} it without {' or '.join(readers)}: leave it out")

@@ -50,6 +50,8 @@ class EgoCodec:
             WireError: another frame, or an impossible stamp or orientation.
         """
         if part == ACCELERATION:
+            if received.header.frame_id != VEHICLE_FRAME:
+                raise WireError(f"acceleration: expected frame {VEHICLE_FRAME!r}, found {received.header.frame_id!r}")
             self._acceleration = from_time(received.header.stamp), float(received.accel.accel.linear.x)
             return self._join()
         if received.header.frame_id != ODOMETRY_FRAME or received.child_frame_id != VEHICLE_FRAME:

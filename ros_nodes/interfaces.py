@@ -51,8 +51,9 @@ Rates are those asked for; plans come four times a second instead of five where 
 
 Frames: `odom`, `base_link` (rear axle's centre on the ground), `<camera>_optical` (REP 103, REP 105). They are asked
 for by these names, and a message with another one is refused: `kinematic_state` goes from `odom` to `base_link`;
-`objects`, `lanes`, `route` and `route_path` are in `odom`, `wheel_speed` is in `base_link`; a prefix (`car/odom`) makes
-another name. `odom` is continuous: a pose in `map`, which jumps when the vehicle is localised anew (Autoware's
+`objects`, `lanes`, `route` and `route_path` are in `odom`, `wheel_speed` and `acceleration` are in `base_link` (an
+IMU's own frame is not taken: turn its values into the vehicle's); a prefix (`car/odom`) makes another name. `odom` is
+continuous: a pose in `map`, which jumps when the vehicle is localised anew (Autoware's
 `/localization/kinematic_state`), is not taken. Who has that alone sends odometry and perception in `odom` by a node of
 his own; `onboard-vla ros check --topics 10` says of each input whether what is sent would be taken. A plan's stamp is
 its anchor picture's; a trajectory's is the instant that its first point is for, on ROS time.
@@ -64,6 +65,9 @@ that an inference uses. Either way the publisher needs the shipped Fast DDS prof
 one of the two messages; another value is refused, counted in `/diagnostics` and logged. YUV is read by BT.601.
 """
 ON_EVERY_NODE = """\
+A command is decided on before its answer, but for what is `taken`: that answer is a success where the newest state
+leaves the command possible, and what became of it is in `onboard_vla/state`.
+
 Every node has the parameter services of rclpy; `vla_planner` has those of a lifecycle node, too (`~/change_state`,
 `~/get_state` and so on). In a namespace all these names begin with it: `/car/safety_supervisor/engage`.
 """

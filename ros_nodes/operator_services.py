@@ -25,10 +25,11 @@ from onboard_vla.core.safe_trajectory import (
 from onboard_vla.core.verdict import Reason
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.hosting import Hosting
-from onboard_vla.ros_nodes.services import REQUEST_STOP
+from onboard_vla.ros_nodes.services import COMMAND_PERIOD_MS, REQUEST_STOP
 
-COMMAND_PERIOD_NS = nanoseconds(0.02)
-"""The supervisor's own period."""
+COMMAND_PERIOD_NS = nanoseconds(COMMAND_PERIOD_MS / 1000)
+QUEUED = (STOP, DISENGAGE)
+"""Commands that wait for the supervisor's next cycle, and not for somebody's patience; possible in engaged alone."""
 COMMANDS = {ENGAGE: ENGAGE, DISENGAGE: DISENGAGE, REARM: REARM, REQUEST_STOP: STOP}
 """The operator's command of each service without arguments."""
 DRIVE = "drive"
@@ -40,13 +41,15 @@ class OperatorServices:
     """`~/engage`, `~/disengage`, `~/rearm`, `~/request_stop` (Trigger) and `~/shadow` (SetBool).
 
     A command is handed to the supervisor, which decides on it in a cycle of its own at once; the answer is the state,
-    or every reason that stands against it. One command a period: a flood of calls must not become a flood of cycles.
+    or every reason that stands against it. One such cycle a period: a flood of calls must not become a flood of cycles.
+    What comes sooner waits for the supervisor's next cycle, or is refused; the answer says which, and what is known.
     """
 
     def __init__(self, node: Node, hosting: Hosting) -> None:
         self._node, self._hosting = node, hosting
         self._decided: SafeTrajectory | None = None
         self._commanded_ns = 0
+        self._disengage_waits = False
         hosting.listen(self._on_published)
         for service, command in COMMANDS.items():
             node.create_service(Trigger, f"~/{service}", partial(self._on_command, command))
@@ -55,16 +58,23 @@ class OperatorServices:
     def _on_command(self, command: str, request: Any, response: Any) -> Any:  # noqa: ANN401 - rclpy's classes
         now = self._hosting.now()
         if now.monotonic_ns - self._commanded_ns < COMMAND_PERIOD_NS:
-            if command == STOP:
-                # It waits for the supervisor's next cycle, and not for somebody's patience.
-                self._hosting.take(OperatorCommand(now.stamp_ns, command))
-            response.success, response.message = False, "another command has just been decided on: try again"
+            if command in QUEUED:
+                self._queue(OperatorCommand(now.stamp_ns, command))
+                response.success, response.message = taken(self._decided)
+            else:
+                response.success, response.message = False, "another command has just been decided on: try again"
             return response
         self._commanded_ns, self._decided = now.monotonic_ns, None
         self._hosting.take(OperatorCommand(now.stamp_ns, command))
         self._hosting.tick()
         response.success, response.message = self._answer(command)
         return response
+
+    def _queue(self, command: OperatorCommand) -> None:
+        """Hand it over without a cycle; one `disengage` is enough, many would displace a stop that waits."""
+        if command.command != DISENGAGE or not self._disengage_waits:
+            self._hosting.take(command)
+        self._disengage_waits |= command.command == DISENGAGE
 
     def _answer(self, command: str) -> tuple[bool, str]:
         decided = self._decided
@@ -79,7 +89,7 @@ class OperatorServices:
 
     def _on_published(self, message: Message) -> None:
         if isinstance(message, SafeTrajectory):
-            self._decided = message
+            self._decided, self._disengage_waits = message, False
 
 
 def answer(command: str, decided: SafeTrajectory) -> tuple[bool, str]:
@@ -93,6 +103,17 @@ def answer(command: str, decided: SafeTrajectory) -> tuple[bool, str]:
     if obeyed:
         return True, f"{decided.engagement.value}, {decided.mode.name}"
     return False, _spelled(decided.refusals) or f"{decided.engagement.value}, {decided.mode.name}: not obeyed"
+
+
+def taken(newest: SafeTrajectory | None) -> tuple[bool, str]:
+    """What is known of a command in `QUEUED` before its cycle; success where the newest state leaves it possible."""
+    if newest is None:
+        return False, "taken, but the supervisor published nothing on the command before: see its log"
+    state = f"{newest.engagement.value}, {newest.mode.name}"
+    if newest.engagement is not Engagement.ENGAGED:
+        return False, f"taken, but it is possible in engaged only, and the newest state is {state}"
+    when = f"in the next cycle, one every {COMMAND_PERIOD_MS} ms, until then {state}"
+    return True, f"taken: decided {when}; see onboard_vla/state"
 
 
 def _spelled(reasons: Iterable[Reason]) -> str:

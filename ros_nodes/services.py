@@ -8,9 +8,11 @@ from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.safe_trajectory import DISENGAGE, ENGAGE, REARM, SHADOW
 
 TRIGGER, SET_BOOL = "std_srvs/srv/Trigger", "std_srvs/srv/SetBool"
-
-
 REQUEST_STOP = "request_stop"
+COMMAND_PERIOD_MS = 20
+"""The supervisor's own period."""
+REFUSED_SOON = f"refused within {COMMAND_PERIOD_MS} ms of another command (`try again`)"
+TAKEN_SOON = f"within {COMMAND_PERIOD_MS} ms of another command `taken` for the next cycle"
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,29 @@ class RosService:
 
 
 SERVICES = (
-    RosService(SUPERVISOR, ENGAGE, TRIGGER, "drive; the answer is the state, or every reason that stands against it"),
-    RosService(SUPERVISOR, DISENGAGE, TRIGGER, "give the vehicle back to the driver; a stop that has begun goes on"),
-    RosService(SUPERVISOR, REARM, TRIGGER, "back to standby, at standstill and with what asked for the stop gone"),
-    RosService(SUPERVISOR, REQUEST_STOP, TRIGGER, "stop in lane now, while engaged; it ends at standstill, latched"),
+    RosService(
+        SUPERVISOR,
+        ENGAGE,
+        TRIGGER,
+        f"drive; the answer is the state, or every reason that stands against it; {REFUSED_SOON}",
+    ),
+    RosService(
+        SUPERVISOR,
+        DISENGAGE,
+        TRIGGER,
+        f"give the vehicle back to the driver; a stop that has begun goes on; {TAKEN_SOON}",
+    ),
+    RosService(
+        SUPERVISOR,
+        REARM,
+        TRIGGER,
+        f"back to standby, at standstill and with what asked for the stop gone; {REFUSED_SOON}",
+    ),
+    RosService(
+        SUPERVISOR,
+        REQUEST_STOP,
+        TRIGGER,
+        f"stop in lane now, while engaged; it ends at standstill, latched; {TAKEN_SOON}",
+    ),
     RosService(SUPERVISOR, SHADOW, SET_BOOL, "true: watch and report without authority; false: as before. In standby"),
 )

@@ -13,6 +13,7 @@ from onboard_vla.app.demo_bundle_view import prepare_with_progress
 from onboard_vla.app.lockstep_parts import EXPERT, planner_without_model
 from onboard_vla.app.recording.world import WorldDrive, record_world
 from onboard_vla.app.ros.deployment_file import DeploymentFile
+from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.core.wire import WIRE_VERSION
 
 PROFILE, SECONDS = "quiet_road", 10.0
@@ -33,8 +34,9 @@ def with_world(file: DeploymentFile, out: Path, console: Console) -> DeploymentF
         words = "no bundle is named: takes the reference one, exported first where none is kept"
         console.print(f"{out / 'bundles'}: {words}", soft_wrap=True, markup=False)
         prepared = prepare_with_progress(None, out, console)
-        thresholds = deployment.thresholds or str(prepared.thresholds.resolve())
-        deployment = replace(deployment, bundle=str(prepared.path.resolve()), thresholds=thresholds)
+        deployment = replace(deployment, bundle=str(prepared.path.resolve()))
+        if not deployment.thresholds and SUPERVISOR not in deployment.without:
+            deployment = replace(deployment, thresholds=str(prepared.thresholds.resolve()))
     return replace(file, deployment=deployment)
 
 

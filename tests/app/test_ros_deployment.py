@@ -19,7 +19,7 @@ from onboard_vla.core.cameras import CompressedFrame
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.road import Route
 from onboard_vla.ros_nodes.bag_messages import MessageReader
-from onboard_vla.ros_nodes.deployment import Deployment, NodeStart, node_starts
+from onboard_vla.ros_nodes.deployment import Deployment, NodeStart, node_starts, planner_start
 from onboard_vla.ros_nodes.environment import PROFILE_FILE
 from onboard_vla.ros_nodes.parameter_files import node_parameters
 
@@ -131,6 +131,12 @@ def test_a_file_that_is_no_deployment_is_one_line(tmp_path, text, says):
         ({"extra": ("camera",)}, "extra: expected nodes of vehicle_gate"),
         ({"without": ("camera_replay",)}, "without: expected nodes of safety_supervisor"),
         ({"parameters": (Path("/nowhere.yaml"),)}, "no file /nowhere.yaml"),
+        ({"bag": "/r"}, "bag: nothing plays it in mode vehicle: expected mode replay, or no bag"),
+        ({"bag": "/r", "mode": "simulation"}, "bag: nothing plays it in mode simulation"),
+        ({"bag": "/r", "mode": "replay", "without": ("camera_replay",)}, "bag: nothing plays it without camera_replay"),
+        ({"thresholds": "/t", "without": ("safety_supervisor",)}, "thresholds: nothing reads it without safety_super"),
+        ({"config": "/c", "without": ("safety_supervisor", "camera_guard")}, "config: nothing reads it without safety"),
+        ({"extra": ("plan_view", "plan_view")}, "extra: expected each node once, found plan_view twice"),
     ],
 )
 def test_a_deployment_that_cannot_be_is_refused(change, says):
@@ -138,6 +144,13 @@ def test_a_deployment_that_cannot_be_is_refused(change, says):
         node_starts(dataclasses.replace(Deployment("vehicle", "/b"), **change))
 
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("mode", ["vehicle", "replay"])
+def test_who_makes_engines_alone_needs_nothing_of_the_other_nodes_and_may_have_named_it(mode):
+    wanted = Deployment(mode, "/b", config="/c", thresholds="/t", bag="/r" if mode == "replay" else "")
+
+    assert planner_start(wanted).parameters == {"bundle": "/b"}
 
 
 def test_the_section_whose_name_appeared_last_wins_as_in_rcl(tmp_path):

@@ -88,10 +88,23 @@ def test_an_uncalibrated_camera_and_a_window_are_refused() -> None:
     codec = CameraInfoCodec("front")
     with pytest.raises(WireError, match="focal length 0"):
         codec.unpack("", CameraInfo(width=10, height=10))
-    windowed = CameraInfoCodec("front").pack(MODEL)[""]
-    windowed.roi.x_offset = 4
+    for changed in ({"x_offset": 4}, {"y_offset": 4}, {"width": 640, "height": 720}, {"width": 1280, "height": 719}):
+        windowed = CameraInfoCodec("front").pack(MODEL)[""]
+        for name, value in changed.items():
+            setattr(windowed.roi, name, value)
+        with pytest.raises(WireError, match="binning or a window"):
+            codec.unpack("", windowed)
+    binned = CameraInfoCodec("front").pack(MODEL)[""]
+    binned.binning_y = 2
     with pytest.raises(WireError, match="binning or a window"):
-        codec.unpack("", windowed)
+        codec.unpack("", binned)
+
+
+def test_a_window_as_large_as_the_picture_is_none() -> None:
+    whole = CameraInfoCodec("front").pack(MODEL)[""]
+    whole.roi.width, whole.roi.height = 1280, 720
+
+    assert CameraInfoCodec("front").unpack("", whole).width == 1280
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,17 @@ def test_odometry_that_was_never_filled_in_is_refused(fault) -> None:
         codec.unpack(ODOMETRY, odometry)
 
 
+@pytest.mark.parametrize("frame", ["imu_link", "odom", "car/base_link", ""])
+def test_acceleration_of_another_frame_is_refused_and_is_no_later_ones_value(frame) -> None:
+    codec = codec_for(topic("ego"))
+    packed = codec.pack(EGO)
+    packed[ACCELERATION].header.frame_id = frame
+
+    with pytest.raises(WireError, match=f"acceleration: expected frame 'base_link', found {frame!r}"):
+        codec.unpack(ACCELERATION, packed[ACCELERATION])
+    assert codec.unpack(ODOMETRY, packed[ODOMETRY]) is None
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 60), st.floats(-0.5, 0.5), st.floats(-10, 10))
 def test_safe_trajectory_survives_with_headings_over_a_full_turn(count, turn, start) -> None:

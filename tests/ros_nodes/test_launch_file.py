@@ -260,6 +260,8 @@ def test_rviz_comes_with_the_node_that_draws_its_picture(description):
     [
         ({}, "bundle is not set"),
         ({"bundle": "/b", "mode": "replay"}, "bag is not set"),
+        ({"bundle": "/b", "bag": "/r"}, "bag: nothing plays it in mode vehicle"),
+        ({"bundle": "/b", "thresholds": "/t", "safety_supervisor": "false"}, "thresholds: nothing reads it"),
         ({"bundle": "/b", "params_file": "/nowhere.yaml"}, "no file /nowhere.yaml"),
         ({"bundle": "/b", "dds_profile": "/typo.xml"}, "dds_profile: expected a file .* found none at /typo.xml"),
         ({"build_only": "true"}, "bundle is not set"),

@@ -14,7 +14,9 @@ from std_srvs.srv import Trigger
 from onboard_vla.core.clock import Now
 from onboard_vla.core.safe_trajectory import NO_STAMP, Engagement, Mode, OperatorCommand, SafeTrajectory, Takeover
 from onboard_vla.core.verdict import Reason
-from onboard_vla.ros_nodes.operator_services import OperatorServices, answer
+from onboard_vla.ros_nodes.operator_services import QUEUED, OperatorServices, answer
+from onboard_vla.safety.engagement import FROM_STATE
+from onboard_vla.safety.inputs import PENDING_COMMANDS
 
 pytestmark = pytest.mark.ros
 
@@ -88,12 +90,53 @@ class Bench:
         return self.services[f"~/{name}"](Trigger.Request(), Trigger.Response())
 
 
-def test_a_second_command_in_one_period_waits_but_a_stop_is_handed_over_without_another_cycle() -> None:
+def test_a_second_command_in_one_period_waits_but_stop_and_disengage_are_handed_over_without_another_cycle() -> None:
+    bench = Bench()
+    bench.call("engage")
+    bench.published(decided(Engagement.ENGAGED, Mode.FALLBACK))
+
+    refused, *taken = [bench.call("rearm"), bench.call("request_stop"), bench.call("disengage")]
+
+    assert (refused.success, refused.message.endswith("try again")) == (False, True)
+    said = "taken: decided in the next cycle, one every 20 ms, until then engaged, FALLBACK; see onboard_vla/state"
+    assert [(r.success, r.message) for r in taken] == [(True, said)] * 2
+    assert bench.taken == [OperatorCommand(5, "engage"), OperatorCommand(5, "stop"), OperatorCommand(5, "disengage")]
+    assert bench.ticks == 1
+
+
+@pytest.mark.parametrize("service", ["request_stop", "disengage"])
+def test_a_queued_command_that_the_newest_state_stands_against_is_taken_without_success(service) -> None:
+    bench = Bench()
+    bench.call("rearm")
+    bench.published(decided(Engagement.STANDBY, Mode.FALLBACK))
+
+    answered = bench.call(service)
+
+    assert not answered.success
+    assert answered.message.startswith("taken, but it is possible in engaged only, and the newest state is standby")
+    assert len(bench.taken) == 2
+
+
+def test_a_queued_command_of_a_supervisor_that_publishes_nothing_is_no_success() -> None:
     bench = Bench()
     bench.call("engage")
 
-    refused = [bench.call("rearm"), bench.call("request_stop")]
+    assert (bench.call("request_stop").success, len(bench.taken)) == (False, 2)
 
-    assert [(r.success, r.message.endswith("try again")) for r in refused] == [(False, True), (False, True)]
-    assert bench.taken == [OperatorCommand(5, "engage"), OperatorCommand(5, "stop")]
-    assert bench.ticks == 1
+
+def test_a_flood_of_disengage_displaces_no_stop_that_waits() -> None:
+    bench = Bench()
+    bench.call("engage")
+    bench.published(decided(Engagement.ENGAGED, Mode.FALLBACK))
+    bench.call("request_stop")
+
+    assert all(bench.call("disengage").success for _ in range(2 * PENDING_COMMANDS))
+
+    assert [command.command for command in bench.taken] == ["engage", "stop", "disengage"]
+    bench.published(decided(Engagement.ENGAGED, Mode.FALLBACK))
+    bench.call("disengage")
+    assert len(bench.taken) == 4
+
+
+def test_what_is_queued_is_possible_where_the_ladder_says() -> None:
+    assert {FROM_STATE[command] for command in QUEUED} == {Engagement.ENGAGED}

@@ -29,8 +29,8 @@ pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted"
 def ask(client, name: str) -> tuple[bool, str]:
     while True:
         answer = client.call(Trigger, f"safety_supervisor/{name}")
-        # One command a period is decided on.
-        if not answer.message.endswith("try again"):
+        # One command a period is decided on at once.
+        if not answer.message.startswith("taken") and not answer.message.endswith("try again"):
             return answer.success, answer.message
 
 
