@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.core.installation import installation
+from onboard_vla.ros_nodes.reserved_file import FULL, RESERVE_BYTES, ReservedFile
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
@@ -21,6 +24,10 @@ BAG_VERSION: Final = 9
 """Of rosbag2's metadata: Jazzy and later read it."""
 METADATA: Final = "metadata.yaml"
 """Beside the messages in a recording's folder; written when the recording is closed."""
+REPAIR_TOOLS: Final = "mcap recover, ros2 bag reindex"
+"""What others have for recordings that were not closed."""
+MCAP_MAGIC: Final = b"\x89MCAP0\r\n"
+BYTES_PER_MIB: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,11 @@ class Recorded:
 class BagWriter:
     """Writes a new recording: a folder with an MCAP file and metadata.yaml. `write` is not thread-safe.
 
+    On a full disk it closes the recording in room that was kept for that.
+
     Raises:
         ConfigurationError: something stands at `path`.
-        EnvironmentLacksError: rosbags is not installed.
+        EnvironmentLacksError: rosbags is not installed, or the disk has no room.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,12 +56,28 @@ class BagWriter:
 
         if path.exists():
             raise ConfigurationError(f"{path} exists: name a recording that does not, or remove this one")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._types = _typestore()
         self._writer = Writer(path, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
-        self._writer.open()
+        self._closed = False
         self._connections: dict[str, Connection] = {}
         self.counts: dict[str, int] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer.open()
+            storage: Any = self._writer.storage
+            self._file_path: Path = storage.path
+            storage.bio.flush()
+            self._file = ReservedFile(storage.bio.detach(), path)
+            storage.bio = self._file
+        except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)
+            if error.errno not in FULL:
+                raise
+            raise EnvironmentLacksError(
+                f"{path}: a recording needs {RESERVE_BYTES // BYTES_PER_MIB} MiB of its disk to be free for its index "
+                f"({error.strerror}): make room, or record to another disk"
+            ) from None
 
     def connect(self, topic: str, kind: str, *, reliable: bool, latched: bool, depth: int) -> None:
         """Declare a topic before its first message.
@@ -68,13 +93,55 @@ class BagWriter:
         self.counts[topic] = 0
 
     def write(self, topic: str, data: bytes, time_ns: int) -> None:
-        """Append one serialised message."""
-        self._writer.write(self._connections[topic], time_ns, data)
+        """Append one serialised message.
+
+        Raises:
+            EnvironmentLacksError: the disk is full, and the recording has been closed; or it can be written no more.
+        """
+        try:
+            self._writer.write(self._connections[topic], time_ns, data)
+        except OSError as error:
+            self._lose(error)
         self.counts[topic] += 1
+        if self._file.full is not None:
+            self.close()
+            raise EnvironmentLacksError(
+                f"{self._path}: the disk is full; the recording can be read, it was closed after {self._total} messages"
+            )
 
     def close(self) -> None:
-        """Write the index; without it the recording cannot be read."""
-        self._writer.close()
+        """Write the index; without it the recording cannot be read. Nothing happens to one that is closed.
+
+        Raises:
+            EnvironmentLacksError: it cannot be written; says what repairs the recording.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._file.give_up_reserve()
+        try:
+            self._writer.close()
+        except OSError as error:
+            self._lose(error)
+
+    def discard(self) -> None:
+        """Remove the recording, which holds nothing."""
+        self._closed = True
+        self._writer.abort()
+        shutil.rmtree(self._path, ignore_errors=True)
+
+    @property
+    def _total(self) -> int:
+        return sum(self.counts.values())
+
+    def _lose(self, error: OSError) -> NoReturn:
+        self._closed = True
+        with suppress(OSError):
+            self._writer.abort()
+        raise EnvironmentLacksError(
+            f"{self._path}: {error.strerror} after {self._total} messages, and the recording was not closed: "
+            f"{_repair(self._file_path)}"
+        ) from None
 
     def __enter__(self) -> BagWriter:
         return self
@@ -99,15 +166,18 @@ class BagReader:
 
         self._path = path
         if path.is_dir() and not (path / METADATA).is_file():
+            files = sorted(path.glob("*.mcap"))
+            remedy = f"it {_unclosed(files[0])}" if files else "name a recording's folder or an MCAP file"
             raise ConfigurationError(
                 f"{path} is no recording that can be read: expected {METADATA} in the folder, as rosbag2 writes it on "
-                "closing, found none; name a recording's folder or an MCAP file"
+                f"closing, found none; {remedy}"
             )
         try:
             self._reader = Reader(path)
             self._reader.open()
         except (ReaderError, OSError, ValueError, AssertionError) as error:
-            raise ConfigurationError(f"{path} is no recording that can be read: {error}") from None
+            remedy = f"; it {_unclosed(path)}" if _is_mcap(path) else ""
+            raise ConfigurationError(f"{path} is no recording that can be read: {error}{remedy}") from None
 
     @property
     def topics(self) -> dict[str, str]:
@@ -158,6 +228,23 @@ def require_rosbags() -> None:
         import rosbags  # noqa: F401
     except ImportError:
         raise EnvironmentLacksError(f"recordings need rosbags: {installation('bags')}") from None
+
+
+def _is_mcap(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MCAP_MAGIC)) == MCAP_MAGIC
+    except OSError:
+        return False
+
+
+def _unclosed(file: Path) -> str:
+    return f"was not closed (killed, power lost, or still recording) or is damaged: {_repair(file)}"
+
+
+def _repair(file: Path) -> str:
+    """What makes a recording of an MCAP file that was not closed."""
+    return f"`mcap recover {file} -o whole.mcap` saves what it holds, name that file then ({REPAIR_TOOLS})"
 
 
 def _typestore() -> Typestore:

@@ -25,6 +25,8 @@ from onboard_vla.ros_nodes.topics import row_named
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+    from onboard_vla.ros_nodes.bag import BagReader
+
 NAME = "camera_replay"
 CLOCK_PERIOD_NS = 10_000_000
 """/clock at 100 Hz of wall time."""
@@ -65,7 +67,8 @@ class Replay:
     """Plays a recording through a node.
 
     Raises:
-        ConfigurationError: the recording cannot be read, holds nothing that would be played, or is of two graphs.
+        ConfigurationError: the recording cannot be read, holds nothing that would be played, ends before `start_s`,
+            or is of two graphs.
     """
 
     def __init__(self, node: Node, options: Mapping[str, OptionValue]) -> None:
@@ -80,7 +83,7 @@ class Replay:
         )
         self._publishers = {name: self._publisher(name, kind) for name, kind in self._kinds.items()}
         self._listeners = {name.strip() for name in str(options["listeners"]).split(",")} - {""}
-        self._start_ns = self._bag.span_ns[0] + nanoseconds(float(options["start_s"]))
+        self._start_ns = _start_ns(self._bag, options)
         self._clock = node.create_publisher(Clock, "/clock", 10) if options["clock"] else None
         self._clock_due_ns = 0
         self.played: dict[str, int] = dict.fromkeys(self._kinds, 0)
@@ -183,6 +186,16 @@ class Replay:
         row = row_named(name, kind)
         assert row is not None  # chosen by its row
         return self._node.create_publisher(message_class(kind), row.shared_name, quality(row))
+
+
+def _start_ns(bag: BagReader, options: Mapping[str, OptionValue]) -> int:
+    first_ns, last_ns = bag.span_ns
+    start_ns = first_ns + nanoseconds(float(options["start_s"]))
+    if start_ns > last_ns:
+        raise ConfigurationError(
+            f"start_s {options['start_s']:g}: {options['bag']} lasts {seconds(last_ns - first_ns):.1f} s"
+        )
+    return start_ns
 
 
 def serve(node: Node, options: Mapping[str, OptionValue]) -> None:

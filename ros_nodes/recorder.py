@@ -64,8 +64,11 @@ class LiveRecorder:
         return self._writer.counts
 
     def close(self) -> None:
-        """Finish the recording."""
-        self._writer.close()
+        """Finish the recording; one that holds nothing is removed."""
+        if any(self.counts.values()):
+            self._writer.close()
+        else:
+            self._writer.discard()
 
     def _follow_clock(self) -> bool:
         """Take /clock's time if somebody publishes it; whether there is a time to write."""

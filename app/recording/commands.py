@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -140,39 +142,63 @@ def _record_world(
 def _record_live(path: Path, seconds: float, also: tuple[str, ...], config: Path | None) -> None:
     import time
 
+    from onboard_vla.app.ros.screen import unhindered
     from onboard_vla.core.errors import ConfigurationError
     from onboard_vla.ros_nodes.environment import require_rclpy
 
     require_rclpy()
     import rclpy
-    from rclpy.executors import ExternalShutdownException
+    from rclpy.signals import SignalHandlerOptions
 
     from onboard_vla.app.ros.deployment_file import read_deployment
     from onboard_vla.core.process_graph import PLANNER
     from onboard_vla.ros_nodes.bag_messages import inputs_without
     from onboard_vla.ros_nodes.recorder import LiveRecorder
 
+    say = unhindered(typer.echo)
     file = None if config is None else read_deployment(config)
-    rclpy.init(args=[], domain_id=None if file is None else file.domain_id)
+    told = _told_to_end()
+    rclpy.init(
+        args=[],
+        domain_id=None if file is None else file.domain_id,
+        signal_handler_options=SignalHandlerOptions.NO,
+    )
     node = rclpy.create_node("onboard_vla_recorder", namespace="" if file is None else file.namespace)
     recorder = LiveRecorder(node, path, also, {} if file is None else file.renamed())
     begin = time.monotonic()
-    typer.echo(f"recording to {path}; Ctrl-C ends it")
+    say(f"recording to {path}; Ctrl-C ends it")
     try:
-        while not seconds or time.monotonic() - begin < seconds:
+        while not told.is_set() and (not seconds or time.monotonic() - begin < seconds):
             rclpy.spin_once(node, timeout_sec=LISTEN_S)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
-        recorder.close()
-        rclpy.try_shutdown()
-    total = sum(recorder.counts.values())
-    if not total:
+        try:
+            recorder.close()
+        finally:
+            rclpy.try_shutdown()
+            for name, count in sorted(recorder.counts.items()):
+                say(f"{count:7d}  {name}")
+    if not any(recorder.counts.values()):
         raise ConfigurationError(
-            f"{path} holds nothing: no topic of the graph in this ROS_DOMAIN_ID, see `ros2 topic list`"
+            f"{path} holds nothing: no topic of the graph in this ROS_DOMAIN_ID, see `ros2 topic list`; it was removed"
         )
-    for name, count in sorted(recorder.counts.items()):
-        typer.echo(f"{count:7d}  {name}")
     if lacks := inputs_without(recorder.counts, PLANNER):
         hint = "" if config else "; `--config FILE` takes a deployment's own names"
-        typer.echo(f"no message of inputs of {PLANNER}: {', '.join(lacks)}{hint}", err=True)
+        unhindered(lambda line: typer.echo(line, err=True))(
+            f"no message of inputs of {PLANNER}: {', '.join(lacks)}{hint}"
+        )
+
+
+def _told_to_end() -> threading.Event:
+    """Set by Ctrl-C, a supervisor's SIGTERM, or a terminal or connection that is lost, unless nohup has it ignored.
+
+    A flag instead of an exception, which could come up in the middle of a write.
+    """
+    told = threading.Event()
+
+    def tell(_number: int, _frame: object) -> None:
+        told.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, tell)
+    return told

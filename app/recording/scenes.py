@@ -23,6 +23,7 @@ from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.road import Route
 from onboard_vla.export.scene_file import save_scenes
 from onboard_vla.export.scenes import Scene
+from onboard_vla.ros_nodes.bag import REPAIR_TOOLS
 from onboard_vla.runtime.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 EVERY_S = 0.5
 """Time between scenes: what neighbours show differs little before."""
-REPAIR = "leave them out of the command, or repair them (mcap recover, ros2 bag reindex)"
+REPAIR = f"leave them out of the command, or repair them ({REPAIR_TOOLS})"
 """Never left out unasked: whose drives a calibration is of is for its author to say."""
 
 

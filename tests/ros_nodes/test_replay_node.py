@@ -211,3 +211,12 @@ def by_topic(path) -> dict[str, list]:
             message = deserialize_message(recorded.data, message_class(recorded.type))
             found.setdefault(recorded.topic, []).append(message)
     return found
+
+
+def test_a_begin_beyond_the_recordings_end_is_refused_with_its_length(start, client, bag) -> None:
+    replay = start(REPLAY, bag=bag, start_s=3.0, wait_s=0.0)
+    client.until(lambda: replay.process.poll() is not None, "the replay ends")
+
+    assert replay.process.returncode == 2, replay.said()
+    assert f"start_s 3: {bag} lasts 1.9 s" in replay.said()
+    assert "played" not in replay.said()
