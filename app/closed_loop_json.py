@@ -12,7 +12,6 @@ from typing import Any
 from onboard_vla.app.closed_loop_figures import ModeRise, figures_of, mode_changes, mode_rises
 from onboard_vla.app.closed_loop_record import RunRecord
 from onboard_vla.app.demo_verdict import Reaction, RunVerdict
-from onboard_vla.core.errors import ConfigurationError
 
 RUN_JSON_FORMAT = 2
 PROGRESS_DIGITS = 6
@@ -87,34 +86,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON, making the folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, sort_keys=False) + "\n", encoding="utf-8")
-
-
-def require_writable(option: str, path: Path | None) -> None:
-    """Ask before the work, not after it: the folder is made, the file is left as it is.
-
-    Raises:
-        ConfigurationError: a file cannot be written at `path`.
-    """
-    if path is None:
-        return
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            empty = file.tell() == 0
-        if empty:
-            path.unlink()
-    except OSError as error:
-        raise ConfigurationError(f"{option} {path}: cannot be written: {error.strerror}") from None
-
-
-def require_folder(option: str, path: Path | None) -> None:
-    """Make a folder that results go to.
-
-    Raises:
-        ConfigurationError: it cannot be made, or written to.
-    """
-    if path is not None:
-        require_writable(option, path / ".writable")
 
 
 def _rise(rise: ModeRise) -> dict[str, Any]:

@@ -167,7 +167,7 @@ class Exporting:
                         out / precision,
                         precision=precision,
                         golden_scenes=self.golden_scenes,
-                        calibration_scenes=self.calibration_scenes,
+                        calibration_scenes=self.calibration_scenes if precision in writer.QUANTISED else None,
                         unjudged=self.unjudged,
                         progress=lambda stage, share, made=precision: show(f"{made}, {stage}", share),
                     )

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from onboard_vla.app.closed_loop import require_known
-from onboard_vla.app.closed_loop_json import require_folder, require_writable, write_json
+from onboard_vla.app.closed_loop_json import write_json
 from onboard_vla.app.demo_bundle import PreparedBundle
 from onboard_vla.app.demo_bundle_view import prepare_with_progress
 from onboard_vla.app.demo_cameras import require_cameras
@@ -24,6 +24,7 @@ from onboard_vla.app.evaluation.tables import comparison, demo_table
 from onboard_vla.app.evaluation.variant import DEPTHS, SEEN, Variant, with_ablation
 from onboard_vla.app.evaluation.work import Result, run_jobs
 from onboard_vla.app.lockstep_parts import MODEL, planner_without_model
+from onboard_vla.app.output_places import require_folder, require_writable
 from onboard_vla.app.report.provenance import provenance_of
 from onboard_vla.core.errors import ArgumentError
 from onboard_vla.world.looks import require_look

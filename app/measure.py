@@ -13,13 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from onboard_vla.app.closed_loop import require_known
-from onboard_vla.app.closed_loop_json import require_folder, require_writable, write_json
+from onboard_vla.app.closed_loop_json import write_json
 from onboard_vla.app.demo_bundle_view import prepare_with_progress
 from onboard_vla.app.demo_cameras import require_cameras
 from onboard_vla.app.evaluation.variant import PRECISIONS
 from onboard_vla.app.measures.collect import Job, collect
 from onboard_vla.app.measures.conditions import BLIND, PHOTOS, photographs
 from onboard_vla.app.measures.figures import CONDITIONS_OF, MEASURES, PROBES, SIGNALS, Figure
+from onboard_vla.app.output_places import require_folder, require_writable
 from onboard_vla.app.report.provenance import provenance_of
 from onboard_vla.core.errors import ArgumentError, ConfigurationError
 from onboard_vla.world.rig import default_rig

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from onboard_vla.app.checkpoint_options import assembled
+from onboard_vla.app.output_places import require_writable
 from onboard_vla.core.bundle_manifest import CameraInput
 
 JSON_FORMAT = 3
@@ -65,6 +66,7 @@ def verify(
     console = Console(stderr=True)
     if checkpoint is None and (model is not None or lora_alpha is not None):
         raise typer.BadParameter("--model and --lora-alpha are about a --checkpoint: give it")
+    require_writable("--html", html)
     with ExitStack() as stack, console.status("verify") as status:
         if checkpoint is not None:
             given = assembled(checkpoint, model=model, prompt=None, cameras=None, codebook=None, lora_alpha=lora_alpha)

@@ -10,7 +10,7 @@ import numpy as np
 from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, write_ranges
 from onboard_vla.export.aside import made_aside, put
 from onboard_vla.export.fingerprints import hash_checkpoint, recipe
-from onboard_vla.export.kept_arrays import OnDisk
+from onboard_vla.export.kept_arrays import OnDisk, Unkept
 from onboard_vla.export.large_calibration import Errors, Largest, observe_in_pieces
 from onboard_vla.export.scenes import load_scenes
 from onboard_vla.export.source import Share, Source
@@ -37,9 +37,10 @@ def observe_checkpoint(
     """
     progress("read checkpoint", 0.0)
     source = Source.open(folder)
+    load_scenes(scenes, source.assets, Unkept())  # refused before there is anything to leave
     hash_checkpoint(folder, lambda share: progress("hash checkpoint", share))
     # Beside the checkpoint: /tmp may lie in memory, of which this is to take little.
-    shaped_by = recipe(folder, {"calibration": scenes}, {}) if source.large and scenes.is_file() else None
+    shaped_by = recipe(folder, {"calibration": scenes}, {}) if source.large else None
     with made_aside(path, shaped_by) as aside:
         loaded = load_scenes(scenes, source.assets, OnDisk(aside / "scenes"))
         made: list[ActivationRanges] = []

@@ -29,15 +29,7 @@ def made_aside(path: Path, recipe: str | None = None) -> Iterator[Path]:
     """
     if path.is_dir():
         raise EnvironmentLacksError(f"{path} is a folder: expected the name of a file")
-    folder, lock_path = (path.absolute().parent / f".{path.name}.{end}" for end in ("partial", "lock"))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = lock_path.open("w")
-    except OSError as error:
-        raise EnvironmentLacksError(f"{path} cannot be written ({error.strerror}): choose another place") from None
-    with lock:
-        if not locked(lock):
-            raise EnvironmentLacksError(f"{path} is being written by another process: wait for it or choose another")
+    with alone(path) as folder:
         leave = recipe is not None
         try:
             _begin(folder, recipe)
@@ -53,6 +45,27 @@ def made_aside(path: Path, recipe: str | None = None) -> Iterator[Path]:
         finally:
             if not leave:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[Path]:
+    """Keep a place, a file's or a folder's, to this process; gives `.NAME.partial` beside it, which may not exist.
+
+    Raises:
+        EnvironmentLacksError: the place cannot be written to, or another process keeps it.
+    """
+    folder, lock_path = (path.absolute().parent / f".{path.name}.{end}" for end in ("partial", "lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = lock_path.open("w")
+    except OSError as error:
+        raise EnvironmentLacksError(f"{path} cannot be written ({error.strerror}): choose another place") from None
+    with lock:
+        if not locked(lock):
+            raise EnvironmentLacksError(f"{path} is being written by another process: wait for it or choose another")
+        try:
+            yield folder
+        finally:
             lock_path.unlink(missing_ok=True)
 
 

@@ -67,13 +67,18 @@ def assemble(
         ranges: activation ranges, instead of those beside the weights.
 
     Raises:
-        CheckpointError: a given file does not exist.
+        CheckpointError: a given file does not exist, or is a folder.
         CodebookError: the codebook is not valid.
     """
     given = {PROMPT_FILE: prompt, CAMERAS_FILE: cameras, RANGES_FILE: ranges}
     for path in (model, codebook, *given.values()):
         if path is not None and not path.exists():
             raise CheckpointError(f"{path} does not exist")
+    for path in (codebook, *given.values()):
+        if path is not None and not path.is_file():
+            raise CheckpointError(f"{path} is a folder: expected the name of a file")
+    if model is not None and not model.is_dir():
+        raise CheckpointError(f"{model} is a file: expected the folder of the base model")
     if not checkpoint.is_file() and all(part is None for part in (model, codebook, lora_alpha, *given.values())):
         return checkpoint
     home = checkpoint if checkpoint.is_dir() else checkpoint.parent

@@ -12,10 +12,11 @@ from typing import Any
 
 from onboard_vla.core.bundle_manifest import sha256_of
 from onboard_vla.core.errors import BundleError
+from onboard_vla.export.aside import alone
 from onboard_vla.export.engine_profiles import bundle_profiles
 from onboard_vla.export.engine_session import LanguageSession, VisionSession
 from onboard_vla.export.golden import GoldenScene
-from onboard_vla.export.place import obstacle
+from onboard_vla.export.place import obstacle, put_back, put_folder
 from onboard_vla.export.scene_runner import SceneRunner
 from onboard_vla.export.tensorrt_build import build_plan
 from onboard_vla.export.verification import golden_scenes, sizes_of
@@ -36,6 +37,7 @@ from onboard_vla.runtime.engine_gate import gate_bounds, gate_misses, gate_unjud
 from onboard_vla.runtime.tensorrt_engine import GraphMemory
 
 Progress = Callable[[str, float], None]
+ENGINES, REPLACED = "engines", "replaced"
 ADVICE = "the engines were removed; the bundle's other engines are not affected"
 
 
@@ -62,6 +64,7 @@ def build_engines(
         BundleError: the bundle is damaged, has no golden scenes, or has a head of the actions; something else lies at
             `out`, or nothing can be moved there; or the engines miss a bound of the gate.
         EngineError: a graph does not compile or does not run.
+        EnvironmentLacksError: `out` cannot be written to, or another process builds engines there.
     """
     if (words := obstacle(out)) is not None:
         raise BundleError(words)
@@ -71,21 +74,22 @@ def build_engines(
     golden = golden_scenes(bundle)
     if out.exists() and not (out / RECORD).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise BundleError(f"{out} exists and holds no engines: choose another folder or remove it")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        earlier = out / TIMING
-        _build(trt, bundle, partial, device, earlier.read_bytes() if earlier.is_file() else b"", progress)
-        figures = judge(bundle, unproven_loader(bundle, partial, trt, device), golden, progress)
-        missed = gate_misses(figures.as_table(), bundle.manifest.parity)
-        if missed:
-            raise BundleError(f"engines of {path} did not pass the parity gate: {'; '.join(missed)}; {ADVICE}")
-        write_gate(partial, figures.as_table(), missed, gate_unjudged(bundle.manifest))
-        shutil.rmtree(out, ignore_errors=True)
-        partial.rename(out)
-    finally:
+    with alone(out) as partial:
+        put_back(partial / REPLACED, out)
         shutil.rmtree(partial, ignore_errors=True)
+        folder = partial / ENGINES
+        folder.mkdir(parents=True)
+        try:
+            earlier = out / TIMING
+            _build(trt, bundle, folder, device, earlier.read_bytes() if earlier.is_file() else b"", progress)
+            figures = judge(bundle, unproven_loader(bundle, folder, trt, device), golden, progress)
+            missed = gate_misses(figures.as_table(), bundle.manifest.parity)
+            if missed:
+                raise BundleError(f"engines of {path} did not pass the parity gate: {'; '.join(missed)}; {ADVICE}")
+            write_gate(folder, figures.as_table(), missed, gate_unjudged(bundle.manifest))
+            put_folder(folder, out, partial / REPLACED)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return figures
 
 

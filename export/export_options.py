@@ -47,12 +47,14 @@ def require_one_origin(precision: str, ranges: Path | None, calibration_scenes: 
     """Hold what is said about activation ranges against itself and the precision.
 
     Raises:
-        ArgumentError: ranges are given, and scenes to observe others on, or no layer has any.
+        ArgumentError: ranges are given, and scenes to observe others on, or either of them and no layer has any.
     """
     if ranges is not None and calibration_scenes is not None:
         raise ArgumentError(f"ranges {ranges} and calibration scenes {calibration_scenes}: expected one of the two")
     if ranges is not None and precision not in QUANTISED:
         raise ArgumentError(f"ranges {ranges} are INT8's: an export in {precision} has none")
+    if calibration_scenes is not None and precision not in QUANTISED:
+        raise ArgumentError(f"calibration scenes {calibration_scenes} are INT8's: an export in {precision} has none")
 
 
 def chosen_scales(precision: str, scaling: Scaling, given: Path | None) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export.activation_ranges import ActivationRanges, fingerprint, save_ranges
+from onboard_vla.export.aside import alone
 from onboard_vla.export.assets import CAMERAS_FILE, COPIED_FILES
 from onboard_vla.export.distillation import Recipe, Student
 from onboard_vla.export.lessons import prepare_lessons, split_lessons
+from onboard_vla.export.place import obstacle
 from onboard_vla.export.scenes import Scene, load_scenes
 from onboard_vla.export.source import GOLDEN, Source
 
@@ -40,7 +42,24 @@ def make_student(
 
     Raises:
         CheckpointError: the checkpoint or the scenes are not usable, or another recipe left its state there.
+        EnvironmentLacksError: `out` cannot be written to, or another process makes a student there.
     """
+    if (words := obstacle(out)) is not None:
+        raise CheckpointError(words)
+    with alone(out) as partial:
+        return _make(checkpoint, scenes, out, recipe, report, golden, partial)
+
+
+def _make(
+    checkpoint: Path,
+    scenes: Sequence[Path],
+    out: Path,
+    recipe: Recipe,
+    report: Callable[[str, float, str], None],
+    golden: Path | None,
+    partial: Path,
+) -> Path:
+    """As `make_student`, alone at `out`; what is done so far lies in `partial`."""
     if out.exists():
         raise CheckpointError(f"{out} exists: choose another folder or remove it")
     source = Source.open(checkpoint)
@@ -54,7 +73,6 @@ def make_student(
     student = Student(checkpoint, source.sizes, source.assets.codebook.deltas[:, :2], recipe)
     influence = student.influence(learnt)
     student.prune(influence)
-    partial = out.absolute().parent / f".{out.name}.partial"
     partial.mkdir(parents=True, exist_ok=True)
     before = student.examine(asked)
     student.learn(learnt, partial / STATE_FILE, lambda share, words: report("distil", share, words))

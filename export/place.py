@@ -1,9 +1,12 @@
-"""Whether a folder can be put in a place in one step: what stands against it is known before the work, not after."""
+"""A folder that is put in its place when it is finished: what stands against that is known before the work."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
+
+from onboard_vla.export.aside import sync
 
 MOUNTS = Path("/proc/self/mountinfo")
 POINT = 4
@@ -24,6 +27,24 @@ def obstacle(place: Path) -> str | None:
     if place.stat().st_dev != place.absolute().parent.stat().st_dev or place.resolve() in mount_points():
         return f"{place} is a mount point, which no folder can be moved to: {INSIDE}"
     return None
+
+
+def put_folder(made: Path, place: Path, replaced: Path) -> None:
+    """Move a finished folder to its place; an older one there is at `replaced` then, and back if that fails."""
+    try:
+        if place.exists():
+            os.rename(place, replaced)
+        os.rename(made, place)
+    except BaseException:
+        put_back(replaced, place)
+        raise
+    sync(place.absolute().parent)
+
+
+def put_back(replaced: Path, place: Path) -> None:
+    """Move an older folder back if nothing took its place: after an error, or a kill between two renames."""
+    if replaced.exists() and not place.exists():
+        os.rename(replaced, place)
 
 
 def mount_points(table: Path = MOUNTS) -> frozenset[Path]:

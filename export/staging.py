@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +22,7 @@ from onboard_vla.core.bundle_manifest import (
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.aside import locked, sync
 from onboard_vla.export.manifest_schema import validate
-from onboard_vla.export.place import obstacle
+from onboard_vla.export.place import obstacle, put_back, put_folder
 
 PARTS, REPLACED = "parts", "replaced"
 PART_DIGITS = 16
@@ -81,9 +80,8 @@ class Staging:
             self._lock.close()
             raise BundleError(f"{self._out} is being written by another export: wait for it or choose another")
         self.folder, self.scratch = self._root / "bundle", self._root / "scratch"
-        replaced, note = self._root / REPLACED, self._root / "recipe"
-        if replaced.exists() and not self._out.exists():  # a kill between the two renames of `commit`
-            os.rename(replaced, self._out)
+        note = self._root / "recipe"
+        put_back(self._root / REPLACED, self._out)  # after a kill within `commit`
         asked = self._recipe is not None and note.is_file() and note.read_text() == self._recipe
         self.resumed = asked and self.folder.is_dir()
         if not self.resumed:
@@ -154,16 +152,7 @@ class Staging:
             done += path.stat().st_size
             progress(done / total)
         load_manifest(self.folder)
-        replaced = self._root / REPLACED
-        try:
-            if self._out.exists():
-                os.rename(self._out, replaced)
-            os.rename(self.folder, self._out)
-        except BaseException:
-            if replaced.exists() and not self._out.exists():
-                os.rename(replaced, self._out)
-            raise
-        sync(self._out.absolute().parent)
+        put_folder(self.folder, self._out, self._root / REPLACED)
 
     def _clear(self, *, parts: bool) -> None:
         """Remove what there is of this attempt or an earlier one."""

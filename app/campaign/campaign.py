@@ -37,7 +37,7 @@ from onboard_vla.app.campaign.runner import AnyJob, ResultStore, run_jobs
 from onboard_vla.app.campaign.slow_drift import DriftResult
 from onboard_vla.app.campaign.soak import as_document, parse_duration, soak, soak_figures
 from onboard_vla.app.campaign.startup import start_ups
-from onboard_vla.app.closed_loop_json import require_folder, require_writable
+from onboard_vla.app.output_places import require_folder, require_writable
 from onboard_vla.world.source_commit import commit
 
 SPEED_OVER_S = 60.0

@@ -9,7 +9,6 @@ import pytest
 
 from onboard_vla.app import evaluate
 from onboard_vla.app.cli import run
-from onboard_vla.app.closed_loop_json import require_folder, require_writable
 from onboard_vla.app.evaluation import episode
 from onboard_vla.app.evaluation.closed_loop_score import score_windows
 from onboard_vla.app.evaluation.episode import Job, run_job
@@ -17,6 +16,7 @@ from onboard_vla.app.evaluation.open_loop import plan_along
 from onboard_vla.app.evaluation.rollout import rolled_out
 from onboard_vla.app.evaluation.trace import Trace, instant_of
 from onboard_vla.app.evaluation.variant import Variant, with_ablation
+from onboard_vla.app.output_places import require_folder, require_writable
 from onboard_vla.core.cameras import FRONT, FrameSet
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError

@@ -13,6 +13,7 @@ from onboard_vla.app import cli
 from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export.activation_ranges import RANGES_FILE
+from onboard_vla.export.aside import alone
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.export.lessons import batches, prepare_lessons, split_lessons
 from onboard_vla.export.source import GOLDEN, Source
@@ -170,6 +171,14 @@ def test_golden_scenes_that_do_not_fit_are_refused_before_the_training(reference
     assert cli.run([str(word) for word in words]) == 1
     assert "golden.npz: images_front must be" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+def test_a_place_that_another_process_writes_to_is_left_to_it(reference_checkpoint, tmp_path, capsys):
+    out, scenes = tmp_path / "student", reference_checkpoint / GOLDEN.file
+    with alone(out):
+        assert cli.run(["distil", str(reference_checkpoint), "--scenes", str(scenes), "--out", str(out)]) == 1
+    assert f"{out} is being written by another process" in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_scene_is_not_enough(reference_checkpoint, tmp_path, capsys):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 
 import numpy as np
@@ -15,6 +16,7 @@ from onnx import numpy_helper
 
 from onboard_vla.core.bundle_manifest import sha256_of
 from onboard_vla.core.errors import BundleError, ConfigurationError, EngineError, EnvironmentLacksError
+from onboard_vla.export.aside import alone
 from onboard_vla.export.engine_build import build_engines
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.engine_cache import GATE, RECORD, TIMING, EngineCache, Target, power_mode
@@ -220,6 +222,39 @@ def test_a_failed_build_leaves_the_older_engines(engines, built, int8_bundle, mo
         build_engines(trt, int8_bundle, engines, gpu)
     assert sha256_of(engines / RECORD) == before
     assert [file.name for file in engines.parent.iterdir()] == ["engines"]
+
+
+def test_older_engines_outlive_whatever_ends_the_exchange(engines, int8_bundle, monkeypatch):
+    """An error while the new ones are moved, and a kill between the two moves, which the next build makes good."""
+    before, rename = sha256_of(engines / RECORD), os.rename
+    trt = Module(VERSIONS[0], gpu := FakeGpu())
+
+    def failing(source, target):
+        if target == engines and source.name != "replaced":
+            raise OSError("the disk went away")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(OSError, match="went away"):
+        build_engines(trt, int8_bundle, engines, gpu)
+    monkeypatch.undo()
+    assert sha256_of(engines / RECORD) == before
+    assert [file.name for file in engines.parent.iterdir()] == ["engines"]
+
+    (partial := engines.parent / ".engines.partial").mkdir()
+    rename(engines, partial / "replaced")
+    monkeypatch.setattr(trt.Builder, "build_serialized_network", lambda *_: None)
+    with pytest.raises(EngineError, match="the compiler gives up"):
+        build_engines(trt, int8_bundle, engines, gpu)
+    assert sha256_of(engines / RECORD) == before
+
+
+def test_two_builds_at_one_place_are_told_of_each_other(engines, int8_bundle):
+    before = sha256_of(engines / RECORD)
+    trt = Module(VERSIONS[0], gpu := FakeGpu())
+    with alone(engines), pytest.raises(EnvironmentLacksError, match="is being written by another process"):
+        build_engines(trt, int8_bundle, engines, gpu)
+    assert sha256_of(engines / RECORD) == before
 
 
 def test_a_folder_of_something_else_is_not_replaced(int8_bundle, tmp_path):

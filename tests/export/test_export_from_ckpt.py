@@ -143,7 +143,7 @@ def test_ranges_of_one_checkpoint_are_neither_its_neighbours_nor_replaced_by_the
 def test_ranges_of_other_weights_hinder_no_export_that_observes_its_own(reference_checkpoint, tmp_path):
     folder = shutil.copytree(reference_checkpoint, tmp_path / "checkpoint")
     (folder / RANGES_FILE).write_bytes(b"of something else")
-    words = ["export", str(folder), "--out", str(tmp_path / "bundle"), "--precision", "fp32"]
+    words = ["export", str(folder), "--out", str(tmp_path / "bundle")]
     assert cli.run(words) == 1
     assert cli.run([*words, "--calibration-scenes", str(folder / "golden_scenes.npz")]) == 0
 

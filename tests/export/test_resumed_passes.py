@@ -203,6 +203,15 @@ def test_an_observation_that_is_refused_for_lack_of_room_keeps_what_there_is(
     assert sorted(done.iterdir()) == left
 
 
+def test_scenes_that_do_not_fit_leave_nothing_beside_a_large_checkpoint(reference_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(source, "LARGE_WEIGHTS", 0)
+    np.savez(tmp_path / "wrong.npz", prompt_ids=np.zeros((2, 5), np.int64))
+    for name in ("wrong.npz", "absent.npz"):
+        with pytest.raises(CheckpointError, match=name):
+            observe_checkpoint(reference_checkpoint, tmp_path / name, tmp_path / "ranges.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["wrong.npz"]
+
+
 def test_what_was_begun_is_removed_after_its_result_is_saved(tmp_path):
     def full(_made):
         assert (tmp_path / "work" / "hours").exists()

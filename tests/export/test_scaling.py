@@ -69,3 +69,22 @@ def test_ranges_that_were_written_elsewhere_are_taken_from_there(reference_check
     missing = ["export", str(reference_checkpoint), "--out", str(tmp_path / "b"), "--ranges", str(tmp_path / "no.npz")]
     assert cli.run(missing) == 1
     assert f"{tmp_path / 'no.npz'} does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["ranges", "prompt", "cameras", "codebook"])
+def test_a_folder_where_a_file_is_expected_is_named(reference_checkpoint, tmp_path, capsys, option):
+    (tmp_path / "folder").mkdir()
+    words = ["export", reference_checkpoint, "--out", tmp_path / "b", f"--{option}", tmp_path / "folder"]
+    assert cli.run([str(word) for word in words]) == 1
+    assert f"{tmp_path / 'folder'} is a folder: expected the name of a file" in capsys.readouterr().err
+    words[-2:] = ["--model", reference_checkpoint / "config.json"]
+    assert cli.run([str(word) for word in words]) == 1
+    assert "config.json is a file: expected the folder of the base model" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_calibration_scenes_of_an_export_without_ranges_are_refused(reference_checkpoint, tmp_path, precision):
+    scenes = reference_checkpoint / GOLDEN.file
+    with pytest.raises(ArgumentError, match=f"are INT8's: an export in {precision} has none"):
+        export_bundle(reference_checkpoint, tmp_path / "b", precision=precision, calibration_scenes=scenes)

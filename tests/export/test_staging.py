@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from onboard_vla.core.bundle_manifest import MANIFEST_NAME
+from onboard_vla.export import place as place_module
 from onboard_vla.export import staging
 from onboard_vla.export.staging import Staging
 
@@ -35,7 +36,7 @@ def killed_after(renames, place, monkeypatch):
     attempt.__enter__()
     bundle(attempt.folder, "newer")
     with monkeypatch.context() as patched, suppress(Killed):
-        patched.setattr(staging.os, "rename", rename)
+        patched.setattr(place_module.os, "rename", rename)
         attempt.commit()
     attempt._lock.close()
 
@@ -70,7 +71,7 @@ def test_an_interrupt_between_the_renames_costs_neither_bundle(tmp_path, monkeyp
         if len(done) == moved:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(staging.os, "rename", rename)
+    monkeypatch.setattr(place_module.os, "rename", rename)
     attempt = Staging(place)
     attempt.__enter__()
     bundle(attempt.folder, "newer")

@@ -109,6 +109,16 @@ def test_the_command_prints_one_document_and_draws_the_worst_scenes(int8_bundle,
     assert page.count("parted at a margin of") == round(parted), "those that parted are the worst"
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_the_first_scene(int8_bundle, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(verification, "verify", lambda *_, **__: pytest.fail("scenes were run"))
+    for place in (tmp_path, tmp_path / "file" / "report.html"):
+        assert run(capsys, "verify", int8_bundle, "--html", place)[1].err.startswith(f"onboard-vla: --html {place}: ")
+    monkeypatch.undo()
+    assert run(capsys, "verify", int8_bundle, "--html", tmp_path / "new" / "report.html")[0] == 0
+    assert (tmp_path / "new" / "report.html").is_file()
+
+
 def test_a_missed_limit_is_named_and_is_the_exit_status(int8_bundle, capsys, monkeypatch):
     tight = tuple(replace(limit, bound=-1.0) for limit in PARITY_LIMITS)
     monkeypatch.setattr(parity_limits, "PARITY_LIMITS", tight)

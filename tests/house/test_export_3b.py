@@ -65,4 +65,23 @@ def test_the_whole_path_at_small_size_leaves_nothing(benchmarks, tmp_path, monke
     assert row["stages"]["verify"]["peak_rss_mib"] <= row["peak_rss_gib"] * 1024 + 10
     assert 0 < sum(took["seconds"] for took in row["stages"].values()) <= row["seconds"]
     assert row["peak_rss_gib"] > 0
+    assert "within_aims" not in row, "the aims are the whole model's"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("calibrate", "missed"), [(0, ["seconds"]), (64, [])])
+def test_a_projection_is_held_against_the_aims_and_not_the_few_layers(
+    benchmarks, tmp_path, monkeypatch, calibrate, missed
+):
+    bench = benchmarks("export_3b")
+    took = {2: 40.0, 4: 65.0}
+
+    def measure(_folder, _name, layers, *_):
+        return {"seconds": took[layers], "processor_seconds": 2 * took[layers], "peak_rss_gib": 3.0, "stages": {}}
+
+    monkeypatch.setattr(bench, "measure", measure)
+    monkeypatch.setattr(bench, "layer_weights", lambda layers, _blocks: layers * 1000)
+    found = bench.project(tmp_path, calibrate, 0, (2, 4))
+    assert found["projected_seconds_of_all_layers"] == round(40 + 12.5 * (bench.TEXT["num_hidden_layers"] - 2))
+    assert [words.split(":")[0] for words in found["missed_aims"]] == missed
+    assert found["within_aims"] == (not missed)
