@@ -22,7 +22,7 @@ from onboard_vla.safety.config import SIMULATION_PROFILE, FallbackSettings, Ladd
 from onboard_vla.safety.friction import for_friction
 from onboard_vla.safety.operating_domain import OperationalDesignDomain
 from onboard_vla.safety.supervisor import Supervisor
-from onboard_vla.world.scenarios.cell import WHERE_REFERENCE_AVOIDS, Cell
+from onboard_vla.world.scenarios.cell import FALLBACK_TIME, WHERE_REFERENCE_AVOIDS, Cell
 from onboard_vla.world.scenarios.families import cells
 from onboard_vla.world.scenarios.loop import (
     PERCEPTION_DELAY_TICKS,
@@ -49,6 +49,10 @@ SAME_AS_OURS = Handicap(PERCEPTION_DELAY_TICKS * TICK_S, PERCEPTION_TICKS * TICK
 REFERENCES: dict[str, type[CarefulHuman] | type[Reg157Driver]] = {"careful_human": CarefulHuman, "reg157": Reg157Driver}
 NO_LIMIT_S = 600.0
 """L2 may last as long as it has to; the ladder's own limit is tested elsewhere."""
+SOON_NOMINAL = LadderSettings(
+    fallback_max_s=NO_LIMIT_S, dwell_s=0.1, clear_s=0.1, handback_clear_s=0.1, shadow_passes=2
+)
+"""Where the stop is to begin while the model drives: how long that takes is tested elsewhere."""
 SPEED_CAP_MPS = 40.0
 """The fallback is tried beyond its cap of 50 km/h, up to 130 km/h and a little over."""
 
@@ -80,8 +84,11 @@ def make_driver(cell: Cell, thresholds: Thresholds | None = None) -> Supervisor:
         fallback = for_friction(fallback, cell.friction)
     if thresholds is None and cell.planner_dies_s is not None:
         thresholds = provisional_thresholds(CORE_HASH, "none")
-    longest = NO_LIMIT_S if cell.stop_at_s is None else cell.stop_at_s
-    ladder = LadderSettings(fallback_max_s=longest)
+    ladder = LadderSettings(fallback_max_s=NO_LIMIT_S)
+    if cell.stop_at_s is not None and cell.stop_by == FALLBACK_TIME:
+        ladder = LadderSettings(fallback_max_s=cell.stop_at_s)
+    elif cell.stop_at_s is not None:
+        ladder = SOON_NOMINAL
     config = SupervisorConfig(
         profile=SIMULATION_PROFILE,
         thresholds=thresholds,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,7 +28,9 @@ END_DECELERATION_MPS2 = 4.0
 TIMES_S: Array = np.arange(POINTS, dtype=np.float64) * POINT_STEP_S
 """Of a published trajectory's points."""
 STRAIGHT_M = 100.0
-"""Length of the path that is made up where there is none."""
+"""Least length of a path to stop on, and the length of the one that is made up where there is none."""
+LAST_ROOM_M = 0.1
+"""With less room than this, or none, it is braked as for so much."""
 
 
 def plan_path(placed: PlacedPlan, motion: Motion) -> JoinedPath:
@@ -78,7 +82,8 @@ def follow_plan(
 def stop_path(line: Polyline | None, motion: Motion, settings: FallbackSettings) -> JoinedPath:
     """The path to stop on: `line` from where the vehicle is; without any, its present arc, straightening."""
     if line is not None:
-        return join(line, motion, join_length(motion.speed_mps, settings), STRAIGHT_M)
+        length_m = max(STRAIGHT_M, motion.speed_mps * float(TIMES_S[-1]))
+        return join(line, motion, join_length(motion.speed_mps, settings), length_m)
     curvature = motion.yaw_rate_rps / max(motion.speed_mps, 1.0)
     fade_m = max(motion.speed_mps, 1.0)
     s = np.arange(0.0, STRAIGHT_M, 1.0)
@@ -95,15 +100,26 @@ def in_lane_stop(
     leads: list[Lead],
     settings: FallbackSettings,
     stop: StopSettings,
+    room_m: float = math.inf,
+    *,
+    shown: bool = False,
 ) -> Trajectory:
-    """L3: -1.5 m/s^2 with little jerk, harder (to the cap) where a lead leaves less room, emergency brake on top."""
+    """L3: -1.5 m/s^2 with little jerk, harder (to the cap) where a lead leaves less room, emergency brake on top.
+
+    `room_m`: to the end of what is known of the path. It is braked as hard as it takes to stop there, to the cap; at
+    once, or where lanes show more of the road with every message (`shown`), not before sight would be braked for.
+    """
     idm = settings.idm
+    gentle = max(stop.in_lane_mps2, settings.sight_deceleration_mps2 if shown else 0.0)
     needed = max((required_deceleration(motion.speed_mps, lead, idm) for lead in leads), default=0.0)
     wanted = -min(max(stop.in_lane_mps2, needed), stop.in_lane_cap_mps2)
     base_jerk = stop.in_lane_jerk_mps3 if needed <= stop.in_lane_mps2 else settings.jerk_mps3
 
     def law(time_s: float, distance_m: float, speed: float) -> tuple[float, float]:
         demand, jerk = wanted, base_jerk
+        room = max(room_m - distance_m, LAST_ROOM_M)
+        if speed**2 > 2 * gentle * room:
+            demand, jerk = min(demand, -min(speed**2 / (2 * room), stop.in_lane_cap_mps2)), settings.jerk_mps3
         for lead in leads:
             brake = emergency_brake(speed, Lead(lead.gap_m + lead.speed_mps * time_s - distance_m, lead.speed_mps), idm)
             if brake is not None and brake < demand:
@@ -111,7 +127,7 @@ def in_lane_stop(
         return demand, jerk
 
     start = min(acceleration_mps2, 0.0)
-    return Trajectory(path, roll(motion.speed_mps, start, law), tuple(leads))
+    return Trajectory(path, roll(motion.speed_mps, start, law), tuple(leads), room_m)
 
 
 def emergency_stop(path: JoinedPath, motion: Motion, acceleration_mps2: float, stop: StopSettings) -> Trajectory:

@@ -46,11 +46,15 @@ STRAYED_M, STRAYED_RAD = 0.5, 0.3
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A path and a speed profile along it; `leads` are what the profile yields to."""
+    """A path and a speed profile along it; `leads` are what the profile yields to.
+
+    `room_m`: how far it is to the end of what is known of the path, for a stop that has to end within it.
+    """
 
     path: JoinedPath
     profile: SpeedProfile
     leads: tuple[Lead, ...]
+    room_m: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)

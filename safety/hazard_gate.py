@@ -87,7 +87,8 @@ class HazardGate:
         if now_ns - self._since_ns < nanoseconds(self._stop.emergency_confirm_s):
             return None
         measured, limit = min(self._required(leads, speed_mps), UNBOUNDED_MPS2), self._stop.emergency_a_req_mps2
-        return Request(Mode.EMERGENCY_STOP, Reason("A_REQ", measured, limit, "deceleration required behind a lead"))
+        detail = "deceleration required behind a lead, or to the end of what is known of the path"
+        return Request(Mode.EMERGENCY_STOP, Reason("A_REQ", measured, limit, detail))
 
     def _required(self, leads: Sequence[Lead], speed_mps: float) -> float:
         return max((closing_deceleration(speed_mps, lead, self._fallback.idm) for lead in leads), default=0.0)

@@ -1,46 +1,92 @@
-"""The line that a stop runs along, and whether the vehicle is in a lane at all.
+"""The line that a stop runs along and where it has to end, and whether the vehicle is in a lane at all.
 
-A stop runs along what the system follows. Where a person had the vehicle since: along the fresh lane that it is in;
-else along what the system followed before, if the vehicle is on it still; else along its own arc.
+A stop runs along what the system follows. A plan is about 5 s long, a stop from speed is longer: while lanes are fresh
+and believed, the lane goes on where the line ends, if it runs there as the line does; behind that end it is the lane
+alone. Where a person had the vehicle since: along the fresh lane that it is in; else along what the system followed
+before, if the vehicle is on it still; else along its own arc, of which nothing is known.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
 from onboard_vla.core.geometry import Polyline, wrap_angle
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.verdict import Reason
+from onboard_vla.safety.config import FallbackSettings
 from onboard_vla.safety.ego_history import Motion
+from onboard_vla.safety.fallback import join_length
 from onboard_vla.safety.guards.lane_shift import direction_rad
 from onboard_vla.safety.input_config import LaneLimits
+from onboard_vla.safety.joined_path import LINE_STRIDE, join
+
+
+@dataclass(frozen=True, eq=False)
+class Way:
+    """A line, and the arc length on it up to which the vehicle may come: beyond it, nothing is known of the road."""
+
+    line: Polyline
+    known_m: float
 
 
 class StopLine:
-    """Remembers what was followed, and where a person has taken over, the lane found when he let go."""
+    """Remembers what was followed, and where a person has taken over, the lane found when he let go.
 
-    def __init__(self, limits: LaneLimits) -> None:
-        self._limits = limits
-        self._followed: Polyline | None = None
+    `reach_m`: so far before the end of a lane the vehicle has to stand, for its front to be on what is known.
+    """
+
+    def __init__(self, limits: LaneLimits, reach_m: float) -> None:
+        self._limits, self._reach_m = limits, reach_m
+        self._followed: Way | None = None
         self._own = False
-        self._lane: Polyline | None = None
+        self._lane: Way | None = None
+        self._seen: LaneObservation | None = None
+        self._continued: Way | None = None
 
-    def follow(self, line: Polyline) -> None:
-        """The system drives along this."""
-        self._followed, self._own = line, True
+    def follow(self, line: Polyline, *, lane: bool) -> None:
+        """The system drives along this. `lane`: it was made of the lane, and ends where that does, at most."""
+        self._followed, self._own = Way(line, line.length - (self._reach_m if lane else 0.0)), True
+        self._continued = self._lane = self._seen = None
 
     def hand_over(self) -> None:
         """The system has not got the vehicle: the line of before may soon be far from it."""
-        self._own, self._lane = False, None
+        self._own, self._lane, self._followed = False, None, self._continued or self._followed
+        self._continued = None
 
-    def find(self, fresh: LaneObservation | None, motion: Motion) -> Polyline | None:
+    def find(self, fresh: LaneObservation | None, motion: Motion, settings: FallbackSettings) -> Way | None:
         """The line; None: the present arc. `fresh`: the lanes, where they are fresh."""
-        if self._own:
-            return self._followed
-        if fresh is not None and _runs_along(fresh.line, motion, fresh.lane_width_m / 2, self._limits.turned_rad):
-            self._lane = fresh.line
+        if self._own and self._followed is not None:
+            if fresh is not None and fresh is not self._seen:
+                self._seen = fresh
+                self._go_on(self._followed, fresh, motion, settings)
+            return self._continued or self._followed
+        if fresh is not None and self._within(fresh, motion):
+            self._lane = self._way(fresh.line)
         elif self._lane is None and self._followed is not None:
-            on_it = _runs_along(self._followed, motion, self._limits.shift_m, self._limits.turned_rad)
+            on_it = _runs_along(self._followed.line, motion, self._limits.shift_m, self._limits.turned_rad)
             self._followed = self._lane = self._followed if on_it else None
         return self._lane
+
+    def _go_on(self, followed: Way, lanes: LaneObservation, motion: Motion, settings: FallbackSettings) -> None:
+        """With the lane from the end of what was followed on; once that lies behind the vehicle, with the lane."""
+        end = _end(followed.line, motion)
+        if float(followed.line.project(motion.pose[None, :2])[0][0]) >= followed.line.length:
+            if self._within(lanes, motion):
+                self._continued = self._way(lanes.line)
+        elif self._within(lanes, end):
+            rest_m = lanes.line.length - float(lanes.line.project(end.pose[None, :2])[0][0])
+            joined = join(lanes.line, end, join_length(motion.speed_mps, settings), rest_m).known_line.points
+            way = self._way(Polyline(np.concatenate([followed.line.points, joined[LINE_STRIDE::LINE_STRIDE]])))
+            self._continued = way if way.known_m > followed.known_m else None
+
+    def _within(self, lanes: LaneObservation, motion: Motion) -> bool:
+        return _runs_along(lanes.line, motion, lanes.lane_width_m / 2, self._limits.turned_rad)
+
+    def _way(self, lane: Polyline) -> Way:
+        return Way(lane, lane.length - self._reach_m)
 
 
 def lane_obstacles(lanes: LaneObservation | None, motion: Motion | None, limits: LaneLimits) -> tuple[Reason, ...]:
@@ -62,6 +108,12 @@ def lane_obstacles(lanes: LaneObservation | None, motion: Motion | None, limits:
 def _runs_along(line: Polyline, motion: Motion, aside_m: float, turned_rad: float) -> bool:
     offset_m, turned, reached = _beside(line, motion)
     return reached and offset_m <= aside_m and turned <= turned_rad
+
+
+def _end(line: Polyline, motion: Motion) -> Motion:
+    """The vehicle, were it at a line's end."""
+    x, y = line.points[-1].tolist()
+    return dataclasses.replace(motion, x_m=x, y_m=y, heading_rad=direction_rad(line, line.length))
 
 
 def _beside(line: Polyline, motion: Motion) -> tuple[float, float, bool]:

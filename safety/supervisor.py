@@ -100,7 +100,8 @@ class Supervisor:
         self._standby = HotStandby(config)
         self._emergency: Request | None = None
         self._internal: Reason | None = None
-        self._line = StopLine(config.lanes)
+        front_m = config.vehicle.length_m - config.vehicle.rear_overhang_m
+        self._line = StopLine(config.lanes, front_m + config.fallback.sight_margin_m)
         self._asked = Mode.NOMINAL
         self._stored: StoredStop | None = None
         self._notes: tuple[Reason, ...] = ()
@@ -331,17 +332,17 @@ class Supervisor:
 
     def _stop(self, motion: Motion, now: Now, mode: Mode) -> Trajectory:
         config = self.config
-        path = stop_path(self._line.find(self._inputs.fresh_lanes(now), motion), motion, self._friction.settings)
+        settings, lanes = self._friction.settings, self._inputs.fresh_lanes(now)
+        way = self._line.find(lanes, motion, settings)
+        path = stop_path(None if way is None else way.line, motion, settings)
         demand = self._demand(motion, now)
         # Latched and rolling, the driver has just let go, or a supervisor came back: nothing calls for more than L3.
         rolls = mode is Mode.STOPPED and motion.speed_mps >= config.ladder.standstill_mps
         if mode is not Mode.IN_LANE_STOP and not (rolls and self._asked < Mode.EMERGENCY_STOP):
             return emergency_stop(path, motion, demand, config.stop)
         leads = self._leads(path, motion, now)
-        if not self._perceives:
-            # Nobody knows what comes behind the end of the path that was checked last.
-            leads.append(Lead(path.known_m + config.recovery.overrun_m, 0.0))
-        return in_lane_stop(path, motion, demand, leads, self._friction.settings, config.stop)
+        room_m = path.known_m if way is None else way.known_m - float(path.line_s_m[0])
+        return in_lane_stop(path, motion, demand, leads, settings, config.stop, room_m, shown=lanes is not None)
 
     def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:
         engaged = self.state.engagement not in UNOCCUPIED and not self._inputs.driver.acts(now)
@@ -356,7 +357,7 @@ class Supervisor:
         if (fault := output_fault(points, POINTS)) is not None:
             raise ArithmeticError(f"own output: {fault}")
         if source != STOP:
-            self._line.follow(trajectory.path.known_line)
+            self._line.follow(trajectory.path.known_line, lane=source == FALLBACK)
         self._stored = store_stop(points, now.monotonic_ns, plan_id)
         self._watch(trajectory, motion, now)
         return self._message(source, plan_id, reasons, points, now)
@@ -386,7 +387,9 @@ class Supervisor:
             objects, vehicle, lane = inputs.objects_at(now), self.config.vehicle, inputs.lane_line
             demand = self._demand(motion, now)
             leads = tuple(self._gate.lasting(trajectory.path, objects, signals, speed, demand, vehicle, lane))
-        self._emergency = self._gate.watch(leads, speed, now.monotonic_ns)
+        # Nobody knows what comes behind the end of what is known: as if somebody stood there.
+        end_m = trajectory.room_m + self.config.recovery.overrun_m + self.config.fallback.idm.brake_gap_m
+        self._emergency = self._gate.watch((*leads, Lead(end_m, 0.0)), speed, now.monotonic_ns)
 
     def _message(self, source: str, plan_id: int, reasons: list[Reason], points: Array, now: Now) -> SafeTrajectory:
         return message_of(self.state, self._sequence, self.config_hash, source, plan_id, reasons, points, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -162,6 +163,10 @@ class TestStopPath:
         assert path.offset_m[np.searchsorted(path.s_m, 20.0)] == pytest.approx(0.0, abs=0.01)
         assert path.offset_m[np.searchsorted(path.s_m, 10.0)] == pytest.approx(0.5, abs=0.02)
 
+    @pytest.mark.parametrize(("speed", "length_m"), [(19.0, STRAIGHT_M), (30.0, 150.0)])
+    def test_it_is_as_long_as_the_trajectory_at_least(self, speed, length_m):
+        assert stop_path(LANE, moving(speed), SETTINGS).s_m[-1] == pytest.approx(length_m, abs=0.6)
+
     @pytest.mark.parametrize("yaw_rate", [0.3, -0.3])
     @pytest.mark.parametrize("heading", [0.0, 2.0])
     def test_without_one_the_present_arc_straightens(self, yaw_rate, heading):
@@ -233,6 +238,69 @@ class TestInLaneStop:
         profile = self.stop(leads=[Lead(gap, speed)]).profile
         assert profile.acceleration_mps2[profile.speed_mps > 2.0].min() == -STOP.in_lane_cap_mps2
         assert profile.acceleration_mps2.min() >= -STOP.in_lane_cap_mps2
+
+
+class TestKnownRoom:
+    """The in-lane stop where what is known of the path ends; from 10 m/s, 1.5 m/s^2 take 33 m and the jerk's 7 m."""
+
+    def stop(self, room_m, *, speed=10.0, acceleration=0.0, shown=False, settings=SETTINGS, leads=()):
+        motion = moving(speed)
+        path = stop_path(LANE, motion, settings)
+        return in_lane_stop(path, motion, acceleration, list(leads), settings, STOP, room_m, shown=shown)
+
+    def test_with_room_to_spare_nothing_changes(self):
+        free, wide = self.stop(math.inf).profile, self.stop(60.0).profile
+        assert wide.acceleration_mps2.tolist() == free.acceleration_mps2.tolist()
+        assert self.stop(60.0).room_m == 60.0
+
+    @pytest.mark.parametrize("needed", [1.6, 2.0, 3.0, 3.9])
+    def test_as_hard_as_it_takes_to_end_there(self, needed):
+        profile = self.stop(100.0 / (2 * needed), acceleration=-needed).profile
+        moves = profile.speed_mps > 1.0
+        assert profile.acceleration_mps2[moves] == pytest.approx(np.full(moves.sum(), -needed), abs=0.02)
+        if needed > 2.0:
+            assert profile.distance_m[-1] == pytest.approx(100.0 / (2 * needed), abs=0.1)
+
+    def test_it_builds_up_sooner_than_the_gentle_stop_does(self):
+        profile = self.stop(25.0).profile
+        assert profile.acceleration_mps2[1] == pytest.approx(-0.1 * SETTINGS.jerk_mps3)
+        # What building up takes is made up for.
+        assert -2.4 < profile.acceleration_mps2[8] < -2.0
+        assert profile.distance_m[-1] == pytest.approx(25.0, abs=0.1)
+
+    @pytest.mark.parametrize("room_m", [8.0, 1.0, 0.0, -5.0])
+    def test_never_harder_than_the_cap(self, room_m):
+        profile = self.stop(room_m).profile
+        assert profile.acceleration_mps2.min() == -STOP.in_lane_cap_mps2
+        assert profile.speed_mps[-1] == 0.0
+
+    def test_close_to_the_end_it_creeps_on_no_farther(self):
+        creeping, slower = (self.stop(0.0, speed=speed).profile for speed in (0.6, 0.5))
+        assert creeping.acceleration_mps2[1] == pytest.approx(-0.1 * SETTINGS.jerk_mps3)
+        assert slower.acceleration_mps2[1] == pytest.approx(-0.1 * STOP.in_lane_jerk_mps3)
+
+    def test_where_lanes_show_more_as_it_goes_only_sight_is_braked_for(self):
+        needed = SETTINGS.sight_deceleration_mps2
+        wide = self.stop(100.0 / (2 * (needed - 0.6)), speed=10.0, shown=True).profile
+        assert wide.acceleration_mps2[1] == pytest.approx(-0.1 * STOP.in_lane_jerk_mps3)
+        assert wide.acceleration_mps2.min() < -1.6  # later, unless lanes have shown more by then
+        assert wide.distance_m[-1] == pytest.approx(100.0 / (2 * (needed - 0.6)), abs=0.3)
+        near = self.stop(100.0 / (2 * (needed + 0.1)), shown=True).profile
+        assert near.acceleration_mps2[1] == pytest.approx(-0.1 * SETTINGS.jerk_mps3)
+
+    def test_sight_that_may_be_braked_for_less_than_the_stop_does_changes_nothing(self):
+        soft = dataclasses.replace(SETTINGS, sight_deceleration_mps2=0.5)
+        room_m = 100.0 / (2 * 1.4)
+        one, two = (self.stop(room_m, acceleration=-1.5, shown=shown, settings=soft).profile for shown in (True, False))
+        assert one.acceleration_mps2.tolist() == two.acceleration_mps2.tolist()
+        assert one.acceleration_mps2[5] == pytest.approx(-1.5)
+
+    def test_a_lead_before_the_end_is_braked_for_harder(self):
+        lead = Lead(20.0, 0.0)
+        profile, alone = self.stop(30.0, leads=[lead]).profile, self.stop(math.inf, leads=[lead]).profile
+        assert profile.acceleration_mps2[3:20] == pytest.approx(alone.acceleration_mps2[3:20], abs=0.1)
+        behind = self.stop(18.0, leads=[Lead(60.0, 0.0)]).profile
+        assert behind.distance_m[-1] == pytest.approx(18.0, abs=0.1)
 
 
 class TestEmergencyStop:

@@ -229,4 +229,4 @@ def test_a_person_who_drove_on_after_a_jump_is_stopped_in_the_lane_that_he_is_in
     drive.run(2.0)
     assert drive.published[-1].engagement is Engagement.LATCHED
     assert drive.supervisor._line._lane is not None
-    assert float(drive.supervisor._line._lane.points[0, 1]) == pytest.approx(3.0)
+    assert float(drive.supervisor._line._lane.line.points[0, 1]) == pytest.approx(3.0)

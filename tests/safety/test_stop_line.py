@@ -9,6 +9,7 @@ import pytest
 
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.road import LaneObservation
+from onboard_vla.safety.config import FallbackSettings
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.input_config import LaneLimits
 from onboard_vla.safety.stop_line import StopLine, lane_obstacles
@@ -19,21 +20,35 @@ WIDE = np.full(30, 5.0)
 LANES = LaneObservation(0, LINE, WIDE, WIDE, 3.5, WIDE, ())
 
 
+REACH_M = 6.0
+SETTINGS = FallbackSettings()
+
+
+def stop_line() -> StopLine:
+    return StopLine(LIMITS, REACH_M)
+
+
+def found(line: StopLine, lanes: LaneObservation | None, at: Motion) -> Polyline | None:
+    """The line alone."""
+    way = line.find(lanes, at, SETTINGS)
+    return None if way is None else way.line
+
+
 def motion(x: float = 10.0, y: float = 0.0, heading: float = 0.0) -> Motion:
     return Motion(x, y, heading, 10.0, 0.0, 0.0)
 
 
 def test_what_the_system_followed_counts_while_it_has_the_vehicle():
-    line, followed = StopLine(LIMITS), Polyline(LINE + 1.0)
-    line.follow(followed)
-    assert line.find(LANES, motion(y=9.0)) is followed
+    line, followed = stop_line(), Polyline(LINE + np.ones(2))
+    line.follow(followed, lane=False)
+    assert found(line, LANES, motion(y=9.0)) is followed
     line.hand_over()
-    line.follow(followed)
-    assert line.find(LANES, motion(y=9.0)) is followed
+    line.follow(followed, lane=False)
+    assert found(line, LANES, motion(y=9.0)) is followed
 
 
 def test_a_system_that_never_drove_stops_along_the_lane_that_it_is_in():
-    assert StopLine(LIMITS).find(LANES, motion()) is LANES.line
+    assert found(stop_line(), LANES, motion()) is LANES.line
 
 
 @pytest.mark.parametrize(("heading", "there"), [(2.0, True), (2.1, True), (-2.0, False), (1.8, False)])
@@ -42,7 +57,7 @@ def test_a_lane_may_lie_anywhere_in_the_plane(heading, there):
     turned = replace(LANES, centreline=LINE @ turn)
     x, y = turned.centreline[5]
     at = motion(float(x), float(y), heading)
-    assert StopLine(LIMITS).find(turned, at) is (turned.line if there else None)
+    assert found(stop_line(), turned, at) is (turned.line if there else None)
     assert lane_obstacles(turned, at, LIMITS) == () or not there
 
 
@@ -50,13 +65,13 @@ def test_a_lane_may_lie_anywhere_in_the_plane(heading, there):
     "where", [{"y": 1.75}, {"y": -1.75}, {"heading": 0.15}, {"heading": -0.15}, {"x": 0.1}, {"x": 57.9}]
 )
 def test_after_a_person_had_it_the_lane_that_the_vehicle_is_in_is_kept_when_it_is_seen_no_more(where):
-    line = StopLine(LIMITS)
-    line.follow(Polyline(LINE + 1.0))
+    line = stop_line()
+    line.follow(Polyline(LINE + 1.0), lane=False)
     line.hand_over()
-    assert line.find(LANES, motion(**where)) is LANES.line
-    assert line.find(None, motion(y=9.0)) is LANES.line
+    assert found(line, LANES, motion(**where)) is LANES.line
+    assert found(line, None, motion(y=9.0)) is LANES.line
     line.hand_over()
-    assert line.find(None, motion(y=9.0)) is None
+    assert found(line, None, motion(y=9.0)) is None
 
 
 ELSEWHERE = [{"y": 1.76}, {"y": -1.76}, {"heading": 0.16}, {"heading": -0.16}, {"x": -0.1}, {"x": 58.1}, {"heading": 3}]
@@ -64,7 +79,7 @@ ELSEWHERE = [{"y": 1.76}, {"y": -1.76}, {"heading": 0.16}, {"heading": -0.16}, {
 
 @pytest.mark.parametrize("where", ELSEWHERE)
 def test_a_lane_that_it_is_not_in_is_none(where):
-    assert StopLine(LIMITS).find(LANES, motion(**where)) is None
+    assert found(stop_line(), LANES, motion(**where)) is None
 
 
 @pytest.mark.parametrize(
@@ -73,16 +88,16 @@ def test_a_lane_that_it_is_not_in_is_none(where):
      ({"x": 58.1}, False)],
 )  # fmt: skip
 def test_without_such_a_lane_what_was_followed_before_where_the_vehicle_is_on_it_still(where, on_it):
-    line, followed = StopLine(LIMITS), Polyline(LINE)
-    line.follow(followed)
+    line, followed = stop_line(), Polyline(LINE)
+    line.follow(followed, lane=False)
     line.hand_over()
-    assert line.find(None, motion(**where)) is (followed if on_it else None)
-    assert line.find(None, motion()) is (followed if on_it else None)
-    assert line.find(LANES, motion(y=1.0)) is LANES.line
+    assert found(line, None, motion(**where)) is (followed if on_it else None)
+    assert found(line, None, motion()) is (followed if on_it else None)
+    assert found(line, LANES, motion(y=1.0)) is LANES.line
 
 
 @pytest.mark.parametrize(
-    ("where", "found"),
+    ("where", "expected"),
     [
         ({"y": 1.75}, {}),
         ({"y": 1.875}, {"NOT_IN_LANE": (1.875, 1.75)}),
@@ -92,10 +107,116 @@ def test_without_such_a_lane_what_was_followed_before_where_the_vehicle_is_on_it
         ({"y": -3.5, "heading": -0.25}, {"NOT_IN_LANE": (3.5, 1.75), "NOT_ALONG_LANE": (0.25, 0.15)}),
     ],
 )
-def test_a_vehicle_engages_within_its_lane_and_along_it(where, found):
+def test_a_vehicle_engages_within_its_lane_and_along_it(where, expected):
     obstacles = lane_obstacles(LANES, motion(**where), LIMITS)
-    assert {o.code: (o.measured, o.limit) for o in obstacles} == found
+    assert {o.code: (o.measured, o.limit) for o in obstacles} == expected
 
 
 def test_what_is_unknown_is_asked_for_elsewhere():
     assert lane_obstacles(None, motion(), LIMITS) == lane_obstacles(LANES, None, LIMITS) == ()
+
+
+LONG = np.stack([np.arange(-20.0, 202.0, 2.0), np.zeros(111)], axis=1)
+
+
+def lane(turned_rad: float = 0.0, y: float = 0.0, width_m: float = 3.5, line: np.ndarray = LONG) -> LaneObservation:
+    """To x = 200, past (58, `y`), where what is followed ends."""
+    cos, sin = np.cos(turned_rad), np.sin(turned_rad)
+    points = (line - [58.0, 0.0]) @ np.array([[cos, sin], [-sin, cos]]) + [58.0, y]
+    wide = np.full(len(points), 5.0)
+    return LaneObservation(0, points, wide, wide, width_m, wide, ())
+
+
+class TestGoingOn:
+    """What was followed ends at x = 58."""
+
+    FOLLOWED = Polyline(LINE)
+
+    def drives(self, *, lane: bool = False) -> StopLine:
+        line = stop_line()
+        line.follow(self.FOLLOWED, lane=lane)
+        return line
+
+    @pytest.mark.parametrize(("of_lane", "known_m"), [(False, 58.0), (True, 52.0)])
+    def test_without_lanes_it_ends_where_the_plan_does_and_before_the_lanes_end(self, of_lane, known_m):
+        way = self.drives(lane=of_lane).find(None, motion(), SETTINGS)
+        assert (way.line, way.known_m) == (self.FOLLOWED, known_m)
+
+    def test_a_lane_that_runs_there_goes_on(self):
+        way = self.drives().find(lane(), motion(), SETTINGS)
+        assert way.known_m == pytest.approx(220.0 - 20.0 - REACH_M, abs=2.0)
+        assert way.line.points[:30].tolist() == LINE.tolist()
+        assert way.line.points[30:, 1] == pytest.approx(np.zeros(len(way.line.points) - 30))
+        assert way.line.length == pytest.approx(way.known_m + REACH_M)
+        assert np.diff(way.line.arc_lengths).max() < 2.1
+
+    @pytest.mark.parametrize("y", [1.75, -1.75, 0.8])
+    def test_from_beside_the_lane_without_a_kink_to_its_middle(self, y):
+        way = self.drives().find(lane(y=-y), motion(), SETTINGS)
+        points = way.line.points
+        beside = np.interp([60.0, 68.0, 78.0, 100.0], points[:, 0], points[:, 1] + y)
+        # A cubic over two seconds' way, 20 m.
+        assert beside == pytest.approx([0.972 * y, 0.5 * y, 0.0, 0.0], abs=0.02)
+        assert np.abs(np.diff(way.line.heading_at(way.line.arc_lengths))).max() < 0.08
+
+    @pytest.mark.parametrize("turned_rad", [0.149, -0.149])
+    def test_from_a_line_that_runs_otherwise_it_turns_without_a_kink(self, turned_rad):
+        way = self.drives().find(lane(turned_rad), motion(), SETTINGS)
+        s = way.line.arc_lengths
+        assert abs(float(way.line.heading_at(60.0))) < 0.06
+        assert way.line.heading_at(s[-1]) == pytest.approx(turned_rad, abs=0.01)
+        assert np.abs(np.diff(way.line.heading_at(s))).max() < 0.06
+
+    @pytest.mark.parametrize(
+        "elsewhere",
+        [lane(y=1.76), lane(y=-1.76), lane(0.151), lane(-0.151), lane(y=1.5, width_m=2.9), LANES, lane(np.pi)],
+    )
+    def test_a_lane_that_runs_elsewhere_does_not(self, elsewhere):
+        way = self.drives().find(elsewhere, motion(), SETTINGS)
+        assert (way.line, way.known_m) == (self.FOLLOWED, 58.0)
+
+    def test_a_lane_that_shows_no_more_does_not(self):
+        short = lane(line=LONG[LONG[:, 0] <= 58.0 + REACH_M])
+        assert self.drives().find(short, motion(), SETTINGS).line is self.FOLLOWED
+        more = lane(line=LONG[LONG[:, 0] <= 60.0 + REACH_M])
+        assert self.drives().find(more, motion(), SETTINGS).known_m == pytest.approx(60.0)
+
+    def test_it_is_taken_once_a_message_and_stays_when_lanes_come_no_more(self):
+        line, seen = self.drives(), lane()
+        way = line.find(seen, motion(), SETTINGS)
+        assert line.find(seen, motion(12.0), SETTINGS) is way
+        assert line.find(None, motion(12.0), SETTINGS) is way
+        assert line.find(lane(y=9.0), motion(12.0), SETTINGS) is way
+        newer = line.find(lane(y=0.5), motion(12.0), SETTINGS)
+        assert newer.line.points[-1, 1] == pytest.approx(0.5)
+        assert newer.line.points[29].tolist() == [58.0, 0.0]
+
+    def test_what_is_followed_anew_is_not_continued_by_lanes_of_before(self):
+        line, seen = self.drives(), lane()
+        line.find(seen, motion(), SETTINGS)
+        line.follow(self.FOLLOWED, lane=False)
+        assert line.find(None, motion(), SETTINGS).line is self.FOLLOWED
+        assert line.find(seen, motion(), SETTINGS).known_m > 100.0
+
+    @pytest.mark.parametrize(("x", "y", "there"), [(57.9, 0.5, False), (58.0, 0.5, True), (70.0, 1.0, True)])
+    def test_behind_its_end_it_is_the_lane_alone(self, x, y, there):
+        line, seen = self.drives(), lane(y=0.5)
+        way = line.find(seen, motion(x, y), SETTINGS)
+        assert (way.line is seen.line) is there
+        assert way.known_m == pytest.approx(222.0 - 2.0 - REACH_M if there else 200.0 - REACH_M, abs=0.1)
+
+    def test_behind_its_end_a_lane_that_the_vehicle_is_not_in_changes_nothing(self):
+        line = self.drives()
+        way = line.find(lane(), motion(), SETTINGS)
+        assert line.find(lane(y=3.0), motion(70.0), SETTINGS) is way
+
+    def test_a_person_who_lets_go_on_the_way_goes_on_along_it(self):
+        line = self.drives()
+        way = line.find(lane(), motion(), SETTINGS)
+        line.hand_over()
+        assert line.find(None, motion(100.0, 0.5), SETTINGS) is way
+        line.hand_over()
+        assert line.find(None, motion(100.0, 0.8), SETTINGS) is None
+
+    def test_of_a_lane_so_much_is_known_as_the_front_may_reach(self):
+        assert stop_line().find(LANES, motion(), SETTINGS).known_m == 58.0 - REACH_M

@@ -161,7 +161,8 @@ class TestModes:
         drive.edit[Plan] = lambda plan: None
         while drive.step().mode is not Mode.IN_LANE_STOP:
             assert drive.tick < 400
-        assert drive.supervisor._choose(drive.supervisor._motion(drive.now), drive.now)[2].leads
+        stop = drive.supervisor._choose(drive.supervisor._motion(drive.now), drive.now)[2]
+        assert 0.0 < stop.room_m < accepted.length
         assert drive.published[-1].points[-1, 1] <= accepted.points[-1, 0] + drive.config.recovery.overrun_m
 
     def test_nobody_who_drives_has_points_in_standby_or_while_the_driver_acts(self):

@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from onboard_vla.core.clock import Now
+from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.plan import PassCount
 from onboard_vla.core.safe_trajectory import Engagement, Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety import supervisor as module
-from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.ladder import Request
+from onboard_vla.safety.stop_line import Way
 from onboard_vla.safety.supervisor import Supervisor
 
 from .driven_range import LADDER, RECOVERY, SPEED, driving
@@ -183,34 +184,62 @@ class TestSecondAnswers:
 
 
 class TestStops:
-    def test_the_line_is_the_one_that_was_driven_not_the_newest_lane(self, monkeypatch):
+    def test_the_line_is_the_one_that_was_driven_before_the_newest_lane(self, monkeypatch):
         drive = driving()
         supervisor, motion, now = asked(drive)
         lines = []
         inner = module.stop_path
         monkeypatch.setattr(module, "stop_path", lambda line, *more: lines.append(line) or inner(line, *more))
-        driven = supervisor._line._followed
+        driven = supervisor._line._followed.line
         supervisor._stop(motion, now, Mode.EMERGENCY_STOP)
         supervisor._line.hand_over()
+        supervisor._line._lane = supervisor._line._followed = None
         supervisor._stop(motion, now, Mode.EMERGENCY_STOP)
-        assert driven is not supervisor._inputs.lane_line
-        assert lines == [driven, supervisor._inputs.lane_line]
+        lane = supervisor._inputs.lane_line
+        assert lines[1] is lane
+        assert lines[0].points[: len(driven.points)].tolist() == driven.points.tolist()
+        # On to the end of the lane, which is farther than the plan.
+        assert lane.length - 14.0 < lines[0].length < lane.length
+        assert driven.length < 45.0
 
-    def test_without_perception_somebody_stands_behind_the_end_of_the_checked_path(self, monkeypatch):
+    @pytest.mark.parametrize("mode", [Mode.NOMINAL, Mode.FALLBACK])
+    def test_of_the_lane_so_much_is_known_as_the_front_may_reach(self, mode):
+        supervisor, motion, now = asked(driving(mode))
+        stop = supervisor._stop(motion, now, Mode.IN_LANE_STOP)
+        end = supervisor._inputs.lane_line.points[-1, 0]
+        vehicle, margin_m = supervisor.config.vehicle, supervisor.config.fallback.sight_margin_m
+        reach_m = vehicle.length_m - vehicle.rear_overhang_m + margin_m
+        assert stop.room_m == pytest.approx(end - motion.x_m - reach_m, abs=1.1)
+
+    def test_without_perception_the_room_is_what_was_checked_last(self):
         drive = blind()
         drive.run(1.0)
         supervisor, motion, now = asked(drive)
-        found = []
-        inner = module.in_lane_stop
+        stop = supervisor._stop(motion, now, Mode.IN_LANE_STOP)
+        assert stop.leads == ()
+        assert stop.room_m == pytest.approx(stop.path.known_m)
+        assert stop.room_m == pytest.approx(supervisor._line._followed.line.points[-1, 0] - motion.x_m)
 
-        def listening(path, own, demand, leads, *settings):
-            found.append((path, leads))
-            return inner(path, own, demand, leads, *settings)
+    def test_without_any_line_the_room_is_the_arc_that_is_made_up(self):
+        drive = blind()
+        drive.run(1.0)
+        supervisor, motion, now = asked(drive)
+        supervisor._line.hand_over()
+        supervisor._line._followed = None
+        stop = supervisor._stop(motion, now, Mode.IN_LANE_STOP)
+        assert stop.room_m == stop.path.known_m == pytest.approx(100.0, abs=1.5)
 
-        monkeypatch.setattr(module, "in_lane_stop", listening)
-        supervisor._stop(motion, now, Mode.IN_LANE_STOP)
-        ((path, leads),) = found
-        assert leads == [Lead(path.known_m + supervisor.config.recovery.overrun_m, 0.0)]
+    @pytest.mark.parametrize(("fresh", "harder"), [(True, False), (False, True)])
+    def test_what_is_known_is_braked_for_later_where_lanes_show_more_of_it(self, monkeypatch, fresh, harder):
+        supervisor, motion, now = asked(driving())
+        if not fresh:
+            monkeypatch.setattr(supervisor._inputs, "fresh_lanes", lambda now: None)
+        length_m = motion.speed_mps**2 / (2 * 2.0)
+        line = Polyline([[motion.x_m - 1.0, 0.0], [motion.x_m + length_m, 0.0]])
+        monkeypatch.setattr(supervisor._line, "find", lambda *_: Way(line, line.length))
+        stop = supervisor._stop(motion, now, Mode.IN_LANE_STOP)
+        assert stop.room_m == pytest.approx(length_m)
+        assert bool(stop.profile.acceleration_mps2[8] < -1.9) is harder
 
     def test_without_a_plan_that_is_placed_the_fallback_is_chosen(self):
         supervisor, motion, now = asked(driving())
@@ -226,6 +255,19 @@ class TestStops:
 
 
 class TestGate:
+    @pytest.mark.parametrize(("needed", "asks"), [(4.01, True), (3.99, False)])
+    def test_l4_where_the_path_ends_too_soon_for_the_most_that_l3_may_brake(self, needed, asks):
+        supervisor, motion, now = asked(driving())
+        room_m = motion.speed_mps**2 / (2 * needed) - supervisor.config.recovery.overrun_m
+        stop = module.replace(supervisor._stop(motion, now, Mode.IN_LANE_STOP), leads=(), room_m=room_m)
+        supervisor._watch(stop, motion, now)
+        assert supervisor._emergency is None
+        supervisor._watch(stop, motion, Now(now.monotonic_ns + 300_000_000, now.stamp_ns))
+        assert (supervisor._emergency is not None) is asks
+        if asks:
+            assert supervisor._emergency.level is Mode.EMERGENCY_STOP
+            assert supervisor._emergency.reason.measured == pytest.approx(needed)
+
     @pytest.mark.parametrize(
         ("pressed", "perceives", "asked_again"), [(True, True, 1), (False, True, 0), (True, False, 0)]
     )

@@ -88,7 +88,7 @@ class TestStops:
         supervisor, chosen = drive.supervisor, []
         supervisor._asked = Mode.NOMINAL
         for name in ("in_lane_stop", "emergency_stop"):
-            monkeypatch.setattr(module, name, lambda *_, name=name: chosen.append(name))
+            monkeypatch.setattr(module, name, lambda *_, name=name, **more: chosen.append(name))
         limit = supervisor.config.ladder.standstill_mps
         motion = module.replace(supervisor._motion(drive.now), speed_mps=limit + faster)
         supervisor._stop(motion, drive.now, Mode.STOPPED)

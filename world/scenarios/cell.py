@@ -13,6 +13,9 @@ from onboard_vla.core.road import Signal
 
 NEVER, WHERE_REFERENCE_AVOIDS = "never", "where a reference driver avoids it"
 """When contact counts against the driver under test."""
+FALLBACK_TIME, OPERATOR = "the fallback's time", "operator"
+OBJECTS_SILENT, LANES_SILENT = "objects silent", "lane silent"
+"""What an in-lane stop is forced by: L2 may last no longer, a command, or a topic that ends."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Requirement:
     `slows_mps`: allowed instead of avoiding contact, a reduction of the speed by this much.
     `steering_rate_rps`: of the demanded path's curvature, as steering angle of a wheelbase of 2.9 m.
     `passes`: the vehicle must have driven past every real participant. `follower`: a human driver behind, as in
-    `follower.py`, must not hit it. `highest_mode`: no more restrictive mode may be published.
+    `follower.py`, must not hit it. `highest_mode`: no more restrictive mode may be published. `model_drives`: until
+    `stop_at_s`, in L0.
     """
 
     contact: str = NEVER
@@ -70,6 +74,7 @@ class Requirement:
     speed_variance_ratio: float | None = None
     follower: bool = False
     highest_mode: int | None = None
+    model_drives: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +84,8 @@ class Cell:
     `left_m`, `right_m`: from the centreline to the edges of the drivable area. `end_m`: the drivable lane ends there,
     arc length from the vehicle's front at time 0; None: it does not. `friction`: None for a dry road, else the
     coefficient; `friction_known`: whether the driver is told. `planner_dies_s`: a planner drives until then (None:
-    there is none). `stop_at_s`: an in-lane stop is forced then. `planner_shift_m`: lateral swing of its plans.
+    there is none). `stop_at_s`: an in-lane stop is forced then, by `stop_by`. `planner_shift_m`: lateral swing of its
+    plans.
     """
 
     family: str
@@ -104,6 +110,7 @@ class Cell:
     planner_dies_s: float | None = None
     planner_shift_m: float = 0.0
     stop_at_s: float | None = None
+    stop_by: str = FALLBACK_TIME
     ends_when_following: bool = False
     quick: bool = False
     seed: int = 0

@@ -22,11 +22,11 @@ from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat
 from onboard_vla.core.road import LaneObservation, Route
-from onboard_vla.core.safe_trajectory import ENGAGE, OperatorCommand, SafeTrajectory
+from onboard_vla.core.safe_trajectory import ENGAGE, STOP, OperatorCommand, SafeTrajectory
 from onboard_vla.core.vehicle_gate import VehicleGate
 from onboard_vla.core.verdict import Verdict
 from onboard_vla.world.scenarios import judge
-from onboard_vla.world.scenarios.cell import Cell
+from onboard_vla.world.scenarios.cell import LANES_SILENT, OBJECTS_SILENT, OPERATOR, Cell
 from onboard_vla.world.scenarios.motion import Track, track
 from onboard_vla.world.scenarios.planner import lane_plan
 from onboard_vla.world.vehicle import Vehicle
@@ -135,6 +135,8 @@ class Course:
         self._sense(tick, time_s, now)
         if time_s == 0.0:
             self._driver.receive(OperatorCommand(now.stamp_ns, ENGAGE), now)
+        elif self._cell.stop_by == OPERATOR and time_s == self._cell.stop_at_s:
+            self._driver.receive(OperatorCommand(now.stamp_ns, STOP), now)
         message = self._driver.tick(now)
         vehicle = self._vehicle
         if time_s < 0.0:
@@ -179,11 +181,14 @@ class Course:
             send(Route("scenario", cell.line, limit, ()), now)
         if tick % PERCEPTION_TICKS == 0:
             self._waiting.append((tick + PERCEPTION_DELAY_TICKS, self._objects(tick, time_s, now)))
-            send(self._lanes(now), now)
+            if not self._ended(LANES_SILENT, time_s):
+                send(self._lanes(now), now)
             for camera in CAMERAS:
                 send(Verdict(camera, now.stamp_ns, tick, True, (), ""), now)
         while self._waiting and self._waiting[0][0] <= tick:
-            send(self._waiting.popleft()[1], now)
+            objects = self._waiting.popleft()[1]
+            if not self._ended(OBJECTS_SILENT, time_s):
+                send(objects, now)
         if tick % 2 == 0:
             send(Heartbeat("camera_guard", 2, tick + 1, now.stamp_ns, tick, tick, True, ""), now)
         dies = cell.planner_dies_s
@@ -193,6 +198,10 @@ class Course:
             if tick % PLAN_TICKS == 0:
                 swing = cell.planner_shift_m * math.sin(0.4 * time_s)
                 send(lane_plan(self._vehicle, self._line, self._limit(), swing, tick, now.stamp_ns), now)
+
+    def _ended(self, cause: str, time_s: float) -> bool:
+        at_s = self._cell.stop_at_s
+        return self._cell.stop_by == cause and at_s is not None and time_s >= at_s
 
     def _limit(self) -> float:
         return self._cell.speed_mps if self._cell.limit_mps is None else self._cell.limit_mps

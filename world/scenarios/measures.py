@@ -56,6 +56,7 @@ class Measures:
     past_everybody: bool
     follower_gap_m: float
     stopped_before_end_m: float
+    mode_before_stop: int | None
 
 
 def measure(run: Run, geometry: VehicleGeometry) -> Measures:
@@ -110,6 +111,7 @@ def measure(run: Run, geometry: VehicleGeometry) -> Measures:
         past_everybody=bool(reals) and past,
         follower_gap_m=least_gap_behind(arc - geometry.rear_overhang_m, speed, TICK_S),
         stopped_before_end_m=float(end - arc[-1] - front),
+        mode_before_stop=_mode_before_stop(run),
     )
 
 
@@ -147,6 +149,8 @@ def shortfalls(cell: Cell, measures: Measures, references: dict[str, ReferenceRe
         found.append("hit from behind by a human driver")
     if need.highest_mode is not None and m.highest_mode > need.highest_mode:
         found.append(f"mode L{m.highest_mode} > L{need.highest_mode}")
+    if need.model_drives and m.mode_before_stop != 0:
+        found.append(f"stopped from L{m.mode_before_stop}, not from L0")
     if need.passes and not m.past_everybody:
         found.append("did not get past")
     return found
@@ -160,6 +164,13 @@ def _contact_allowed(cell: Cell, m: Measures, references: dict[str, ReferenceRes
         return False
     human = references["careful_human"]
     return not any(result.avoids for result in references.values()) and m.impact_mps <= human.impact_mps
+
+
+def _mode_before_stop(run: Run) -> int | None:
+    stop_at_s = run.cell.stop_at_s
+    if stop_at_s is None:
+        return None
+    return next((s.mode for s in reversed(run.samples) if s.time_s < stop_at_s), None)
 
 
 def _following(run: Run, front_m: Array, speed: Array) -> tuple[float, float]:

@@ -7,10 +7,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from onboard_vla.world.scenarios.cell import Cell, Participant, Requirement
+from onboard_vla.core.ego import VehicleGeometry
+from onboard_vla.world.scenarios.cell import (
+    FALLBACK_TIME,
+    LANES_SILENT,
+    OBJECTS_SILENT,
+    OPERATOR,
+    Cell,
+    Participant,
+    Requirement,
+)
 from onboard_vla.world.scenarios.lines import Line, curve, s_curve, straight
 
 GRAVITY = 9.81
+LANE_M = 3.5
+FROM_MODEL_S = 4.0
+"""The model drives from 2 s on, in the bend's spiral or behind it."""
+FROM_MODEL_QUICK = {(200.0, OBJECTS_SILENT), (-400.0, OPERATOR), (700.0, LANES_SILENT)}
 
 
 def curves() -> Iterator[Cell]:
@@ -42,7 +55,10 @@ def low_friction() -> Iterator[Cell]:
 
 
 def stops() -> Iterator[Cell]:
-    """S8: the in-lane stop on a straight and in a bend; stands for a minute and does not start again."""
+    """S8: the in-lane stop on a straight and in a bend; stands for a minute and does not start again.
+
+    And from the model's driving in bends, by command, without objects and without lanes.
+    """
     for kmh in (30, 50, 80, 100):
         for name, line in (("straight", straight()), ("r100", curve(100.0, 20.0, 400.0))):
             if name == "r100" and kmh > 50:
@@ -54,6 +70,20 @@ def stops() -> Iterator[Cell]:
                     "S8", f"{name}_{kmh}{'_60s' if long_stand else ''}", line, kmh, need,
                     duration + (60.0 if long_stand else 0.0), quick=not long_stand and kmh in (30, 80),
                     start_m=60.0, stop_at_s=1.0,
+                )  # fmt: skip
+    # From the model's own driving, in bends that hold 2 m/s2: its plan is shorter than the stop.
+    need = Requirement(
+        braking_mps2=4.2, offset_m=(LANE_M - VehicleGeometry().width_m) / 2, stands=True, creep_mps=0.1, follower=True,
+        model_drives=True,
+    )  # fmt: skip
+    for kmh, radius, sight_m in ((70, 200.0, 250.0), (100, 400.0, 250.0), (130, 700.0, 400.0)):
+        for side in (1.0, -1.0):
+            for cause in (OPERATOR, OBJECTS_SILENT, LANES_SILENT):
+                name = f"model_{side * radius:g}_{kmh}_{cause.replace(' ', '_')}"
+                yield _road(
+                    "S8", name, curve(side * radius, 20.0, 1000.0), kmh, need, FROM_MODEL_S + kmh / 3.6 / 1.5 + 4.0,
+                    quick=(side * radius, cause) in FROM_MODEL_QUICK, start_m=60.0, sight_m=sight_m,
+                    planner_dies_s=math.inf, stop_at_s=FROM_MODEL_S, stop_by=cause,
                 )  # fmt: skip
 
 
@@ -128,11 +158,12 @@ def _road(
     others: tuple[Participant, ...] = (), mu: float | None = None, limit_mps: float | None = None,
     start_m: float = 50.0, left_m: float = 2.5, right_m: float = 2.5, end_m: float | None = None,
     stop_at_s: float | None = None, planner_dies_s: float | None = None, planner_shift_m: float = 0.0,
-    slope: float = 0.0, sight_m: float = 200.0, known: bool = True,
+    slope: float = 0.0, sight_m: float = 200.0, known: bool = True, stop_by: str = FALLBACK_TIME,
 ) -> Cell:  # fmt: skip
     return Cell(
         family=family, name=name, parameters={"kmh": round(kmh, 2)}, speed_mps=kmh / 3.6, participants=others,
         requirement=need, duration_s=duration_s, line=line, start_m=start_m, limit_mps=limit_mps, left_m=left_m,
         right_m=right_m, end_m=end_m, friction=mu, stop_at_s=stop_at_s, planner_dies_s=planner_dies_s,
         planner_shift_m=planner_shift_m, slope=slope, quick=quick, sight_m=sight_m, friction_known=known,
+        stop_by=stop_by,
     )  # fmt: skip
