@@ -53,8 +53,11 @@ class WireBytes:
         return message
 
 
-def codec_for(topic: Topic, form: Form = Form.OURS) -> Codec | None:
-    """A fresh codec for a topic in one of its forms; None where this build does not read that form."""
+def codec_for(topic: Topic, form: Form = Form.OURS, rectified: bool = False) -> Codec | None:
+    """A fresh codec for a topic in one of its forms; None where this build does not read that form.
+
+    `rectified`: pictures are rectified, and of a camera's model what is said of these counts.
+    """
     if form is Form.TYPED:
         # Imports onboard_vla_msgs, which not every machine has; who has not, has no row of this form.
         from onboard_vla.ros_nodes.typed_codec import TYPED_CODECS
@@ -74,7 +77,7 @@ def codec_for(topic: Topic, form: Form = Form.OURS) -> Codec | None:
     if topic.kind is CameraFrame and topic.camera is not None:
         return ImageCodec(topic.camera) if form is Form.OURS else CompressedImageCodec(topic.camera)
     if topic.kind is CameraModel and topic.camera is not None:
-        return CameraInfoCodec(topic.camera)
+        return CameraInfoCodec(topic.camera, rectified)
     if topic.kind is EgoState:
         return EgoCodec()
     if topic.kind is WheelSpeed:

@@ -23,10 +23,13 @@ class Hosting:
     """A node's publishers, and a host that may come and go; who comes has subscriptions of its own.
 
     `pictures`: how they come, one of `topics.TRANSPORTS`. `autoware`: the outputs go out in Autoware's messages, too.
+    `rectified`: the pictures are, see `codec.codec_for`.
     """
 
-    def __init__(self, node: Node, process: str, pictures: str = RAW, autoware: bool = False) -> None:
-        self.node, self._process, self._pictures = node, process, pictures
+    def __init__(
+        self, node: Node, process: str, pictures: str = RAW, autoware: bool = False, rectified: bool = False
+    ) -> None:
+        self.node, self._process, self._pictures, self._rectified = node, process, pictures, rectified
         self._ros_clock, self.steady = node.get_clock(), steady_clock()
         self._simulated = bool(node.get_parameter(SIM_TIME).value)
         self.host: ProcessHost | None = None
@@ -56,7 +59,9 @@ class Hosting:
         host.start(self._publish, self.now)
         self.host = host
         # DDS gives a reader what is latched once: a host behind the readers of another would never get its route.
-        self._subscriptions = Subscriptions(self.node, self._process, self.take, self.refusals, self._pictures)
+        self._subscriptions = Subscriptions(
+            self.node, self._process, self.take, self.refusals, self._pictures, self._rectified
+        )
         # Steady: a rate must not follow simulated or corrected time.
         self._timers = [self.node.create_timer(t.period_s, t.tick, clock=self.steady) for t in host.timers]
 

@@ -55,14 +55,21 @@ for by these names, and a message with another one is refused: `kinematic_state`
 IMU's own frame is not taken: turn its values into the vehicle's); a prefix (`car/odom`) makes another name. `odom` is
 continuous: a pose in `map`, which jumps when the vehicle is localised anew (Autoware's
 `/localization/kinematic_state`), is not taken. Who has that alone sends odometry and perception in `odom` by a node of
-his own; `onboard-vla ros check --topics 10` says of each input whether what is sent would be taken. A plan's stamp is
-its anchor picture's; a trajectory's is the instant that its first point is for, on ROS time.
+his own; `onboard-vla ros check --topics 10` says of each input whether type, quality of service, frame, stamp and
+encoding of what is sent are taken. A plan's stamp is its anchor picture's; a trajectory's is the instant that its first
+point is for, on ROS time.
 """
 PICTURES = """\
 Send JPEG, and set `cameras.transport: compressed` for `vla_planner`, `camera_guard` and `plan_view`: a picture of
 1600x900 is 0.2 MB instead of 4.3 MB on its way ([measurements](measurements.md)), and the planner decodes only those
 that an inference uses. Either way the publisher needs the shipped Fast DDS profile, or pictures get lost. A node takes
 one of the two messages; another value is refused, counted in `/diagnostics` and logged. YUV is read by BT.601.
+"""
+CAMERA_INFO = """\
+What `camera_info` says of a lens is held against the bundle's, where that names one, and a camera that differs is left
+out. Of raw pictures (`image_raw`) K and D count; of rectified ones (`image_rect`), beside which drivers send the same D
+and K, set `cameras.rectified` of `vla_planner`: then P counts, and D is not looked at. R has to be 1 there, as it is of
+a single camera. Without the parameter, publish CameraInfo with D = 0 and K = P.
 """
 ON_EVERY_NODE = """\
 A command is decided on before its answer, but for what is `taken`: that answer is a success where the newest state
@@ -96,6 +103,7 @@ def page(roles: Sequence[Role]) -> str:
         "## Pictures\n",
         PICTURES,
         _table(("message", "field", "value", "meaning"), _encodings()),
+        CAMERA_INFO,
         "## Services\n",
         _table(("service", "type", "meaning"), ((f"`/{s.node}/{s.name}`", s.type, s.meaning) for s in SERVICES)),
         ON_EVERY_NODE,

@@ -19,7 +19,7 @@ from onboard_vla.core.settings import SettingsReply
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.command_line import answered
 from onboard_vla.ros_nodes.environment import require_rclpy
-from onboard_vla.ros_nodes.node_options import AUTOSTART, BOTH, DEAF_AFTER, OUTPUT_FORMAT, PICTURES
+from onboard_vla.ros_nodes.node_options import AUTOSTART, BOTH, DEAF_AFTER, OUTPUT_FORMAT, PICTURES, RECTIFIED
 from onboard_vla.ros_nodes.topics import RAW, default_remaps
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def _lifecycle_node(role: Role) -> Hosting:
 
     node = HostedLifecycleNode(role)
     parameters = Parameters(node, role)
-    hosting = Hosting(node, role.name, str(parameters.values.get(PICTURES.name, RAW)))
+    pictures = str(parameters.values.get(PICTURES.name, RAW))
+    hosting = Hosting(node, role.name, pictures, rectified=bool(parameters.values.get(RECTIFIED.name, False)))
     parameters.hand_changes_to(hosting.change)
     node.prepare(lambda: parameters.of(role.options), hosting)
 

@@ -21,6 +21,12 @@ DEAF_AFTER = Option(
 PICTURES = Option(
     "cameras.transport", str, RAW, "how pictures come: as Image, or as JPEG in CompressedImage", choices=TRANSPORTS
 )
+RECTIFIED = Option(
+    "cameras.rectified",
+    bool,
+    False,
+    "pictures are rectified (image_rect): of CameraInfo P is their lens, without distortion, and not K and D",
+)
 STANDARD, BOTH = "standard", "both"
 OUTPUT_FORMAT = Option(
     "output.format",
@@ -30,7 +36,7 @@ OUTPUT_FORMAT = Option(
     choices=(STANDARD, BOTH),
 )
 NODE_OPTIONS: dict[str, tuple[Option, ...]] = {
-    PLANNER: (AUTOSTART, DEAF_AFTER, PICTURES),
+    PLANNER: (AUTOSTART, DEAF_AFTER, PICTURES, RECTIFIED),
     CAMERA_GUARD: (PICTURES,),
     SUPERVISOR: (OUTPUT_FORMAT,),
     PLAN_VIEW: (PICTURES,),

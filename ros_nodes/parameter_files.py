@@ -15,7 +15,7 @@ from onboard_vla.core.process import Option, OptionValue, checked_options
 from onboard_vla.ros_nodes.deployment import MODES, NodeStart, mode_file
 from onboard_vla.ros_nodes.deployment_files import options_of
 from onboard_vla.ros_nodes.documents import ROLES
-from onboard_vla.ros_nodes.node_options import PICTURES
+from onboard_vla.ros_nodes.node_options import PICTURES, RECTIFIED
 from onboard_vla.ros_nodes.topics import RAW
 
 FOREIGN = ("use_sim_time",)
@@ -68,6 +68,14 @@ def pictures_taken(start: NodeStart, namespace: str) -> str:
     except ConfigurationError:
         # The node's own row of a check says so, and that it would not start.
         return RAW
+
+
+def rectified_pictures(start: NodeStart, namespace: str) -> bool:
+    """Whether the node takes its pictures for rectified ones; not where its parameters are wrong."""
+    try:
+        return bool(node_parameters(start, namespace).get(RECTIFIED.name, False))
+    except ConfigurationError:
+        return False
 
 
 def unmet_sections(starts: Sequence[NodeStart], namespace: str) -> list[tuple[Path, str]]:

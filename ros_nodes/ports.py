@@ -122,7 +122,7 @@ class Subscriptions:
     """Everything that one participant receives; `on_message` is called on the executor's thread.
 
     A node takes an input in its own or in standard messages beside our bytes, whichever is sent; pictures it takes in
-    one form alone, `pictures` (one of `topics.TRANSPORTS`), because drivers send both.
+    one form alone, `pictures` (one of `topics.TRANSPORTS`), because drivers send both. `rectified`: see `codec_for`.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class Subscriptions:
         on_message: Callable[[Message], None],
         refusals: Refusals,
         pictures: str = RAW,
+        rectified: bool = False,
     ) -> None:
         self._on_message, self._refusals = on_message, refusals
         self.links: list[LinkEvents] = []
@@ -141,7 +142,7 @@ class Subscriptions:
             for topic in topics_towards(process)
             for form in forms_taken(topic, pictures)
             if (rows := rows_of(topic, form))
-            if (codec := codec_for(topic, form)) is not None
+            if (codec := codec_for(topic, form, rectified)) is not None
             for row in rows
         ]
 

@@ -31,7 +31,10 @@ def calibration_mismatch(found: CameraModel, expected: CameraInput, sent: tuple[
     if expected.intrinsics is None:
         return None
     if np.any(found.distortion != 0.0):
-        return f"pictures are distorted ({found.distortion_model}): the bundle expects rectified ones, send image_rect"
+        return (
+            f"pictures are distorted ({found.distortion_model}): the bundle expects rectified ones: send image_rect, "
+            "and set cameras.rectified of vla_planner, or publish CameraInfo with D = 0 and K = P"
+        )
     wanted = np.reshape(expected.intrinsics, (3, 3))
     has = model_intrinsics(found, expected)
     for name, i in (("focal length across", 0), ("focal length down", 1)):

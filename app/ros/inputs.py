@@ -16,7 +16,7 @@ from onboard_vla.core.process_graph import SUPERVISOR, TOPICS, VEHICLE, Topic
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.deployment import NodeStart
 from onboard_vla.ros_nodes.judged_starts import settings_of_supervisor
-from onboard_vla.ros_nodes.parameter_files import pictures_taken
+from onboard_vla.ros_nodes.parameter_files import pictures_taken, rectified_pictures
 from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, ROS_TOPICS, Form, RosTopic, forms_taken, rows_of
 from onboard_vla.safety.config import SupervisorConfig
 
@@ -45,7 +45,8 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
         node = rclpy.create_node("onboard_vla_check", context=context, namespace=file.namespace)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
-        messages = FirstMessages(node, receivers, file.input_name)
+        rectified = any(rectified_pictures(start, file.namespace) for start in starts)
+        messages = FirstMessages(node, receivers, file.input_name, rectified)
         begin_s = time.monotonic()
         all_there_s: float | None = None
         while True:

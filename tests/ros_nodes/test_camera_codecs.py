@@ -107,6 +107,38 @@ def test_a_window_as_large_as_the_picture_is_none() -> None:
     assert CameraInfoCodec("front").unpack("", whole).width == 1280
 
 
+def rectified_info() -> CameraInfo:
+    """As a driver sends it beside image_rect: D and K of the raw picture, P of the rectified one."""
+    info = CameraInfoCodec("front").pack(MODEL)[""]
+    info.p = [760.0, 0.0, 642.0, -0.0, 0.0, 770.0, 358.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+    return info
+
+
+def test_of_a_rectified_camera_the_projection_is_the_model_and_no_distortion_is_left() -> None:
+    info = through_dds(rectified_info())
+
+    raw, rectified = CameraInfoCodec("front").unpack("", info), CameraInfoCodec("front", True).unpack("", info)
+
+    np.testing.assert_array_equal(raw.intrinsics, K)
+    np.testing.assert_array_equal(rectified.intrinsics, [[760.0, 0, 642.0], [0, 770.0, 358.0], [0, 0, 1]])
+    assert not np.any(rectified.distortion)
+    assert (rectified.width, rectified.height) == (1280, 720)
+
+
+def test_a_rectified_camera_without_a_projection_or_turned_by_its_rectification_is_refused_with_what_to_do() -> None:
+    codec = CameraInfoCodec("front", True)
+    unset, turned, unfilled = rectified_info(), rectified_info(), rectified_info()
+    unset.p = [0.0] * 12
+    turned.r = [1.0, 0.0, 0.05, 0.0, 1.0, 0.0, -0.05, 0.0, 1.0]
+    unfilled.r = [0.0] * 9
+
+    with pytest.raises(WireError, match=r"front: CameraInfo has no P: .* unset cameras.rectified"):
+        codec.unpack("", unset)
+    with pytest.raises(WireError, match=r"front: CameraInfo has an R that turns the picture: .* D = 0 and K = P"):
+        codec.unpack("", turned)
+    assert codec.unpack("", unfilled).intrinsics[0, 0] == 760.0
+
+
 @pytest.mark.parametrize(
     ("encoding", "layout"),
     [("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv"), ("nv12", "nv12")],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 from onboard_vla.app.doctor import State
 from onboard_vla.app.processes import ProcessSet
 from onboard_vla.app.ros.deployment_file import read_deployment
+from onboard_vla.app.ros.first_messages import FirstMessages
 from onboard_vla.app.ros.inputs import input_finding, input_findings
 from onboard_vla.app.ros.launcher import _spec
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR, TOPICS
@@ -179,6 +181,66 @@ def test_odometry_in_frames_that_our_nodes_do_not_take_is_found(tmp_path, client
     assert says is None or "frames are asked for by name" in found.remedy
     client.node.destroy_publisher(publisher)
     client.node.destroy_publisher(beside)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "says"),
+    [("rgb8", None), ("bgr8", "what is sent is refused: camera front: expected encoding rgb8, .* found 'bgr8'")],
+)
+def test_a_picture_in_an_encoding_that_no_node_takes_is_found(tmp_path, client, domain_id, encoding, says):
+    from sensor_msgs.msg import Image
+
+    path = tmp_path / "d.yaml"
+    path.write_text(f"mode: vehicle\nwithout: [vla_planner]\ndomain_id: {domain_id}\n")
+    publisher = client.node.create_publisher(Image, f"/{FRONT}", 1)
+    picture = Image(width=8, height=4, encoding=encoding, step=24, data=bytes(96))
+    listeners: list[int] = []
+    stop = threading.Event()
+
+    def send():
+        while not stop.wait(0.02):
+            listeners.append(publisher.get_subscription_count())
+            publisher.publish(picture)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        state = State.OK if says is None else State.MISSING
+        found = finding_of(
+            read_deployment(path),
+            "camera/front",
+            lambda finding: finding.state is state and re.search(says or "", finding.found) and 1 in listeners,
+        )
+    finally:
+        stop.set()
+        sender.join()
+
+    assert found.state is state, found
+    assert re.search(says or FRONT, found.found)
+    client.node.destroy_publisher(publisher)
+
+
+def test_one_picture_of_a_camera_is_looked_at_in_the_forms_that_nodes_take_alone():
+    made, ended, given = [], [], {}
+
+    class Node:
+        def create_subscription(self, kind, name, callback, profile, raw):
+            made.append(name)
+            given[name] = callback
+            return name
+
+        def destroy_subscription(self, subscription):
+            ended.append(subscription)
+
+    messages = FirstMessages(Node(), {core_topic("camera/front"): {PLANNER: COMPRESSED}}, lambda row: row.shared_name)
+    assert made == [PACKED]
+
+    from sensor_msgs.msg import CompressedImage
+
+    given[PACKED](CompressedImage(format="png", data=b"x"))
+
+    assert ended == [PACKED]
+    assert "found format 'png'" in messages.refused[PACKED]
 
 
 def test_remap_rules_of_a_deployment_win_over_the_default_ones_in_a_real_node(tmp_path, client, domain_id):
