@@ -40,6 +40,14 @@ WIDTH_S = 4.0
 WIDTH_M = 20.0
 NEAR_POINTS = 40
 """The vehicle is looked for beside the path's first 20 m."""
+SIGHT_LOST = 4 / 3
+"""Where a stop within the observed lane takes so many times the deceleration planned for it: brake as hard as needed.
+
+4 m/s^2 by default, the cap that R157 sets for a stop in lane; the model may have left no more room than for 6.
+"""
+SIGHT_SLACK_M = 1.5
+"""Of the margin before the lane's end, what braking as planned may use up: it comes late by its lag."""
+LEAST_ROOM_M = 0.1
 STRAYED_M, STRAYED_RAD = 0.5, 0.3
 """Farther off its path than this, the vehicle starts a new path from where it is."""
 
@@ -272,6 +280,8 @@ def _drive(lane: Lane, choice: Choice, now: Situation) -> SpeedProfile:
     settings, leads = now.settings, lane.leads
     idm, rules, physics = settings.idm, (lane.rules_mps * choice.share).tolist(), lane.physics_mps.tolist()
     last = len(rules) - 1
+    sight_m = lane.path.known_m - (now.vehicle.length_m - now.vehicle.rear_overhang_m) - settings.sight_margin_m
+    lost_mps2 = SIGHT_LOST * settings.sight_deceleration_mps2
 
     def law(time_s: float, distance_m: float, speed: float) -> tuple[float, float]:
         if choice.brakes:
@@ -284,6 +294,10 @@ def _drive(lane: Lane, choice: Choice, now: Situation) -> SpeedProfile:
         if speed > safe:
             wanted = min(wanted, max((safe - speed) / CAP_LOOKAHEAD_S, -settings.sight_deceleration_mps2))
         jerk = settings.jerk_mps3
+        room = sight_m - distance_m
+        if speed * speed > 2 * lost_mps2 * (room + SIGHT_SLACK_M):
+            needed = idm.brake_gain * speed * speed / (2 * max(room, LEAST_ROOM_M))
+            wanted, jerk = min(wanted, -min(needed, idm.clip_mps2)), settings.emergency_jerk_mps3
         for gap_m, lead_mps in leads:
             lead = Lead(gap_m + lead_mps * time_s - distance_m, lead_mps)
             wanted = min(wanted, following_acceleration(speed, target, lead, idm))

@@ -26,7 +26,7 @@ from onboard_vla.safety.guards.consistency import check_consistency, check_stead
 from onboard_vla.safety.guards.forecast import SAMPLE_S, Forecast, forecast
 from onboard_vla.safety.guards.kinematics import check_kinematics, kinematic_warnings
 from onboard_vla.safety.guards.oscillation import Change, PlanHistory
-from onboard_vla.safety.guards.recoverability import check_recovery, recovery_of, stop_time
+from onboard_vla.safety.guards.recoverability import check_recovery, check_sight, recovery_of, stop_time
 from onboard_vla.safety.guards.road import check_drivable, check_signals
 from onboard_vla.safety.guards.second_opinion import DepthPair, Standby, standby_readings
 from onboard_vla.safety.guards.staleness import check_age
@@ -223,7 +223,13 @@ class PlanGuard:
         join_m = join_length(motion.speed_mps, config.fallback)
         recovery = recovery_of(path, placed, motion, stamp_ns, config.recovery, config.stop, join_m)
         limits, road, staleness = config.recovery, config.road, config.staleness
-        return check_recovery(recovery, path, placed, seen, inputs.lanes, config.vehicle, limits, road, staleness)
+        found = check_recovery(recovery, path, placed, seen, inputs.lanes, config.vehicle, limits, road, staleness)
+        if found is not None or inputs.lanes is None:
+            return found
+        # No room is left for what a fallback's braking takes to begin: add the delay that room before objects has.
+        follows_s, margin_m = limits.cycle_s + config.collision.delay_s, config.fallback.sight_margin_m
+        lanes, vehicle, stop = inputs.lanes, config.vehicle, config.stop
+        return check_sight(path, placed, motion, stamp_ns, lanes, vehicle, follows_s, margin_m, stop)
 
     def _sees_clean(self, plan: Plan, bad_front_ns: int | None) -> bool:
         """Whether all front pictures behind the plan came after the last unusable one."""

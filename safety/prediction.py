@@ -108,18 +108,25 @@ def road_motion(objects: ObjectSet, line: Polyline) -> RoadMotion:
 
 def seen_from(line: Polyline, states: Array) -> tuple[Array, Array, Array, Array, Array]:
     """Arc length, offset, speed along and across the line, and the line's heading, for each of `states` (N, 7)."""
-    s, d = line.project(states[:, :2])
-    direction = np.asarray(line.heading_at(s), np.float64)
+    s, d, direction = place_beside(line, states[:, :2])
     cos, sin = np.cos(direction), np.sin(direction)
-    for end, arc in ((line.points[0], 0.0), (line.points[-1], line.length)):
-        at_end = s == arc
-        if at_end.any():
-            x, y = states[:, 0] - end[0], states[:, 1] - end[1]
-            s = np.where(at_end, arc + x * cos + y * sin, s)
-            d = np.where(at_end, y * cos - x * sin, d)
     along = states[:, 3] * cos + states[:, 4] * sin
     across = states[:, 4] * cos - states[:, 3] * sin
     return s, d, along, across, direction
+
+
+def place_beside(line: Polyline, points: Array) -> tuple[Array, Array, Array]:
+    """Arc length and offset of each of `points` (N, 2), straight on beyond the line's ends, and the line's heading."""
+    s, d = line.project(points)
+    direction = np.asarray(line.heading_at(s), np.float64)
+    for end, arc in ((line.points[0], 0.0), (line.points[-1], line.length)):
+        at_end = s == arc
+        if at_end.any():
+            cos, sin = np.cos(direction), np.sin(direction)
+            x, y = points[:, 0] - end[0], points[:, 1] - end[1]
+            s = np.where(at_end, arc + x * cos + y * sin, s)
+            d = np.where(at_end, y * cos - x * sin, d)
+    return s, d, direction
 
 
 def follows_road(objects: ObjectSet, d: Array, along: Array, across: Array) -> NDArray[np.bool_]:

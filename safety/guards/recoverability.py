@@ -2,8 +2,8 @@
 
 Black-Box Simplex (Mehmood et al., arXiv 2102.12981): hold a checked command sequence at every step. A plan is accepted
 only if an emergency stop along it, begun after it was followed for one cycle, ends within the plan's own length,
-touches no predicted object, and stays on the drivable area. Such a stop is stored while the plan is driven
-(`last_resort.py`), and it is what runs when everything else dies.
+touches no predicted object, stays on the drivable area, and, begun a little later, ends before the observed lane does.
+Such a stop is stored while the plan is driven (`last_resort.py`), and it is what runs when everything else dies.
 
 A vehicle beside the plan comes onto it sooner or later, as its tracking makes it. Objects are therefore held against
 two lines: the plan's own, and one that comes onto it as late as a join takes. A vehicle in between is covered by both
@@ -25,16 +25,19 @@ from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import RecoveryLimits, RoadLimits, StalenessLimits, StopSettings
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.guards.forecast import SAMPLE_S, Forecast, first_overlap
-from onboard_vla.safety.guards.road import outside_by
+from onboard_vla.safety.guards.road import noses, outside_by
 from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.last_resort import brake
 from onboard_vla.safety.longitudinal import stop_distance
 from onboard_vla.safety.placed_plan import Array, PlacedPlan
+from onboard_vla.safety.prediction import place_beside
 
 ROAD_STRIDE = 3
 """Every third pose is held against the road: 4.2 m at 50 km/h, less than a vehicle's length."""
 ACCELERATION_MAX_MPS2 = 3.0
 """The largest acceleration that can be in force when the stop begins (2.6: the kinematic guard's limit)."""
+STANDING_M = 0.3
+"""A stop on so little way is a standing vehicle's, whose measured motion is noise: it needs no margin."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +73,8 @@ def recovery_of(
     After the cycle the vehicle is as fast as the plan, or as its own motion makes it, whichever is faster. It is on
     the path `join_m` from here: a plan may pass that begins as much as the consistency limits allow beside it.
     """
-    then_s = seconds(stamp_ns - placed.stamp_ns) + limits.cycle_s
-    before = max(motion.speed_mps, 0.0)
-    pushing = max(motion.acceleration_mps2, placed.acceleration_at(then_s))
-    pushing = min(max(pushing, -stop.emergency_mps2), ACCELERATION_MAX_MPS2)
-    speed = max(placed.speed_at(then_s), before + pushing * limits.cycle_s, 0.0)
-    followed = (before + speed) / 2 * limits.cycle_s
-    needed = followed + stop_distance(speed, pushing, stop.emergency_mps2, stop.emergency_jerk_mps3)
+    before, speed, pushing = _speeds(placed, motion, stamp_ns, limits.cycle_s, stop)
+    needed = _needed_m(before, speed, pushing, limits.cycle_s, stop)
     lasts = limits.cycle_s + (pushing + stop.emergency_mps2) / stop.emergency_jerk_mps3 + speed / stop.emergency_mps2
     times = np.arange(min(math.ceil(lasts / SAMPLE_S), limits.samples) + 1) * SAMPLE_S
     braked, _, _ = brake(speed, pushing, np.concatenate([[0.0], np.maximum(times - limits.cycle_s, 0.0)]))
@@ -118,3 +116,45 @@ def check_recovery(
     if outside <= road.outside_m:
         return None
     return Reason("RECOVERY_OFF_ROAD", outside, road.outside_m, "corner outside in a stop after one cycle, m")
+
+
+def check_sight(
+    path: JoinedPath,
+    placed: PlacedPlan,
+    motion: Motion,
+    stamp_ns: int,
+    lanes: LaneObservation,
+    vehicle: VehicleGeometry,
+    follows_s: float,
+    margin_m: float,
+    stop: StopSettings,
+) -> Reason | None:
+    """Does a stop after `follows_s` of the plan end with the front `margin_m` before the end of the observed lane?
+
+    Nothing is known of the road beyond it. Who stands may stand closer to the end.
+    """
+    needed = _needed_m(*_speeds(placed, motion, stamp_ns, follows_s, stop), follows_s, stop)
+    last = float(path.s_m[-1])
+    s, _, _ = place_beside(lanes.line, noses(path.poses(np.array([0.0, min(needed, last)])), vehicle))
+    way, seen = float(s[1] - s[0]) + max(needed - last, 0.0), lanes.line.length - float(s[0])
+    limit = max(seen - margin_m, min(seen, STANDING_M))
+    if way <= limit:
+        return None
+    return Reason("RECOVERY_UNSEEN", way, limit, "front's way in a stop, against the lane seen ahead of it, m")
+
+
+def _speeds(
+    placed: PlacedPlan, motion: Motion, stamp_ns: int, follows_s: float, stop: StopSettings
+) -> tuple[float, float, float]:
+    """Speed now, speed and acceleration after `follows_s` of the plan: the plan's or those of the present motion."""
+    then_s = seconds(stamp_ns - placed.stamp_ns) + follows_s
+    before = max(motion.speed_mps, 0.0)
+    pushing = max(motion.acceleration_mps2, placed.acceleration_at(then_s))
+    pushing = min(max(pushing, -stop.emergency_mps2), ACCELERATION_MAX_MPS2)
+    return before, max(placed.speed_at(then_s), before + pushing * follows_s, 0.0), pushing
+
+
+def _needed_m(before: float, speed: float, pushing: float, follows_s: float, stop: StopSettings) -> float:
+    """Distance of `follows_s` and the L4 stop after it."""
+    followed = (before + speed) / 2 * follows_s
+    return followed + stop_distance(speed, pushing, stop.emergency_mps2, stop.emergency_jerk_mps3)

@@ -11,11 +11,21 @@ from onboard_vla.core.road import RED, LaneObservation
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import RoadLimits
 from onboard_vla.safety.placed_plan import Array, PlacedPlan
+from onboard_vla.safety.prediction import place_beside
 
 SAMPLE_S = 0.2
 """Time between checked footprints: 2.8 m at 50 km/h, less than a vehicle's length."""
 END_M = 0.05
-"""Corners this close to either end of the observed lane are beyond it and not judged."""
+"""Corners this close to either end of the observed lane are beyond it and not judged here.
+
+Who could not stop before that end is refused for it: `recoverability.check_sight`.
+"""
+
+
+def noses(poses: Array, vehicle: VehicleGeometry) -> Array:
+    """Middles (N, 2) of the vehicle's front at rear-axle poses (N, 3)."""
+    ahead = np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], axis=1)
+    return np.asarray(poses[:, :2] + (vehicle.length_m - vehicle.rear_overhang_m) * ahead, np.float64)
 
 
 def footprints(poses: Array, vehicle: VehicleGeometry) -> Array:
@@ -58,18 +68,18 @@ def outside_by(poses: Array, lanes: LaneObservation, vehicle: VehicleGeometry) -
 def check_signals(
     placed: PlacedPlan, lanes: LaneObservation, stamp_ns: int, vehicle: VehicleGeometry, limits: RoadLimits
 ) -> Reason | None:
-    """The vehicle's front against the stop points of red signals within the horizon."""
+    """The vehicle's front against the stop points of red signals within the horizon.
+
+    Beyond the observed lane both are placed along its straight continuation: a signal may be seen where the lane ends.
+    """
     red = [signal for signal in lanes.signals if signal.state == RED]
     if not red:
         return None
     times = np.arange(0.0, limits.horizon_s + 1e-9, SAMPLE_S)
     poses = placed.pose_at(times + seconds(stamp_ns - placed.stamp_ns))
-    front = vehicle.length_m - vehicle.rear_overhang_m
-    noses = poses[:, :2] + front * np.stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])], axis=1)
-    line = lanes.line
-    s, _ = line.project(noses)
+    s, _, _ = place_beside(lanes.line, noses(poses, vehicle))
     for signal in red:
-        stop, _ = line.project(np.array([[signal.x_m, signal.y_m]]))
+        stop, _, _ = place_beside(lanes.line, np.array([[signal.x_m, signal.y_m]]))
         before = s[0] <= stop[0] + limits.red_overrun_m
         overrun = float(s.max() - stop[0])
         if before and overrun > limits.red_overrun_m:

@@ -14,7 +14,7 @@ import shapely
 
 from onboard_vla.safety.config import SupervisorConfig
 
-from .fuzz_plans import BEHIND_M, NOW_NS, SIGHT_M, Scene
+from .fuzz_plans import BEHIND_M, NOW_NS, Scene
 
 NUMBER = 1e-2
 """Relative tolerance of derivatives: poses are float32, chords stand for arcs."""
@@ -48,6 +48,7 @@ def unsafe(plan, scene: Scene, config: SupervisorConfig) -> list[str]:
     poses = np.column_stack([np.interp(at, times, fine[:, column]) for column in range(3)])
     found = start(knots, poses[0], scene, config)
     found += off_road(poses[::2], scene, config)
+    found += past_red(poses[::2], scene, config)
     found += contact(poses, scene, config)
     return found + stopping(fine, knots, age_s, scene, config)
 
@@ -137,9 +138,27 @@ def boxes(poses, config, side=0.0, nose=0.0):
 def off_road(poses, scene: Scene, config) -> list[str]:
     """Corners against the lane's edges, in closed form: distance from a line or from a circle's centre."""
     s, d = lane_coordinates(boxes(poses, config).reshape(-1, 2), scene)
-    judged = (s > -BEHIND_M + 1.0) & (s < SIGHT_M - 3.0)
+    judged = (s > -BEHIND_M + 1.0) & (s < scene.lane_end - 2.0)
     outside = np.where(d > 0, d - scene.left, -d - scene.right)[judged]
     return ["off road"] if len(outside) and outside.max() > config.road.outside_m + ROOM_M else []
+
+
+def past_red(poses, scene: Scene, config) -> list[str]:
+    """The front against every red stop point that it has not passed yet, in closed form, seen lane or not."""
+    fronts = fronts_along(poses, scene, config)
+    over = config.road.red_overrun_m
+    for at, state in scene.signals:
+        if state == "red" and fronts[0] < at + over - STOP_M and fronts.max() > at + over + STOP_M:
+            return ["past a red signal"]
+    return []
+
+
+def fronts_along(poses, scene: Scene, config):
+    """Arc length along the lane of the middle of the front."""
+    front = config.vehicle.length_m - config.vehicle.rear_overhang_m
+    return lane_coordinates(poses[:, :2] + front * np.column_stack([np.cos(poses[:, 2]), np.sin(poses[:, 2])]), scene)[
+        0
+    ]
 
 
 def lane_coordinates(points, scene: Scene):
@@ -207,30 +226,47 @@ def runs_into(o, poses, k, scene: Scene, vehicle, side) -> bool:
 
 
 def stopping(fine, knots, age_s, scene: Scene, config) -> list[str]:
-    """One cycle of the plan, then braking at 6 m/s^2 with jerk 12.65: within the plan's length, and free."""
+    """One cycle of the plan, then braking at 6 m/s^2 with jerk 12.65: within the plan's length, and free. The same
+    with the delay before objects added, and the front ends before what is seen of the lane does."""
     speeds, accelerations = derivatives(np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(knots[:, :2], axis=0).T))]))
-    then = (age_s + config.recovery.cycle_s) / 0.5
-    speed = max(float(np.interp(then, np.arange(11), speeds)), scene.speed)
-    push = max(min(float(np.interp(then, np.arange(11), accelerations)), 3.0), 0.0)
-    v, a, run, dt, runs = speed, push, (scene.speed + speed) / 2 * config.recovery.cycle_s, 0.01, [0.0]
-    runs += [run * 0.5, run]
-    count = 0
+    cycle_s = config.recovery.cycle_s
+
+    def driven(follows_s):
+        then = (age_s + follows_s) / 0.5
+        speed = max(float(np.interp(then, np.arange(11), speeds)), scene.speed)
+        push = max(min(float(np.interp(then, np.arange(11), accelerations)), 3.0), 0.0)
+        return speed, braked((scene.speed + speed) / 2 * follows_s, speed, push)
+
+    speed, runs = driven(cycle_s)
+    run = runs[-1]
+    rest = fine[np.arange(51) * 0.1 >= age_s]
+    here = np.array([[scene.x, scene.y, scene.heading]])
+    line = np.concatenate([here, rest])
+    arcs = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line[:, :2], axis=0).T))])
+    allowed = config.recovery.overrun_m if speeds[-1] <= config.staleness.stopping_plan_mps + 0.1 else 0.0
+    tolerance = STOP_M + 0.02 * run + 2 * abs(scene.speed - speed) * cycle_s
+    if run > arcs[-1] + allowed + tolerance and scene.speed > 1.0:
+        return ["no room to stop within the plan"]
+    keep = np.concatenate([[True], np.diff(arcs) > 1e-6])
+
+    def poses_at(way):
+        return np.column_stack([np.interp(way, arcs[keep], line[keep, column]) for column in range(3)])
+
+    far = driven(cycle_s + config.collision.delay_s)[1][-1]
+    front = float(fronts_along(poses_at([far]), scene, config)[0]) + max(far - arcs[-1], 0.0)
+    if far > 1.0 and front > scene.lane_end - config.fallback.sight_margin_m + tolerance:
+        return ["a stop ends where nothing is seen of the road"]
+    standing = Scene(**{**vars(scene), "objects": tuple(o for o in scene.objects if o.kind == "static")})
+    return touches(poses_at(runs), standing, config, -2 * STOP_M, "a stop touches")
+
+
+def braked(followed, speed, push):
+    """Way at the begin, in the middle and at the end of what is followed, then every 0.1 s to standstill."""
+    v, a, run, dt, runs, count = speed, push, followed, 0.01, [0.0, followed * 0.5, followed], 0
     while v > 0.0:
         a = max(a - 12.65 * dt, -6.0)
         after = max(v + a * dt, 0.0)
         run, v, count = run + (v + after) / 2 * dt, after, count + 1
         if count % 10 == 0:
             runs.append(run)
-    runs.append(run)
-    rest = fine[np.arange(51) * 0.1 >= age_s]
-    here = np.array([[scene.x, scene.y, scene.heading]])
-    line = np.concatenate([here, rest])
-    arcs = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(line[:, :2], axis=0).T))])
-    allowed = config.recovery.overrun_m if speeds[-1] <= config.staleness.stopping_plan_mps + 0.1 else 0.0
-    tolerance = STOP_M + 0.02 * run + 2 * abs(scene.speed - speed) * config.recovery.cycle_s
-    if run > arcs[-1] + allowed + tolerance and scene.speed > 1.0:
-        return ["no room to stop within the plan"]
-    keep = np.concatenate([[True], np.diff(arcs) > 1e-6])
-    poses = np.column_stack([np.interp(runs, arcs[keep], line[keep, column]) for column in range(3)])
-    standing = Scene(**{**vars(scene), "objects": tuple(o for o in scene.objects if o.kind == "static")})
-    return touches(poses, standing, config, -2 * STOP_M, "a stop touches")
+    return [*runs, run]

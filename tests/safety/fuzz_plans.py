@@ -15,7 +15,7 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Plan
-from onboard_vla.core.road import LaneObservation
+from onboard_vla.core.road import LaneObservation, Signal
 
 from .driving_range import make_ego, make_object, make_plan
 
@@ -29,7 +29,8 @@ BEHIND_M = 20.0
 class Scene:
     """Steady motion: `speed` along a circle of `curvature` (or a line) through `x`, `y`, `heading` at NOW_NS.
 
-    The lane has the same curvature, the vehicle `offset` to its left; `left` and `right` are its extents.
+    The lane has the same curvature, the vehicle `offset` to its left; `left` and `right` are its extents. It is seen
+    for `sight` metres, with `signals`: arc lengths from beside the vehicle, and what they show.
     """
 
     x: float
@@ -41,6 +42,8 @@ class Scene:
     left: float
     right: float
     objects: tuple
+    sight: float = SIGHT_M
+    signals: tuple = ()
 
     def pose(self, time_s: float) -> tuple[float, float, float]:
         """Where the vehicle is `time_s` from now."""
@@ -80,15 +83,22 @@ class Scene:
 
     def lanes(self, stamp_ns: int) -> LaneObservation:
         """The lane from behind the vehicle to the sight distance, a point a metre."""
-        s = np.arange(-BEHIND_M, SIGHT_M, 1.0)
+        s = np.arange(-BEHIND_M, self.sight, 1.0)
         points = np.array([self.lane_point(float(v), 0.0)[:2] for v in s])
         wide = np.ones(len(s))
-        return LaneObservation(stamp_ns, points, wide * self.left, wide * self.right, 3.5, wide * 30.0, ())
+        signals = tuple(Signal(k, *self.lane_point(at, 0.0)[:2], state) for k, (at, state) in enumerate(self.signals))
+        return LaneObservation(stamp_ns, points, wide * self.left, wide * self.right, 3.5, wide * 30.0, signals)
+
+    @property
+    def lane_end(self) -> float:
+        """Arc length of the last point that is seen."""
+        return math.ceil(self.sight) - 1.0
 
 
 def random_scene(rng: np.random.Generator) -> Scene:
     """Any speed to 30 m/s, any place and heading, straight or curved, up to four objects ahead; on some straight lanes
-    somebody overtakes closely."""
+    somebody overtakes closely. Some lanes are seen no farther than a stop takes, some have signals, at their very end
+    and (on straight ones) beyond it, too."""
     speed = float(rng.uniform(0.0, 30.0)) if rng.random() < 0.9 else 0.0
     tightest = min(1 / 40, 2.5 / max(speed, 1.0) ** 2)
     curvature = 0.0 if rng.random() < 0.5 else float(rng.uniform(-tightest, tightest))
@@ -99,7 +109,21 @@ def random_scene(rng: np.random.Generator) -> Scene:
     objects = [random_object(rng, bare, k) for k in range(rng.integers(0, 5))]
     if curvature == 0.0 and rng.random() < 0.3:
         objects.append(random_passer(rng, bare, len(objects)))
-    return replace(bare, objects=tuple(objects))
+    sight = float(rng.uniform(4.0, 12.0 + 4.0 * speed)) if rng.random() < 0.25 else SIGHT_M
+    bare = replace(bare, objects=tuple(objects), sight=sight)
+    return replace(bare, signals=random_signals(rng, bare) if rng.random() < 0.25 else ())
+
+
+def random_signals(rng: np.random.Generator, scene: Scene):
+    """One or two, red as a rule, as far as the plans come in three seconds."""
+    farthest = scene.lane_end + (8.0 if scene.curvature == 0.0 else 0.0)
+    count = int(rng.integers(1, 3))
+    reach = 12.0 + 3.5 * scene.speed
+    if scene.lane_end < reach and rng.random() < 0.5:
+        places = rng.uniform(scene.lane_end - 0.2, farthest + 0.1, count).tolist()
+    else:
+        places = np.minimum(rng.uniform(2.0, reach, count), farthest).tolist()
+    return tuple((at, "red" if rng.random() < 0.8 else str(rng.choice(["amber", "green"]))) for at in places)
 
 
 def random_object(rng: np.random.Generator, scene: Scene, k: int):

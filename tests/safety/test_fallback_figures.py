@@ -284,6 +284,10 @@ class TestDriving:
             asked, jerk = [free_acceleration(v, target, idm, self.QUICK.over_speed_mps2)], self.QUICK.jerk_mps3
             if v > safe:
                 asked.append(max((safe - v) / 0.5, -self.QUICK.sight_deceleration_mps2))
+            room = lane.path.known_m - FRONT - self.QUICK.sight_margin_m - s
+            if v**2 / 2 > 4.0 * (room + 1.5):
+                asked.append(-min(1.1 * v**2 / 2 / max(room, 0.1), 6.0))
+                jerk = self.QUICK.emergency_jerk_mps3
             for gap, lead_speed in found.leads:
                 lead = Lead(gap + lead_speed * time_s - s, lead_speed)
                 brake = emergency_brake(v, lead, idm)
@@ -303,6 +307,9 @@ class TestDriving:
             (12.0, 0.4, {}, ()),
             (10.0, 1.0, {"limit": np.where(np.arange(-20.0, 251.0) >= 45.0, 5.0, 14.0)}, ()),
             (12.0, 1.0, {"end": 55}, ()),
+            (15.0, 1.0, {"end": 32}, ()),
+            (15.0, 1.0, {"end": 30}, ()),
+            (15.0, 1.0, {"end": 15}, ()),
             (10.0, 1.0, {}, ([50.0, 0.0, 0.0, 4.0, 0.0, 4.0, 2.0],)),
             (10.0, 1.0, {}, ([36.0, 0.0, 0.0, 0.0, 0.0, 4.0, 2.0],)),
             (10.0, 0.8, {}, ([40.0, 0.0, 0.0, 9.0, 0.0, 4.0, 2.0], [60.0, 0.0, 0.0, 5.0, 0.0, 4.0, 2.0])),
@@ -332,6 +339,22 @@ class TestDriving:
         near = objects([FRONT + 14.0, 0.0, 0.0, 0.0, 0.0, 4.0, 2.0])
         hard, _ = self.driven(10.0, others=near)
         assert hard.profile.acceleration_mps2[:2] == pytest.approx([0.0, -3.0])
+
+    @pytest.mark.parametrize(("more_m", "reached"), [(0.01, -2.0), (-0.01, -3.0)])
+    def test_where_four_metres_a_second_squared_no_longer_stop_in_sight_it_brakes_like_in_an_emergency(
+        self, more_m, reached
+    ):
+        """From 15 m/s that is 28.125 m, of which 1.5 m may be of the margin; a step of 0.05 s later it is too late."""
+        settings = replace(self.QUICK, sight_margin_m=35.0 - FRONT - 28.125 + 1.5 - more_m)
+        found, _ = self.driven(15.0, road=lanes(end=35), settings=settings)
+        assert found.profile.acceleration_mps2[:2] == pytest.approx([0.0, reached])
+
+    def test_a_lane_seen_too_short_is_braked_for_as_hard_as_the_tyres_allow_and_no_harder(self):
+        found, _ = self.driven(15.0, road=lanes(end=12))
+        assert found.profile.acceleration_mps2.min() == -6.0
+        slippery = replace(self.QUICK, sight_deceleration_mps2=1.5, idm=replace(self.QUICK.idm, clip_mps2=2.5))
+        found, _ = self.driven(15.0, road=lanes(end=40), settings=slippery)
+        assert found.profile.acceleration_mps2.min() == -2.5
 
     def test_the_demand_in_force_is_where_it_begins(self):
         found, _ = self.driven(5.0, demand=-2.0)

@@ -22,7 +22,7 @@ from onboard_vla.safety.struck import blamed
 
 from .driving_range import CORE_HASH, simulation_config
 from .fuzz_oracle import unsafe
-from .fuzz_plans import broken_plan, mild_plan, near_limit_plan, now, random_scene
+from .fuzz_plans import SIGHT_M, broken_plan, mild_plan, near_limit_plan, now, random_scene
 
 CONFIG = simulation_config()
 PER_SCENE = 50
@@ -68,7 +68,7 @@ def fuzz(seed: int, count: int) -> dict[str, int]:
             elif kind == "near" and judged % 10 == 0:
                 tally["near refused and looked at"] += 1
                 tally["and called unsafe"] += bool(unsafe(plan, scene, CONFIG))
-        if not scene.objects and scene.left > 2.5 < scene.right:
+        if not scene.objects and not scene.signals and scene.sight == SIGHT_M and scene.left > 2.5 < scene.right:
             tally["mild"] += 1
             tally["mild accepted"] += accepted(mild_plan(scene, judged), inputs, motion)
     return tally
@@ -99,6 +99,8 @@ GONE = {
     "check_consistency": lambda *_: [],
     "check_age": lambda *_: None,
     "check_drivable": lambda *_: None,
+    "check_signals": lambda *_: None,
+    "check_sight": lambda *_: None,
     "check_collision": lambda *_: None,
 }
 

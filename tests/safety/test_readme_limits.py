@@ -10,6 +10,7 @@ from onboard_vla.core.ego import HEADING_MAX_RAD, POSITION_MAX_M
 from onboard_vla.safety.config import SupervisorConfig
 from onboard_vla.safety.config_documents import README
 from onboard_vla.safety.guards.lane_place import APART_S
+from onboard_vla.safety.guards.recoverability import STANDING_M
 
 C = SupervisorConfig()
 PICTURE, EGO, FRESH, LANES, OBJECTS, KINEMATICS = C.camera_guard, C.ego, C.freshness, C.lanes, C.objects, C.kinematics
@@ -78,7 +79,7 @@ ROWS = {
     "PLAN_START_SPEED": f"{CONSISTENCY.speed_mps:g} m/s; {CONSISTENCY.lateral_m:g} m; {CONSISTENCY.longitudinal_m:g} m + "
     f"{CONSISTENCY.longitudinal_per_speed_s:g} s · v; {CONSISTENCY.yaw_rad:g} rad",
     "OFF_ROAD": f"within {ROAD.horizon_s:g} s | {ROAD.outside_m:g} m",
-    "RED_SIGNAL": f"within {ROAD.horizon_s:g} s | {ROAD.red_overrun_m:g} m",
+    "RED_SIGNAL": f"within {ROAD.horizon_s:g} s, beyond the observed lane along its straight continuation | {ROAD.red_overrun_m:g} m",
     "COLLISION": f"({COLLISION.lateral_margin_m:g} m sides, {COLLISION.vulnerable_margin_m:g} m vulnerable, "
     f"{COLLISION.front_margin_m:g} m front)",
     "PET_BEFORE": f"{COLLISION.pet_ego_first_s:g} s; {COLLISION.pet_object_first_s:g} s",
@@ -87,6 +88,8 @@ ROWS = {
     "DRAC": f"{COLLISION.drac_danger_mps2:g}; {COLLISION.drac_fatal_mps2:g} m/s²",
     "TTC": f"DRAC > {COLLISION.drac_safe_mps2:g} m/s², unless the plan brakes half of DRAC | {COLLISION.ttc_s:g} s",
     "RECOVERY_LENGTH": f"({C.recovery.cycle_s:g} s)",
+    "RECOVERY_UNSEEN": f"({C.recovery.cycle_s + COLLISION.delay_s:g} s together) | the observed lane ahead of the front, less "
+    f"`sight_margin_m` ({C.fallback.sight_margin_m:g} m); a stop on {STANDING_M:g} m,",
     "SHIFT_LATERAL": f"{CONSISTENCY.shift_lateral_m:g}; {CONSISTENCY.shift_forward_m:g}; {CONSISTENCY.shift_back_m:g} m",
     "SWING_LATERAL": f"last {CONSISTENCY.swing_plans} plans, both above the limit | {CONSISTENCY.swing_lateral_m:g}; "
     f"{CONSISTENCY.swing_longitudinal_m:g} m",

@@ -86,7 +86,8 @@ class TestRoad:
         poses[5:, 1] = 3.0
         assert check_drivable(placed_at(frame, poses), lane(frame), STAMP, VEHICLE, RoadLimits()).code == "OFF_ROAD"
 
-    def test_what_lies_beyond_the_observed_lane_is_not_judged(self, frame):
+    def test_what_lies_beyond_the_observed_lane_is_off_no_road(self, frame):
+        """That nobody drives there is another's word: RECOVERY_UNSEEN (test_unseen_road)."""
         poses = straight_poses()
         poses[4:, 1] = 5.0
         assert check_drivable(placed_at(frame, poses), lane(frame, length=16.0), STAMP, VEHICLE, RoadLimits()) is None

@@ -92,6 +92,13 @@ def blocked_roads() -> Iterator[Cell]:
     end = Requirement(stops_before_m=1.5, stands=True, braking_mps2=3.5, follower=True)
     for kmh in (30, 50, 80):
         yield _road("S10", f"ends_{kmh}", straight(), kmh, end, 30.0, quick=kmh == 50, end_m=120.0)
+    # A planner drives towards the end as if the road went on; it is stopped as late as its plans can be.
+    driven = Requirement(stops_before_m=1.0, stands=True, braking_mps2=6.5)
+    for kmh, end_m in ((30, 150.0), (50, 220.0), (100, 400.0)):
+        yield _road(
+            "S10", f"planner_ends_{kmh}", straight(), kmh, driven, 40.0, quick=kmh == 50, end_m=end_m,
+            planner_dies_s=math.inf,
+        )  # fmt: skip
     blocked = Requirement(least_gap_m=0.5, stands=True)
     wall = (Participant(80.0, 1.2, width_m=2.2), Participant(80.0, -1.2, width_m=2.2))
     yield _road("S10", "blocked_50", straight(), 50, blocked, 30.0, quick=True, others=wall)
