@@ -16,7 +16,7 @@ from onboard_vla.app.campaign.statistics import poisson_upper
 from onboard_vla.app.closed_loop import STEP_NS, Scene
 from onboard_vla.app.closed_loop_warmup import DEFAULT_WARMUP_NS, warm_up
 from onboard_vla.app.faults import SECOND_NS
-from onboard_vla.core.safe_trajectory import Engagement, Mode
+from onboard_vla.core.safe_trajectory import UNOCCUPIED, Engagement, Mode
 from onboard_vla.world.expert import Expert
 from onboard_vla.world.sensors import SensorModel
 from onboard_vla.world.vehicle import VehicleGate
@@ -30,12 +30,24 @@ GOLDEN_NS = 30 * SECOND_NS
 FALLBACK_PER_HOUR, EMERGENCY_PER_HOUR, PHANTOM_PER_HOUR = 30.0, 2.0, 12.0
 """Most entries into L2 (with L3), L4, and phantom brakings per hour of fault-free driving in dense situations. The
 catalogue's 0.1 entries an hour are for nominal roads, over a soak of 30 h."""
+LEAST_PROGRESS, LEAST_MEAN_PROGRESS = 0.5, 0.8
+"""Of the way that the expert makes in the same time, each drive and all in the mean. Found are 0.92 to
+1.02, 0.97 in the mean (the seven quick drives), and 0.96 to 1.00 in three of 60 s; own choice, with room for stretches
+at L2's 50 km/h on faster roads."""
+LEAST_ENGAGED = 0.9
+"""Share of the time in which the system has the vehicle; less is no drive that shows anything."""
+SHORT_H = 0.5
+"""Up to so many hours no entry into L4 is allowed: the rate, refuted at 95 %, would let one pass in any of them."""
 HOUR_S = 3600.0
 
 
 @dataclass(frozen=True)
 class GoldenDrive:
-    """One drive without a fault. Counts are entries; `reasons`: codes in force at entries into L2 and above."""
+    """One drive without a fault. Counts are entries; `reasons`: codes in force at entries into L2 and above.
+
+    `engaged_share`: of the time, in which the system had the vehicle, stops included. `progress_share`: of the expert's
+    way.
+    """
 
     road: str
     seed: int
@@ -48,6 +60,7 @@ class GoldenDrive:
     harm: str
     error: str
     progress_share: float
+    engaged_share: float
     reasons: tuple[str, ...]
 
     @property
@@ -86,6 +99,8 @@ def drive_golden(road: str, seed: int, duration_ns: int = GOLDEN_NS, monitor: st
     stream.phantoms = 0
     while rig.loop.world_ns < begin_ns + duration_ns:
         rig.loop.step()
+    drove = [p for p in stream.published if p.received_ns >= begin_ns]
+    without = sum(p.engagement in [state.value for state in UNOCCUPIED] for p in drove)
     driving = [p for p in stream.published if p.engagement != Engagement.STANDBY.value]
     entries = {mode: 0 for mode in Mode}
     reasons: list[str] = []
@@ -109,13 +124,14 @@ def drive_golden(road: str, seed: int, duration_ns: int = GOLDEN_NS, monitor: st
         harm="" if harm is None else f"{harm.kind}: {harm.detail}",
         error=stream.error,
         progress_share=(scene.world.progress_m - begin_m) / expert_m if expert_m > 0 else 1.0,
+        engaged_share=1.0 - without / len(drove) if drove else 0.0,
         reasons=tuple(reasons),
     )
 
 
 def golden_of_line(content: dict[str, Any]) -> GoldenDrive:
-    """Read a line back."""
-    return GoldenDrive(**{**content, "reasons": tuple(content["reasons"])})
+    """Read a line back. Lines of before the share was kept say nothing of it; they are another state of the code's."""
+    return GoldenDrive(**{"engaged_share": 1.0, **content, "reasons": tuple(content["reasons"])})
 
 
 def figures_of(drives: list[GoldenDrive]) -> GoldenFigures:
@@ -134,6 +150,10 @@ def figures_of(drives: list[GoldenDrive]) -> GoldenFigures:
         for name, (count, limit) in counts.items()
         if exceeds(count, limit * hours)
     ]
+    emergencies, _ = counts["entries into L4"]
+    if emergencies and hours <= SHORT_H and not exceeds(emergencies, EMERGENCY_PER_HOUR * hours):
+        failures.append(f"{emergencies} entries into L4 in {hours:.2f} h, none allowed in up to {SHORT_H:g} h")
+    failures += _standstill(drives)
     hits, harms = sum(d.rear_end_hits for d in drives), sum(bool(d.harm or d.error) for d in drives)
     if hits:
         failures.append(f"{hits} rear-end hits")
@@ -141,6 +161,24 @@ def figures_of(drives: list[GoldenDrive]) -> GoldenFigures:
         failures.append(f"{harms} drives with harm or an exception")
     fallback, emergency, phantom = ((n, n / hours, poisson_upper(n) / hours) for n, _ in counts.values())
     return GoldenFigures(len(drives), hours, fallback, emergency, phantom, hits, harms, not failures, tuple(failures))
+
+
+def _standstill(drives: list[GoldenDrive]) -> list[str]:
+    """What is wrong with drives that went nowhere; one that ended in a stop counts in its rate and in the mean."""
+    found = [
+        f"{d.road}, seed {d.seed}: {d.progress_share:.0%} of the expert's way, at least {LEAST_PROGRESS:.0%}"
+        for d in drives
+        if d.progress_share < LEAST_PROGRESS and not (d.stop_entries or d.emergency_entries)
+    ]
+    mean = math.fsum(d.progress_share for d in drives) / len(drives)
+    if mean < LEAST_MEAN_PROGRESS:
+        found.append(f"{mean:.0%} of the expert's way in the mean, at least {LEAST_MEAN_PROGRESS:.0%}")
+    found += [
+        f"{d.road}, seed {d.seed}: engaged {d.engaged_share:.0%} of the time, at least {LEAST_ENGAGED:.0%}"
+        for d in drives
+        if d.engaged_share < LEAST_ENGAGED
+    ]
+    return found
 
 
 def exceeds(count: int, expected: float) -> bool:

@@ -220,6 +220,7 @@ def _golden(content: dict[str, Any]) -> str:
             d["road"],
             str(d["seed"]),
             f"{d['progress_share']:.0%}",
+            f"{d['engaged_share']:.0%}",
             str(d["fallback_entries"] + d["stop_entries"]),
             str(d["emergency_entries"]),
             str(d["phantoms"]),
@@ -230,7 +231,7 @@ def _golden(content: dict[str, Any]) -> str:
     return (
         f"<p>{words}</p>"
         + _table(rates, ("", "seen", "rate", "95 % upper bound"))
-        + _table(drives, ("road", "seed", "of the expert's way", "L2, L3", "L4", "phantoms", "reasons"))
+        + _table(drives, ("road", "seed", "of the expert's way", "engaged", "L2, L3", "L4", "phantoms", "reasons"))
     )
 
 

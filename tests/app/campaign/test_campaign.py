@@ -16,7 +16,7 @@ from onboard_vla.app.campaign.document import SCHEMA_PATH
 from onboard_vla.app.campaign.episode import MONITOR_OFF, MONITOR_ON
 from onboard_vla.app.campaign.fault_case import DANGEROUS, FAULTS, REACH, REFUSE
 from onboard_vla.app.campaign.figures import FAIL, INCONCLUSIVE, PASS, danger_rows, verdict_of
-from onboard_vla.app.campaign.golden import GoldenDrive, figures_of
+from onboard_vla.app.campaign.golden import LEAST_ENGAGED, LEAST_MEAN_PROGRESS, LEAST_PROGRESS, GoldenDrive, figures_of
 from onboard_vla.app.campaign.jobs import CONTROL_CASE, Result, all_jobs, pair_jobs, quick_jobs
 from onboard_vla.app.campaign.pairs import asked_of, decisive, pair_case, pairs
 from onboard_vla.app.campaign.real_result import RealResult
@@ -55,7 +55,8 @@ def result(key="F3/black", monitor=MONITOR_ON, outcome="handled", harm="", numbe
 
 def drive(road="quiet_road", seed=1, **changes) -> GoldenDrive:
     values = dict(fallback_entries=0, stop_entries=0, emergency_entries=0, phantoms=0, rear_end_hits=0)
-    return GoldenDrive(road, seed, 60.0, **{**values, **changes}, harm="", error="", progress_share=1.0, reasons=())
+    values |= dict(seconds=60.0, engaged_share=1.0, progress_share=1.0)
+    return GoldenDrive(road, seed, **{**values, **changes}, harm="", error="", reasons=())
 
 
 def real(**changes) -> RealResult:
@@ -166,6 +167,33 @@ def test_verdict_fails_on_a_start_that_was_not_refused_and_on_a_missed_cell():
 def test_golden_drives_fail_on_alarms_beyond_their_rate(changes):
     assert figures_of([drive(seed=k) for k in range(10)]).passed
     assert not figures_of([drive(**changes), *(drive(seed=k) for k in range(9))]).passed
+
+
+def test_golden_drives_fail_where_the_vehicle_creeps_however_safely():
+    others = [drive(seed=k) for k in range(9)]
+    assert figures_of([drive(progress_share=LEAST_PROGRESS), *others]).passed
+    crept = figures_of([drive(progress_share=LEAST_PROGRESS - 0.01), *others])
+    assert crept.failures == (f"quiet_road, seed 1: {LEAST_PROGRESS - 0.01:.0%} of the expert's way, at least 50%",)
+    assert figures_of([drive(progress_share=0.2, stop_entries=1), *others]).passed, "counted by its rate"
+    assert figures_of([drive(seed=k, progress_share=LEAST_MEAN_PROGRESS) for k in range(7)]).passed
+    slow = figures_of([drive(seed=k, progress_share=LEAST_MEAN_PROGRESS - 0.01) for k in range(7)])
+    assert slow.failures == (f"{LEAST_MEAN_PROGRESS - 0.01:.0%} of the expert's way in the mean, at least 80%",)
+    assert len(figures_of([drive(seed=k, progress_share=0.05) for k in range(7)]).failures) == 8
+
+
+def test_golden_drive_that_never_engaged_counts_as_none():
+    drives = [drive(seed=k, seconds=15.0) for k in range(6)]
+    assert figures_of([*drives, drive(engaged_share=LEAST_ENGAGED)]).passed
+    stood = figures_of([*drives, drive(engaged_share=0.0)])
+    assert stood.failures == ("quiet_road, seed 1: engaged 0% of the time, at least 90%",)
+
+
+@pytest.mark.parametrize(("entries", "passed"), [(0, True), (1, False)])
+def test_seven_short_golden_drives_allow_no_emergency_stop(entries, passed):
+    drives = [drive(seed=k, seconds=15.0) for k in range(6)]
+    assert figures_of([*drives, drive(seconds=15.0, emergency_entries=entries)]).passed == passed
+    # An hour bears the rate that it was given.
+    assert figures_of([drive(seed=k, emergency_entries=int(k == 0)) for k in range(60)]).passed
 
 
 def test_results_are_kept_and_not_run_again(tmp_path, monkeypatch):

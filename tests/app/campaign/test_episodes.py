@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from onboard_vla.app.campaign.pictures import MomentPictures
 from onboard_vla.app.campaign.planted import AlwaysBrakes, NeverIntervenes
 from onboard_vla.app.faults import SECOND_NS
 from onboard_vla.core.cameras import FRONT
+from onboard_vla.core.safe_trajectory import OperatorCommand
 from onboard_vla.safety import plan_guard
 from onboard_vla.world.expert import Expert
 from onboard_vla.world.world import World
@@ -101,10 +104,41 @@ def test_supervisor_that_always_brakes_fails_on_golden_drives(monkeypatch):
     assert verdict.outcome == FAIL
 
 
+class Creeps(NeverIntervenes):
+    """Publishes the plan's path at a quarter of its speed, in whatever mode: nothing ever happens to it."""
+
+    def tick(self, now):
+        plan = super().tick(now)
+        points = plan.points.copy()
+        if len(points):
+            for column in (1, 2, 3):
+                points[:, column] = np.interp(points[:, 0] / 4, points[:, 0], points[:, column])
+            points[:, 4] /= 4
+            points[:, 5] = 0.0
+        return replace(plan, points=points)
+
+
+class NeverEngages(NeverIntervenes):
+    """Answers no command: nothing can be said against a vehicle that nobody drives."""
+
+    def receive(self, message, now):
+        if not isinstance(message, OperatorCommand):
+            super().receive(message, now)
+
+
+@pytest.mark.parametrize(("planted", "says"), [(Creeps, "of the expert's way"), (NeverEngages, "engaged 0%")])
+def test_supervisor_that_creeps_or_never_engages_fails_on_golden_drives(planted, says, monkeypatch):
+    monkeypatch.setitem(episode.SUPERVISORS, MONITOR_ON, planted)
+    figures = golden_figures([drive_golden("winding_15", 1, 8 * SECOND_NS)])
+    assert any(says in failure for failure in figures.failures)
+    assert verdict_of([], figures, (), 0).outcome == FAIL
+
+
 def test_real_supervisor_drives_a_road_without_fault_or_alarm():
     drive = drive_golden("winding_5", 1, 8 * SECOND_NS)
     assert (drive.fallback_entries, drive.emergency_entries, drive.phantoms, drive.rear_end_hits) == (0, 0, 0, 0)
     assert drive.progress_share > 0.8
+    assert drive.engaged_share > 0.99
 
 
 def test_shards_part_the_campaign():
