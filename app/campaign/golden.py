@@ -32,7 +32,7 @@ FALLBACK_PER_HOUR, EMERGENCY_PER_HOUR, PHANTOM_PER_HOUR = 30.0, 2.0, 12.0
 catalogue's 0.1 entries an hour are for nominal roads, over a soak of 30 h."""
 LEAST_PROGRESS, LEAST_MEAN_PROGRESS = 0.5, 0.8
 """Of the way that the expert makes in the same time, each drive and all in the mean. Found are 0.92 to
-1.02, 0.97 in the mean (the seven quick drives), and 0.96 to 1.00 in three of 60 s; own choice, with room for stretches
+1.02, 0.97 in the mean (the seven quick drives), and 0.93 to 1.01 in seven of 60 s; own choice, with room for stretches
 at L2's 50 km/h on faster roads."""
 LEAST_ENGAGED = 0.9
 """Share of the time in which the system has the vehicle; less is no drive that shows anything."""

@@ -19,6 +19,7 @@ from onboard_vla.safety.fallback import (
     LaneMemory,
     _anchor,
     _beside,
+    _lane,
     _propose,
     _rest,
     _stay_or_switch,
@@ -29,6 +30,7 @@ from onboard_vla.safety.fallback import (
 )
 from onboard_vla.safety.idm import Lead, emergency_brake, following_acceleration, free_acceleration
 from onboard_vla.safety.joined_path import join_beside
+from onboard_vla.safety.leads import PASSED_M
 from onboard_vla.safety.longitudinal import roll
 from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.scoring import Scores
@@ -157,6 +159,31 @@ class TestProposals:
         assert rules[[60, 100]] == pytest.approx([6.0, 6.0])
         assert rules[40] == pytest.approx(math.sqrt(36.0 + 2 * 1.5 * 10.0))
         assert rules[0] == pytest.approx(9.0)
+
+
+class TestRedOutOfReach:
+    """At 13 m/s a red light 10 m ahead of the front needs 8.5 m/s^2."""
+
+    def lane(self, demand=0.0, speed=13.0):
+        road = lanes(signals=[Signal(1, FRONT + 10.0, 0.0, "red")])
+        now = around(motion(speed), road, demand=demand)
+        (path, *_) = join_beside(now.line, now.motion, 20.0, 100.0, (0.0,), None)
+        return _lane(path, now)
+
+    def test_the_present_speed_bounds_the_way_until_the_front_has_passed_it(self):
+        lane = self.lane()
+        before = lane.path.s_m < 10.0 + PASSED_M
+        assert lane.leads == []
+        assert lane.rules_mps[before] == pytest.approx(13.0)
+        assert lane.rules_mps[~before] == pytest.approx(14.0)
+
+    def test_while_braking_it_is_a_lead_and_bounds_nothing(self):
+        lane = self.lane(demand=-1.0)
+        assert lane.leads == [pytest.approx((10.0, 0.0))]
+        assert lane.rules_mps == pytest.approx(14.0)
+
+    def test_above_the_limit_the_limit_holds(self):
+        assert self.lane(speed=15.0).rules_mps == pytest.approx(14.0)
 
 
 class TestSides:
