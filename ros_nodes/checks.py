@@ -46,11 +46,15 @@ class Check:
 
 @dataclass(frozen=True)
 class Aspect:
-    """The supervisor's reasons by the beginnings of their codes, and what to do about them."""
+    """The supervisor's reasons by the beginnings of their codes, and what to do about them.
+
+    `detailed`: whoever is to do it needs to be told whom the reason is about.
+    """
 
     name: str
     beginnings: tuple[str, ...]
     remedy: str
+    detailed: bool = False
 
 
 ASPECTS = (
@@ -64,6 +68,12 @@ ASPECTS = (
     Aspect("cameras", ("CAMERA_",), "look at the named camera: cable, driver, lens, exposure"),
     Aspect("planner", ("PLANNER_", "PLANS_"), "look at the planner's log and its diagnostics"),
     Aspect(
+        "authority",
+        ("DUPLICATE_",),
+        "end the other one (a second start in this domain?); a latched vehicle then needs ~/rearm at standstill",
+        detailed=True,
+    ),
+    Aspect(
         "operational domain", ("ODD_",), "drive inside of the declared domain, or send the conditions once a second"
     ),
     Aspect("clocks", ("CLOCK_", "STAMP_", "SKEWED"), "look at time synchronisation of sensors and this machine"),
@@ -76,7 +86,7 @@ ASPECTS = (
     Aspect("actuators", ("ACTUATOR_",), "hold what the vehicle did against what it was told"),
     Aspect(
         "supervisor",
-        ("INTERNAL_", "SELF_TEST", "SUPERVISOR_", "DUPLICATE_", "FALLBACK_TOO"),
+        ("INTERNAL_", "SELF_TEST", "SUPERVISOR_", "FALLBACK_TOO"),
         "read the supervisor's log; a latched vehicle needs ~/rearm at standstill",
     ),
 )
@@ -116,12 +126,16 @@ class SupervisorChecks:
             if aspect.name not in reasons:
                 found.append(Check(aspect.name, Level.OK, "well"))
                 continue
-            codes = ", ".join(dict.fromkeys(reason.code for reason in reasons[aspect.name]))
+            codes = ", ".join(dict.fromkeys(_words(reason, aspect) for reason in reasons[aspect.name]))
             values = tuple(
                 (r.code, f"{r.measured:g} (limit {r.limit:g}) {r.detail}".strip()) for r in reasons[aspect.name]
             )
             found.append(Check(aspect.name, max(level, Level.WARN), f"{codes}: {aspect.remedy}", values))
         return found
+
+
+def _words(reason: Reason, aspect: Aspect) -> str:
+    return f"{reason.code} ({reason.detail})" if aspect.detailed and reason.detail else reason.code
 
 
 def mode_level(mode: Mode) -> Level:

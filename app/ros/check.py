@@ -16,6 +16,7 @@ from onboard_vla.app.doctor import Finding, State, absent, fine, poor
 from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.app.ros.engaging import engaging_findings
+from onboard_vla.app.ros.others import running_already
 from onboard_vla.app.ros.pictures import picture_findings
 from onboard_vla.app.ros.recording import recording_words
 from onboard_vla.app.ros.remaps import vain_remaps
@@ -65,7 +66,7 @@ def check_deployment(file: DeploymentFile, topics_s: float) -> list[Finding]:
     if topics_s > 0.0:
         from onboard_vla.app.ros.inputs import input_findings
 
-        findings += input_findings(file, starts, topics_s)
+        findings += [*_second(file, starts), *input_findings(file, starts, topics_s)]
     return findings
 
 
@@ -142,6 +143,16 @@ def _node(start: NodeStart, namespace: str) -> list[Finding]:
 
     finding = _attempt(start.name, look)
     return [finding, *(row for config in configs for row in engaging_findings(config))]
+
+
+def _second(file: DeploymentFile, starts: Sequence[NodeStart]) -> list[Finding]:
+    """Whether these nodes run already."""
+    try:
+        running = running_already(file, [start.name for start in starts])
+    except (OnboardVlaError, OSError):
+        return []
+    found = f"{' and '.join(running)} run already"
+    return [poor("second_start", found, "`ros up` refuses a second start", "end the first one")] if running else []
 
 
 def _unmet(starts: Sequence[NodeStart], namespace: str) -> list[Finding]:

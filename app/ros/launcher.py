@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -16,11 +15,12 @@ from rich.text import Text
 
 from onboard_vla.app.processes import EXITED, GAVE_UP, STARTED, ProcessEvent, ProcessSet, ProcessSpec
 from onboard_vla.app.ros.deployment_file import DeploymentFile
+from onboard_vla.app.ros.others import node_variables, own_logs, refuse_second, running_already
 from onboard_vla.app.ros.screen import unhindered
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.process_graph import SUPERVISOR
 from onboard_vla.ros_nodes.deployment import GATE_STOPS_WITHIN_S, VEHICLE, NodeStart
-from onboard_vla.ros_nodes.environment import node_environment, other_middleware
+from onboard_vla.ros_nodes.environment import other_middleware
 from onboard_vla.ros_nodes.judged_starts import judged_starts
 from onboard_vla.ros_nodes.shared_memory import free_stale_segments
 from onboard_vla.ros_nodes.topics import VEHICLE_GATE
@@ -52,22 +52,30 @@ def run_deployment(file: DeploymentFile, logs: Path, say: Say, show: Show | None
     supervisor, as soon as a gate beside it has stopped the vehicle, so that who watches over this process learns of it.
 
     Raises:
-        OnboardVlaError: the deployment cannot be started.
+        OnboardVlaError: the deployment cannot be started, or runs already.
         KeyboardInterrupt: it was told to end; all nodes have.
     """
     starts = judged_starts(file.deployment, file.namespace)
-    on_vehicle = file.deployment.mode == VEHICLE
-    if on_vehicle:
+    if file.deployment.mode == VEHICLE:
         say, show = unhindered(say), None if show is None else unhindered(show)
+    with own_logs(logs):
+        names = [start.name for start in starts]
+        try:
+            refuse_second(running_already(file, names), file)
+        except OSError as error:
+            say(f"whether its nodes run already is not known: {error}")
+        return _run(file, starts, logs, say, show)
+
+
+def _run(file: DeploymentFile, starts: Sequence[NodeStart], logs: Path, say: Say, show: Show | None) -> int:
     freed = free_stale_segments()
     say(f"{file.deployment.mode}: {len(starts)} nodes, logs in {logs}, {freed // BYTES_PER_MIB} MiB freed in /dev/shm")
     if middleware := other_middleware():
         say(middleware)
-    logs.mkdir(parents=True, exist_ok=True)
     for start in starts:
         keep_last_log(logs, start.name)
     with ProcessSet([_spec(start, file, logs) for start in starts], logs) as processes:
-        return _watch(processes, starts, on_vehicle, say, show)
+        return _watch(processes, starts, file.deployment.mode == VEHICLE, say, show)
 
 
 def keep_last_log(logs: Path, name: str) -> None:
@@ -82,12 +90,9 @@ def _spec(start: NodeStart, file: DeploymentFile, logs: Path) -> ProcessSpec:
         own = logs.resolve() / f"{start.name}.param.yaml"
         own.write_text(start.own_section(file.namespace), encoding="utf-8")
         files.append(own)
-    environment = {**os.environ, **node_environment()}
-    if file.domain_id is not None:
-        environment["ROS_DOMAIN_ID"] = str(file.domain_id)
     rules = [word for name, to in file.remap_rules() for word in ("-r", f"{name}:={to}")]
     command = (sys.executable, "-m", start.module, *start.ros_arguments(file.namespace, files), *rules)
-    return ProcessSpec(start.name, command, environment, start.restart, start.may_finish)
+    return ProcessSpec(start.name, command, node_variables(file), start.restart, start.may_finish)
 
 
 def _watch(processes: ProcessSet, starts: Sequence[NodeStart], on_vehicle: bool, say: Say, show: Show | None) -> int:

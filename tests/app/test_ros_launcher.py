@@ -24,6 +24,7 @@ class Nodes:
         self.lines: list[str] = []
         self.news = threading.Condition()
         self.folder, self._monkeypatch = folder, monkeypatch
+        self.others = lambda file, names: []
 
     def run(self, mode, **programs):
         starts = tuple(
@@ -31,6 +32,7 @@ class Nodes:
         )
         self._monkeypatch.setattr(launcher, "judged_starts", lambda wanted, namespace: starts)
         self._monkeypatch.setattr(launcher, "_spec", lambda start, file, logs: self._spec(start, programs[start.name]))
+        self._monkeypatch.setattr(launcher, "running_already", self.others)
         return launcher.run_deployment(DeploymentFile(Deployment(mode, "/b"), "", None), self.folder, self.say)
 
     def _spec(self, start, program):
@@ -234,3 +236,12 @@ def test_where_the_probe_writes_its_figures_is_said(nodes, interruptible):
             "vehicle",
             latency_probe="""print('{"event": "measuring", "out": "/here/latency.json"}', flush=True)\n""" + WAIT,
         )
+
+
+def test_a_start_without_an_answer_about_others_goes_on_and_says_so(nodes):
+    def fails(file, names):
+        raise OSError("no interpreter")
+
+    nodes.others = fails
+    assert nodes.run("replay", camera_replay="pass") == 0
+    assert any("whether its nodes run already is not known: no interpreter" in line for line in nodes.lines)

@@ -85,6 +85,15 @@ def test_an_aspect_is_as_bad_as_the_mode_and_never_well_with_a_reason(mode, leve
     assert of_supervisor(mode=mode, reasons=(reason("EGO_LATE"),))["ego state"].level is level
 
 
+def test_a_second_process_of_a_name_is_named_with_what_ends_the_stop() -> None:
+    twice = reason("DUPLICATE_AUTHORITY", "processes that speak as vla_planner")
+
+    message = of_supervisor(mode=Mode.IN_LANE_STOP, reasons=(twice,))["authority"].message
+
+    assert message.startswith("DUPLICATE_AUTHORITY (processes that speak as vla_planner): end the other one")
+    assert "log" not in message
+
+
 def test_a_latched_vehicle_says_how_to_get_on_and_why_the_last_command_was_refused() -> None:
     refused = (Reason("NOT_STANDING", 0.0, 1.0, "standing still for, s"),)
 

@@ -48,6 +48,42 @@ def test_up_starts_the_graph_restarts_who_dies_and_ends_all_on_ctrl_c(up, client
     assert "simulation" in (tmp_path / "logs" / "safety_supervisor.log").read_text()
 
 
+def second_start(tmp_path, logs):
+    return subprocess.run(
+        [*PROGRAM, "up", "--config", str(tmp_path / "d.yaml"), "--logs", str(tmp_path / logs)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def test_a_second_start_in_the_same_domain_is_refused_until_the_first_is_gone(up, client, tmp_path):
+    guard = int(up.wait_for(r"camera_guard: started, pid (\d+)")[1])
+    client.until(lambda: {"/car/safety_supervisor", "/car/camera_guard"} <= names(client), "nodes in their namespace")
+    log = tmp_path / "logs" / "safety_supervisor.log"
+    before = log.stat().st_ino
+
+    for logs, says in (
+        ("logs", f"{tmp_path / 'logs'}: another start (pid {up.process.pid}) writes its logs there"),
+        ("others", "/car/camera_guard and /car/safety_supervisor run already"),
+    ):
+        refused = second_start(tmp_path, logs)
+        assert refused.returncode == 1
+        assert says in refused.stderr
+        assert refused.stderr.count("\n") == 1
+    assert log.stat().st_ino == before
+    os.kill(guard, 0)
+
+    up.process.kill()
+    up.process.wait()
+    again = Running("up", "--config", str(tmp_path / "d.yaml"), "--logs", str(tmp_path / "logs"))
+    try:
+        again.wait_for(r"camera_guard: started, pid (\d+)")
+    finally:
+        again.close()
+
+
 def test_check_waits_for_inputs_and_names_those_that_are_missing_or_of_another_type(domain_id, client, tmp_path):
     from std_msgs.msg import String
 

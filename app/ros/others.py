@@ -1,0 +1,92 @@
+"""What keeps a second start of a deployment out of the first one's way: its logs, and its nodes in the domain."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from onboard_vla.app.ros.deployment_file import DeploymentFile
+from onboard_vla.core.errors import ConfigurationError
+from onboard_vla.ros_nodes.environment import node_environment
+
+LOCK = ".lock"
+"""In a folder of logs: held by who writes them, with its process id inside."""
+LIMIT_S = 20.0
+"""Ends a look that hangs; it takes 2 s."""
+
+
+@contextmanager
+def own_logs(logs: Path) -> Iterator[None]:
+    """Make the folder, and keep others from it; the kernel lets them once this process has ended, however it did.
+
+    Raises:
+        ConfigurationError: another start has it.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    lock = os.open(logs / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = os.read(lock, 20).decode(errors="replace").strip()
+            raise ConfigurationError(
+                f"{logs}: another start (pid {who or 'unknown'}) writes its logs there: end that one, or name another "
+                "folder with --logs"
+            ) from None
+        os.ftruncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(lock)
+
+
+def node_variables(file: DeploymentFile) -> dict[str, str]:
+    """The environment of a deployment's nodes."""
+    environment = {**os.environ, **node_environment()}
+    if file.domain_id is not None:
+        environment["ROS_DOMAIN_ID"] = str(file.domain_id)
+    return environment
+
+
+def running_already(file: DeploymentFile, names: Sequence[str]) -> list[str]:
+    """Full names of those nodes of this deployment that answer in its domain; takes about 2 s.
+
+    Raises:
+        ConfigurationError: the nodes could not run in their environment.
+        OSError: it could not be found out.
+    """
+    space = file.namespace.strip("/")
+    wanted = [f"/{space}/{name}" if space else f"/{name}" for name in names]
+    if not wanted:
+        return []
+    command = [sys.executable, "-m", "onboard_vla.ros_nodes.presence", *wanted]
+    try:
+        done = subprocess.run(  # noqa: S603 - this interpreter, and names of our nodes
+            command, env=node_variables(file), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=LIMIT_S, check=True,
+        )  # fmt: skip
+        return [str(name) for name in json.loads(done.stdout)]
+    except subprocess.CalledProcessError as error:
+        raise OSError((error.stderr.strip() or str(error)).splitlines()[-1]) from None
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        raise OSError(f"the look at the graph: {error}") from None
+
+
+def refuse_second(running: Sequence[str], file: DeploymentFile) -> None:
+    """A second planner or guard takes the vehicle to a stop, and a second supervisor leads it.
+
+    Raises:
+        ConfigurationError: some run already.
+    """
+    if running:
+        domain = os.environ.get("ROS_DOMAIN_ID", "0") if file.domain_id is None else file.domain_id
+        raise ConfigurationError(
+            f"{' and '.join(running)} run already (ROS_DOMAIN_ID {domain}), and two of them would stop the vehicle: "
+            "end that start first, or give this one another `namespace` or `domain_id`"
+        )
