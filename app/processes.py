@@ -199,6 +199,10 @@ class ProcessSet:
     def close(self) -> None:
         """End all processes: SIGTERM, and SIGKILL for who does not listen."""
         if not self._ending:
+            # A KeyboardInterrupt that comes between the taking of the lock and its `with` leaves it to this thread.
+            with suppress(RuntimeError):
+                while True:
+                    self._lock.release()
             with self._lock:
                 self._ending = True
             self._wake()

@@ -145,6 +145,18 @@ sys.stdin.read()
     wait_for(lambda: not alive(child))
 
 
+def test_an_interrupt_that_comes_while_the_lock_is_being_taken_does_not_hinder_the_end(tmp_path) -> None:
+    processes = ProcessSet([python("a", POLITE)], tmp_path)
+    processes.start()
+    processes._lock.acquire()  # as a KeyboardInterrupt in `Condition.__enter__` leaves it
+    pid = processes.pid("a")
+
+    processes.close()
+
+    assert pid is not None
+    assert not alive(pid)
+
+
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
