@@ -76,6 +76,14 @@ class Adjustable(Protocol):
 
 
 @runtime_checkable
+class LensChecking(Protocol):
+    """A host that holds what is said of a camera's lens against what it expects."""
+
+    def cameras_heard(self) -> Mapping[str, bool]:
+        """Of each camera whose lens it knows: whether anything was said of it."""
+
+
+@runtime_checkable
 class Settled(Protocol):
     """A host that can say which of its role's settings are in effect."""
 

@@ -67,7 +67,8 @@ TOPICS: tuple[Topic, ...] = (
         Topic(f"camera/{camera}", CameraFrame, VEHICLE, (PLANNER, CAMERA_GUARD), Delivery.NEWEST, 1, 10.0)
         for camera in CAMERAS
     ),
-    *(Topic(f"camera_info/{camera}", CameraModel, VEHICLE, (PLANNER,), Delivery.NEWEST, 1, 0.0) for camera in CAMERAS),
+    # As drivers do: who starts again later has to hear it, too.
+    *(Topic(f"camera_info/{camera}", CameraModel, VEHICLE, (PLANNER,), Delivery.NEWEST, 1, 10.0) for camera in CAMERAS),
     Topic("ego", EgoState, VEHICLE, PROCESSES, Delivery.NEWEST, 1, 50.0),
     Topic("wheel_speed", WheelSpeed, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 50.0),
     Topic("objects", ObjectList, VEHICLE, (SUPERVISOR,), Delivery.NEWEST, 1, 10.0),

@@ -268,6 +268,15 @@ class GateChecks:
         return [Check("gate", Level.ERROR, f"{newest.state.value}: {newest.reason}: {remedy}")]
 
 
+def camera_info_check(camera: str, heard: bool) -> Check:
+    """Whether the planner could hold a camera's lens against that of the bundle."""
+    name = f"camera info {camera}"
+    if heard:
+        return Check(name, Level.OK, "heard; where it differs, the camera is left out")
+    remedy = "send it as often as pictures (said once, it is gone when the planner starts again), and look at its remap"
+    return Check(name, Level.WARN, f"camera_info not heard, and the lens held against nothing: {remedy}")
+
+
 def clock_check(now_ns: int) -> Check:
     """Whether a node with use_sim_time has a clock: its time stays 0 until /clock is heard."""
     if now_ns:

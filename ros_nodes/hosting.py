@@ -9,10 +9,10 @@ from typing import Any
 from rclpy.node import Node
 
 from onboard_vla.core.clock import Now
-from onboard_vla.core.process import Adjustable, OptionValue, ProcessHost
+from onboard_vla.core.process import Adjustable, LensChecking, OptionValue, ProcessHost
 from onboard_vla.core.refusals import Refusals
 from onboard_vla.core.wire import Message
-from onboard_vla.ros_nodes.checks import OBSERVERS, Check, clock_check
+from onboard_vla.ros_nodes.checks import OBSERVERS, Check, camera_info_check, clock_check
 from onboard_vla.ros_nodes.parameters import SIM_TIME
 from onboard_vla.ros_nodes.ports import Publishers, Subscriptions
 from onboard_vla.ros_nodes.steady import steady_clock
@@ -98,7 +98,12 @@ class Hosting:
         clocks = [clock_check(self._ros_clock.now().nanoseconds)] if self._simulated else []
         links = [] if self._subscriptions is None else self._subscriptions.links
         own = [] if self.host is None else self._observer.checks()
-        return [*clocks, *own, *(link.check() for link in links)]
+        return [*clocks, *own, *self._lens_checks(), *(link.check() for link in links)]
+
+    def _lens_checks(self) -> list[Check]:
+        host: object = self.host
+        heard = host.cameras_heard() if isinstance(host, LensChecking) else {}
+        return [camera_info_check(camera, said) for camera, said in heard.items()]
 
     def _publish(self, message: Message) -> None:
         self.publishers.publish(message)

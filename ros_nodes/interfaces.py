@@ -69,7 +69,8 @@ CAMERA_INFO = """\
 What `camera_info` says of a lens is held against the bundle's, where that names one, and a camera that differs is left
 out. Of raw pictures (`image_raw`) K and D count; of rectified ones (`image_rect`), beside which drivers send the same D
 and K, set `cameras.rectified` of `vla_planner`: then P counts, and D is not looked at. R has to be 1 there, as it is of
-a single camera. Without the parameter, publish CameraInfo with D = 0 and K = P.
+a single camera. Without the parameter, publish CameraInfo with D = 0 and K = P. Send it with every picture, as drivers
+do: said once, it is gone when the planner is started again, and its check with it, which `/diagnostics` then warns of.
 """
 ON_EVERY_NODE = """\
 A command is decided on before its answer, but for what is `taken`: that answer is a success where the newest state
@@ -131,6 +132,7 @@ def _checks() -> Iterable[tuple[str, str]]:
     yield f"`{PLANNER}: lifecycle`", "its state, and why it could not be configured"
     yield f"`{PLANNER}: worker`", "heartbeats, and a pass that does not end"
     yield f"`{PLANNER}: plan`", "the newest plan with its stages' times, or why it was rejected"
+    yield f"`{PLANNER}: camera info <camera>`", "where the bundle names its lens: whether `camera_info` is heard"
     for camera in CAMERAS:
         yield f"`{CAMERA_GUARD}: camera {camera}`", "the guard's word on its newest picture"
     yield f"`{SUPERVISOR}: mode`", "engagement, mode, source, and why the newest command was refused"

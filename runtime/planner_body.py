@@ -102,6 +102,7 @@ class PlannerBody:
         self._second, self._first = second, first
         self._ingest = ingest
         self._cameras = dict(cameras or {})
+        self._heard: set[str] = set()
         self._process_name = process_name
         self._lock = threading.Lock()
         self._ego: EgoState | None = None
@@ -144,8 +145,15 @@ class PlannerBody:
                     self._first.observe(message, now.monotonic_ns)
             elif isinstance(message, CameraModel) and message.camera in self._cameras:
                 camera = message.camera
+                self._heard.add(camera)
                 sent = self._ingest.picture_size(camera)
                 self._ingest.bar(camera, calibration_mismatch(message, self._cameras[camera], sent))
+
+    def cameras_heard(self) -> dict[str, bool]:
+        """Of each camera whose lens the bundle names: whether a model of it has arrived; any thread."""
+        with self._lock:
+            named = [role for role, expected in self._cameras.items() if expected.intrinsics is not None]
+            return {role: role in self._heard for role in named}
 
     def plan_once(self, now: Now) -> Plan | PlanRejection | None:
         """Plan on the newest complete frame set; none when there is no new one or another input is missing."""

@@ -15,7 +15,7 @@ from onboard_vla.core.clock import Now, nanoseconds, system_now
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.core.plan import Heartbeat, Plan, PlanRejection
-from onboard_vla.core.process import Clock, OptionValue, Publish, Role, Timer
+from onboard_vla.core.process import Clock, LensChecking, OptionValue, Publish, Role, Timer
 from onboard_vla.core.process_graph import PLANNER, PlannerInput
 from onboard_vla.core.realtime import request_realtime_thread
 from onboard_vla.core.refusals import log_event
@@ -172,6 +172,10 @@ class PlannerHost:
             self._shedding.period_s = self._period_s
             self._shedding.power = str(values.get("load.power_mode", self._shedding.power))
         return None
+
+    def cameras_heard(self) -> Mapping[str, bool]:
+        """Of each camera whose lens the bundle names: whether a driver has said what its lens is."""
+        return self._body.cameras_heard() if isinstance(self._body, LensChecking) else {}
 
     def failure(self) -> str | None:
         """Why the worker is of no use any more."""

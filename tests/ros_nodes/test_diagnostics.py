@@ -14,6 +14,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo
 
 from .nodes import GUARD, STAND_IN, SUPERVISOR
 
@@ -60,6 +61,19 @@ def test_a_node_that_cannot_be_configured_says_why_and_what_to_do(start, client,
 
     message = newest["vla_planner: lifecycle"].message
     assert "was asked to be broken: mend that, then configure again" in message
+
+
+def test_a_planner_of_rectified_pictures_asks_for_their_projection(start, client, newest) -> None:
+    name = "vla_planner: refused messages"
+    start(STAND_IN, **{"cameras.rectified": True})
+    publisher = client.node.create_publisher(CameraInfo, "onboard_vla/camera/front/camera_info", 1)
+    info = CameraInfo(width=8, height=4, k=[8.0, 0.0, 4.0, 0.0, 8.0, 2.0, 0.0, 0.0, 1.0])
+
+    def refused() -> bool:
+        publisher.publish(info)
+        return level(newest, name) == WARN
+
+    client.until(refused, "a model without a projection is refused")
 
 
 def test_in_a_namespace_entries_have_full_names_and_say_that_a_clock_is_not_heard(start, client) -> None:

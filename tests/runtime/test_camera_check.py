@@ -16,6 +16,7 @@ from onboard_vla.core.road import Route
 from onboard_vla.runtime.camera_check import calibration_mismatch, model_intrinsics
 from onboard_vla.runtime.ingest import CameraIngest
 from onboard_vla.runtime.planner_body import PlannerBody
+from onboard_vla.runtime.planner_host import PlannerHost
 from onboard_vla.world.rig import default_rig
 
 RIG = default_rig(1600, 900)["front"]
@@ -90,6 +91,19 @@ class Planner:
 
     def plan(self, frames, ego, command, plan_id):
         return PlanRejection(plan_id, frames.stamp_ns, "seen", "")
+
+
+def test_whether_a_lens_was_said_is_known_of_cameras_that_it_is_held_against():
+    bare = dataclasses.replace(CAMERA, role="back", intrinsics=None)
+    ingest = CameraIngest(("front", "back"), 1, 0.5)
+    body = PlannerBody(Planner(), ingest, cameras={"front": CAMERA, "back": bare})
+    host = PlannerHost(body)
+
+    assert host.cameras_heard() == {"front": False}
+    host.receive(dataclasses.replace(MODEL, camera="back"), NOW)
+    assert host.cameras_heard() == {"front": False}
+    host.receive(with_intrinsics(fx=1.5), NOW)
+    assert host.cameras_heard() == {"front": True}
 
 
 def test_no_plan_is_made_with_a_wrong_camera_and_the_heartbeat_says_which():
