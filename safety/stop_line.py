@@ -77,8 +77,7 @@ class StopLine:
             if self._within(lanes, motion):
                 self._continued = self._way(lanes.line)
         elif self._within(lanes, end):
-            rest_m = lanes.line.length - float(lanes.line.project(end.pose[None, :2])[0][0])
-            joined = join(lanes.line, end, join_length(motion.speed_mps, settings), rest_m).known_line.points
+            joined = join(lanes.line, end, join_length(motion.speed_mps, settings), lanes.line.length).known_line.points
             way = self._way(Polyline(np.concatenate([followed.line.points, joined[LINE_STRIDE::LINE_STRIDE]])))
             self._continued = way if way.known_m > followed.known_m else None
 

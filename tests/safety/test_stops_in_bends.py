@@ -87,7 +87,7 @@ def test_lanes_that_show_less_than_the_plan_does_are_followed_when_they_come():
 @pytest.mark.parametrize(("radius", "speed"), BENDS[1:3])
 def test_where_no_lane_goes_on_the_stop_ends_where_the_plan_does(radius, speed):
     """Lanes that end before the plan does, and then come no more."""
-    drive = in_the_bend(radius, speed, sight_m=2.5 * speed)
+    drive = in_the_bend(radius, speed, sight_m=3.5 * speed)
     begin(drive, "lanes")
     aside_m, hardest, modes = stopped(drive)
     followed = drive.supervisor._line.find(None, drive.supervisor._motion(drive.now), FallbackSettings())
@@ -99,7 +99,7 @@ def test_where_no_lane_goes_on_the_stop_ends_where_the_plan_does(radius, speed):
 
 
 def test_where_the_known_way_is_too_short_for_the_most_that_l3_may_brake_l4_follows():
-    drive = in_the_bend(1000.0, 36.0, sight_m=100.0)
+    drive = in_the_bend(1000.0, 36.0, sight_m=165.0)
     begin(drive, "lanes")
     aside_m, hardest, modes = stopped(drive)
     assert Mode.EMERGENCY_STOP in modes
