@@ -16,7 +16,7 @@ from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.export.activation_ranges import RANGES_FILE
 from onboard_vla.export.bundle_writer import export_bundle
-from onboard_vla.export.source import GOLDEN
+from onboard_vla.export.source import CALIBRATION, GOLDEN
 from onboard_vla.export.verification import verify
 from onboard_vla.runtime.engine_cache import GATE, RECORD, write_gate
 from onboard_vla.runtime.planner_host import PLANNER_ROLE, build_planner_host
@@ -94,12 +94,12 @@ def test_good_figures_do_not_pass_a_bundle_with_random_ranges(bare, reference_ch
 def test_a_bundle_says_that_it_was_judged_on_what_it_was_calibrated_on(
     bare, reference_checkpoint, tmp_path, capsys, precision
 ):
-    golden = tmp_path / "golden.npz"
+    checkpoint = shutil.copytree(bare, tmp_path / "checkpoint")
     with np.load(reference_checkpoint / GOLDEN.file) as archive:
-        np.savez(golden, **{name: archive[name][:1] for name in archive.files})
-    calibration = shutil.copyfile(golden, tmp_path / "calibration.npz")
-    options = {"precision": precision, "golden_scenes": golden, "calibration_scenes": calibration, "fallbacks": ()}
-    assert cli.run(["inspect", str(export_bundle(bare, tmp_path / "bundle", **options))]) == 0
+        np.savez(checkpoint / GOLDEN.file, **{name: archive[name][:1] for name in archive.files})
+    shutil.copyfile(checkpoint / GOLDEN.file, checkpoint / CALIBRATION.file)
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", precision=precision, fallbacks=())
+    assert cli.run(["inspect", str(bundle)]) == 0
     said = "which it was calibrated on" in " ".join(capsys.readouterr().out.split())
     assert said == (precision == "int8"), "fp16 has no ranges"
 
