@@ -95,10 +95,12 @@ def test_a_bundle_says_that_it_was_judged_on_what_it_was_calibrated_on(
     bare, reference_checkpoint, tmp_path, capsys, precision
 ):
     checkpoint = shutil.copytree(bare, tmp_path / "checkpoint")
+    golden = tmp_path / "golden.npz"
     with np.load(reference_checkpoint / GOLDEN.file) as archive:
-        np.savez(checkpoint / GOLDEN.file, **{name: archive[name][:1] for name in archive.files})
-    shutil.copyfile(checkpoint / GOLDEN.file, checkpoint / CALIBRATION.file)
-    bundle = export_bundle(checkpoint, tmp_path / "bundle", precision=precision, fallbacks=())
+        np.savez(golden, **{name: archive[name][:1] for name in archive.files})
+    shutil.copyfile(golden, checkpoint / CALIBRATION.file)
+    options = {"precision": precision, "golden_scenes": golden, "fallbacks": ()}
+    bundle = export_bundle(checkpoint, tmp_path / "bundle", **options)
     assert cli.run(["inspect", str(bundle)]) == 0
     said = "which it was calibrated on" in " ".join(capsys.readouterr().out.split())
     assert said == (precision == "int8"), "fp16 has no ranges"
