@@ -16,7 +16,7 @@ from onboard_vla.app.doctor import Finding, State, absent, fine, poor
 from onboard_vla.app.doctor.dds import profile_faults
 from onboard_vla.app.ros.deployment_file import DeploymentFile
 from onboard_vla.app.ros.engaging import engaging_findings
-from onboard_vla.app.ros.others import running_already
+from onboard_vla.app.ros.others import held_names, running_already
 from onboard_vla.app.ros.pictures import picture_findings
 from onboard_vla.app.ros.recording import recording_words
 from onboard_vla.app.ros.remaps import vain_remaps
@@ -147,8 +147,9 @@ def _node(start: NodeStart, namespace: str) -> list[Finding]:
 
 def _second(file: DeploymentFile, starts: Sequence[NodeStart]) -> list[Finding]:
     """Whether these nodes run already."""
+    names = [start.name for start in starts]
     try:
-        running = running_already(file, [start.name for start in starts])
+        running = held_names(file, names) or running_already(file, names)
     except (OnboardVlaError, OSError):
         return []
     found = f"{' and '.join(running)} run already"

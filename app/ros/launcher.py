@@ -15,7 +15,7 @@ from rich.text import Text
 
 from onboard_vla.app.processes import EXITED, GAVE_UP, STARTED, ProcessEvent, ProcessSet, ProcessSpec
 from onboard_vla.app.ros.deployment_file import DeploymentFile
-from onboard_vla.app.ros.others import node_variables, own_logs, refuse_second, running_already
+from onboard_vla.app.ros.others import node_variables, own_logs, own_names, refuse_second, running_already
 from onboard_vla.app.ros.screen import unhindered
 from onboard_vla.core.clock import seconds
 from onboard_vla.core.process_graph import SUPERVISOR
@@ -58,8 +58,8 @@ def run_deployment(file: DeploymentFile, logs: Path, say: Say, show: Show | None
     starts = judged_starts(file.deployment, file.namespace)
     if file.deployment.mode == VEHICLE:
         say, show = unhindered(say), None if show is None else unhindered(show)
-    with own_logs(logs):
-        names = [start.name for start in starts]
+    names = [start.name for start in starts]
+    with own_logs(logs), own_names(file, names):
         try:
             refuse_second(running_already(file, names), file)
         except OSError as error:

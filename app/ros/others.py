@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from onboard_vla.app.ros.deployment_file import DeploymentFile
@@ -18,7 +21,7 @@ from onboard_vla.ros_nodes.environment import node_environment
 LOCK = ".lock"
 """In a folder of logs: held by who writes them, with its process id inside."""
 LIMIT_S = 20.0
-"""Ends a look that hangs; it takes 2 s."""
+"""Ends a look that hangs; it takes 3 s."""
 
 
 @contextmanager
@@ -46,6 +49,49 @@ def own_logs(logs: Path) -> Iterator[None]:
         os.close(lock)
 
 
+@contextmanager
+def own_names(file: DeploymentFile, names: Sequence[str]) -> Iterator[None]:
+    """Keep other starts on this machine from nodes of the same names in the same domain, until this process has ended.
+
+    Discovery alone would not: a start that is seconds old, or that hangs, is not found by it. Seen is what shares this
+    machine's network, as a container on the host's does; others are found by `running_already`.
+
+    Raises:
+        ConfigurationError: another start has some of them.
+    """
+    with ExitStack() as held:
+        refuse_second([name for name in _full_names(file, names) if not _hold(name, file, held)], file)
+        yield
+
+
+def held_names(file: DeploymentFile, names: Sequence[str]) -> list[str]:
+    """Full names of those nodes of this deployment that another start on this machine has."""
+    with ExitStack() as held:
+        return [name for name in _full_names(file, names) if not _hold(name, file, held)]
+
+
+def _hold(name: str, file: DeploymentFile, held: ExitStack) -> bool:
+    """An abstract address stands for the name: no file stays behind, whatever ends the process (unix(7))."""
+    address = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    digest = hashlib.sha256(f"{_domain(file)} {name}".encode()).hexdigest()
+    try:
+        address.bind(f"\0onboard-vla-{digest}")
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
+
+
+def _full_names(file: DeploymentFile, names: Sequence[str]) -> list[str]:
+    space = file.namespace.strip("/")
+    return [f"/{space}/{name}" if space else f"/{name}" for name in names]
+
+
+def _domain(file: DeploymentFile) -> str:
+    return (os.environ.get("ROS_DOMAIN_ID") or "0") if file.domain_id is None else str(file.domain_id)
+
+
 def node_variables(file: DeploymentFile) -> dict[str, str]:
     """The environment of a deployment's nodes."""
     environment = {**os.environ, **node_environment()}
@@ -55,17 +101,15 @@ def node_variables(file: DeploymentFile) -> dict[str, str]:
 
 
 def running_already(file: DeploymentFile, names: Sequence[str]) -> list[str]:
-    """Full names of those nodes of this deployment that answer in its domain; takes about 2 s.
+    """Full names of those nodes of this deployment that answer in its domain; takes about 3 s.
 
     Raises:
         ConfigurationError: the nodes could not run in their environment.
         OSError: it could not be found out.
     """
-    space = file.namespace.strip("/")
-    wanted = [f"/{space}/{name}" if space else f"/{name}" for name in names]
-    if not wanted:
+    if not names:
         return []
-    command = [sys.executable, "-m", "onboard_vla.ros_nodes.presence", *wanted]
+    command = [sys.executable, "-m", "onboard_vla.ros_nodes.presence", *_full_names(file, names)]
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter, and names of our nodes
             command, env=node_variables(file), stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -85,8 +129,7 @@ def refuse_second(running: Sequence[str], file: DeploymentFile) -> None:
         ConfigurationError: some run already.
     """
     if running:
-        domain = os.environ.get("ROS_DOMAIN_ID", "0") if file.domain_id is None else file.domain_id
         raise ConfigurationError(
-            f"{' and '.join(running)} run already (ROS_DOMAIN_ID {domain}), and two of them would stop the vehicle: "
-            "end that start first, or give this one another `namespace` or `domain_id`"
+            f"{' and '.join(sorted(running))} run already (ROS_DOMAIN_ID {_domain(file)}), and two of them would stop "
+            "the vehicle: end that start first, or give this one another `namespace` or `domain_id`"
         )

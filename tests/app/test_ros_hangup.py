@@ -71,7 +71,7 @@ def lose_terminal(process, end):
 
 @pytest.mark.parametrize(("connect", "lose"), [(os.pipe, lose_pipe), (pty.openpty, lose_terminal)])
 def test_supervisor_and_launcher_go_on_and_end_when_they_are_told_to(tmp_path, connect, lose):
-    (tmp_path / "d.yaml").write_text("mode: vehicle\nbundle: /b\n")
+    (tmp_path / "d.yaml").write_text(f"mode: vehicle\nbundle: /b\nnamespace: pid{os.getpid()}\n")
     ours, theirs = connect()
     process = subprocess.Popen(
         [sys.executable, "-c", UP], stderr=theirs, stdout=subprocess.DEVNULL, cwd=tmp_path, start_new_session=True

@@ -33,7 +33,9 @@ class Nodes:
         self._monkeypatch.setattr(launcher, "judged_starts", lambda wanted, namespace: starts)
         self._monkeypatch.setattr(launcher, "_spec", lambda start, file, logs: self._spec(start, programs[start.name]))
         self._monkeypatch.setattr(launcher, "running_already", self.others)
-        return launcher.run_deployment(DeploymentFile(Deployment(mode, "/b"), "", None), self.folder, self.say)
+        return launcher.run_deployment(
+            DeploymentFile(Deployment(mode, "/b"), f"pid{os.getpid()}", None), self.folder, self.say
+        )
 
     def _spec(self, start, program):
         return ProcessSpec(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +14,12 @@ pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
 from rcl_interfaces.srv import GetParameters
 
+from onboard_vla.app.ros.deployment_file import DeploymentFile
+from onboard_vla.app.ros.others import running_already
+from onboard_vla.ros_nodes.deployment import Deployment
+
 from .command import LIMIT_S, PROGRAM, Running
+from .nodes import GUARD
 
 pytestmark = pytest.mark.ros
 
@@ -82,6 +89,19 @@ def test_a_second_start_in_the_same_domain_is_refused_until_the_first_is_gone(up
         again.wait_for(r"camera_guard: started, pid (\d+)")
     finally:
         again.close()
+
+
+def test_nodes_of_another_launcher_are_found_in_their_domain_alone(client, start):
+    start(GUARD)
+    client.until(lambda: "/camera_guard" in names(client), "the guard in discovery")
+    file = DeploymentFile(Deployment("simulation", "/b"), "", None)
+    ends_s = time.monotonic() + LIMIT_S
+    # One look may be too short on a busy machine.
+    while not (found := running_already(file, ["vla_planner", "camera_guard"])):
+        assert time.monotonic() < ends_s, "the guard was not found"
+
+    assert found == ["/camera_guard"]
+    assert running_already(replace(file, namespace="car"), ["camera_guard"]) == []
 
 
 def test_check_waits_for_inputs_and_names_those_that_are_missing_or_of_another_type(domain_id, client, tmp_path):
