@@ -39,6 +39,8 @@ LANE_OFFSET_M = 0.5
 MOVING_MPS = 0.005
 CONTACT_MARGIN_M = 0.1
 NEVER_S = 99.0
+ROUNDING_M = 1e-6
+"""Circles that touch are no farther apart along an axis than this more than both radii."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,14 +122,15 @@ def _contacts(
     looks = (0, *PROJECTIONS)
     travels = [speed * (ahead * EVERY * STEP_S) for ahead in looks]
     then = np.concatenate([np.arange(ahead, ahead + instants) for ahead in looks])
+    places, turns, velocities = places[then], turns[then], velocities[then]
     meetings = _meetings(
         np.concatenate([x + travel * cos for travel in travels], axis=1),
         np.concatenate([y + travel * sin for travel in travels], axis=1),
-        np.tile(ego[..., 2], len(looks)), np.tile(speed, len(looks)), places[then], turns[then], velocities[then],
+        np.tile(ego[..., 2], len(looks)), np.tile(speed, len(looks)), places, turns, velocities,
         objects.states[:, 5:7], np.where(objects.vulnerable, margins.lateral_margin_m, CONTACT_MARGIN_M), vehicle,
     )  # fmt: skip
     hit = np.zeros((count, len(looks) * instants), bool)
-    fault = _at_fault(meetings, instants, Corridor(vehicle, own, 0.0, line), places[then], turns[then], objects)
+    fault = _at_fault(meetings, instants, Corridor(vehicle, own, 0.0, line), places, turns, objects)
     hit[meetings.proposal[fault], meetings.instant[fault]] = True
     now, projected = hit[:, :instants], hit[:, instants:].reshape(count, len(PROJECTIONS), instants)
     contact = np.where(now.any(axis=1), now.argmax(axis=1) * (EVERY * STEP_S), NEVER_S)
@@ -161,15 +164,24 @@ def _meetings(
     """Where (K, T) centres `x`, `y` of the vehicle's footprint let it touch an object."""
     half_length, half_width = vehicle.length_m / 2, vehicle.width_m / 2
     reach = math.hypot(half_length, half_width) + margin + np.hypot(sizes[:, 0], sizes[:, 1]) / 2
-    dx, dy = places[None, ..., 0] - x[..., None], places[None, ..., 1] - y[..., None]
-    k, t, n = np.nonzero(dx * dx + dy * dy <= reach**2)
-    dx, dy, own = dx[k, t, n], dy[k, t, n], heading[k, t]
+    t, n = np.nonzero(~_apart(x, places[..., 0], reach) & ~_apart(y, places[..., 1], reach))
+    dx, dy = places[t, n, 0] - x[:, t], places[t, n, 1] - y[:, t]
+    k, pair = np.nonzero(dx * dx + dy * dy <= reach[n] ** 2)
+    dx, dy, t, n = dx[k, pair], dy[k, pair], t[pair], n[pair]
+    own = heading[k, t]
     cos, sin = np.cos(own), np.sin(own)
     along, across, turn = dx * cos + dy * sin, dy * cos - dx * sin, turns[t, n] - own
     touching = boxes_touch(along, across, turn, half_length, half_width + margin[n], sizes[n, 0] / 2, sizes[n, 1] / 2)
     k, t, n = k[touching], t[touching], n[touching]
     their = velocities[t, n, 0] * cos[touching] + velocities[t, n, 1] * sin[touching]
     return Meetings(k, t, n, along[touching], across[touching], turn[touching], speed[k, t], their, margin[n])
+
+
+def _apart(own: Array, theirs: Array, reach: Array) -> Flags:
+    """Who (T, N) is, along one axis, farther than `reach` (N,) from all proposals `own` (K, T) at that instant."""
+    reach = reach + ROUNDING_M
+    lowest, highest = own.min(axis=0)[:, None], own.max(axis=0)[:, None]
+    return np.asarray((theirs < lowest - reach) | (theirs > highest + reach), bool)
 
 
 def _at_fault(
