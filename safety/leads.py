@@ -65,41 +65,34 @@ def object_leads(
     touching = half_width + np.hypot(states[:, 5], states[:, 6]) / 2
     times = np.array(ENTRY_TIMES_S)
     positions, headings, velocities = predict(objects, times, lane)
-    found = np.flatnonzero(_in_box_about(path, positions, touching))
+    inside = _in_box_about(path, positions, touching)
+    found = np.flatnonzero(inside.any(axis=0))
     if not len(found):
         return []
     entering = _may_enter(path.rough_line, positions[:, found], touching[found])
-    entering &= np.hypot(states[found, 3], states[found, 4]) > MOVING_MPS
-    front = vehicle.length_m - vehicle.rear_overhang_m
-    leads: list[Lead] = []
+    inside[1:, found] &= entering & (np.hypot(states[found, 3], states[found, 4]) > MOVING_MPS)
+    at, row = np.nonzero(inside)
     line = path.line
-    for first, rows in ((0, found), (1, found[entering])):
-        if not len(rows):
-            continue
-        instants = positions[:1, rows] if first == 0 else positions[1:, rows]
-        s, d = line.project(instants.reshape(-1, 2))
-        circles = np.tile(touching[rows], len(instants)) + ROUNDING_M
-        close = np.flatnonzero((np.abs(d) <= circles) & (s > 0.0) & (s < line.length))
-        if not len(close):
-            continue
-        s, d, at, row = s[close], d[close], first + close // len(rows), rows[close % len(rows)]
-        heading = np.interp(s, path.s_m, path.heading_rad)
-        turn = headings[at, row] - heading
-        cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
-        along = (cos * states[row, 5] + sin * states[row, 6]) / 2
-        across = (sin * states[row, 5] + cos * states[row, 6]) / 2
-        speed = velocities[at, row, 0] * np.cos(heading) + velocities[at, row, 1] * np.sin(heading)
-        then = times[at]
-        gap = s - speed * then - along - front
-        arrival = np.maximum(gap, 0.0) / max(speed_mps, 1.0)
-        inside = np.abs(d) - across <= half_width[row]
-        inside &= (then == 0.0) | ((gap > 0.0) & (np.abs(arrival - then) <= ENTRY_TOLERANCE_S))
-        leads += [Lead(float(gap[i]), float(speed[i])) for i in np.flatnonzero(inside)]
+    s, d = line.project(positions[at, row])
+    close = np.flatnonzero((np.abs(d) <= touching[row] + ROUNDING_M) & (s > 0.0) & (s < line.length))
+    s, d, at, row = s[close], d[close], at[close], row[close]
+    heading = np.interp(s, path.s_m, path.heading_rad)
+    turn = headings[at, row] - heading
+    cos, sin = np.abs(np.cos(turn)), np.abs(np.sin(turn))
+    along = (cos * states[row, 5] + sin * states[row, 6]) / 2
+    across = (sin * states[row, 5] + cos * states[row, 6]) / 2
+    speed = velocities[at, row, 0] * np.cos(heading) + velocities[at, row, 1] * np.sin(heading)
+    then = times[at]
+    gap = s - speed * then - along - (vehicle.length_m - vehicle.rear_overhang_m)
+    arrival = np.maximum(gap, 0.0) / max(speed_mps, 1.0)
+    yields = np.abs(d) - across <= half_width[row]
+    yields &= (then == 0.0) | ((gap > 0.0) & (np.abs(arrival - then) <= ENTRY_TOLERANCE_S))
+    leads = [Lead(float(gap[i]), float(speed[i])) for i in np.flatnonzero(yields)]
     return sorted(leads, key=lambda lead: lead.gap_m)
 
 
 def _in_box_about(path: JoinedPath, positions: Array, reach_m: Array) -> NDArray[np.bool_]:
-    """Which objects (N,) are, at any of `positions` (T, N, 2), within `reach_m` (N,) of the box about the path.
+    """Which objects are, at each of `positions` (T, N, 2), within `reach_m` (N,) of the box about the path: (T, N).
 
     The box lies along the straight line from the path's start to its end. Who stays out of it touches no corridor.
     """
@@ -112,7 +105,7 @@ def _in_box_about(path: JoinedPath, positions: Array, reach_m: Array) -> NDArray
         place_m = positions[..., 0] * x + positions[..., 1] * y
         reach = reach_m + ROUNDING_M
         inside &= (place_m >= path_m.min() - reach) & (place_m <= path_m.max() + reach)
-    return np.asarray(inside.any(axis=0), bool)
+    return inside
 
 
 def _may_enter(line: Polyline, positions: Array, reach_m: Array) -> NDArray[np.bool_]:

@@ -33,8 +33,8 @@ LEAST_OFFSET_M = 0.3
 """Less room than this beside the lane's centre is not worth an own proposal."""
 NO_LEAD_M = 1e6
 
-Following = Callable[[Array, Array, Array, Array, float], "tuple[Array, Array]"]
-"""(wanted acceleration, free-road term, distance, speed, each (K,), time s) -> (wanted acceleration, change a step)."""
+Following = Callable[[Array, Array, Array, Array, int], "tuple[Array, Array]"]
+"""(wanted acceleration, free-road term, distance, speed, each (K,), step) -> (wanted acceleration, change a step)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ def unroll(
         np.putmask(slower, v <= safe, wanted)
         wanted = np.minimum(wanted, slower)
         if follow is not None:
-            wanted, change = follow(wanted, free, s, v, (step - 1) * STEP_S)
+            wanted, change = follow(wanted, free, s, v, step - 1)
         a = np.minimum(np.maximum(wanted, a - change), a + change)
         faster = np.maximum(v + a * step_s, zero)
         s, v = s + (v + faster) * half_step_s, faster
@@ -123,6 +123,7 @@ def _following(leads: list[list[Lead]], rows: NDArray[np.intp], settings: Fallba
     for column, found in enumerate(leads):
         table[:, : len(found), column] = np.array(found).reshape(-1, 2).T
     gaps, lead_speeds = table[0][:, rows].ravel(), table[1][:, rows].ravel()
+    ahead = gaps + lead_speeds * (np.arange(STEPS) * STEP_S)[:, None]
     shape, each = (most, len(rows)), np.tile(np.arange(len(rows)), most)
     stops = np.maximum(lead_speeds, 0.0) ** 2 / (2 * idm.lead_brake_mps2)
     root = np.array(2 * math.sqrt(idm.acceleration_mps2 * idm.comfort_mps2))
@@ -130,12 +131,14 @@ def _following(leads: list[list[Lead]], rows: NDArray[np.intp], settings: Fallba
     standstill, time_gap, brake_gap = map(np.array, (idm.standstill_gap_m, idm.time_gap_s, idm.brake_gap_m))
     pushing, comfort, clip = map(np.array, (idm.acceleration_mps2, idm.comfort_mps2, -idm.clip_mps2))
     start, gain = np.array(idm.brake_start_mps2), np.array(-idm.brake_gain)
-    jerks = np.array([settings.jerk_mps3, settings.emergency_jerk_mps3]) * STEP_S
+    calm = np.full(len(rows), settings.jerk_mps3 * STEP_S)
+    hurry = np.array(settings.emergency_jerk_mps3 * STEP_S)
 
-    def follow(wanted: Array, free: Array, s: Array, v: Array, time_s: float) -> tuple[Array, Array]:
-        # Rows of one shape, a lead after the other: broadcasting costs more than the operation.
-        free, s, v = free.take(each), s.take(each), v.take(each)
-        room = np.maximum(gaps + lead_speeds * time_s - s, least)
+    def follow(wanted: Array, free: Array, s: Array, v: Array, step: int) -> tuple[Array, Array]:
+        if most > 1:
+            # Rows of one shape, a lead after the other: broadcasting costs more than the operation.
+            free, s, v = free.take(each), s.take(each), v.take(each)
+        room = np.maximum(ahead[step] - s, least)
         closing = v - lead_speeds
         ratio = (standstill + np.maximum(v * time_gap + v * closing / root, zero)) / room
         square = v * v * half
@@ -144,9 +147,11 @@ def _following(leads: list[list[Lead]], rows: NDArray[np.intp], settings: Fallba
         slower = np.maximum(slower, -np.maximum(enough, comfort))
         required = square / np.maximum(room - brake_gap + stops, least)
         urgent = (required > start) & (closing > zero)
-        np.putmask(slower, urgent, np.minimum(slower, gain * required))
-        hardest, hurried = np.minimum.reduce(slower.reshape(shape)), np.logical_or.reduce(urgent.reshape(shape))
-        change = np.asarray(jerks.take(hurried), np.float64)
+        change = calm
+        if np.count_nonzero(urgent):
+            np.putmask(slower, urgent, np.minimum(slower, gain * required))
+            change = np.where(np.logical_or.reduce(urgent.reshape(shape)), hurry, calm)
+        hardest = np.minimum.reduce(slower.reshape(shape)) if most > 1 else slower
         return np.minimum(wanted, np.maximum(hardest, clip)), change
 
     return follow

@@ -38,7 +38,7 @@ def crowd(rng: np.random.Generator):
 def test_the_box_about_the_path_loses_no_lead(monkeypatch):
     """Forty crowds, among which the vehicle has two hundred leads and more."""
     with_box = [find_leads(seed) for seed in range(40)]
-    monkeypatch.setattr(leads, "_in_box_about", lambda _path, positions, _reach: np.ones(positions.shape[1], bool))
+    monkeypatch.setattr(leads, "_in_box_about", lambda _path, positions, _reach: np.ones(positions.shape[:2], bool))
     monkeypatch.setattr(leads, "ROUNDING_M", 1e3)
 
     assert with_box == [find_leads(seed) for seed in range(40)]
@@ -62,4 +62,4 @@ def test_objects_far_from_the_path_are_outside_its_box():
 
     inside = leads._in_box_about(path, places, np.full(6, 4.0))
 
-    assert inside.tolist() == [True, False, True, False, True, False]
+    assert inside.tolist() == [[True, False, True, False, True, False]]

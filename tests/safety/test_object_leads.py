@@ -193,9 +193,9 @@ def test_who_is_out_of_the_box_about_the_path_is_not_looked_at(frame):
     places = [(25.0, 4.9), (25.0, 5.1), (25.0, -4.9), (25.0, -5.1), (-4.9, 0.0), (-5.1, 0.0), (54.9, 0.0), (55.1, 0.0)]
     there = compose(np.array(frame), np.array([[*place, 0.0] for place in places]))[:, :2]
     positions = np.stack([there, there + 1e4])
-    expected = [True, False] * 4
+    expected = [[True, False] * 4, [False] * 8]
     assert _in_box_about(path, positions, np.full(8, 5.0)).tolist() == expected
-    assert _in_box_about(path, positions[::-1], np.full(8, 5.0)).tolist() == expected
+    assert _in_box_about(path, positions[::-1], np.full(8, 5.0)).tolist() == expected[::-1]
 
 
 class TestSignals:
