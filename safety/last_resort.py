@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onboard_vla.core.geometry import unwrap
+
 Array = NDArray[np.float64]
 
 DECELERATION_MPS2 = 6.0
@@ -43,7 +45,7 @@ class StoredStop:
 def store_stop(points: Array, now_ns: int, plan_id: int) -> StoredStop:
     """The stop along trajectory `points` (T, 6) that begins now."""
     stop = stop_along(points, 0.0, np.arange(ROWS, dtype=np.float64) * STEP_S)
-    stop[:, 3] = np.unwrap(stop[:, 3])
+    stop[:, 3] = unwrap(stop[:, 3])
     stop.setflags(write=False)
     return StoredStop(stop, now_ns, plan_id)
 
@@ -73,7 +75,7 @@ def stop_along(points: Array, elapsed_s: float, times_s: Array | None = None) ->
     distance, speeds, demand = brake(speed, min(before, 0.0), times)
     along = start + distance
     moving = np.concatenate([[True], steps > 1e-6])
-    path, headings = arcs[moving], np.unwrap(points[:, 3])[moving]
+    path, headings = arcs[moving], unwrap(points[:, 3])[moving]
     beyond = np.maximum(along - path[-1], 0.0)
     heading = np.interp(along, path, headings)
     x = np.interp(along, path, points[moving, 1]) + beyond * np.cos(headings[-1])

@@ -101,9 +101,10 @@ def unroll(
         target, safe = lowest[0], lowest[1]
         free = np.power(np.minimum(v / np.maximum(target, least), ten), exponent)
         wanted = np.maximum(pushing * (one - free), over)
-        slower = np.maximum((safe - v) * per_look, sight)
-        np.putmask(slower, v <= safe, wanted)
-        wanted = np.minimum(wanted, slower)
+        too_fast = v > safe
+        if np.count_nonzero(too_fast):
+            slower = np.maximum((safe - v) * per_look, sight)
+            np.putmask(wanted, too_fast, np.minimum(wanted, slower))
         if follow is not None:
             wanted, change = follow(wanted, free, s, v, step - 1)
         a = np.minimum(np.maximum(wanted, a - change), a + change)
@@ -129,10 +130,10 @@ def _following(leads: list[list[Lead]], rows: NDArray[np.intp], settings: Fallba
     root = np.array(2 * math.sqrt(idm.acceleration_mps2 * idm.comfort_mps2))
     zero, one, half, least, hundred = (np.array(x) for x in (0.0, 1.0, 0.5, 0.01, 100.0))
     standstill, time_gap, brake_gap = map(np.array, (idm.standstill_gap_m, idm.time_gap_s, idm.brake_gap_m))
-    pushing, comfort, clip = map(np.array, (idm.acceleration_mps2, idm.comfort_mps2, -idm.clip_mps2))
+    pushing, comfort, clip = map(np.array, (idm.acceleration_mps2, -idm.comfort_mps2, -idm.clip_mps2))
     start, gain = np.array(idm.brake_start_mps2), np.array(-idm.brake_gain)
-    calm = np.full(len(rows), settings.jerk_mps3 * STEP_S)
-    hurry = np.array(settings.emergency_jerk_mps3 * STEP_S)
+    jerks = np.array([settings.jerk_mps3, settings.emergency_jerk_mps3]) * STEP_S
+    calm = np.full(len(rows), jerks[0])
 
     def follow(wanted: Array, free: Array, s: Array, v: Array, step: int) -> tuple[Array, Array]:
         if most > 1:
@@ -141,16 +142,17 @@ def _following(leads: list[list[Lead]], rows: NDArray[np.intp], settings: Fallba
         room = np.maximum(ahead[step] - s, least)
         closing = v - lead_speeds
         ratio = (standstill + np.maximum(v * time_gap + v * closing / root, zero)) / room
-        square = v * v * half
-        enough = square / np.maximum(room - standstill + stops, least)
         slower = pushing * (one - np.minimum(free, one) - np.square(np.minimum(ratio, hundred)))
-        slower = np.maximum(slower, -np.maximum(enough, comfort))
-        required = square / np.maximum(room - brake_gap + stops, least)
-        urgent = (required > start) & (closing > zero)
-        change = calm
-        if np.count_nonzero(urgent):
+        square = v * v * half
+        if np.count_nonzero(slower < comfort):
+            enough = -square / np.maximum(room - standstill + stops, least)
+            slower = np.maximum(slower, np.minimum(enough, comfort))
+        change, nears = calm, closing > zero
+        if np.count_nonzero(nears):
+            required = square / np.maximum(room - brake_gap + stops, least)
+            urgent = (required > start) & nears
             np.putmask(slower, urgent, np.minimum(slower, gain * required))
-            change = np.where(np.logical_or.reduce(urgent.reshape(shape)), hurry, calm)
+            change = jerks.take(np.logical_or.reduce(urgent.reshape(shape)))
         hardest = np.minimum.reduce(slower.reshape(shape)) if most > 1 else slower
         return np.minimum(wanted, np.maximum(hardest, clip)), change
 
