@@ -76,9 +76,9 @@ def unroll(
     width = min(len(rules) for rules, _ in caps)
     physics = np.stack([physics[:width] for _, physics in caps])[rows]
     allowed = np.minimum(np.stack([rules[:width] for rules, _ in caps])[rows] * share[:, None], physics)
-    limits = np.concatenate([allowed.ravel(), physics.ravel()])
+    limits = np.stack([allowed.ravel(), physics.ravel()], axis=1)
     count = len(rows)
-    base, last = np.arange(2 * count).reshape(2, count) * width, np.array(width - 1)
+    base, last = np.tile(np.arange(count) * width, (2, 1)), np.array(width - 1)
     follow = _following(leads, rows, settings)
     # Numbers as arrays: a Python number in an array operation of this size doubles its cost.
     zero, one, ten, least, exponent = (np.array(x) for x in (0.0, 1.0, 10.0, 0.01, float(idm.exponent)))
@@ -91,14 +91,13 @@ def unroll(
     a = np.full(count, acceleration_mps2)
     out = np.empty((3, STEPS + 1, count))
     out[:, 0] = s, v, a
-    places = np.empty((2, 1, count))
+    places = np.empty((2, count))
     change = np.full(count, settings.jerk_mps3 * STEP_S)
     for step in range(1, STEPS + 1):
         places[0] = s
         places[1] = s + v * look
-        here_and_soon = limits.take(np.minimum((places * per_m).astype(np.intp), last) + base)
-        lowest = np.minimum(here_and_soon[0], here_and_soon[1])
-        target, safe = lowest[0], lowest[1]
+        here_and_soon = limits.take(np.minimum((places * per_m).astype(np.intp), last) + base, axis=0)
+        target, safe = np.minimum(here_and_soon[0], here_and_soon[1]).T
         free = np.power(np.minimum(v / np.maximum(target, least), ten), exponent)
         wanted = np.maximum(pushing * (one - free), over)
         too_fast = v > safe
@@ -144,6 +143,7 @@ def _following(leads: list[list[Lead]], rows: NDArray[np.intp], settings: Fallba
         ratio = (standstill + np.maximum(v * time_gap + v * closing / root, zero)) / room
         slower = pushing * (one - np.minimum(free, one) - np.square(np.minimum(ratio, hundred)))
         square = v * v * half
+        # What nobody needs is not worked out: to ask costs an eighth of it.
         if np.count_nonzero(slower < comfort):
             enough = -square / np.maximum(room - standstill + stops, least)
             slower = np.maximum(slower, np.minimum(enough, comfort))
@@ -152,7 +152,7 @@ def _following(leads: list[list[Lead]], rows: NDArray[np.intp], settings: Fallba
             required = square / np.maximum(room - brake_gap + stops, least)
             urgent = (required > start) & nears
             np.putmask(slower, urgent, np.minimum(slower, gain * required))
-            change = jerks.take(np.logical_or.reduce(urgent.reshape(shape)))
+            change = np.asarray(jerks.take(np.logical_or.reduce(urgent.reshape(shape))), np.float64)
         hardest = np.minimum.reduce(slower.reshape(shape)) if most > 1 else slower
         return np.minimum(wanted, np.maximum(hardest, clip)), change
 

@@ -7,7 +7,7 @@ import numpy as np
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.objects import ObjectList
-from onboard_vla.safety import leads
+from onboard_vla.safety import leads, scoring
 from onboard_vla.safety.config import CollisionLimits
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.joined_path import join
@@ -63,3 +63,36 @@ def test_objects_far_from_the_path_are_outside_its_box():
     inside = leads._in_box_about(path, places, np.full(6, 4.0))
 
     assert inside.tolist() == [[True, False, True, False, True, False]]
+
+
+def test_the_box_about_all_proposals_loses_no_meeting(monkeypatch):
+    """Forty crowds about fifteen proposals of eight instants; who is left out meets none of them."""
+    with_box = [meetings(seed) for seed in range(40)]
+    monkeypatch.setattr(scoring, "ROUNDING_M", 1e3)
+
+    assert with_box == [meetings(seed) for seed in range(40)]
+    assert sum(len(rows[0]) for rows in with_box) > 2000
+
+
+def meetings(seed: int):
+    """Vehicles at places of their own in a crowd, which stands."""
+    rng = np.random.default_rng(seed)
+    objects = crowd(rng)
+    states, shape = objects.states, (15, 8)
+    s = rng.uniform(0.0, 80.0) + rng.uniform(0.0, 30.0, shape)
+    heading, (x, y) = LANE.heading_at(s), np.moveaxis(LANE.at(s), 2, 0)
+    places, turns, velocities = (np.tile(states[:, columns], (8, 1, 1)) for columns in ([0, 1], 2, [3, 4]))
+    found = scoring._meetings(
+        x, y, heading, np.full(shape, 5.0), places, turns.reshape(8, -1), velocities, states[:, 5:7],
+        np.where(objects.vulnerable, 0.5, 0.1), VehicleGeometry(),
+    )  # fmt: skip
+    return [column.tolist() for column in vars(found).values()]
+
+
+def test_who_is_farther_than_the_reach_from_all_proposals_of_an_instant_is_apart():
+    own = np.array([[0.0, 10.0], [4.0, 12.0]])
+    theirs = np.array([[-1.1, -0.9, 4.9, 5.1, 10.0], [8.9, 9.1, 12.9, 13.1, 0.0]])
+
+    apart = scoring._apart(own, theirs, np.ones(5))
+
+    assert apart.tolist() == [[True, False, False, True, True]] * 2
