@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from onboard_vla.app.interrupts import interrupted_by
 
 DEFAULT_SEED = 7
 DEFAULT_PROFILE = "quiet_road"
@@ -60,6 +63,7 @@ def demo(
         picture=picture,
         report=report,
     )
+    interrupted_by(signal.SIGINT)
     raise typer.Exit(run_demo(request, Console()))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+
+from onboard_vla.app.interrupts import interrupted_by
 
 DEFAULT_JSON = Path("out/faults.json")
 
@@ -48,6 +51,7 @@ def faults(
     if listed:
         list_faults(Console(), None if json_path == DEFAULT_JSON else json_path)
         return
+    interrupted_by(signal.SIGINT)
     if soak:
         raise typer.Exit(run_soak(soak, json_path, workers, Console()))
     if quick and everything:

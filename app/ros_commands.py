@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from onboard_vla.app.interrupts import interrupted_by
+
 DeploymentPath = Annotated[
     Path, typer.Option("--config", help="Deployment file (YAML), see examples/ros.", exists=True, dir_okay=False)
 ]
@@ -56,7 +58,7 @@ def up(
         make_engines(planner_start(file.deployment), file.namespace, lambda line: typer.echo(line, err=True))
         return
     require_rclpy()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted_by(signal.SIGINT, signal.SIGTERM)
     console = Console(stderr=True)
     file = with_world(read_deployment(config, bundle), out, console)
     if file.deployment.mode == VEHICLE:

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from onboard_vla.app.interrupts import handle_even_in_background, interrupted_by
+
 DEFAULT_OUT = Path("out")
 WORLD_S = 10.0
 """Length of a simulated drive where none was given."""
@@ -125,6 +127,8 @@ def _record_world(
     from onboard_vla.core.errors import ArgumentError
     from onboard_vla.ros_nodes.topics import TRANSPORTS
 
+    # The recording is closed on its way out.
+    interrupted_by(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     require_known(profile, ())
     if pictures not in TRANSPORTS:
         raise ArgumentError(f"--pictures {pictures!r}: expected {' or '.join(TRANSPORTS)}")
@@ -194,11 +198,5 @@ def _told_to_end() -> threading.Event:
     A flag instead of an exception, which could come up in the middle of a write.
     """
     told = threading.Event()
-
-    def tell(_number: int, _frame: object) -> None:
-        told.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, tell)
+    handle_even_in_background(lambda _number, _frame: told.set(), signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return told

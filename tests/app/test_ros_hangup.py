@@ -1,4 +1,4 @@
-"""`onboard-vla ros up` on a vehicle whose terminal, connection or pipe goes away."""
+"""`onboard-vla ros up` on a vehicle whose terminal, connection or pipe goes away, or that never had one."""
 
 from __future__ import annotations
 
@@ -87,6 +87,28 @@ def test_supervisor_and_launcher_go_on_and_end_when_they_are_told_to(tmp_path, c
         assert process.poll() is None
         assert not (tmp_path / "told").exists()
         process.send_signal(signal.SIGTERM)
+        assert process.wait(LIMIT_S) == 130
+        assert (tmp_path / "told").exists()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_was_started_in_the_background_ends_when_it_is_interrupted(tmp_path):
+    """Shells without job control start `command &` with SIGINT ignored, and Python leaves it so."""
+    (tmp_path / "d.yaml").write_text(f"mode: vehicle\nbundle: /b\nnamespace: pid{os.getpid()}\n")
+    (tmp_path / "hung_up").touch()
+    process = subprocess.Popen(
+        [sys.executable, "-c", UP],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    log = tmp_path / "logs" / "safety_supervisor.log"
+    try:
+        until(lambda: log.exists() and "up" in log.read_text())
+        process.send_signal(signal.SIGINT)
+
         assert process.wait(LIMIT_S) == 130
         assert (tmp_path / "told").exists()
     finally:

@@ -18,6 +18,7 @@ pytest.importorskip("rosbags", reason="needs rosbags (extra `bags`)")
 from std_msgs.msg import UInt8MultiArray
 
 from onboard_vla.app.cli import run
+from onboard_vla.app.recording.commands import _told_to_end
 from onboard_vla.ros_nodes.bag import BagReader
 from onboard_vla.ros_nodes.environment import give_back_domain_id, ros_environment, unused_domain_id
 
@@ -82,11 +83,18 @@ def grown(bag, process, size=3_000_000):
     raise AssertionError("nothing was recorded")
 
 
+def as_in_the_background():
+    """What a shell without job control does to `command &`; the terminal's SIGHUP is not ignored, whoever tests."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def recording(environment, talker, tmp_path):
-    """A recording under way, with chunks on the disk."""
+    """A recording under way that was started in the background, with chunks on the disk."""
     process = subprocess.Popen(
         record(tmp_path / "bag", "--also", TOPIC),
+        preexec_fn=as_in_the_background,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -106,6 +114,21 @@ def test_a_recording_whose_terminal_is_lost_or_that_is_told_to_end_is_closed(rec
     assert recording.wait(LIMIT_S) == 0
     with BagReader(tmp_path / "bag") as reader:
         assert sum(1 for told in reader.messages() if told.topic == TOPIC) >= 10
+
+
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGHUP, False)], ids=str
+)
+def test_of_signals_that_are_ignored_at_the_start_nohups_alone_stays_so(number, ends):
+    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        told = _told_to_end()
+        signal.raise_signal(number)
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+    assert told.is_set() is ends
 
 
 def test_a_killed_recording_is_refused_with_what_repairs_it_and_nothing_more_was_left(recording, tmp_path, capsys):
