@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from onboard_vla.core.errors import ConfigurationError, EnvironmentLacksError
 from onboard_vla.core.installation import installation
-from onboard_vla.ros_nodes.reserved_file import FULL, RESERVE_BYTES, ReservedFile
+from onboard_vla.ros_nodes.reserved_file import FULL, RESERVE_BYTES, ReservedFile, reserve_for
 
 if TYPE_CHECKING:
     from rosbags.interfaces import Connection, Qos
@@ -43,7 +44,7 @@ class Recorded:
 class BagWriter:
     """Writes a new recording: a folder with an MCAP file and metadata.yaml. `write` is not thread-safe.
 
-    On a full disk it closes the recording in room that was kept for that.
+    On a full disk it closes the recording in room that was kept for that: twice what its largest message takes.
 
     Raises:
         ConfigurationError: something stands at `path`.
@@ -96,18 +97,22 @@ class BagWriter:
         """Append one serialised message.
 
         Raises:
-            EnvironmentLacksError: the disk is full, and the recording has been closed; or it can be written no more.
+            EnvironmentLacksError: the disk is full, and the recording has been closed, or removed where it held
+                nothing; or it can be written no more.
         """
+        try:
+            self._file.keep_for(len(data))
+        except OSError as error:
+            if error.errno not in FULL:
+                self._lose(error)
+            self._end_full(len(data))
         try:
             self._writer.write(self._connections[topic], time_ns, data)
         except OSError as error:
             self._lose(error)
         self.counts[topic] += 1
         if self._file.full is not None:
-            self.close()
-            raise EnvironmentLacksError(
-                f"{self._path}: the disk is full; the recording can be read, it was closed after {self._total} messages"
-            )
+            self._end_full(len(data))
 
     def close(self) -> None:
         """Write the index; without it the recording cannot be read. Nothing happens to one that is closed.
@@ -125,7 +130,9 @@ class BagWriter:
             self._lose(error)
 
     def discard(self) -> None:
-        """Remove the recording, which holds nothing."""
+        """Remove the recording, which holds nothing. Nothing happens to one that is closed, or that could not be."""
+        if self._closed:
+            return
         self._closed = True
         self._writer.abort()
         shutil.rmtree(self._path, ignore_errors=True)
@@ -133,6 +140,20 @@ class BagWriter:
     @property
     def _total(self) -> int:
         return sum(self.counts.values())
+
+    def _end_full(self, message_bytes: int) -> NoReturn:
+        if not self._total:
+            self.discard()
+            needs_mib = math.ceil((reserve_for(message_bytes) + message_bytes) / BYTES_PER_MIB)
+            raise EnvironmentLacksError(
+                f"{self._path}: a recording of messages of {message_bytes / 1e6:.1f} MB needs {needs_mib} MiB of its "
+                "disk to be free for them and its index: make room, or record to another disk; it held nothing and was "
+                "removed"
+            )
+        self.close()
+        raise EnvironmentLacksError(
+            f"{self._path}: the disk is full; the recording can be read, it was closed after {self._total} messages"
+        )
 
     def _lose(self, error: OSError) -> NoReturn:
         self._closed = True

@@ -13,10 +13,17 @@ from typing import IO, Final
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """No room on the disk, or in the user's share of it."""
 RESERVE_BYTES: Final = 8 << 20
-"""The chunk under way with a raw picture in it, and its index; twice over."""
+"""Kept at least."""
+CHUNK_BYTES: Final = 1 << 20
+"""The chunk under way holds less than this, and one message more."""
 INDEX_SHARE: Final = 256
 """A recording's closing words take less than this part of it: 1 to 2 KiB for each chunk of 1 MiB."""
 STEP_BYTES: Final = 1 << 20
+
+
+def reserve_for(message_bytes: int) -> int:
+    """Bytes that are kept free for the end of a recording whose largest message is so big."""
+    return max(RESERVE_BYTES, 2 * (CHUNK_BYTES + message_bytes))
 
 
 class ReservedFile:
@@ -31,7 +38,7 @@ class ReservedFile:
     def __init__(self, raw: RawIOBase, folder: Path) -> None:
         self._raw = raw
         self._reserve: IO[bytes] | None = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - kept until it is given up
-        self._reserved_bytes = 0
+        self._reserved_bytes, self._least_bytes = 0, RESERVE_BYTES
         self._end = raw.tell()
         self.full: OSError | None = None
         """What the system said when there was no more room."""
@@ -40,6 +47,17 @@ class ReservedFile:
         except OSError:
             self.give_up_reserve()
             raise
+
+    def keep_for(self, message_bytes: int) -> None:
+        """Before a message is written: keep room for the chunk that will end with it, twice over.
+
+        Raises:
+            OSError: there is no such room; what was kept still is.
+        """
+        wanted = reserve_for(message_bytes)
+        if self._reserve is not None and wanted > self._least_bytes:
+            self._keep(wanted + self._end // INDEX_SHARE)
+            self._least_bytes = wanted
 
     def write(self, data: bytes | memoryview) -> int:
         """Append all of it.
@@ -59,7 +77,7 @@ class ReservedFile:
                 continue
             left = left[count:]
             self._end += count
-        wanted = RESERVE_BYTES + self._end // INDEX_SHARE
+        wanted = self._least_bytes + self._end // INDEX_SHARE
         if self._reserve is not None and wanted >= self._reserved_bytes + STEP_BYTES:
             try:
                 self._keep(wanted)
