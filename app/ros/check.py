@@ -40,6 +40,7 @@ from onboard_vla.safety.config_file import given_config
 SCHEMA = 1
 """Version of the JSON document; names of findings and fields stay as they are within a version."""
 NOT_STARTED = "the node would refuse to start"
+SECOND = "two of them stop the vehicle; `ros up` refuses a second start that it sees"
 
 
 def check_deployment(file: DeploymentFile, topics_s: float) -> list[Finding]:
@@ -150,10 +151,13 @@ def _second(file: DeploymentFile, starts: Sequence[NodeStart]) -> list[Finding]:
     names = [start.name for start in starts]
     try:
         running = held_names(file, names) or running_already(file, names)
-    except (OnboardVlaError, OSError):
-        return []
+    except (OnboardVlaError, OSError) as error:
+        found = f"whether its nodes run already is not known: {' '.join(str(error).split())}"
+        return [poor("second_start", found, SECOND, "look for them with `ros2 node list` before you start")]
     found = f"{' and '.join(running)} run already"
-    return [poor("second_start", found, "`ros up` refuses a second start", "end the first one")] if running else []
+    return (
+        [poor("second_start", found, SECOND, "if you mean to start one, end the first one before")] if running else []
+    )
 
 
 def _unmet(starts: Sequence[NodeStart], namespace: str) -> list[Finding]:

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -22,6 +23,9 @@ LOCK = ".lock"
 """In a folder of logs: held by who writes them, with its process id inside."""
 LIMIT_S = 20.0
 """Ends a look that hangs; it takes 3 s."""
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+PYTHON_ERROR = re.compile(r"[A-Za-z_][\w.]*(Error|Exception)\b")
+"""How the last line of a traceback begins."""
 
 
 @contextmanager
@@ -29,10 +33,15 @@ def own_logs(logs: Path) -> Iterator[None]:
     """Make the folder, and keep others from it; the kernel lets them once this process has ended, however it did.
 
     Raises:
-        ConfigurationError: another start has it.
+        ConfigurationError: another start has it, or it is no folder that can be written.
     """
-    logs.mkdir(parents=True, exist_ok=True)
-    lock = os.open(logs / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+        lock = os.open(logs / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--logs {logs}: expected a folder that can be written, found: {error.strerror}; name another"
+        ) from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,30 +65,45 @@ def own_names(file: DeploymentFile, names: Sequence[str]) -> Iterator[None]:
     Discovery alone would not: a start that is seconds old, or that hangs, is not found by it. Seen is what shares this
     machine's network, as a container on the host's does; others are found by `running_already`.
 
+    Who is refused takes no name. Of starts that look in the same instant all take theirs in one order, so that of two
+    with the same names one goes on.
+
     Raises:
         ConfigurationError: another start has some of them.
     """
+    refuse_second(held_names(file, names), file)
     with ExitStack() as held:
-        refuse_second([name for name in _full_names(file, names) if not _hold(name, file, held)], file)
+        for name in sorted(_full_names(file, names)):
+            try:
+                held.enter_context(_socket()).bind(_address(name, file))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                refuse_second([name], file)
         yield
 
 
 def held_names(file: DeploymentFile, names: Sequence[str]) -> list[str]:
-    """Full names of those nodes of this deployment that another start on this machine has."""
-    with ExitStack() as held:
-        return [name for name in _full_names(file, names) if not _hold(name, file, held)]
+    """Full names of those nodes of this deployment that another start on this machine has; takes none."""
+    return [name for name in _full_names(file, names) if _is_held(_address(name, file))]
 
 
-def _hold(name: str, file: DeploymentFile, held: ExitStack) -> bool:
-    """An abstract address stands for the name: no file stays behind, whatever ends the process (unix(7))."""
-    address = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+
+def _address(name: str, file: DeploymentFile) -> str:
+    """An abstract address stands for a node's name: no file stays behind, whatever ends the process (unix(7))."""
     digest = hashlib.sha256(f"{_domain(file)} {name}".encode()).hexdigest()
-    try:
-        address.bind(f"\0onboard-vla-{digest}")
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        return False
+    return f"\0onboard-vla-{digest}"
+
+
+def _is_held(address: str) -> bool:
+    with _socket() as looking:
+        try:
+            looking.connect(address)
+        except ConnectionRefusedError:
+            return False
     return True
 
 
@@ -117,9 +141,15 @@ def running_already(file: DeploymentFile, names: Sequence[str]) -> list[str]:
         )  # fmt: skip
         return [str(name) for name in json.loads(done.stdout)]
     except subprocess.CalledProcessError as error:
-        raise OSError((error.stderr.strip() or str(error)).splitlines()[-1]) from None
+        raise OSError(_last_error(error.stderr) or str(error)) from None
     except (subprocess.TimeoutExpired, ValueError) as error:
         raise OSError(f"the look at the graph: {error}") from None
+
+
+def _last_error(written: str) -> str:
+    """Python's error where there is one, else the last line: the middleware writes in colours, and may write last."""
+    lines = COLOUR.sub("", written).strip().splitlines()
+    return next((line for line in reversed(lines) if PYTHON_ERROR.match(line)), lines[-1] if lines else "")
 
 
 def refuse_second(running: Sequence[str], file: DeploymentFile) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from onboard_vla.app.cli import run
 from onboard_vla.app.doctor import State
-from onboard_vla.app.ros import launcher
+from onboard_vla.app.ros import check, launcher
 from onboard_vla.app.ros.check import can_start, check_deployment
 from onboard_vla.app.ros.deployment_file import DeploymentFile, read_deployment
 from onboard_vla.app.ros.engaging import engaging_findings
@@ -320,3 +320,22 @@ def test_a_replay_opens_its_recording_before_it_starts(tmp_path, pictures, state
 
     assert finding.state is state
     assert says in finding.found
+
+
+def test_nodes_that_run_already_matter_to_who_means_to_start_and_not_to_who_looks_at_a_driving_vehicle(monkeypatch):
+    monkeypatch.setattr(check, "held_names", lambda file, names: ["/vla_planner"])
+    (finding,) = check._second(DeploymentFile(Deployment("vehicle", "/b"), "", None), ())
+
+    assert (finding.state, finding.found) == (State.WARNING, "/vla_planner run already")
+    assert finding.remedy == "if you mean to start one, end the first one before"
+
+
+def test_that_nobody_could_be_looked_for_is_said(monkeypatch):
+    def fail(file, names):
+        raise OSError("no middleware")
+
+    monkeypatch.setattr(check, "running_already", fail)
+    (finding,) = check._second(DeploymentFile(Deployment("vehicle", "/b"), "", None), ())
+
+    assert (finding.name, finding.state) == ("second_start", State.WARNING)
+    assert finding.found == "whether its nodes run already is not known: no middleware"
