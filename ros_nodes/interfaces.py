@@ -56,8 +56,10 @@ IMU's own frame is not taken: turn its values into the vehicle's); a prefix (`ca
 continuous: a pose in `map`, which jumps when the vehicle is localised anew (Autoware's
 `/localization/kinematic_state`), is not taken. Who has that alone sends odometry and perception in `odom` by a node of
 his own; `onboard-vla ros check --topics 10` says of each input whether type, quality of service, frame, stamp and
-encoding of what is sent are taken. A plan's stamp is its anchor picture's; a trajectory's is the instant that its first
-point is for, on ROS time.
+encoding of what is sent are taken. Stamps are held against the clock of the machine that it runs on, with the
+supervisor's limits (ego state: `freshness.ego_stop_s`, 0.2 s; none more than 5 ms ahead); of `route` and `camera_info`,
+which hold whatever their stamps, and with `use_sim_time` they are not. A plan's stamp is its anchor picture's; a
+trajectory's is the instant that its first point is for, on ROS time.
 """
 PICTURES = """\
 Send JPEG, and set `cameras.transport: compressed` for `vla_planner`, `camera_guard` and `plan_view`: a picture of

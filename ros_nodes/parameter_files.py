@@ -18,7 +18,8 @@ from onboard_vla.ros_nodes.documents import ROLES
 from onboard_vla.ros_nodes.node_options import PICTURES, RECTIFIED
 from onboard_vla.ros_nodes.topics import RAW
 
-FOREIGN = ("use_sim_time",)
+SIM_TIME = "use_sim_time"
+FOREIGN = (SIM_TIME,)
 """Parameters that rclpy itself knows."""
 SHIPPED = tuple(map(mode_file, MODES))
 """These have a section for every node that their mode may have."""
@@ -35,6 +36,14 @@ def node_parameters(start: NodeStart, namespace: str) -> dict[str, OptionValue]:
     Raises:
         ConfigurationError: a file is not a parameter file, or a parameter is unknown, missing or out of range.
     """
+    given = {name: value for name, value in _given(start, namespace).items() if name not in FOREIGN}
+    options, settings = _table(start.name)
+    _require_known(start.name, given, [option.name for option in options], [option.name for option in settings])
+    chosen = {option.name: option.checked(given.pop(option.name)) for option in settings if option.name in given}
+    return {**checked_options(start.name, options, given), **chosen}
+
+
+def _given(start: NodeStart, namespace: str) -> dict[str, Any]:
     # As in rcl: sections of one name are one; of those that meet the node, the name that appeared last wins.
     sections: dict[str, dict[str, Any]] = {}
     for file in start.files:
@@ -44,11 +53,7 @@ def node_parameters(start: NodeStart, namespace: str) -> dict[str, OptionValue]:
     for pattern, values in sections.items():
         if _meets(pattern, start.name, namespace):
             given.update(values)
-    given = {name: value for name, value in {**given, **start.parameters}.items() if name not in FOREIGN}
-    options, settings = _table(start.name)
-    _require_known(start.name, given, [option.name for option in options], [option.name for option in settings])
-    chosen = {option.name: option.checked(given.pop(option.name)) for option in settings if option.name in given}
-    return {**checked_options(start.name, options, given), **chosen}
+    return {**given, **start.parameters}
 
 
 def _require_known(node: str, given: Iterable[str], options: list[str], settings: list[str]) -> None:
@@ -74,6 +79,14 @@ def rectified_pictures(start: NodeStart, namespace: str) -> bool:
     """Whether the node takes its pictures for rectified ones; not where its parameters are wrong."""
     try:
         return bool(node_parameters(start, namespace).get(RECTIFIED.name, False))
+    except ConfigurationError:
+        return False
+
+
+def takes_simulated_time(start: NodeStart, namespace: str) -> bool:
+    """Whether the node's clock is /clock; not where its parameters are wrong."""
+    try:
+        return bool(_given(start, namespace).get(SIM_TIME, False))
     except ConfigurationError:
         return False
 

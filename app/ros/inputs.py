@@ -9,20 +9,18 @@ from typing import Any
 
 from onboard_vla.app.doctor import Finding, State, absent, fine, poor
 from onboard_vla.app.ros.deployment_file import DeploymentFile
-from onboard_vla.app.ros.first_messages import LISTEN_S, FirstMessages
-from onboard_vla.app.ros.settings import dispensable
+from onboard_vla.app.ros.first_messages import LISTEN_S, FirstMessages, Refusal
+from onboard_vla.app.ros.settings import StampLimits, dispensable
 from onboard_vla.core.errors import OnboardVlaError
 from onboard_vla.core.process_graph import SUPERVISOR, TOPICS, VEHICLE, Topic
-from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.deployment import NodeStart
 from onboard_vla.ros_nodes.judged_starts import settings_of_supervisor
-from onboard_vla.ros_nodes.parameter_files import pictures_taken, rectified_pictures
+from onboard_vla.ros_nodes.parameter_files import pictures_taken, rectified_pictures, takes_simulated_time
 from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, ROS_TOPICS, Form, RosTopic, forms_taken, rows_of
 from onboard_vla.safety.config import SupervisorConfig
 
 POLL_S = 0.1
 """How often the graph is looked at; discovery itself runs in threads of the middleware."""
-MEND_IT = "send what docs/ros-interfaces.md asks for; frames are asked for by name"
 START_IT = "start what publishes it, with the same ROS_DOMAIN_ID, or name the topic in `remaps`"
 
 
@@ -38,7 +36,11 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
         for topic in TOPICS
         if topic.sender == VEHICLE and not pictures.keys().isdisjoint(topic.receivers)
     }
-    unneeded = _unneeded(starts, file.namespace)
+    settings = _settings(starts, file.namespace)
+    unneeded = dispensable(settings)
+    # The time of a clock on the network comes in steps, and of recordings at any pace.
+    simulated = any(takes_simulated_time(start, file.namespace) for start in starts)
+    limits = StampLimits() if simulated else StampLimits.of(settings)
     context = Context()
     rclpy.init(args=[], context=context, domain_id=file.domain_id)
     try:
@@ -46,7 +48,7 @@ def input_findings(file: DeploymentFile, starts: Sequence[NodeStart], limit_s: f
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         rectified = any(rectified_pictures(start, file.namespace) for start in starts)
-        messages = FirstMessages(node, receivers, file.input_name, rectified)
+        messages = FirstMessages(node, receivers, file.input_name, rectified, limits)
         begin_s = time.monotonic()
         all_there_s: float | None = None
         while True:
@@ -78,7 +80,7 @@ def input_finding(
     pictures: Mapping[str, str],
     name_of: Callable[[RosTopic], str] = lambda row: row.shared_name,
     unneeded: str = "",
-    refused: Mapping[str, str] = MappingProxyType({}),
+    refused: Mapping[str, Refusal] = MappingProxyType({}),
 ) -> Finding:
     """For each receiver one of the forms that it takes must be there with all of its parts.
 
@@ -108,8 +110,8 @@ def input_finding(
             if in_vain and node.get_publishers_info_by_topic(name_of(row)):
                 reasons.append(f"{name_of(row)} is published, which {', '.join(names)} cannot take")
                 remedies.append(_remedy(row, names))
-    if any(name_of(row) in refused for row in ROS_TOPICS if row.topic is topic):
-        remedies.append(MEND_IT)
+    refusals = [refused[name_of(row)] for row in ROS_TOPICS if row.topic is topic and name_of(row) in refused]
+    remedies += dict.fromkeys(refusal.remedy for refusal in refusals)
     if not waiting:
         return fine(topic.name, ", ".join(dict.fromkeys(taken)))
     if unneeded and silent and not remedies:
@@ -119,14 +121,15 @@ def input_finding(
     return absent(topic.name, "; ".join(dict.fromkeys(reasons)), follows, "; ".join(remedies))
 
 
-def _unneeded(starts: Sequence[NodeStart], namespace: str) -> dict[type[Message], str]:
+def _settings(starts: Sequence[NodeStart], namespace: str) -> SupervisorConfig:
+    """Those of the supervisor; the default ones where it runs elsewhere, or would refuse its own."""
     for start in starts:
         if start.name == SUPERVISOR:
             try:
-                return dispensable(settings_of_supervisor(start, namespace))
+                return settings_of_supervisor(start, namespace)
             except OnboardVlaError:
                 break  # its own row says so
-    return dispensable(SupervisorConfig())
+    return SupervisorConfig()
 
 
 def _remedy(row: RosTopic, names: Sequence[str]) -> str:
@@ -137,7 +140,7 @@ def _remedy(row: RosTopic, names: Sequence[str]) -> str:
     return f"set cameras.transport: {transport} for {', '.join(names)} in a file of `parameters`, or publish the other"
 
 
-def _fault(node: Any, row: RosTopic, name: str, refused: Mapping[str, str]) -> str | None:  # noqa: ANN401 - rclpy's
+def _fault(node: Any, row: RosTopic, name: str, refused: Mapping[str, Refusal]) -> str | None:  # noqa: ANN401 - rclpy's
     found = node.get_publishers_info_by_topic(name)
     if not found:
         return f"nobody publishes {name}"
@@ -152,4 +155,4 @@ def _fault(node: Any, row: RosTopic, name: str, refused: Mapping[str, str]) -> s
         verdict, why = qos_check_compatible(info.qos_profile, quality(row))
         if verdict == QoSCompatibility.ERROR:
             return f"{name}: {why}"
-    return f"{name}: what is sent is refused: {refused[name]}" if name in refused else None
+    return f"{name}: what is sent is refused: {refused[name].reason}" if name in refused else None

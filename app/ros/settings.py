@@ -1,10 +1,14 @@
-"""Which inputs a vehicle with a supervisor's settings can do without, and what follows where they are not sent."""
+"""What a supervisor's settings ask of its inputs: which it can do without, and how old the others may be."""
 
 from __future__ import annotations
 
-from onboard_vla.core.cameras import CameraModel
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from onboard_vla.core.cameras import CameraFrame, CameraModel
 from onboard_vla.core.conditions import OperatingConditions
-from onboard_vla.core.ego import WheelSpeed
+from onboard_vla.core.ego import EgoState, WheelSpeed
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
@@ -12,6 +16,35 @@ from onboard_vla.core.settings import SettingsRequest
 from onboard_vla.core.wire import Message
 from onboard_vla.safety.config import NOT_PERCEIVED, VEHICLE_PROFILE, SupervisorConfig
 from onboard_vla.safety.input_config import OPTIONAL
+
+
+@dataclass(frozen=True)
+class StampLimits:
+    """How far from a clock stamps may be, seconds. Kinds that are not named are held against none."""
+
+    oldest_s: Mapping[type[Message], float] = field(default_factory=dict)
+    future_s: float = 0.0
+
+    @classmethod
+    def of(cls, config: SupervisorConfig) -> StampLimits:
+        """Beyond these a vehicle with such a supervisor is stopped, slowed or not engaged, or a command is refused.
+
+        A route holds whatever its stamp, and so does what is said of a camera. That the driver acts counts however late
+        it comes.
+        """
+        freshness = config.freshness
+        oldest_s: dict[type[Message], float] = {
+            CameraFrame: freshness.verdict_s + freshness.guard_heartbeat_s,
+            EgoState: freshness.ego_stop_s,
+            WheelSpeed: config.wheel.silent_s,
+            OperatorCommand: freshness.command_age_s,
+            DriverState: math.inf,
+        }
+        if config.perception != NOT_PERCEIVED:
+            oldest_s |= {ObjectList: freshness.objects_data_s, LaneObservation: freshness.lanes_data_s}
+        if config.odd.declared:
+            oldest_s[OperatingConditions] = config.odd.conditions_age_s
+        return cls(oldest_s, freshness.future_s)
 
 
 def dispensable(config: SupervisorConfig) -> dict[type[Message], str]:

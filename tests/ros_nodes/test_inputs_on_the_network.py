@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
+import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,14 +16,21 @@ pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 from onboard_vla.app.doctor import State
 from onboard_vla.app.processes import ProcessSet
 from onboard_vla.app.ros.deployment_file import read_deployment
-from onboard_vla.app.ros.first_messages import FirstMessages
+from onboard_vla.app.ros.first_messages import PICTURES, FirstMessages
 from onboard_vla.app.ros.inputs import input_finding, input_findings
 from onboard_vla.app.ros.launcher import _spec
+from onboard_vla.app.ros.settings import StampLimits
+from onboard_vla.core.clock import nanoseconds
+from onboard_vla.core.conditions import OperatingConditions
+from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.process_graph import CAMERA_GUARD, PLANNER, SUPERVISOR, TOPICS
+from onboard_vla.core.safe_trajectory import DriverState, OperatorCommand
 from onboard_vla.ros_nodes import topics
 from onboard_vla.ros_nodes.deployment import NodeStart, node_starts
 from onboard_vla.ros_nodes.ports import quality
+from onboard_vla.ros_nodes.stamps import to_time
 from onboard_vla.ros_nodes.topics import COMPRESSED, RAW, ROS_TOPICS
+from onboard_vla.safety.config import SupervisorConfig
 
 pytestmark = pytest.mark.ros
 FRONT, PACKED = "onboard_vla/camera/front/image", "onboard_vla/camera/front/image/compressed"
@@ -141,46 +151,78 @@ def test_an_input_is_looked_for_where_the_deployment_remaps_it(tmp_path, client,
 
 
 @pytest.mark.parametrize(
-    ("frame", "child", "says"),
+    ("frame", "child", "late_s", "says"),
     [
-        ("odom", "base_link", None),
-        ("map", "base_link", "expected frames 'odom' to 'base_link', found 'map' to 'base_link'"),
-        ("car/odom", "car/base_link", "found 'car/odom' to 'car/base_link'"),
+        ("odom", "base_link", 0.0, None),
+        ("map", "base_link", 0.0, "expected frames 'odom' to 'base_link', found 'map' to 'base_link'"),
+        ("car/odom", "car/base_link", 0.0, "found 'car/odom' to 'car/base_link'"),
+        ("odom", "base_link", 5.0, "s old: expected at most 0.2 s old and 0.005 s ahead"),
+        ("odom", "base_link", -3.0, "s ahead: expected at most 0.2 s old and 0.005 s ahead"),
     ],
 )
-def test_odometry_in_frames_that_our_nodes_do_not_take_is_found(tmp_path, client, domain_id, frame, child, says):
+def test_odometry_in_frames_or_with_stamps_that_our_nodes_do_not_take_is_found(
+    tmp_path, client, domain_id, frame, child, late_s, says
+):
+    remaps = "remaps: {~/input/kinematic_state: /localization/kinematic_state}"
+    state = State.OK if says is None else State.MISSING
+
+    found = finding_of_odometry(
+        client,
+        tmp_path,
+        f"mode: vehicle\nwithout: [vla_planner]\ndomain_id: {domain_id}\n{remaps}\n",
+        "/localization/kinematic_state",
+        (frame, child, late_s),
+        lambda finding: finding.state is state and (says or "") in finding.found,
+    )
+
+    assert found.state is state, found
+    assert (says or "/localization/kinematic_state") in found.found
+    asked = "frames are asked for by name" if not late_s else "synchronise the sender's clock with this machine's"
+    assert says is None or asked in found.remedy
+
+
+def test_stamps_are_not_held_against_this_machines_clock_where_the_nodes_take_the_time_from_another(
+    tmp_path, client, domain_id
+):
+    found = finding_of_odometry(
+        client,
+        tmp_path,
+        f"mode: simulation\nwithout: [vla_planner]\ndomain_id: {domain_id}\n",
+        "/onboard_vla/kinematic_state",
+        ("odom", "base_link", 1e9),
+        lambda finding: finding.state is State.OK,
+    )
+
+    assert found.state is State.OK, found
+
+
+def finding_of_odometry(client, tmp_path, deployment, name, odometry_of, conclusive):
+    """What is found of odometry in these frames with stamps so late, while it is sent."""
     from geometry_msgs.msg import AccelWithCovarianceStamped
     from nav_msgs.msg import Odometry
 
-    path = tmp_path / "d.yaml"
-    remaps = "remaps: {~/input/kinematic_state: /localization/kinematic_state}"
-    path.write_text(f"mode: vehicle\nwithout: [vla_planner]\ndomain_id: {domain_id}\n{remaps}\n")
-    publisher = client.node.create_publisher(Odometry, "/localization/kinematic_state", 1)
+    frame, child, late_s = odometry_of
+    (tmp_path / "d.yaml").write_text(deployment)
+    publisher = client.node.create_publisher(Odometry, name, 1)
     beside = client.node.create_publisher(AccelWithCovarianceStamped, "/onboard_vla/acceleration", 1)
     odometry = Odometry(child_frame_id=child)
-    odometry.header.frame_id, odometry.header.stamp.sec, odometry.pose.pose.orientation.w = frame, 1, 1.0
+    odometry.header.frame_id, odometry.pose.pose.orientation.w = frame, 1.0
     stop = threading.Event()
 
     def send():
         while not stop.wait(0.02):
+            odometry.header.stamp = to_time(time.time_ns() - nanoseconds(late_s))
             publisher.publish(odometry)
 
     sender = threading.Thread(target=send)
     sender.start()
     try:
-        state = State.OK if says is None else State.MISSING
-        found = finding_of(
-            read_deployment(path), "ego", lambda finding: finding.state is state and (says or "") in finding.found
-        )
+        return finding_of(read_deployment(tmp_path / "d.yaml"), "ego", conclusive)
     finally:
         stop.set()
         sender.join()
-
-    assert found.state is state, found
-    assert (says or "/localization/kinematic_state") in found.found
-    assert says is None or "frames are asked for by name" in found.remedy
-    client.node.destroy_publisher(publisher)
-    client.node.destroy_publisher(beside)
+        client.node.destroy_publisher(publisher)
+        client.node.destroy_publisher(beside)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +242,7 @@ def test_a_picture_in_an_encoding_that_no_node_takes_is_found(tmp_path, client, 
     def send():
         while not stop.wait(0.02):
             listeners.append(publisher.get_subscription_count())
+            picture.header.stamp = to_time(time.time_ns())
             publisher.publish(picture)
 
     sender = threading.Thread(target=send)
@@ -220,27 +263,114 @@ def test_a_picture_in_an_encoding_that_no_node_takes_is_found(tmp_path, client, 
     client.node.destroy_publisher(publisher)
 
 
+class Subscribed:
+    """The part of rclpy's node that is subscribed with."""
+
+    def __init__(self):
+        self.made, self.ended, self.given = [], [], {}
+
+    def create_subscription(self, kind, name, callback, profile, raw):
+        self.made.append(name)
+        self.given[name] = callback
+        return name
+
+    def destroy_subscription(self, subscription):
+        self.ended.append(subscription)
+
+
+def listen(name, transport=RAW, limits=None):
+    """What listens to one topic as the nodes do, at 1,000 s of this machine's clock."""
+    node, topic = Subscribed(), core_topic(name)
+    transports = dict.fromkeys(topic.receivers, transport)
+    limits = StampLimits.of(SupervisorConfig()) if limits is None else limits
+    return node, FirstMessages(
+        node, {topic: transports}, lambda row: row.shared_name, limits=limits, now_ns=lambda: nanoseconds(1000.0)
+    )
+
+
 def test_one_picture_of_a_camera_is_looked_at_in_the_forms_that_nodes_take_alone():
-    made, ended, given = [], [], {}
-
-    class Node:
-        def create_subscription(self, kind, name, callback, profile, raw):
-            made.append(name)
-            given[name] = callback
-            return name
-
-        def destroy_subscription(self, subscription):
-            ended.append(subscription)
-
-    messages = FirstMessages(Node(), {core_topic("camera/front"): {PLANNER: COMPRESSED}}, lambda row: row.shared_name)
-    assert made == [PACKED]
-
     from sensor_msgs.msg import CompressedImage
 
-    given[PACKED](CompressedImage(format="png", data=b"x"))
+    node, messages = listen("camera/front", COMPRESSED)
+    assert node.made == [PACKED]
 
-    assert ended == [PACKED]
-    assert "found format 'png'" in messages.refused[PACKED]
+    node.given[PACKED](CompressedImage(format="png", data=b"x"))
+
+    assert node.ended == [PACKED]
+    assert "found format 'png'" in messages.refused[PACKED].reason
+
+
+def picture_at(stamp_s):
+    from sensor_msgs.msg import Image
+
+    picture = Image(width=8, height=4, encoding="rgb8", step=24, data=bytes(96))
+    picture.header.stamp = to_time(nanoseconds(stamp_s))
+    return picture
+
+
+def test_of_pictures_whose_stamps_are_off_a_few_are_looked_at_for_one_may_have_come_late():
+    node, messages = listen("camera/front")
+    node.given[FRONT](picture_at(999.0))
+    assert node.ended == []
+    assert "1.000 s old: expected at most 0.5 s old" in messages.refused[FRONT].reason
+
+    node.given[FRONT](picture_at(999.9))
+    assert (node.ended, dict(messages.refused)) == ([FRONT], {})
+
+    node, messages = listen("camera/front")
+    for _ in range(PICTURES):
+        node.given[FRONT](picture_at(1.0))
+    assert node.ended == [FRONT]
+    assert (
+        messages.refused[FRONT].reason
+        == "stamped 1.000 s, at 1000.000 s of this machine's clock, so 999.000 s old: expected at most 0.5 s old and "
+        "0.005 s ahead"
+    )
+
+
+def test_stamps_of_messages_that_are_held_against_no_clock_may_be_anything():
+    from sensor_msgs.msg import CameraInfo
+
+    info = "onboard_vla/camera/front/camera_info"
+    node, messages = listen("camera_info/front")
+    node.given[info](
+        CameraInfo(width=8, height=4, k=[4.0, 0, 4, 0, 4, 2, 0, 0, 1], distortion_model="plumb_bob", d=[0.0] * 5)
+    )
+    assert dict(messages.refused) == {}
+
+    node, messages = listen("camera/front", limits=StampLimits())
+    node.given[FRONT](picture_at(1.0))
+    assert dict(messages.refused) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "oldest_s"),
+    [
+        ("objects", lambda stamp_ns: ObjectList(stamp_ns, ()), 0.5),
+        ("conditions", lambda stamp_ns: OperatingConditions(stamp_ns, "urban", "day", "dry", "here"), 3.0),
+        ("operator", lambda stamp_ns: OperatorCommand(stamp_ns, "engage"), 1.0),
+        ("driver", lambda stamp_ns: DriverState(stamp_ns, False), math.inf),
+    ],
+)
+def test_inputs_in_our_own_bytes_are_held_to_the_limits_of_the_node_that_takes_them(name, make, oldest_s):
+    from rclpy.serialization import deserialize_message, serialize_message
+    from std_msgs.msg import UInt8MultiArray
+
+    from onboard_vla.ros_nodes.codec import WireBytes
+
+    config = replace(SupervisorConfig(), odd=replace(SupervisorConfig().odd, lights=("day",)))
+    node, messages = listen(name, limits=StampLimits.of(config))
+    port = f"onboard_vla/wire/{name}"
+
+    def refused_at(stamp_s):
+        packed = WireBytes(core_topic(name)).pack(make(nanoseconds(stamp_s)))[""]
+        node.given[port](deserialize_message(serialize_message(packed), UInt8MultiArray))
+        return port in messages.refused
+
+    assert refused_at(1000.006)
+    assert not refused_at(1000.004)
+    assert refused_at(1000.0 - min(oldest_s, 999.0) - 0.01) is (oldest_s < math.inf)
+    assert not refused_at(1000.0 - min(oldest_s, 999.0) + 0.01)
 
 
 def test_remap_rules_of_a_deployment_win_over_the_default_ones_in_a_real_node(tmp_path, client, domain_id):

@@ -7,7 +7,7 @@ import yaml
 
 from onboard_vla.core.errors import ConfigurationError
 from onboard_vla.ros_nodes.deployment import Deployment, node_starts
-from onboard_vla.ros_nodes.parameter_files import node_parameters
+from onboard_vla.ros_nodes.parameter_files import node_parameters, takes_simulated_time
 
 NAMESPACES = ("", "car", "car/sub")
 MEETS = {
@@ -47,6 +47,20 @@ def test_a_section_is_the_planners_where_its_pattern_meets_the_full_name(pattern
 def test_a_section_that_no_node_can_read_is_refused(pattern, tmp_path) -> None:
     with pytest.raises(ConfigurationError, match="expected names of nodes"):
         node_parameters(planner(tmp_path, pattern), "")
+
+
+@pytest.mark.parametrize(
+    ("mode", "own", "simulated"),
+    [("vehicle", None, False), ("simulation", None, True), ("vehicle", True, True), ("simulation", False, False)],
+)
+def test_whose_time_a_node_takes_is_the_modes_unless_a_file_says_otherwise(mode, own, simulated, tmp_path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"use_sim_time": own}}}))
+    files = () if own is None else (file,)
+
+    starts = node_starts(Deployment(mode, "/b", files))
+
+    assert {takes_simulated_time(start, "car") for start in starts} == {simulated}
 
 
 @pytest.mark.ros
