@@ -43,8 +43,10 @@ alone, which ends no stop.
 
 `onboard_vla/operator` takes each command once and in the order of its stamps, no older than 1 s and no more than 5 ms
 ahead of ROS time; others are answered (`COMMAND_REPEATED`, `_OLD`, `_FROM_FUTURE`). `stop` is obeyed whatever its
-stamp, which is then named among the reasons; the same stop heard again, after somebody has re-armed, is not. The
-services below need no stamp.
+stamp, which is named among the reasons where it is not sound (unset, later, ahead): then every time that it is heard. A
+stop that was obeyed with a sound stamp is not when the same one is heard again, after somebody has re-armed. Of more
+than 8 commands within a cycle (20 ms) the others are answered (`COMMANDS_TOO_MANY`), but for a stop or `disengage`,
+which is obeyed. The services below need no stamp.
 
 Rates are those asked for; plans come four times a second instead of five where they share decoded JPEG pictures
 (`cameras.share_decoding`, the default; [measurements](measurements.md)).

@@ -71,7 +71,7 @@ class OperatorServices:
         return response
 
     def _queue(self, command: OperatorCommand) -> None:
-        """Hand it over without a cycle; one `disengage` is enough, many would displace a stop that waits."""
+        """Hand it over without a cycle; one `disengage` is enough until then."""
         if command.command != DISENGAGE or not self._disengage_waits:
             self._hosting.take(command)
         self._disengage_waits |= command.command == DISENGAGE

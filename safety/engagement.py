@@ -58,6 +58,13 @@ def give_way(state: LadderState, override: bool, stopping: bool) -> LadderState:
     return state
 
 
+def stop_obeyed(before: LadderState, after: LadderState) -> bool:
+    """Whether a stop that the operator asked for in this step was obeyed, if he did."""
+    if OPERATOR_STOP not in after.causes:
+        return False
+    return after.engagement is Engagement.ENGAGED or OPERATOR_STOP not in before.causes
+
+
 def left_to_a_person(state: LadderState) -> bool:
     """Whether no stop of ours goes on when the person lets go: in standby, or where he holds the vehicle still."""
     held = state.engagement is Engagement.DRIVER_OVERRIDE and state.standstill_since_ns is not None

@@ -33,7 +33,7 @@ from onboard_vla.safety.guards.clock_step import Restate, restated_by
 from onboard_vla.safety.guards.lane_place import LanePlace
 from onboard_vla.safety.guards.lanes import lanes_fault, route_fault
 from onboard_vla.safety.guards.objects import OBJECTS_MAX, ObjectWatch, list_fault
-from onboard_vla.safety.guards.orders import Orders
+from onboard_vla.safety.guards.orders import PENDING_COMMANDS, Orders, PendingCommands
 from onboard_vla.safety.guards.route_place import RoutePlace
 from onboard_vla.safety.guards.speed import SpeedComparison, ego_contradiction, ego_fault, wheel_fault
 from onboard_vla.safety.guards.stamp_skew import StampSkew
@@ -55,7 +55,6 @@ SKEW_WATCHED = (EGO, OBJECTS, LANES)
 """Topics whose stamps are held against their learned age on arrival."""
 PENDING_PLANS = 3
 """Plans kept for one tick; a flood beyond that loses the oldest, as the newest is what counts."""
-PENDING_COMMANDS = 8
 
 MALFORMED = "INPUT_MALFORMED"
 """A field of another type or shape. Of topics without a stored message, the next sound one ends it."""
@@ -139,10 +138,10 @@ class Inputs:
         self.cameras: dict[str, CameraHealth] = {}
         self.faults: dict[str, Reason] = {}
         self.plans: deque[tuple[Plan | PlanRejection, int]] = deque(maxlen=PENDING_PLANS)
-        self.commands: deque[str] = deque(maxlen=PENDING_COMMANDS)
+        self.commands = PendingCommands()
         self.refused_commands: deque[Reason] = deque(maxlen=PENDING_COMMANDS)
         self.untimely_commands: deque[Reason] = deque(maxlen=PENDING_COMMANDS)
-        self._orders = Orders(config.freshness)
+        self.orders = Orders(config.freshness)
         self.driver = DriverWatch()
         self.planner_restarted = False
 
@@ -185,13 +184,12 @@ class Inputs:
         elif isinstance(message, Verdict):
             self._take_verdict(message, now)
         elif isinstance(message, OperatorCommand):
-            refused = self._orders.refuse_command(message, now)
-            untimely = self._orders.untimely(message, now)
+            untimely = self.orders.untimely(message, now)
+            refused = self.orders.refuse_command(message, now) or self.commands.add(str(message.command))
             if refused is not None:
                 self.refused_commands.append(refused)
-            else:
-                self.commands.append(str(message.command))
-                self.untimely_commands += [] if untimely is None else [untimely]
+            elif untimely is not None:
+                self.untimely_commands.append(untimely)
         else:
             self.driver.hear(message, now, self._config.freshness.future_s)
 
@@ -344,7 +342,7 @@ class Inputs:
         if not step_ns:
             return None
         clock = restated_by(step_ns, now.stamp_ns)
-        for kept in (self.history, self.objects, self.object_watch, self.camera_arrivals, self._orders):
+        for kept in (self.history, self.objects, self.object_watch, self.camera_arrivals, self.orders):
             kept.restate(clock)
         self.authority.forget_plans()
         self.plans.clear()

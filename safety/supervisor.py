@@ -24,7 +24,7 @@ from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
 from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
 from onboard_vla.safety.ego_history import Motion, advance
-from onboard_vla.safety.engagement import give_way, left_to_a_person
+from onboard_vla.safety.engagement import give_way, left_to_a_person, stop_obeyed
 from onboard_vla.safety.fallback import Trajectory
 from onboard_vla.safety.friction_watch import FrictionWatch
 from onboard_vla.safety.guards.actuators import ActuatorWatch
@@ -198,6 +198,7 @@ class Supervisor:
             now.monotonic_ns,
             self.config.ladder,
         )
+        self._inputs.orders.decided(stop_obeyed(self.state, stepped.state))
         self.state, self._asked = stepped.state, stepped.asked
         if left_to_a_person(self.state):
             self._inputs.lane_place.let_go()

@@ -16,7 +16,7 @@ from onboard_vla.core.safe_trajectory import NO_STAMP, Engagement, Mode, Operato
 from onboard_vla.core.verdict import Reason
 from onboard_vla.ros_nodes.operator_services import QUEUED, OperatorServices, answer
 from onboard_vla.safety.engagement import FROM_STATE
-from onboard_vla.safety.inputs import PENDING_COMMANDS
+from onboard_vla.safety.guards.orders import PENDING_COMMANDS
 
 pytestmark = pytest.mark.ros
 
@@ -124,7 +124,7 @@ def test_a_queued_command_of_a_supervisor_that_publishes_nothing_is_no_success()
     assert (bench.call("request_stop").success, len(bench.taken)) == (False, 2)
 
 
-def test_a_flood_of_disengage_displaces_no_stop_that_waits() -> None:
+def test_of_a_flood_of_disengage_one_waits_behind_a_stop() -> None:
     bench = Bench()
     bench.call("engage")
     bench.published(decided(Engagement.ENGAGED, Mode.FALLBACK))

@@ -54,13 +54,14 @@ class TestFloods:
         assert [plan.plan_id for plan, _ in inputs.plans] == [4, 5, 6]
         assert [received for _, received in inputs.plans] == [T0 + k * MS for k in (3, 4, 5)]
 
-    def test_of_many_commands_the_newest_eight_are_obeyed_or_answered(self):
+    def test_of_many_commands_the_first_eight_are_obeyed_and_the_newest_eight_others_answered(self):
         inputs = Inputs(CONFIG)
         for k in range(10):
             inputs.receive(OperatorCommand(T0 + k, f"c{k}"), at(0))
             inputs.receive(OperatorCommand(T0 + k, f"c{k}"), at(0))
-        assert list(inputs.commands) == [f"c{k}" for k in range(2, 10)]
-        assert [reason.code for reason in inputs.refused_commands] == ["COMMAND_REPEATED"] * 8
+        assert list(inputs.commands) == [f"c{k}" for k in range(8)]
+        answers = ["COMMAND_REPEATED"] * 4 + ["COMMANDS_TOO_MANY", "COMMAND_REPEATED"] * 2
+        assert [reason.code for reason in inputs.refused_commands] == answers
 
     def test_a_list_as_long_as_allowed_is_taken_and_a_longer_one_refused(self):
         for count, code in ((OBJECTS_MAX, None), (OBJECTS_MAX + 1, "OBJECTS_TOO_MANY")):

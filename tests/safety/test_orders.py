@@ -8,7 +8,7 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.safe_trajectory import STOP, DriverState, Engagement, Mode, OperatorCommand
 from onboard_vla.safety.config import FreshnessLimits
 from onboard_vla.safety.guards.clock_step import restated_by
-from onboard_vla.safety.guards.orders import STOPS_KEPT, Orders
+from onboard_vla.safety.guards.orders import PENDING_COMMANDS, STOPS_KEPT, Orders, PendingCommands
 
 from .driving_range import DECLARED, Range, codes, simulation_config
 
@@ -53,17 +53,47 @@ def stop(stamp_ns):
     return OperatorCommand(stamp_ns, STOP)
 
 
-@pytest.mark.parametrize("older_ms", [0, 1, 999, 1001, 3_600_000, -5, -6, -3_600_000])
-def test_a_stop_counts_whatever_its_stamp_once(older_ms):
+SOUND_MS, UNSOUND_MS = (0, 1, 999, 1000, -5), (1001, 3_600_000, -6, -3_600_000, NOW.stamp_ns // MS)
+
+
+def obeyed(orders, message):
+    """A stop is taken, and its cycle stops the vehicle; taken once more in the same cycle, too."""
+    assert orders.refuse_command(message, NOW) is None
+    assert orders.refuse_command(message, NOW) is None
+    orders.decided(stopped=True)
+
+
+@pytest.mark.parametrize("older_ms", SOUND_MS)
+def test_a_stop_with_a_sound_stamp_is_obeyed_out_of_order_and_once(older_ms):
     orders = Orders(LIMITS)
     assert orders.refuse_command(command(NOW.stamp_ns), NOW) is None
-    assert orders.refuse_command(stop(NOW.stamp_ns - older_ms * MS), NOW) is None
-    refused = orders.refuse_command(stop(NOW.stamp_ns - older_ms * MS), NOW)
-    assert (refused.code, refused.measured, refused.limit) == ("COMMAND_REPEATED", 1.0, 0.0)
-    assert refused.detail == "'stop': heard with this stamp before"
+    obeyed(orders, stop(NOW.stamp_ns - older_ms * MS))
+    for _ in range(2):
+        refused = orders.refuse_command(stop(NOW.stamp_ns - older_ms * MS), NOW)
+        assert (refused.code, refused.measured, refused.limit) == ("COMMAND_REPEATED", 1.0, 0.0)
+        assert refused.detail == "'stop': obeyed with this stamp before"
+        orders.decided(stopped=False)
     assert orders.refuse_command(stop(NOW.stamp_ns - older_ms * MS + 1), NOW) is None
     # What it passed stays the newest.
     assert orders.refuse_command(command(NOW.stamp_ns), NOW).code == "COMMAND_REPEATED"
+
+
+@pytest.mark.parametrize("older_ms", UNSOUND_MS)
+def test_a_stop_with_an_unsound_stamp_is_obeyed_as_often_as_it_is_heard(older_ms):
+    orders = Orders(LIMITS)
+    for _ in range(3):
+        obeyed(orders, stop(NOW.stamp_ns - older_ms * MS))
+
+
+@pytest.mark.parametrize("older_ms", SOUND_MS)
+def test_a_stop_that_changed_nothing_is_not_remembered(older_ms):
+    orders, asked = Orders(LIMITS), stop(NOW.stamp_ns - older_ms * MS)
+    for _ in range(3):
+        assert orders.refuse_command(asked, NOW) is None
+        orders.decided(stopped=False)
+    orders.decided(stopped=True)
+    obeyed(orders, asked)
+    assert orders.refuse_command(asked, NOW).code == "COMMAND_REPEATED"
 
 
 @pytest.mark.parametrize("stamp_ns", [NOW.stamp_ns + 6 * MS, NOW.stamp_ns + 3600 * S, 2**63 - 1, -(2**63)])
@@ -94,6 +124,7 @@ def test_the_stops_of_an_hour_are_not_all_remembered():
     orders = Orders(LIMITS)
     for k in range(STOPS_KEPT + 1):
         assert orders.refuse_command(stop(NOW.stamp_ns + k), NOW) is None
+        orders.decided(stopped=True)
     assert orders.refuse_command(stop(NOW.stamp_ns + 1), NOW).code == "COMMAND_REPEATED"
     assert orders.refuse_command(stop(NOW.stamp_ns), NOW) is None
 
@@ -108,10 +139,23 @@ def test_after_a_restated_clock_commands_count_again(step_ns):
     assert orders.refuse_command(command(now.stamp_ns), now) is None
 
 
-def test_after_a_restated_clock_a_stop_counts_once_all_the_same():
+def test_the_stops_of_one_cycle_are_not_all_remembered():
+    orders = Orders(LIMITS)
+    for k in range(STOPS_KEPT + 1):
+        assert orders.refuse_command(stop(NOW.stamp_ns + k), NOW) is None
+    orders.decided(stopped=True)
+    assert orders.refuse_command(stop(NOW.stamp_ns + 1), NOW).code == "COMMAND_REPEATED"
+    assert orders.refuse_command(stop(NOW.stamp_ns), NOW) is None
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_after_a_restated_clock_a_stop_counts_once_all_the_same(before):
     orders = Orders(LIMITS)
     assert orders.refuse_command(stop(NOW.stamp_ns), NOW) is None
+    if before:
+        orders.decided(stopped=True)
     orders.restate(restated_by(-S, NOW.stamp_ns))
+    orders.decided(stopped=True)
     assert orders.refuse_command(stop(NOW.stamp_ns - S), NOW).code == "COMMAND_REPEATED"
 
 
@@ -210,10 +254,11 @@ class TestSupervisor:
         assert {"OPERATOR_STOP", code} <= set(codes(message))
         assert code not in codes(drive.step())
 
-    def test_a_stop_that_is_replayed_after_it_was_rearmed_does_not_stop_again(self):
+    def stopped_and_engaged_again(self, stamp_of):
+        """Stopped by a stop of this stamp; re-armed and engaged after it, the same message is heard again."""
         drive = Range(speed=3.0)
         drive.engage(3.0)
-        old = OperatorCommand(drive.now.stamp_ns - 3 * S, STOP)
+        old = OperatorCommand(stamp_of(drive.now.stamp_ns), STOP)
         drive.supervisor.receive(old, drive.now)
         assert drive.run(8.0).engagement is Engagement.LATCHED
         drive.command("rearm")
@@ -221,10 +266,76 @@ class TestSupervisor:
         drive.command("engage")
         assert drive.step().engagement is Engagement.ENGAGED
         drive.supervisor.receive(old, drive.now)
-        message = drive.step()
+        return drive.step()
+
+    @pytest.mark.parametrize("older_ms", [0, 900])
+    def test_a_stop_that_is_replayed_after_it_was_rearmed_does_not_stop_again(self, older_ms):
+        message = self.stopped_and_engaged_again(lambda now_ns: now_ns - older_ms * MS)
         assert message.engagement is Engagement.ENGAGED
         assert "OPERATOR_STOP" not in codes(message)
         assert [reason.code for reason in message.refusals] == ["COMMAND_REPEATED"]
+
+    @pytest.mark.parametrize("stamp_of", [lambda now_ns: 0, lambda now_ns: now_ns - 3 * S], ids=["unset", "late"])
+    def test_a_stop_whose_stamp_never_was_sound_stops_again(self, stamp_of):
+        message = self.stopped_and_engaged_again(stamp_of)
+        # At standstill, so that it has stopped.
+        assert (message.engagement, message.mode, message.refusals) == (Engagement.LATCHED, Mode.STOPPED, ())
+        assert {"OPERATOR_STOP", "COMMAND_OLD"} <= set(codes(message))
+
+    @pytest.mark.parametrize("older_ms", [None, 0, 400])
+    def test_a_stop_that_was_tried_in_standby_stops_the_vehicle_when_it_is_driven(self, older_ms):
+        """The button is tried first; None: its client fills in no stamp, else it keeps the first one's."""
+        drive = Range(speed=8.0)
+        drive.run(0.3)
+        tried = OperatorCommand(0 if older_ms is None else drive.now.stamp_ns - older_ms * MS, STOP)
+        drive.supervisor.receive(tried, drive.now)
+        assert [reason.code for reason in drive.step().refusals] == ["COMMAND_NOT_NOW"]
+        drive.run(0.5)
+        drive.command("engage")
+        assert drive.step().engagement is Engagement.ENGAGED
+        drive.supervisor.receive(tried, drive.now)
+        message = drive.step()
+        assert (message.mode, message.refusals) == (Mode.IN_LANE_STOP, ())
+
+    @pytest.mark.parametrize("fellow", ["engage", "rearm", "nonsense", STOP])
+    @pytest.mark.parametrize("place", range(12))
+    def test_a_stop_at_any_place_of_a_flood_is_obeyed(self, place, fellow):
+        drive = Range(speed=8.0)
+        drive.engage(3.0)
+        drive.run(1.0)
+        asked = [fellow] * 11
+        asked.insert(place, STOP)
+        for k, name in enumerate(asked):
+            drive.supervisor.receive(OperatorCommand(drive.now.stamp_ns - 12 + k, name), drive.now)
+        message = drive.step()
+        assert (message.engagement, message.mode) == (Engagement.ENGAGED, Mode.IN_LANE_STOP)
+        assert "OPERATOR_STOP" in codes(message)
+
+    @pytest.mark.parametrize("place", range(1, 12))
+    def test_a_stop_in_a_flood_that_engages_leaves_nobody_driving(self, place):
+        drive = Range(speed=8.0)
+        drive.run(3.0)
+        asked = ["engage", "disengage"] * 6
+        asked.insert(place, STOP)
+        for k, name in enumerate(asked):
+            drive.supervisor.receive(OperatorCommand(drive.now.stamp_ns - 13 + k, name), drive.now)
+        message = drive.step()
+        assert message.engagement is Engagement.STANDBY or message.mode is Mode.IN_LANE_STOP
+
+    def test_a_flood_ends_the_drive_for_who_disengages_behind_it_and_is_answered(self):
+        drive = Range(speed=8.0)
+        drive.engage(3.0)
+        for k in range(20):
+            drive.supervisor.receive(OperatorCommand(drive.now.stamp_ns - 30 + k, "engage"), drive.now)
+        message = drive.step()
+        assert message.engagement is Engagement.ENGAGED
+        found = [(r.code, r.measured, r.limit, r.detail) for r in message.refusals]
+        assert found == [("COMMANDS_TOO_MANY", 9.0, 8.0, "'engage': commands since the last cycle")] * 8
+        for k in range(20):
+            name = "disengage" if k == 15 else "engage"
+            drive.supervisor.receive(OperatorCommand(drive.now.stamp_ns - 30 + k, name), drive.now)
+        message = drive.step()
+        assert (message.engagement, message.refusals) == (Engagement.STANDBY, ())
 
     def test_a_release_that_arrives_out_of_order_does_not_end_the_override(self):
         drive = Range(speed=8.0)
@@ -235,3 +346,16 @@ class TestSupervisor:
         assert drive.step().engagement is Engagement.DRIVER_OVERRIDE
         drive.supervisor.receive(early, drive.now)
         assert drive.step().engagement is Engagement.DRIVER_OVERRIDE
+
+
+def test_of_many_commands_the_first_are_kept_and_those_that_end_a_drive_once_each():
+    pending = PendingCommands()
+    for _ in range(2):
+        assert [pending.add(f"c{k}") for k in range(PENDING_COMMANDS)] == [None] * PENDING_COMMANDS
+        expected = ["disengage", STOP]
+        assert [pending.add(name) for name in (*expected, STOP, *expected)] == [None] * 5
+        refused = pending.add("x" * 60)
+        assert refused.detail == "'" + "x" * 50 + "': commands since the last cycle"
+        assert list(pending) == [f"c{k}" for k in range(PENDING_COMMANDS)] + expected
+        pending.clear()
+        assert list(pending) == []
