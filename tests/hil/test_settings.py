@@ -38,11 +38,17 @@ class Vehicle:
         self.link.wait_ready(LIMIT_S, (SUPERVISOR,))
 
     def ask(self, document: str) -> tuple[SettingsReply, SafeTrajectory]:
-        """The reply to a document, and the first trajectory after it."""
-        request = SettingsRequest(system_now().stamp_ns, document)
+        """The reply to a document, and the first trajectory after it; asked again where a late machine made it old."""
+        end = time.monotonic() + LIMIT_S
+        while True:
+            reply, trajectory = self._asked(document, end)
+            if "COMMAND_OLD" not in {reason.code for reason in reply.reasons}:
+                return reply, trajectory
+
+    def _asked(self, document: str, end_s: float) -> tuple[SettingsReply, SafeTrajectory]:
+        request, reply = SettingsRequest(system_now().stamp_ns, document), None
         self.link.publish(request)
-        reply, end = None, time.monotonic() + LIMIT_S
-        while time.monotonic() < end:
+        while time.monotonic() < end_s:
             for message, _ in self.link.poll():
                 if isinstance(message, SettingsReply) and message.request_stamp_ns == request.stamp_ns:
                     reply = message

@@ -20,6 +20,7 @@ from onboard_vla.core.process import EXIT_FAILURE
 from .nodes import LIMIT_S, STAND_IN
 
 pytestmark = [pytest.mark.ros, pytest.mark.parametrize("distribution", ["kilted", "jazzy"]), pytest.mark.timeout(300)]
+WARM_UP_S = 2.5
 
 
 def state(client) -> str:
@@ -85,9 +86,11 @@ def test_told_to_end_it_ends_though_engines_still_load(start, client, gate) -> N
 
 
 def test_a_warm_up_longer_than_any_pass_may_last_is_still_loading_and_the_node_is_active_after(start, client) -> None:
-    node = start(STAND_IN, warm_up_s=2.5, silent_after_s=0.5, stuck_after_s=1.0)
+    begin_s = time.monotonic()
+    node = start(STAND_IN, warm_up_s=WARM_UP_S, silent_after_s=0.5, stuck_after_s=1.0)
 
-    assert state(client) == "unconfigured"
+    # A late machine may bring the first answer after the warm-up.
+    assert state(client) == "unconfigured" or time.monotonic() - begin_s > WARM_UP_S
     client.until(lambda: state(client) == "active", "active once it is warm")
     assert node.process.poll() is None
     assert "failed" not in node.said()
