@@ -7,6 +7,7 @@ several times in each way, on whichever distribution it runs with.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ pytest.importorskip("rclpy", reason="needs rclpy (extra `ros`)")
 
 from onboard_vla.app.straight_road.graph import Graph
 from onboard_vla.app.straight_road.hogs import hogs, may_schedule
+from onboard_vla.app.straight_road.lateness import LatenessWatch
 from onboard_vla.app.straight_road.planner_faults import (
     FALLBACK_LIMIT_S,
     FAULTS,
@@ -34,6 +36,8 @@ from .nodes import environment_of, python_of
 BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "ros_faults.py"
 LIMIT_S = 120.0
 """Of one injection there, the start of its graph included."""
+PRIORITY = 5
+"""Of the rig itself (`schedule_this_rig`), too."""
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
 
 
@@ -87,7 +91,7 @@ def test_on_jazzy_the_fallback_takes_over_from_a_killed_planner_too(
 
 
 class OwnLateness:
-    """Beside hogs every ordinary process is late by intent: only the rig's own clock says whether it measured well."""
+    """Beside hogs every ordinary process is late by intent: the rig's own clock says whether it measured well."""
 
     def since(self, begin_ns: int) -> float:
         return 0.0
@@ -96,16 +100,25 @@ class OwnLateness:
         """Nothing to end."""
 
 
-def hogged_rig(ordinary: bool) -> RealTimeRig:
+def real_time_watch(directory: Path) -> LatenessWatch:
+    """Scheduled as the nodes are: hogs do not make it late, a machine that stands still does."""
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    try:
+        return LatenessWatch(directory)
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def hogged_rig(watch: LatenessWatch | OwnLateness, ordinary: bool) -> RealTimeRig:
     def make(transport: str, directory: Path) -> Graph:
         return Graph(transport, directory, ordinary=ordinary)
 
     rig = RealTimeRig(make, "ros")
-    rig.watch_with(OwnLateness())
+    rig.watch_with(watch)
     return rig
 
 
-def test_beside_six_hogs_real_time_scheduling_keeps_the_bounds(record_testsuite_property) -> None:
+def test_beside_six_hogs_real_time_scheduling_keeps_the_bounds(tmp_path, record_testsuite_property) -> None:
     if not may_schedule():
         pytest.skip("SCHED_FIFO is not permitted here (rtprio of limits.conf, or CAP_SYS_NICE)")
 
@@ -115,7 +128,7 @@ def test_beside_six_hogs_real_time_scheduling_keeps_the_bounds(record_testsuite_
         assert_bounded(reaction)
         return reaction
 
-    rig = hogged_rig(ordinary=False)
+    rig = hogged_rig(real_time_watch(tmp_path), ordinary=False)
     try:
         reaction = rig.run(scenario)
     finally:
@@ -130,7 +143,7 @@ def test_beside_six_hogs_without_it_the_fallback_still_comes(
         with hogs():
             return break_planner(graph, signal.SIGKILL)
 
-    rig = hogged_rig(ordinary=True)
+    rig = hogged_rig(OwnLateness(), ordinary=True)
     try:
         reaction = rig.run(scenario)
     finally:
