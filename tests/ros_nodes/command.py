@@ -9,7 +9,7 @@ import threading
 
 PROGRAM = (sys.executable, "-m", "onboard_vla.app.cli", "ros")
 LIMIT_S = 90.0
-"""Ends what hangs; interpreters of three nodes start within it on a machine that is ten times slower."""
+"""Ends what hangs in one wait; interpreters of three nodes start within it on a machine that is ten times slower."""
 
 
 class Running:
@@ -19,20 +19,25 @@ class Running:
         self.process = subprocess.Popen(
             [*PROGRAM, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
         )
-        self._end = threading.Timer(LIMIT_S, self.process.kill)
-        self._end.start()
         self.lines = []
 
     def wait_for(self, pattern):
-        for line in self.process.stderr:
-            self.lines.append(line)
-            if found := re.search(pattern, line):
-                return found
+        end = threading.Timer(LIMIT_S, self.process.kill)
+        end.start()
+        try:
+            for line in self.process.stderr:
+                self.lines.append(line)
+                if found := re.search(pattern, line):
+                    return found
+        finally:
+            end.cancel()
         raise AssertionError(f"ended without {pattern!r}: {self.lines}")
 
     def close(self):
         if self.process.poll() is None:
             self.process.terminate()
-        self.process.wait(LIMIT_S)
-        self._end.cancel()
-        self.process.stderr.close()
+        try:
+            self.process.wait(LIMIT_S)
+        finally:
+            self.process.kill()
+            self.process.stderr.close()
