@@ -395,6 +395,6 @@ def test_a_renamed_output_reaches_the_nodes_that_take_it(tmp_path, client, domai
     file = read_deployment(path)
     with ProcessSet([_spec(start, file, tmp_path) for start in starts], tmp_path):
         count, name = client.node.count_subscribers, "/car/planning/trajectory"
-        client.until(lambda: client.node.count_publishers(name) == 1 and count(name) == 2, "all use the new name", 30.0)
+        client.until(lambda: client.node.count_publishers(name) == 1 and count(name) == 2, "all use the new name")
         assert client.node.count_publishers("/car/onboard_vla/trajectory") == 0
         assert count("/car/onboard_vla/trajectory") == 0

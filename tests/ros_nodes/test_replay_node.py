@@ -75,7 +75,7 @@ def test_nodes_plan_on_a_replay_in_its_own_time_and_no_command_reaches_them(star
     def planned() -> list[int]:
         plans.clear()
         clocks.clear()
-        replay = start(REPLAY, bag=bag, rate=0.5, clock=True, wait_s=60.0)
+        replay = start(REPLAY, bag=bag, rate=0.2, clock=True, wait_s=60.0)
         client.until(lambda: replay.process.poll() is not None, "the replay ends", 90.0)
         assert replay.process.returncode == 0, replay.said()
         said = json.loads(replay.said().splitlines()[-1])

@@ -1,4 +1,7 @@
-"""The shipped example of a replay as people start it: a drive through all nodes, with a model, which ends by itself."""
+"""The shipped example of a replay as people start it, played slowly: a drive through all nodes, which ends by itself.
+
+With a model: at the example's own pace a machine that stands still for two seconds plans on nothing.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,23 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "ros" / "replay.yaml"
 DRIVE_S = 1.0
 """With the four seconds before it; the example itself is longer."""
+RATE = 0.25
+"""Of the recording's pace."""
 
 
 @pytest.fixture
-def made(tmp_path, monkeypatch) -> tuple[Path, Path]:
-    """A bundle of the reference checkpoint, and a folder with the example's drive, shortened."""
+def made(tmp_path, monkeypatch) -> tuple[Path, Path, Path]:
+    """The example, slowed down; a bundle of the reference checkpoint; a folder with the example's drive, shortened."""
+    slowly = tmp_path / "slowly.yaml"
+    slowly.write_text(f"/**/camera_replay: {{ros__parameters: {{rate: {RATE}}}}}\n")
+    text, config = EXAMPLE.read_text(), tmp_path / EXAMPLE.name
+    assert text.count("\nparameters: []\n") == 1
+    config.write_text(text.replace("\nparameters: []\n", f"\nparameters: [{slowly}]\n"))
     bundle = export_bundle(ROOT / "world" / "reference", tmp_path / "bundle", precision="fp32")
     monkeypatch.setattr(world_drive, "SECONDS", DRIVE_S)
-    file = world_drive.with_world(read_deployment(EXAMPLE, bundle), tmp_path / "out", Console(file=io.StringIO()))
+    file = world_drive.with_world(read_deployment(config, bundle), tmp_path / "out", Console(file=io.StringIO()))
     assert Path(file.deployment.bag).is_dir()
-    return bundle, tmp_path / "out"
+    return config, bundle, tmp_path / "out"
 
 
 def heard(client, kind: type, name: str) -> list:
@@ -50,12 +60,12 @@ def heard(client, kind: type, name: str) -> list:
 
 
 def test_the_example_plans_publishes_a_safe_trajectory_and_ends_with_its_drive(made, client, tmp_path) -> None:
-    bundle, out = made
+    config, bundle, out = made
     plans, safe = (heard(client, MultiDOFJointTrajectory, name) for name in ("plan_trajectory", "trajectory"))
     drawn = heard(client, CompressedImage, "plan_image/compressed")
     logs = tmp_path / "logs"
 
-    up = Running("up", "--config", str(EXAMPLE), "--bundle", str(bundle), "--out", str(out), "--logs", str(logs))
+    up = Running("up", "--config", str(config), "--bundle", str(bundle), "--out", str(out), "--logs", str(logs))
     # Its lines are read beside, so that this thread takes messages until it has ended.
     reading = threading.Thread(target=lambda: up.lines.extend(up.process.stderr))
     reading.start()
