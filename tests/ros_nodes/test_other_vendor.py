@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import subprocess
 import sys
-import threading
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,35 +34,26 @@ LIMIT_S = 90.0
 
 
 @pytest.fixture
-def vendor(domain_id):
-    """Starts the client; it has nothing of ours in its environment but the domain's number."""
-    running: list[subprocess.Popen] = []
+def vendor(domain_id, tmp_path):
+    """Starts the client and gives what tells the rows that it has printed.
 
-    def start() -> subprocess.Popen:
+    It has nothing of ours in its environment but the domain's number, and prints into a file: a pipe that nobody reads
+    would soon be full, and the client stand still.
+    """
+    running: list[subprocess.Popen] = []
+    said = tmp_path / "rows"
+
+    def start() -> Callable[[], list[dict]]:
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         command = [sys.executable, str(PROGRAM), str(domain_id), "123.5"]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-        )
-        running.append(process)
-        return process
+        with said.open("w") as rows:
+            running.append(subprocess.Popen(command, stdout=rows, stderr=subprocess.DEVNULL, env=environment))
+        return lambda: [json.loads(line) for line in said.read_text().splitlines(keepends=True) if line[-1] == "\n"]
 
     yield start
     for process in running:
         process.kill()
         process.wait()
-        process.stdout.close()
-
-
-def rows(process):
-    """What it prints; a process that prints no more is ended."""
-    end = threading.Timer(LIMIT_S, process.kill)
-    end.start()
-    try:
-        for line in process.stdout:
-            yield json.loads(line)
-    finally:
-        end.cancel()
 
 
 @pytest.mark.parametrize("distribution", ["kilted", "jazzy"])
@@ -78,10 +68,11 @@ def test_another_vendors_client_drives_our_inputs_and_hears_our_trajectory(start
     ok = DiagnosticStatus.OK
     client.until(lambda: levels.get(EGO, ok) != ok, "an ego state that is missed", LIMIT_S)
 
-    other = vendor()
+    printed = vendor()
     client.until(lambda: levels[EGO] == ok, "an ego state from the other vendor's client", LIMIT_S)
+    client.until(lambda: bool(printed()), "a trajectory at the other vendor's reader", LIMIT_S)
 
-    assert next(rows(other))["frame"] == "odom"
+    assert printed()[0]["frame"] == "odom"
 
 
 def test_another_vendors_client_reads_every_number_of_a_trajectory(client, vendor):
@@ -103,15 +94,13 @@ def test_another_vendors_client_reads_every_number_of_a_trajectory(client, vendo
     )
     message = to_trajectory(SafeTrajectory(1, 1, *made))
     publisher = client.node.create_publisher(MultiDOFJointTrajectory, "/onboard_vla/trajectory", 10)
-    other = vendor()
-    received: list[dict] = []
-    threading.Thread(target=lambda: received.extend(itertools.islice(rows(other), 1)), daemon=True).start()
+    printed = vendor()
 
     def arrived() -> bool:
         # Its reader may know our writer later than ours knows its reader.
         publisher.publish(message)
-        return bool(received)
+        return bool(printed())
 
     client.until(arrived, "a trajectory at the other vendor's reader", LIMIT_S)
 
-    np.testing.assert_allclose(received[0]["points"], points[:, [0, 1, 2, 4, 5]], atol=1e-9)
+    np.testing.assert_allclose(printed()[0]["points"], points[:, [0, 1, 2, 4, 5]], atol=1e-9)
