@@ -69,9 +69,10 @@ def write_report(
     worst: Worst,
     stages: Sequence[StageFigures] = (),
 ) -> None:
-    """Write the file."""
+    """Write the file; its folder is made."""
     rows = "".join(_row(name, value, limits.get(name)) for name, value in figures.items())
     scenes = "".join(_scene(i, measured[i], worst.kept[i]) for i in worst.order())
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f"<!doctype html><meta charset=utf-8><title>{html.escape(title)}</title><style>{STYLE}</style>"
         f"<h1>{html.escape(title)}</h1><table><tr><th>figure<th>value<th>at most</tr>{rows}</table>{_stages(stages)}"

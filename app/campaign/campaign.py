@@ -37,7 +37,7 @@ from onboard_vla.app.campaign.runner import AnyJob, ResultStore, run_jobs
 from onboard_vla.app.campaign.slow_drift import DriftResult
 from onboard_vla.app.campaign.soak import as_document, parse_duration, soak, soak_figures
 from onboard_vla.app.campaign.startup import start_ups
-from onboard_vla.app.output_places import require_folder, require_writable
+from onboard_vla.app.output_places import is_stream, require_folder, require_writable
 from onboard_vla.world.source_commit import commit
 
 SPEED_OVER_S = 60.0
@@ -55,6 +55,7 @@ def run_campaign(request: CampaignRequest, console: Console) -> int:
     index, count = request.shard
     require_folder("--resume", request.resume)
     require_writable("--json", request.json_path)
+    require_writable("--json", _page_path(request.json_path))
     store = ResultStore(request.resume, f"shard-{index}-of-{count}", commit())
     jobs, wanted = virtual_jobs(request), real_time_jobs(request)
     try:
@@ -125,7 +126,7 @@ def run_soak(duration: str, json_path: Path, workers: int | None, console: Conso
 
 
 def report(request: CampaignRequest, store: ResultStore, lacking: int, console: Console) -> CampaignVerdict:
-    """Write JSON and HTML, print the table."""
+    """Write JSON, and HTML beside it where it is a file; print the table."""
     results = [r for r in store.results.values() if isinstance(r, Result)]
     results.sort(key=lambda r: r.key)
     golden = sorted((r for r in store.results.values() if isinstance(r, GoldenDrive)), key=lambda d: (d.road, d.seed))
@@ -149,8 +150,9 @@ def report(request: CampaignRequest, store: ResultStore, lacking: int, console: 
     content = document(results, golden, figures, real, verdict, asked, cells, start_up, recoveries, drifts, scores)
     request.json_path.parent.mkdir(parents=True, exist_ok=True)
     request.json_path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    html_path = request.json_path.with_suffix(".html")
-    html_path.write_text(page(content), encoding="utf-8")
+    html_path = _page_path(request.json_path)
+    if html_path is not None:
+        html_path.write_text(page(content), encoding="utf-8")
     console.print(outcome_table(results))
     for reason in verdict.reasons:
         console.print(f"  {reason}", highlight=False)
@@ -158,9 +160,14 @@ def report(request: CampaignRequest, store: ResultStore, lacking: int, console: 
     console.print(
         f"{verdict.outcome}: {injected} injections in virtual time, {len(real)} on real processes, {off} with the "
         f"monitor off, {len(recoveries)} recoveries, {len(cells)} scenario cells, {len(golden)} golden drives; "
-        f"{request.json_path}, {html_path}"
+        f"{', '.join(str(path) for path in (request.json_path, html_path) if path is not None)}"
     )
     return verdict
+
+
+def _page_path(json_path: Path) -> Path | None:
+    """Where the page goes: beside the JSON, and nowhere if that goes to a device or a pipe."""
+    return None if is_stream(json_path) else json_path.with_suffix(".html")
 
 
 def outcome_table(results: list[Result]) -> Table:
@@ -188,6 +195,7 @@ def list_faults(console: Console, json_path: Path | None) -> None:
     rows = catalogue()
     if json_path is not None:
         require_writable("--json", json_path)
+        json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(catalogue_document(rows), indent=1) + "\n", encoding="utf-8")
         return
     if not console.is_terminal:

@@ -16,7 +16,6 @@ from onboard_vla.app.evaluation.open_loop import plan_along
 from onboard_vla.app.evaluation.rollout import rolled_out
 from onboard_vla.app.evaluation.trace import Trace, instant_of
 from onboard_vla.app.evaluation.variant import Variant, with_ablation
-from onboard_vla.app.output_places import require_folder, require_writable
 from onboard_vla.core.cameras import FRONT, FrameSet
 from onboard_vla.core.ego import EgoState
 from onboard_vla.core.errors import ConfigurationError
@@ -244,12 +243,3 @@ def test_a_place_that_cannot_be_written_is_named_before_any_world_is_driven(opti
     asked = ["evaluate", "--planner", "expert", "--out", str(tmp_path / "out"), option, str(place)]
     assert run(asked) == 1
     assert f"{option} {place}" in capsys.readouterr().err
-
-
-def test_asking_whether_a_place_can_be_written_leaves_what_is_there(tmp_path):
-    (tmp_path / "old.json").write_text("{}", encoding="utf-8")
-    require_writable("--json", tmp_path / "old.json")
-    require_writable("--json", tmp_path / "new" / "new.json")
-    require_folder("--out", tmp_path / "out")
-    assert (tmp_path / "old.json").read_text(encoding="utf-8") == "{}"
-    assert {path.name for path in tmp_path.rglob("*")} == {"old.json", "new", "out"}

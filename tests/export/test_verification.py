@@ -119,6 +119,12 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_first_scene(int8_
     assert (tmp_path / "new" / "report.html").is_file()
 
 
+def test_a_wish_that_fails_leaves_no_folder_of_the_report(fp32_bundle, tmp_path, capsys):
+    for words in (["nowhere"], [fp32_bundle, "--scenes", "none.npz"]):
+        assert run(capsys, "verify", *words, "--html", tmp_path / "a" / "b" / "report.html")[0] != 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missed_limit_is_named_and_is_the_exit_status(int8_bundle, capsys, monkeypatch):
     tight = tuple(replace(limit, bound=-1.0) for limit in PARITY_LIMITS)
     monkeypatch.setattr(parity_limits, "PARITY_LIMITS", tight)

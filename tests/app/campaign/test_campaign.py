@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from dataclasses import replace
 
 import jsonschema
@@ -321,6 +323,20 @@ def test_command_writes_json_under_its_schema_and_html(tmp_path, monkeypatch):
     page = (tmp_path / "report.html").read_text()
     assert "silent for 300 ms" in page
     assert content["provenance"]["thresholds_sha256"] in page
+
+
+def test_no_page_is_put_beside_a_pipe(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("onboard_vla.app.campaign.runner.run_job", lambda job: result(job.case, job.monitor))
+    monkeypatch.setattr(campaign_jobs, "CONTROL_CASE", BY_KEY["F18/silent"])
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_text(encoding="utf-8")), daemon=True)
+    reader.start()
+    status = cli.run(["faults", "--fault", "f18", "--part", "single", "--workers", "1", "--json", str(pipe)])
+    reader.join(timeout=10.0)
+    assert status == json.loads(read[0])["exit_status"]
+    assert list(tmp_path.iterdir()) == [pipe]
+    assert ".html" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
