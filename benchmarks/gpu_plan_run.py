@@ -25,6 +25,7 @@ from onboard_vla.app.roofline.of_bundle import graphs_of, sizes_of
 from onboard_vla.app.roofline.probe import probe
 from onboard_vla.app.roofline.stages import costs
 from onboard_vla.core.plan import FAST, SLOW, Plan
+from onboard_vla.core.whole_file import write_whole
 from onboard_vla.export.bundle_writer import export_bundle
 from onboard_vla.kernels.launch_driver import DriverDevice
 from onboard_vla.runtime.bundle import Bundle
@@ -85,12 +86,8 @@ class Report:
 
     def write(self) -> None:
         """To the file, whole or not at all."""
-        if self._out is None:
-            return
-        self._out.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._out.with_suffix(".partial")
-        partial.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self._out)
+        if self._out is not None:
+            write_whole(self._out, json.dumps(self.content, indent=2) + "\n")
 
 
 def run(arguments: argparse.Namespace, device: DriverDevice | None) -> dict[str, Any]:

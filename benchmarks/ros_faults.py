@@ -46,6 +46,7 @@ from onboard_vla.app.straight_road.planner_faults import (
     break_planner,
 )
 from onboard_vla.app.straight_road.road import NotSeenError
+from onboard_vla.core.whole_file import write_whole
 
 RCLPY = {7: "jazzy", 9: "kilted"}
 """Major version of rclpy by distribution."""
@@ -87,13 +88,9 @@ def read_rows(path: Path | None) -> list[dict[str, Any]]:
 
 def write_rows(path: Path | None, rows: list[dict[str, Any]]) -> None:
     """All of them; a kill while writing leaves the file as it was."""
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"limits_s": [FALLBACK_LIMIT_S, GAP_LIMIT_S], "injections": rows}
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    if path is not None:
+        document = {"limits_s": [FALLBACK_LIMIT_S, GAP_LIMIT_S], "injections": rows}
+        write_whole(path, json.dumps(document, indent=2) + "\n")
 
 
 def inject(case: dict[str, Any], number: int) -> dict[str, Any]:

@@ -24,11 +24,13 @@ def made_aside(path: Path, recipe: str | None = None) -> Iterator[Path]:
     that shapes the file, what an attempt by the same recipe left is found there, whatever ended it.
 
     Raises:
-        EnvironmentLacksError: the place is a folder, cannot be written to, or another process is making the file; or
-            the disk is full.
+        EnvironmentLacksError: the place is a folder or a device, cannot be written to, or another process is making the
+            file; or the disk is full.
     """
     if path.is_dir():
         raise EnvironmentLacksError(f"{path} is a folder: expected the name of a file")
+    if path.exists() and not path.is_file():
+        raise EnvironmentLacksError(f"{path} is a device or a pipe, which no file can replace: choose another place")
     with alone(path) as folder:
         leave = recipe is not None
         try:

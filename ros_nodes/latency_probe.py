@@ -27,6 +27,7 @@ from onboard_vla.core.process_graph import VEHICLE
 from onboard_vla.core.refusals import Refusals, log_event
 from onboard_vla.core.safe_trajectory import SafeTrajectory
 from onboard_vla.core.verdict import Verdict
+from onboard_vla.core.whole_file import write_whole
 from onboard_vla.core.wire import Message
 from onboard_vla.ros_nodes.histogram import Histogram
 
@@ -187,11 +188,8 @@ def provenance() -> dict[str, Any]:
 
 def write(path: Path, probe: LatencyProbe, measured_s: float) -> None:
     """Replace the file at once, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     document = {"format": FORMAT, "measured_s": round(measured_s, 3), **provenance(), **probe.summary()}
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    write_whole(path, json.dumps(document, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from onboard_vla.calibration.observe import observe_checkpoint
-from onboard_vla.core.errors import CheckpointError
+from onboard_vla.core.errors import CheckpointError, EnvironmentLacksError
 from onboard_vla.export import large_calibration, pieces, source
 from onboard_vla.export.aside import made_aside
 from onboard_vla.export.fed_linears import FedLinears
@@ -236,3 +236,12 @@ def test_whatever_ends_an_attempt_leaves_its_work_to_the_next_of_its_recipe(tmp_
     with made_aside(file, recipe) as aside:
         assert (aside / "work").exists() == (recipe is not None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_or_what_is_linked_to_one_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(EnvironmentLacksError, match="is a device or a pipe"), made_aside(tmp_path / name):
+            pytest.fail("made")
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}

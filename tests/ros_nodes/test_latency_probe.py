@@ -13,7 +13,7 @@ from onboard_vla.core.clock import Now
 from onboard_vla.core.plan import FAST, PassCount, Plan, PlanRejection, Uncertainty
 from onboard_vla.core.safe_trajectory import Engagement, Mode, SafeTrajectory, Takeover
 from onboard_vla.core.verdict import Verdict
-from onboard_vla.ros_nodes.latency_probe import LatencyProbe
+from onboard_vla.ros_nodes.latency_probe import LatencyProbe, write
 
 from .nodes import LIMIT_S
 
@@ -105,6 +105,13 @@ def test_what_was_measured_stands_beside_it_and_an_empty_histogram_says_why() ->
 
     assert summary["pictures to trajectory"]["why"] == "no safe trajectory was made from a plan (standby)"
     assert (summary["bundles"], summary["config_hashes"], summary["engagements"]) == (["h"], ["c"], ["standby"])
+
+
+def test_a_link_that_it_is_to_write_to_stays(tmp_path) -> None:
+    (tmp_path / "link").symlink_to("latency.json")
+    write(tmp_path / "link", LatencyProbe(), 1.0)
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((tmp_path / "latency.json").read_text())["measured_s"] == 1.0
 
 
 @pytest.mark.ros
