@@ -17,10 +17,10 @@ MOST_SHRINK = 16
 def same_shape(found: tuple[int, int], wanted: tuple[int, int]) -> bool:
     """Whether pictures of width and height `found` are `wanted` at another scale, to a pixel in height and width.
 
-    Not at a scale below 1 / `MOST_SHRINK`.
+    Not at a scale below 1 / `MOST_SHRINK`, rounded down to whole pixels.
     """
     (width, height), (whole_width, whole_height) = found, wanted
-    if MOST_SHRINK * min(width / whole_width, height / whole_height) < 1:
+    if width < whole_width // MOST_SHRINK or height < whole_height // MOST_SHRINK:
         return False
     return abs(width * whole_height - height * whole_width) <= max(whole_width, whole_height)
 

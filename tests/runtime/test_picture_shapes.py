@@ -92,7 +92,23 @@ def test_a_shape_is_kept_by_what_rounding_to_whole_pixels_makes_of_it():
     assert not same_shape((241, 149), (1928, 1208))
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 1), (2, 1), (16, 9), (119, 67), (120, 67)])
+@pytest.mark.parametrize(
+    ("whole", "least"),
+    [
+        ((1928, 1208), [(120, 75), (120, 76), (121, 76)]),
+        ((1600, 900), [(100, 56), (100, 57)]),
+        ((2880, 1860), [(180, 116), (180, 117)]),
+        ((1920, 1080), [(120, 67), (120, 68)]),
+    ],
+)
+def test_a_16th_of_sides_that_do_not_divide_is_taken_either_way_rounded(whole, least):
+    assert all(same_shape(size, whole) for size in least)
+    width, height = least[0]
+    assert not same_shape((width - 1, height), whole)
+    assert not same_shape((width, height - 1), whole)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 1), (2, 1), (16, 9), (119, 67), (120, 66)])
 def test_a_pixels_rounding_excuses_no_tiny_picture(size):
     assert not same_shape(size, (1920, 1080))
     assert same_shape((120, 68), (1920, 1080))
