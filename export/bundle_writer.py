@@ -15,7 +15,6 @@ import onnx
 from onboard_vla import __version__
 from onboard_vla.core.bundle_manifest import FORMAT_VERSION, BundleManifest, computed_numbers
 from onboard_vla.core.errors import BundleError, CheckpointError
-from onboard_vla.export.activation_ranges import check_fingerprint
 from onboard_vla.export.assets import CODEBOOK_FILE, COPIED_FILES, PROMPT_FILE, TOKENIZER_FILE
 from onboard_vla.export.export_options import (
     SCENES_ADVICE,
@@ -23,6 +22,7 @@ from onboard_vla.export.export_options import (
     judged_on_its_own,
     named_layers,
     require_files,
+    require_fitting_ranges,
     require_one_origin,
     require_scaling,
     unjudged_points,
@@ -128,7 +128,7 @@ def export_bundle(
     if source.large:
         hash_checkpoint(checkpoint, export_stage(progress, "hash checkpoint"))
     if calibration_scenes is None:  # else ranges are observed anew
-        check_fingerprint(checkpoint)
+        require_fitting_ranges(checkpoint, precision)
     bounds = own_limits(limits or {})
     open_points = unjudged_points(source, precision, golden_scenes, calibration_scenes)
     if open_points and not unjudged:

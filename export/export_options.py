@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onboard_vla.core.errors import ArgumentError, CheckpointError
-from onboard_vla.export.activation_ranges import RANGES_FILE
+from onboard_vla.export.activation_ranges import RANGES_FILE, check_fingerprint
 from onboard_vla.export.fingerprints import file_hash
 from onboard_vla.export.quantisation import AS_PUBLISHED, FP32, QUANTISED, Scaling
 from onboard_vla.export.source import CALIBRATION, GOLDEN, Source
@@ -55,6 +55,25 @@ def require_one_origin(precision: str, ranges: Path | None, calibration_scenes: 
         raise ArgumentError(f"ranges {ranges} are INT8's: an export in {precision} has none")
     if calibration_scenes is not None and precision not in QUANTISED:
         raise ArgumentError(f"calibration scenes {calibration_scenes} are INT8's: an export in {precision} has none")
+
+
+def require_fitting_ranges(checkpoint: Path, precision: str) -> None:
+    """Hold a checkpoint against the ranges beside its weights, if there are some.
+
+    In precisions without ranges, too: what is damaged would be the reference that others are judged by.
+
+    Raises:
+        CheckpointError: the ranges cannot be read, or the folder's files are not those that they were made for.
+    """
+    try:
+        check_fingerprint(checkpoint)
+    except CheckpointError as error:
+        if precision in QUANTISED:
+            raise
+        raise CheckpointError(
+            f"{error}; an export in {precision} takes no ranges: where every file is as it should be, put "
+            f"{RANGES_FILE} elsewhere"
+        ) from None
 
 
 def chosen_scales(precision: str, scaling: Scaling, given: Path | None) -> dict[str, Any]:

@@ -42,10 +42,10 @@ def _take(
         made_for, driven = read(path)
     except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
         raise CheckpointError(f"{path} cannot be read: {error!r}; {AGAIN}") from None
+    if driven != precision:  # nothing of it is taken, whatever it was made for
+        return None
     if made_for != (found := fingerprint(checkpoint)):
         raise CheckpointError(f"{path} was made for a checkpoint of sha256 {made_for}, this one has {found}: {AGAIN}")
-    if driven != precision:
-        return None
     shutil.copyfile(path, folder / name)
     return name
 

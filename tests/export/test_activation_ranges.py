@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import resource
 import shutil
 
@@ -10,6 +12,7 @@ import pytest
 
 from onboard_vla.app import cli
 from onboard_vla.calibration.observe import observe_checkpoint
+from onboard_vla.core.bundle_manifest import load_manifest
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export import source
 from onboard_vla.export.activation_ranges import RANGES_FILE, ActivationRanges, fingerprint, save_ranges
@@ -59,6 +62,20 @@ def test_one_flipped_byte_of_the_weights_is_one_line_with_both_hashes(copied, tm
     assert before in str(caught.value)
     assert fingerprint(copied) in str(caught.value)
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_precision_without_ranges_says_how_to_go_on_without_them(copied, tmp_path):
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps(config, indent=3))  # another fingerprint, the same model
+    without = f"; an export in fp32 takes no ranges: where every file is as it should be, put {RANGES_FILE} elsewhere"
+    with pytest.raises(CheckpointError, match=re.escape(without)):
+        export_bundle(copied, tmp_path / "bundle", precision="fp32")
+    with pytest.raises(CheckpointError) as caught:
+        export_bundle(copied, tmp_path / "bundle", precision="int8")
+    assert "takes no ranges" not in str(caught.value)
+    (copied / RANGES_FILE).unlink()
+    manifest = load_manifest(export_bundle(copied, tmp_path / "bundle", precision="fp32"))
+    assert (manifest.vision_reference, manifest.drift_reference) == (None, None)
 
 
 def test_damaged_or_unfit_ranges_are_refused(copied):
