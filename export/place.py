@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from onboard_vla.export.aside import sync
@@ -18,10 +20,27 @@ def obstacle(place: Path) -> str | None:
     """Why no folder can be renamed to `place`, in words; None if nothing is known to stand against it."""
     if place.name in ("", ".."):  # "." has no name
         return f"{place} names no folder of its own: {INSIDE}"
+    try:
+        return _in_the_way(place)
+    except OSError as error:
+        return f"{place} cannot be a place ({error.strerror}): choose another place"
+
+
+def _in_the_way(place: Path) -> str | None:
+    """As `obstacle`, of a place with a name.
+
+    Raises:
+        OSError: nothing may be there, by the system's own words.
+    """
+    folder = next(folder for folder in place.absolute().parents if os.path.lexists(folder))
+    with suppress(FileNotFoundError, NotADirectoryError):
+        (folder / f".{place.name}.partial").lstat()  # where it is made: a longer name, which may be too long
     if place.is_symlink():
         return f"{place} is a link: give the folder that it names, or another place"
     if not place.is_dir():
         return None
+    if not os.access(place, os.R_OK | os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if place.samefile(Path.cwd()):
         return f"{place} is the folder that this runs in: {INSIDE}"
     if place.stat().st_dev != place.absolute().parent.stat().st_dev or place.resolve() in mount_points():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from onboard_vla.export.place import mount_points, obstacle
 from ..runtime.fake_gpu import FakeGpu
 from ..runtime.fake_tensorrt import VERSIONS, Module
 
+NOBODY = 65534
 TABLE = """24 30 0:22 / /proc rw,nosuid - proc proc rw
 36 35 98:0 /a/b /mnt/my\\040out rw,noatime master:1 - ext3 /dev/root rw
 """
@@ -68,6 +71,43 @@ def test_the_systems_table_is_read_with_its_blanks(tmp_path):
     assert mount_points(tmp_path / "absent") == frozenset()
     if place.MOUNTS.exists():
         assert all(os.path.isabs(point) for point in mount_points())
+
+
+@pytest.mark.parametrize("letters", [248, 300])
+def test_a_name_that_is_too_long_is_refused_with_what_stands_beside_it(tmp_path, letters, capsys):
+    out = tmp_path / ("x" * letters)
+    assert obstacle(out) == f"{out} cannot be a place (File name too long): choose another place"
+    assert cli.run(["export", str(tmp_path), "--out", str(out)]) == 1
+    assert capsys.readouterr().err == f"onboard-vla: {obstacle(out)}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def as_a_user():
+    """Rights as users have them, where root runs the tests."""
+    root = os.geteuid() == 0
+    if root:
+        try:
+            os.seteuid(NOBODY)
+        except OSError as error:
+            pytest.skip(f"root has to stay root here: {error}")
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_closed_folder_is_refused_and_a_place_in_one():
+    with tempfile.TemporaryDirectory() as name:  # not tmp_path, which lies below a folder that is closed to others
+        folder = Path(name)
+        (folder / "closed").mkdir(mode=0o000)
+        (folder / "kept").mkdir(mode=0o555)
+        folder.chmod(0o755)
+        with as_a_user():
+            found = {out: obstacle(folder / out) for out in ("closed/within", "closed", "kept")}
+    for out, said in found.items():
+        assert said == f"{folder / out} cannot be a place (Permission denied): choose another place"
 
 
 def test_export_and_engines_refuse_such_a_place_before_any_work(
