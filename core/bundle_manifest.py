@@ -124,6 +124,9 @@ def load_manifest(path: Path) -> BundleManifest:
         raise BundleError(
             f"{path} is no bundle: it has no {MANIFEST_NAME}; make one with `onboard-vla export`"
         ) from None
+    except NotADirectoryError:
+        found = "is a file: expected the bundle's folder" if path.exists() else "is no folder: expected the bundle's"
+        raise BundleError(f"{path} {found}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{file} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.errors import CheckpointError
+from onboard_vla.export.archives import why_unread
 from onboard_vla.export.aside import made_aside, put
 from onboard_vla.export.checkpoint import LORA_FILE
 from onboard_vla.export.fingerprints import WEIGHTS, file_hash
@@ -133,7 +134,7 @@ def _read(folder: Path) -> tuple[dict[str, NDArray[Any]], int, str]:
             arrays = {name: archive[name] for name in archive.files}
         made_for, scenes, origin = str(arrays["fingerprint"]), int(arrays["scenes"]), str(arrays["scenes_from"])
     except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
-        raise CheckpointError(f"{path} cannot be read as activation ranges: {error!r}") from error
+        raise CheckpointError(f"{path} cannot be read as activation ranges: {why_unread(error)}") from error
     if made_for != (found := fingerprint(folder)):
         raise CheckpointError(
             f"{folder}: weights, configuration, prompt and tokenizer have sha256 {found}, {RANGES_FILE} was made for "

@@ -14,8 +14,9 @@ from onboard_vla.export.codebook_files import load_codebook
 from onboard_vla.export.references import DRIFT_FILE, VISION_FILE
 from onboard_vla.export.source import CALIBRATION, GOLDEN
 
+CONFIG_FILE = "config.json"
 MODEL_FILES = (
-    "config.json",
+    CONFIG_FILE,
     "generation_config.json",
     "preprocessor_config.json",
     TOKENIZER_FILE,
@@ -67,7 +68,7 @@ def assemble(
         ranges: activation ranges, instead of those beside the weights.
 
     Raises:
-        CheckpointError: a given file does not exist, or is a folder.
+        CheckpointError: a given file does not exist, or is a folder; or there is no configuration of the model.
         CodebookError: the codebook is not valid.
     """
     given = {PROMPT_FILE: prompt, CAMERAS_FILE: cameras, RANGES_FILE: ranges}
@@ -82,6 +83,12 @@ def assemble(
     if not checkpoint.is_file() and all(part is None for part in (model, codebook, lora_alpha, *given.values())):
         return checkpoint
     home = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    if model is not None and not (model / CONFIG_FILE).is_file():
+        raise CheckpointError(f"{model} has no {CONFIG_FILE}: expected the folder of the base model")
+    if model is None and checkpoint.is_file() and not (home / CONFIG_FILE).is_file():
+        raise CheckpointError(
+            f"{CONFIG_FILE} is not beside {checkpoint}: give the folder of the base model with --model"
+        )
     if checkpoint.is_dir():
         links = {file.name: file for file in checkpoint.iterdir() if file.is_file()}
     else:

@@ -22,11 +22,13 @@ def require_files(*scenes: Path | None) -> None:
     """Hold named files of scenes against the disk.
 
     Raises:
-        CheckpointError: one is not there.
+        CheckpointError: one is not there, or is no file.
     """
     for path in scenes:
-        if path is not None and not path.is_file():
-            raise CheckpointError(f"{path} does not exist: expected a file of scenes (docs/export.md)")
+        if path is None or path.is_file():
+            continue
+        found = "is a folder" if path.is_dir() else "is a device or a pipe" if path.exists() else "does not exist"
+        raise CheckpointError(f"{path} {found}: expected a file of scenes (docs/export.md)")
 
 
 def require_scaling(scaling: Scaling, precision: str) -> None:

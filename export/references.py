@@ -16,6 +16,7 @@ import numpy as np
 
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.export.activation_ranges import fingerprint
+from onboard_vla.export.archives import why_unread
 
 VISION_FILE, DRIFT_FILE = "vision_reference.npz", "drift_reference.json"
 AGAIN = "drive and calibrate again (python -m onboard_vla.app.nominal_drives, then onboard_vla.calibration.nominal)"
@@ -41,7 +42,7 @@ def _take(
     try:
         made_for, driven = read(path)
     except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
-        raise CheckpointError(f"{path} cannot be read: {error!r}; {AGAIN}") from None
+        raise CheckpointError(f"{path} cannot be read: {why_unread(error)}; {AGAIN}") from None
     if driven != precision:  # nothing of it is taken, whatever it was made for
         return None
     if made_for != (found := fingerprint(checkpoint)):

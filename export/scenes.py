@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from onboard_vla.core.bundle_manifest import ActionTokens, CameraInput, FrameSelection, SpecialTokens
 from onboard_vla.core.errors import CheckpointError
 from onboard_vla.core.prompt import Value
+from onboard_vla.export.archives import why_unread
 from onboard_vla.export.assets import PROMPT_FILE, Assets
 from onboard_vla.export.checkpoint_config import read_json
 from onboard_vla.export.kept_arrays import FULL, OnDemand
@@ -104,7 +105,7 @@ def load_scenes(
             raise
         raise CheckpointError(f"{path} cannot be read as a file of scenes: {error}") from error
     except Exception as error:  # zipfile and zlib raise types of their own on damaged archives
-        raise CheckpointError(f"{path} cannot be read as a file of scenes: {error}") from error
+        raise CheckpointError(f"{path} cannot be read as a file of scenes: {why_unread(error)}") from error
     if "prompt_ids" not in arrays or arrays["prompt_ids"].ndim != 2 or not len(arrays["prompt_ids"]):
         raise CheckpointError(f"{path}: expected prompt_ids of shape (N, S), found arrays {sorted([*arrays, *seen])}")
     _expect(path, arrays, "prompt_ids", np.dtype(np.int64), arrays["prompt_ids"].shape)

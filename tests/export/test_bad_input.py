@@ -144,6 +144,30 @@ def test_a_file_of_scenes_that_is_not_there_is_named_before_anything_else(checkp
     assert "none.npz does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--golden-scenes", "--calibration-scenes"])
+def test_a_folder_in_place_of_scenes_is_told_from_a_missing_file(checkpoint, tmp_path, capsys, option):
+    (tmp_path / "scenes").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    words = ["export", str(checkpoint), "--out", str(tmp_path / "bundle"), option]
+    for name, said in {"scenes": "is a folder", "pipe": "is a device or a pipe"}.items():
+        assert cli.run([*words, str(tmp_path / name)]) == 1
+        assert capsys.readouterr().err == (
+            f"onboard-vla: {tmp_path / name} {said}: expected a file of scenes (docs/export.md)\n"
+        )
+
+
+@pytest.mark.parametrize("option", ["--golden-scenes", "--ranges"])
+def test_what_is_no_archive_is_said_to_be_none_without_numpys_advice(checkpoint, tmp_path, capsys, option):
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    (tmp_path / "empty.npz").touch()
+    for given in (checkpoint / "config.json", tmp_path / "one.npy", tmp_path / "empty.npz"):
+        out = str(tmp_path / "bundle")
+        assert cli.run(["export", str(checkpoint), "--out", out, "--unjudged", option, str(given)]) == 1
+        error = capsys.readouterr().err
+        assert error.startswith(f"onboard-vla: {given} cannot be read as ")
+        assert error.endswith(": it is no .npz of plain arrays\n")
+
+
 def test_a_place_that_cannot_be_written_to_is_named(checkpoint, tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     assert cli.run(["export", str(checkpoint), "--out", str(tmp_path / "file" / "bundle"), "--precision", "fp32"]) == 1
@@ -188,6 +212,16 @@ def test_a_kill_in_the_last_stage_leaves_no_bundle_and_the_next_export_clears_up
     assert cli.run(["export", str(checkpoint), "--out", str(out), "--precision", "fp32"]) == 0
     load_manifest(out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "checkpoint"]
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_a_file_in_place_of_a_bundle_is_told_from_a_folder(tmp_path, capsys, command):
+    file = tmp_path / MANIFEST_NAME
+    file.write_text("{}")
+    assert cli.run([command, str(file)]) == 1
+    assert capsys.readouterr().err == f"onboard-vla: {file} is a file: expected the bundle's folder\n"
+    assert cli.run([command, str(file / "within")]) == 1
+    assert capsys.readouterr().err == f"onboard-vla: {file / 'within'} is no folder: expected the bundle's\n"
 
 
 @pytest.mark.parametrize("command", [["inspect"], ["verify"]])

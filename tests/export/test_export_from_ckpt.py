@@ -66,6 +66,21 @@ def test_a_file_that_is_not_there_is_named(scattered, capsys):
     assert not (scattered / "bundle").exists()
 
 
+@pytest.mark.parametrize("command", ["export", "observe"])
+def test_a_ckpt_without_its_models_configuration_is_told_the_option_that_gives_it(tmp_path, capsys, command):
+    checkpoint, base = tmp_path / "last.ckpt", tmp_path / "base"
+    checkpoint.touch()
+    base.mkdir()
+    words = [command, str(checkpoint), "--out", str(tmp_path / "out")]
+    words += ["--scenes", str(tmp_path / "scenes.npz")] if command == "observe" else []
+    for more, said in [
+        ([], f"config.json is not beside {checkpoint}: give the folder of the base model with --model"),
+        (["--model", str(base)], f"{base} has no config.json: expected the folder of the base model"),
+    ]:
+        assert cli.run([*words, *more]) == 1
+        assert capsys.readouterr().err == f"onboard-vla: {said}\n"
+
+
 def test_ranges_observed_on_a_ckpt_are_taken_by_an_export_with_the_same_options(
     scattered, reference_checkpoint, capsys
 ):
