@@ -116,6 +116,23 @@ def test_a_recording_whose_terminal_is_lost_or_that_is_told_to_end_is_closed(rec
         assert sum(1 for told in reader.messages() if told.topic == TOPIC) >= 10
 
 
+def test_a_simulated_drive_that_is_told_to_end_is_closed_as_far_as_it_came(environment, tmp_path):
+    drive = ("--world", "7", "--planner", "constant_velocity", "--seconds", "600")
+    process = subprocess.Popen(
+        record(tmp_path / "bag", *drive), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        grown(tmp_path / "bag", process, 100_000)
+        process.terminate()
+
+        assert process.wait(LIMIT_S) == 130
+    finally:
+        process.kill()
+        process.communicate()
+    with BagReader(tmp_path / "bag") as reader:
+        assert sum(1 for _ in reader.messages()) >= 10
+
+
 @pytest.mark.parametrize(
     ("number", "ends"), [(signal.SIGINT, True), (signal.SIGTERM, True), (signal.SIGHUP, False)], ids=str
 )
