@@ -72,12 +72,10 @@ class ListeningPlanner:
         *,
         depth: str | None = None,
         cancelled: Callable[[], bool] = lambda: False,
-        most_reasoning: int | None = None,
+        act_now: Callable[[bool], bool] = lambda _: False,
     ) -> Plan | PlanRejection:
         """Plan, and remember."""
-        result = self._planner.plan(
-            frames, ego, command, plan_id, depth=depth, cancelled=cancelled, most_reasoning=most_reasoning
-        )
+        result = self._planner.plan(frames, ego, command, plan_id, depth=depth, cancelled=cancelled, act_now=act_now)
         if isinstance(result, Plan):
             self.plans.append(result)
             self.pooled.append(self._planner.pooled)

@@ -59,7 +59,7 @@ class Plan:
 
     `poses`: (T, 3) float32: x, y in metres, heading in rad, at step_s, 2 step_s, ...; `fine_poses`: (T*S, 3) float32,
     the same motion at the codebook's sub-steps. `oldest_frame_stamp_ns`: oldest of the newest pictures used.
-    `stage_ms`: wall time per stage, and "total"; "given_up" is that of a slow answer before it that was not finished.
+    `stage_ms`: wall time per stage, and "total".
     `slow_probability`: the fork's probability of choosing slow thinking.
     `camera_skew_ms`: how much later than wanted each camera's newest picture was taken; empty where nobody measured it.
     `scene`: what `text` says, typed. `shed`: what the planner left out to save time or power, in the order in which it

@@ -139,7 +139,7 @@ class GreedyDecoder:
         prompt: PromptInput,
         depth: str,
         cancelled: Callable[[], bool] = lambda: False,
-        most_reasoning: int | None = None,
+        act_now: Callable[[bool], bool] = lambda _: False,
     ) -> Decoded:
         """Decode one answer.
 
@@ -147,27 +147,25 @@ class GreedyDecoder:
             prompt: the prompt up to where the answer begins.
             depth: one of `DEPTHS`.
             cancelled: asked before every token of a slow answer.
-            most_reasoning: reasoning tokens after which a slow answer is closed by force, if the bundle allows as many;
-                as many as the bundle allows, if not given.
+            act_now: asked before every pass of a slow answer's text (true) and every further action (false), whether to
+                take it back to the fork and answer fast after all. The tokens are then those of the fast answer.
 
         Raises:
             DecodeError: the answer is not valid.
             EngineError: an execution failed or the cache is too small.
         """
         self._fork_logits = None
-        most = self._max_reasoning if most_reasoning is None else min(most_reasoning, self._max_reasoning)
         if depth == FREE:
             return self._decode_freely(prompt)
         forced = self._answer.slow_prefix if depth == SLOW else self._answer.fast_prefix
         guesses = () if depth == SLOW else self._action_decoder.guesses(forced)
         fork_logits = self._prefill(prompt, forced, guesses)
         if depth == MODEL and fork_logits[1] > fork_logits[0]:
-            return self._from_the_fork(fork_logits, cancelled, most)
+            rows = self._from_the_fork(self._answer.slow_prefix)
+            return self._slow_unless(act_now, rows, fork_logits, cancelled)
         if depth == SLOW:
-            return self._slow(self._action_decoder.rows[1:2], fork_logits, cancelled, most)
-        tokens = self._action_decoder.decode(self._sequence, guesses)
-        self._fork_logits = fork_logits
-        return self._answered(tokens, fork_logits, FAST)
+            return self._slow_unless(act_now, self._action_decoder.rows[1:2], fork_logits, cancelled)
+        return self._fast(guesses, fork_logits)
 
     def decode_further(self, most_reasoning: int, cancelled: Callable[[], bool] = lambda: False) -> Decoded:
         """The slow answer to the prompt of the fast one just decoded; the prompt is not read again.
@@ -186,7 +184,8 @@ class GreedyDecoder:
         fork_logits, self._fork_logits = self._fork_logits, None
         if fork_logits is None:
             raise ValueError("decode_further: expected a fast answer just before")
-        return self._from_the_fork(fork_logits, cancelled, min(most_reasoning, self._max_reasoning))
+        rows = self._from_the_fork(self._answer.slow_prefix)
+        return self._slow(rows, fork_logits, cancelled, min(most_reasoning, self._max_reasoning))
 
     def draw(self, draw: Draw) -> Samples:
         """Further answers to the prompt of the fast one just decoded, on the same cached prefix.
@@ -203,18 +202,59 @@ class GreedyDecoder:
         first = self._action_decoder.rows[1]
         return draw_actions(self._sequence, self._answer.fast_prefix, first, self._actions, draw)
 
-    def _from_the_fork(self, fork_logits: tuple[float, float], cancelled: Callable[[], bool], most: int) -> Decoded:
-        """Take the fast answer back to the fork, and answer slowly."""
+    def _from_the_fork(self, prefix: Sequence[int]) -> NDArray[np.float32]:
+        """Take the answer back to the fork, and go on with another prefix; (1, V) logits after it."""
         fork = self._answer.fork_index
         self._sequence.unsay(fork)
-        return self._slow(self._force(self._answer.slow_prefix[fork:]), fork_logits, cancelled, most)
+        return self._force(prefix[fork:])
+
+    def _fast(
+        self, guesses: Sequence[int], fork_logits: tuple[float, float], cancelled: Callable[[], bool] = lambda: False
+    ) -> Decoded:
+        """Act at once; the action decoder has the logits after the fast prefix and after each guess."""
+        tokens = self._action_decoder.decode(self._sequence, guesses, cancelled)
+        self._fork_logits = fork_logits
+        return self._answered(tokens, fork_logits, FAST)
+
+    def _slow_unless(
+        self,
+        act_now: Callable[[bool], bool],
+        rows: NDArray[np.float32],
+        fork_logits: tuple[float, float],
+        cancelled: Callable[[], bool],
+    ) -> Decoded:
+        """The slow answer, or the fast one where it is to act now."""
+        try:
+            return self._slow(rows, fork_logits, cancelled, self._max_reasoning, act_now)
+        except _ActNow:
+            pass
+        self._action_decoder.logits[0] = self._from_the_fork(self._answer.fast_prefix)[0]
+        return self._fast((), fork_logits, cancelled)
 
     def _slow(
-        self, rows: NDArray[np.float32], fork_logits: tuple[float, float], cancelled: Callable[[], bool], most: int
+        self,
+        rows: NDArray[np.float32],
+        fork_logits: tuple[float, float],
+        cancelled: Callable[[], bool],
+        most: int,
+        act_now: Callable[[bool], bool] = lambda _: False,
     ) -> Decoded:
-        """Reason, then act; `rows` (1, V): logits after the slow prefix."""
-        text, complete, self._action_decoder.logits[0] = self._reason(Lookahead(self._sequence, rows), cancelled, most)
-        tokens = self._action_decoder.decode(self._sequence, (), cancelled)
+        """Reason, then act; `rows` (1, V): logits after the slow prefix.
+
+        Raises:
+            _ActNow: it is not to go on.
+        """
+
+        def stop() -> bool:
+            if cancelled():
+                return True
+            if act_now(False):
+                raise _ActNow
+            return False
+
+        ahead = Lookahead(self._sequence, rows)
+        text, complete, self._action_decoder.logits[0] = self._reason(ahead, cancelled, most, act_now)
+        tokens = self._action_decoder.decode(self._sequence, (), stop)
         return self._answered(tokens, fork_logits, SLOW, text, complete=complete)
 
     def _answered(
@@ -255,7 +295,7 @@ class GreedyDecoder:
         return rows
 
     def _reason(
-        self, ahead: Lookahead, cancelled: Callable[[], bool], most: int
+        self, ahead: Lookahead, cancelled: Callable[[], bool], most: int, act_now: Callable[[bool], bool]
     ) -> tuple[str, bool, NDArray[np.float32]]:
         """Free text until it ends with the reasoning suffix, whether it did, and the logits (V,) after that.
 
@@ -281,6 +321,8 @@ class GreedyDecoder:
             self._sequence.say((token,))
             ids.append(token)
             if not ahead.guessed(token):
+                if act_now(True):
+                    raise _ActNow
                 ahead.read(token, self._guess_text(most - len(ids)), self._text_rows)
         self._sequence.keep(len(self._sequence.generated))
         return self._tokenizer.decode(ids).removesuffix(suffix), True, ahead.logits
@@ -333,6 +375,10 @@ class GreedyDecoder:
             generated=tuple(generated),
             complete=True,
         )
+
+
+class _ActNow(Exception):  # noqa: N818 - no error: the fast answer follows
+    """A slow answer is not to go on."""
 
 
 def _overlap(text: str, suffix: str) -> int:

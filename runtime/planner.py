@@ -147,11 +147,11 @@ class Planner:
         *,
         depth: str | None = None,
         cancelled: Callable[[], bool] = lambda: False,
-        most_reasoning: int | None = None,
+        act_now: Callable[[bool], bool] = lambda _: False,
     ) -> Plan | PlanRejection:
         """One plan for one frame set, or a structured rejection.
 
-        `cancelled`, `most_reasoning`: of a slow answer, see `GreedyDecoder.decode`.
+        `cancelled`, `act_now`: of a slow answer, see `GreedyDecoder.decode`.
 
         Raises:
             EngineError: an execution failed.
@@ -164,7 +164,7 @@ class Planner:
             clock.lap("vision_ood")
             prompt = self._prompt_input(self.prompt.write(ego, command, shown, pairs), visual, shown)
             clock.lap("prompt")
-            decoded = self.decoder.decode(prompt, depth or self.depth, cancelled, most_reasoning)
+            decoded = self.decoder.decode(prompt, depth or self.depth, cancelled, act_now)
         except FrameError as error:
             return PlanRejection(plan_id, frames.stamp_ns, "frames_invalid", str(error))
         except PromptError as error:

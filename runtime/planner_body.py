@@ -27,7 +27,6 @@ from onboard_vla.core.process_graph import PlannerInput
 from onboard_vla.core.road import Route
 from onboard_vla.core.supervision import Supervision
 from onboard_vla.runtime.anchor_pacing import AnchorPacing
-from onboard_vla.runtime.answer_grammar import CANCELLED
 from onboard_vla.runtime.camera_check import calibration_mismatch
 from onboard_vla.runtime.first_thoughts import FirstThoughts
 from onboard_vla.runtime.ingest import CameraIngest
@@ -39,9 +38,6 @@ PROCESS_NAME = "vla_planner"
 """Name in heartbeats."""
 MAX_EGO_AGE_S = 0.5
 """Largest distance between the ego state's and the anchor picture's stamp; ego states come at 50 Hz."""
-
-GIVEN_UP = "given_up"
-"""Stage of a fast plan that follows a slow answer which was given up: all that this took."""
 
 CLOCK_RESTART_S = 1.0
 """A stamp this much older than the last one is no late message: the data clock was set back."""
@@ -68,7 +64,7 @@ class PlanMaker(Protocol):
         *,
         depth: str | None = None,
         cancelled: Callable[[], bool] = lambda: False,
-        most_reasoning: int | None = None,
+        act_now: Callable[[bool], bool] = lambda _: False,
     ) -> Plan | PlanRejection:
         """Make one plan; `depth`: another than usual; the rest limits slow answers, see `planner.Planner.plan`."""
 
@@ -278,29 +274,16 @@ class PlannerBody:
     def _answered(
         self, frames: FrameSet, ego: EgoState, command: str, plan_id: int, now: Now, *, thinks: bool = True
     ) -> Plan | PlanRejection:
-        """One answer. Where thinking first needs leave: fast without it, and fast again where it was given up.
-
-        What was given up is time of the plan that follows: of its stages the first, and of the total.
-        """
-        first, given_up_ms = self._first, 0.0
+        """One answer. Where thinking first needs leave: fast without it."""
+        first = self._first
         if first is None and thinks:
             return self._planner.plan(frames, ego, command, plan_id)
-        if first is not None and thinks and (room := first.room(now.monotonic_ns)):
-            result = self._planner.plan(frames, ego, command, plan_id, cancelled=first.cancelled, most_reasoning=room)
-            if isinstance(result, Plan):
-                first.note(result)
-                return result
-            if result.code != CANCELLED:
-                return result
-            given_up_ms = first.given_up()
-            if first.ending:
-                return result
-        result = self._planner.plan(frames, ego, command, plan_id, depth=FAST)
+        if first is not None and thinks and first.may_begin(now.monotonic_ns):
+            result = self._planner.plan(frames, ego, command, plan_id, cancelled=first.ending, act_now=first.act_now)
+        else:
+            result = self._planner.plan(frames, ego, command, plan_id, depth=FAST)
         if first is not None and isinstance(result, Plan):
             first.note(result)
-            if given_up_ms:
-                total_ms = result.stage_ms["total"] + given_up_ms
-                result = replace(result, stage_ms={GIVEN_UP: given_up_ms, **result.stage_ms, "total": total_ms})
         return result
 
     def _command(self, route: Route, ego: EgoState) -> str:

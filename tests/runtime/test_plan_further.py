@@ -75,21 +75,24 @@ def test_given_up_it_is_a_rejection_and_the_next_plan_is_as_ever(planner, tiny):
 
 
 @pytest.mark.parametrize("depth", ["slow", "model"])
-def test_an_only_answer_that_is_slow_ends_by_force_with_its_budget_and_is_given_up_when_told(bundles, tiny, depth):
+@pytest.mark.parametrize("asked", [0, 1, 4])
+def test_an_only_answer_that_is_to_act_now_is_the_fast_plan_and_one_told_to_stop_is_none(bundles, tiny, depth, asked):
     planner = Planner(Bundle.open(bundles()))
     if depth == "model":
         planner.decoder._fork_scores = lambda logits, said: (0.0, 1.0)
-    lengths = []
-    for budget in (1, 2, 100):
-        alone = planner.plan(frames(tiny), EGO, "turn left", 1, depth=depth, most_reasoning=budget)
-        said = list(planner.decoder._sequence.generated)
-        first = planner.plan(frames(tiny), EGO, "turn left", 2, depth="fast")
-        second = planner.plan_further(first, 3, budget)
-        assert said == planner.decoder._sequence.generated
-        assert getattr(alone, "code", "") == getattr(second, "code", "")
-        lengths.append(len(said))
-    assert lengths[0] < lengths[2], "the budget cut it short"
+    fast = planner.plan(frames(tiny), EGO, "turn left", 1, depth="fast")
+    slow = planner.plan(frames(tiny), EGO, "turn left", 2, depth=depth)
+    assert (slow.depth, slow.action_tokens) == ("slow", tiny.SLOW_ACTIONS)
 
-    asked = iter(range(3))
-    given_up = planner.plan(frames(tiny), EGO, "turn left", 3, depth=depth, cancelled=lambda: next(asked) == 2)
-    assert (given_up.code, next(asked, None)) == ("cancelled", None)
+    questions = iter(range(asked + 1))
+    plan = planner.plan(frames(tiny), EGO, "turn left", 3, depth=depth, act_now=lambda _: next(questions) == asked)
+    assert next(questions, None) is None
+    assert (plan.depth, plan.action_tokens, plan.text) == ("fast", fast.action_tokens, "")
+    assert plan.scene.code == NO_REASONING
+    np.testing.assert_array_equal(plan.fine_poses, fast.fine_poses)
+    np.testing.assert_allclose(plan.uncertainty.spread_m, fast.uncertainty.spread_m, atol=1e-4)
+    assert plan.passes.prefill <= 2 + (depth == "model")
+
+    asked_to_stop = iter(range(3))
+    given_up = planner.plan(frames(tiny), EGO, "turn left", 4, depth=depth, cancelled=lambda: next(asked_to_stop) == 2)
+    assert (given_up.code, next(asked_to_stop, None)) == ("cancelled", None)

@@ -6,7 +6,7 @@ import pytest
 
 from onboard_vla.runtime.answer_grammar import CANCELLED, DecodeError
 
-from .test_decoding import ANSWER, FIRST, SUFFIX, TEN, WORD, N, ScriptedEngine, decoder, prompt, script
+from .test_decoding import ANSWER, FIRST, SLOW_FORK, SUFFIX, TEN, WORD, N, ScriptedEngine, decoder, prompt, script
 
 OTHER = [FIRST + i for i in (5, 5, 5, 1, 1, 1, 2, 2, 2, 7)]
 WORDS = [WORD, WORD, WORD]
@@ -85,3 +85,63 @@ def test_without_a_fast_answer_just_before_there_is_nothing_to_think_further_abo
         thinking.decode_further(6)
     with pytest.raises(ValueError, match="fast answer"):
         decoder(two_minded()).decode_further(6)
+
+
+@pytest.mark.parametrize("depth", ["slow", "model"])
+@pytest.mark.parametrize("asked", range(5 + 9))
+def test_told_to_act_now_it_says_what_a_fast_answer_says_with_no_pass_of_its_own_but_one(depth, asked):
+    fast = decoder(two_minded()).decode(prompt(), "fast")
+    engine = two_minded()
+    engine.fork = SLOW_FORK
+    thinking, questions = decoder(engine), []
+
+    def act_now(reasoning):
+        questions.append((len(engine.passes), reasoning))
+        return len(questions) > asked
+
+    said = thinking.decode(prompt(), depth, act_now=act_now)
+    assert [reasoning for _, reasoning in questions] == ([True] * 5 + [False] * 9)[: asked + 1]
+    assert (said.depth, said.tokens, said.generated, said.reasoning) == ("fast", fast.tokens, fast.generated, "")
+    assert said.logits.tobytes() == fast.logits.tobytes()
+    passes = engine.passes[questions[-1][0] :]
+    assert passes[0] == len(ANSWER.fast_prefix) - ANSWER.fork_index
+    assert len(passes) == 1 + (N - 1), "nothing of the prompt is read again"
+    assert thinking.decode_further(6).tokens == decoder(two_minded()).decode(prompt(), "slow").tokens
+
+
+def test_a_guess_that_was_right_is_read_already_so_that_nobody_asks_whether_there_is_time_for_it():
+    engine = two_minded()
+    thinking, questions = decoder(engine), []
+    first = thinking.decode(prompt(), "slow")
+    passes = len(engine.passes)
+
+    def act_now(reasoning):
+        questions.append(reasoning)
+        return False
+
+    again = thinking.decode(prompt(), "slow", act_now=act_now)
+    assert (again.generated, again.depth) == (first.generated, "slow")
+    assert questions.count(True) < len(WORDS + list(SUFFIX))
+    assert len(engine.passes) - passes < passes
+
+
+def test_a_slow_answer_that_may_go_on_is_to_the_bit_the_one_that_nobody_asks_about():
+    plain, asked = (decoder(two_minded()) for _ in range(2))
+    for _ in range(3):
+        want, said = plain.decode(prompt(), "slow"), asked.decode(prompt(), "slow", act_now=lambda _: False)
+        assert (said.generated, said.complete, said.reasoning) == (want.generated, want.complete, want.reasoning)
+        assert said.logits.tobytes() == want.logits.tobytes()
+
+
+@pytest.mark.parametrize("asked", [0, 7])
+def test_told_to_stop_it_makes_no_fast_answer_of_what_may_not_go_on(asked):
+    engine = two_minded()
+    questions = []
+
+    def cancelled():
+        questions.append(len(engine.passes))
+        return len(questions) > asked
+
+    with pytest.raises(DecodeError) as error:
+        decoder(engine).decode(prompt(), "slow", cancelled, lambda _: len(questions) > asked)
+    assert (error.value.code, len(engine.passes)) == (CANCELLED, questions[-1])

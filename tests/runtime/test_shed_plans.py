@@ -171,12 +171,12 @@ def test_the_planner_process_is_built_as_its_options_say(bundle):
         host.change({"plan_period_s": 0.7})
         assert alone._first.period_s == 0.7
         host.start(lambda message: None, system_now)
-        assert not alone._first.ending
+        assert not alone._first.ending()
         host.pause()
-        assert alone._first.ending
+        assert alone._first.ending()
         host.resume()
         assert host.stop()
-        assert alone._first.ending
+        assert alone._first.ending()
 
 
 @pytest.mark.parametrize(
