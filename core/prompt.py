@@ -14,7 +14,6 @@ The template is a JSON file of the checkpoint and of the bundle (`prompt.json`):
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 import string
@@ -205,15 +204,23 @@ class PromptTemplate:
         """The fields that may be left out."""
         return tuple(name for name in self._fields if name in self._optional)
 
-    def examples(self, left_out: Collection[str] = ()) -> list[dict[str, str]]:
-        """What may stand in the prompt for each field, without some optional ones: each field says all that it can.
+    def examples(self, left_out: Collection[str] = (), at_will: Collection[str] = ()) -> list[dict[str, str]]:
+        """What may stand in the prompt for each field; of a number these are many of all lengths and signs.
 
-        Of a number these are many of all lengths and signs. Takes turns: not every field with every other.
+        With what all admissible texts begin, these do, too, and with no more: first each field in turn says all that it
+        can while the others say their shortest (texts of several fields begin alike for as long as these do), then all
+        of them together. So do their ends.
+
+        Args:
+            left_out: optional fields that are not there.
+            at_will: optional fields that are there or not.
         """
         each = {name: field.examples() for name, field in self._fields.items() if name not in left_out}
-        count = max((len(texts) for texts in each.values()), default=1)
-        turns = zip(*(itertools.islice(itertools.cycle(texts), count) for texts in each.values()), strict=True)
-        return [dict(zip(each, turn, strict=True)) for turn in turns] if each else [{}]
+        shortest = {name: min(texts, key=len) for name, texts in each.items() if name not in at_will}
+        alone = [shortest | {name: text} for name, texts in each.items() for text in texts]
+        turns = range(max((len(texts) for texts in each.values()), default=0))
+        together = [{name: texts[turn % len(texts)] for name, texts in each.items()} for turn in turns]
+        return [shortest, *alone, *together]
 
     def check_optional(self, cameras: Collection[str]) -> None:
         """Hold the template against the cameras that plans may be made without.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, groupby
+from functools import cache
+from itertools import combinations, takewhile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,10 @@ from onboard_vla.runtime.positions import VideoGrid
 from onboard_vla.runtime.prompt import Tokenizer
 
 Ids = tuple[int, ...]
-Parts = tuple[Ids | int, ...]
-"""A prompt's texts, as ids, and how many visual tokens stand between them, in turn; a text may be empty."""
 NEIGHBOURS = 1
 """Ids beside a field that may belong to what it says: a tokenizer may join its first letter with what stands before."""
 MOST_OPTIONAL = 4
-"""Fields that may be left out: beyond so many, prompts are held against the form of all and of none of them."""
+"""Fields that may be left out: beyond so many there is one form, which knows nothing of what stands between them."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,18 @@ class _Text:
         if len(set(texts)) == 1:
             return cls(texts[0], (), whole=True)
         head, tail = _common(texts), _common([text[::-1] for text in texts])[::-1]
-        return cls(head[:-NEIGHBOURS], tail[NEIGHBOURS:], whole=False)
+        head, tail = head[:-NEIGHBOURS], tail[NEIGHBOURS:]
+        both = len(head) + len(tail) - min(map(len, texts))  # ids of the shortest that are in either
+        return cls(head, tail[max(0, both) :], whole=False)
+
+    @property
+    def least(self) -> int:
+        """Fewest ids."""
+        return len(self.head) + len(self.tail)
 
     def unfit(self, ids: Ids, start: int, before: str) -> Unfit | None:
         """Hold a text whose first id is the prompt's `start`th against it; `before`: what follows the text."""
-        least = len(self.head) + len(self.tail)
+        least = self.least
         if (unlike := _unlike(ids, self.head, start)) is not None:
             return unlike
         if len(ids) < least or (self.whole and len(ids) > least):
@@ -73,23 +79,33 @@ def _unlike(found: Ids, expected: Ids, start: int) -> Unfit | None:
 
 @dataclass(frozen=True)
 class PromptForm:
-    """All forms that a template's prompts have: one for each choice of fields that may be left out."""
+    """All forms that a template's prompts have: texts before, between and behind pictures; a text may be empty.
+
+    `visual`: visual tokens of each camera, in order. `forms`: one for each choice of fields that may be left out, or
+    one for all of them.
+    """
 
     vocabulary: int
     video_pad: int
-    forms: tuple[tuple[_Text | int, ...], ...]
+    visual: tuple[int, ...]
+    forms: tuple[tuple[_Text, ...], ...]
 
     @classmethod
     def of(
         cls, template: PromptTemplate, tokenizer: Tokenizer, video_pad: int, grids: Mapping[str, VideoGrid]
     ) -> PromptForm:
         """Of all cameras' pictures; `grids`: merged visual tokens by camera."""
+        optional, encode = template.optional_names, cache(tokenizer.encode)
+        if len(optional) <= MOST_OPTIONAL:
+            examples = [template.examples(left_out=choice) for choice in _choices(optional)]
+        else:
+            examples = [template.examples(at_will=optional)]
         forms = []
-        for left_out in _choices(template.optional_names):
-            written = [_parts(template, texts, tokenizer, grids) for texts in template.examples(left_out)]
-            turns = zip(*written, strict=True)
-            forms.append(tuple(turn[0] if isinstance(turn[0], int) else _Text.of(turn) for turn in turns))
-        return cls(tokenizer.size, video_pad, tuple(forms))
+        for prompts in examples:
+            places = zip(*(_texts(template, texts) for texts in prompts), strict=True)
+            forms.append(tuple(_Text.of([encode(text) for text in set(place)]) for place in places))
+        visual = tuple(grids[camera].tokens for camera in template.cameras)
+        return cls(tokenizer.size, video_pad, visual, tuple(forms))
 
     def unfit(self, ids: NDArray[np.int64]) -> Unfit | None:
         """Where a prompt (S,) is of none of the forms; of several, by the one that it keeps the longest."""
@@ -97,65 +113,50 @@ class PromptForm:
         if len(outside):
             at = int(outside[0])
             return Unfit(at, f"found id {ids[at]}, expected 0 to {self.vocabulary - 1}")
-        parts = self._parts(ids.tolist())
-        found = [_first_unfit(parts, form) for form in self.forms]
+        found = [self._first_unfit(tuple(ids.tolist()), form) for form in self.forms]
         if None in found:
             return None
         return max((unfit for unfit in found if unfit is not None), key=lambda unfit: unfit.position)
 
-    def _parts(self, ids: Sequence[int]) -> Parts:
-        parts: list[Ids | int] = []
-        for visual, run in groupby(ids, lambda token: token == self.video_pad):
-            if visual and not parts:
-                parts.append(())
-            text = tuple(run)
-            parts.append(len(text) if visual else text)
-        return (*parts, ()) if parts and isinstance(parts[-1], int) else tuple(parts)
-
-
-def _first_unfit(parts: Parts, form: Sequence[_Text | int]) -> Unfit | None:
-    start = 0
-    for number, expected in enumerate(form):
-        if number >= len(parts):
-            return Unfit(start, "the prompt ends, the prompt template goes on with pictures")
-        part = parts[number]
-        if isinstance(part, int) or isinstance(expected, int):
-            if part != expected:
-                return Unfit(start, f"{part} visual tokens, the prompt template and the cameras have {expected} there")
-            start += expected
-            continue
-        before = "the next pictures" if number + 1 < len(form) else "the answer"
-        if (unfit := expected.unfit(part, start, before)) is not None:
+    def _first_unfit(self, ids: Ids, form: Sequence[_Text]) -> Unfit | None:
+        start = 0
+        for text, following, count in zip(form, form[1:], self.visual, strict=False):
+            written = self._run(ids, start, visual=False)
+            if (unfit := text.unfit(written, start, "the next pictures")) is not None:
+                return unfit
+            start += len(written)
+            if start == len(ids):
+                return Unfit(start, "the prompt ends, the prompt template goes on with pictures")
+            found = len(self._run(ids, start, visual=True))
+            if found < count or (found > count and following.least):  # else those of the next camera follow on them
+                words = f"{found} visual tokens, the prompt template and the cameras have {count} there"
+                return Unfit(start, words)
+            start += count
+        written = self._run(ids, start, visual=False)
+        if (unfit := form[-1].unfit(written, start, "the answer")) is not None:
             return unfit
-        start += len(part)
-    if len(parts) > len(form):
-        return Unfit(start, "visual tokens, the prompt template has no more of them")
-    return None
+        end = start + len(written)
+        return Unfit(end, "visual tokens, the prompt template has no more of them") if end < len(ids) else None
+
+    def _run(self, ids: Ids, start: int, *, visual: bool) -> Ids:
+        """The ids from `start` on that are all of text, or all of pictures."""
+        return tuple(takewhile(lambda token: (token == self.video_pad) == visual, ids[start:]))
 
 
-def _parts(
-    template: PromptTemplate, texts: Mapping[str, str], tokenizer: Tokenizer, grids: Mapping[str, VideoGrid]
-) -> Parts:
-    """A prompt as `PromptWriter` writes it; cameras between which nothing stands are one."""
-    parts: list[Ids | int] = [()]
+def _texts(template: PromptTemplate, texts: Mapping[str, str]) -> list[str]:
+    """What `PromptWriter` writes before, between and behind the cameras' pictures."""
+    found = [""]
     for segment in template.written(texts):
         if isinstance(segment, VideoSegment):
-            count = grids[segment.camera].tokens
-            if isinstance(parts[-1], int):
-                parts[-1] += count
-            else:
-                parts.append(count)
-        elif isinstance(parts[-1], int):
-            parts.append(tokenizer.encode(segment.text))
+            found.append("")
         else:
-            parts[-1] = tokenizer.encode(segment.text)
-    return (*parts, ()) if isinstance(parts[-1], int) else tuple(parts)
+            found[-1] = segment.text
+    return found
 
 
 def _choices(names: Sequence[str]) -> Iterator[frozenset[str]]:
     """Which fields may be left out together."""
-    counts = range(len(names) + 1) if len(names) <= MOST_OPTIONAL else (0, len(names))
-    for count in counts:
+    for count in range(len(names) + 1):
         yield from map(frozenset, combinations(names, count))
 
 

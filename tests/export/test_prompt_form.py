@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -78,12 +79,14 @@ def test_texts_that_are_missing_or_too_many_are_named(assets):
     assert form.unfit(prompt[:0]) is not None
 
 
-def changed(assets, segments):
-    """Assets whose prompt has other segments around the first two cameras' pictures alone."""
-    fields = {
-        "speed": {"kind": "number", "minimum": -3, "maximum": 60, "format": ".1f"},
-        "history": {"kind": "actions", "optional": True},
-    }
+FIELDS = {
+    "speed": {"kind": "number", "minimum": -3, "maximum": 60, "format": ".1f"},
+    "history": {"kind": "actions", "optional": True},
+}
+
+
+def changed(assets, segments, fields=FIELDS):
+    """Writer and form of a template of its own around the first two cameras' pictures alone."""
     answer = dataclasses.asdict(assets.template.answer)
     document = {
         "format": 1,
@@ -122,3 +125,122 @@ def test_templates_of_any_order_know_their_own_prompts(assets, segments):
         ids = writer.write_fields(fields).ids
         assert form.unfit(ids) is None
         assert form.unfit(ids[ids != assets.tokens.video_pad]) is not None
+
+
+def optional_number(name):
+    return {name: {"kind": "number", "minimum": 0, "maximum": 60, "format": ".1f", "optional": True}}
+
+
+def subsets(names):
+    return [chosen for count in range(len(names) + 1) for chosen in combinations(names, count)]
+
+
+@pytest.mark.parametrize("count", [4, 5, 7])
+def test_any_of_many_optional_fields_may_be_left_out(assets, count):
+    names = [f"f{index}" for index in range(count)]
+    fields = {name: field for one in map(optional_number, names) for name, field in one.items()}
+    said = [{"text": f"field {name} is {{{name}}}. ", "when": name} for name in names]
+    writer, form = changed(assets, [{"video": "front"}, {"video": "back"}, *said, {"text": "Now go on."}], fields)
+    for chosen in subsets(names):
+        ids = writer.write_fields(dict.fromkeys(chosen, 3.0)).ids
+        assert form.unfit(ids) is None, chosen
+        assert form.unfit(np.append(ids[:-1], ids[-1] + 1)).position == len(ids) - 1, "what is fixed is held, still"
+
+
+def test_pictures_between_which_only_optional_text_stands_are_known_with_and_without_it(assets):
+    names = [f"f{index}" for index in range(6)]
+    fields = {name: field for one in map(optional_number, names) for name, field in one.items()}
+    said = [{"text": f"{{{name}}} ", "when": name} for name in names]
+    segments = [{"text": "See: "}, {"video": "front"}, *said[:3], {"video": "back"}, *said[3:], {"text": "Now go on."}]
+    writer, form = changed(assets, segments, fields)
+    for chosen in subsets(names):
+        ids = writer.write_fields(dict.fromkeys(chosen, 12.0)).ids
+        assert form.unfit(ids) is None, chosen
+        pad = int(np.flatnonzero(ids == assets.tokens.video_pad)[0])
+        assert "visual tokens" in form.unfit(np.delete(ids, pad)).words
+
+
+KEEP = {"k": "keep", "kf": "keep going straight on"}
+ON = {"f": " going straight on then", "n": " now"}
+
+
+def test_each_choice_may_stand_beside_each(assets):
+    fields = {name: {"kind": "choice", "values": values} for name, values in (("a", KEEP), ("b", ON))}
+    segments = [{"video": "front"}, {"video": "back"}, {"text": "Now {a}{b} please"}]
+    writer, form = changed(assets, segments, fields)
+    for a, b in product(KEEP, ON):
+        assert form.unfit(writer.write_fields({"a": a, "b": b}).ids) is None, (a, b)
+
+
+def test_a_prompt_that_begins_as_it_ends_is_not_too_short(assets):
+    segments = [{"video": "front"}, {"video": "back"}]
+    segments += [{"text": "Drive on now, and go. ", "when": "f"}, {"text": "Drive on now, and go. "}]
+    for extra in range(5):
+        fields = {name: field for n in ["f", *"ghijk"[:extra]] for name, field in optional_number(n).items()}
+        writer, form = changed(assets, segments, fields)
+        for values in ({}, {"f": 1.0}):
+            assert form.unfit(writer.write_fields(values).ids) is None
+
+
+WORDS = [
+    "",
+    "a",
+    "go",
+    "go ",
+    " go",
+    "straight",
+    " str",
+    "aight",
+    "1",
+    "12",
+    ".",
+    "\n",
+    "turn left",
+    "turn",
+    "<|im_end|>",
+]
+
+
+def random_template(rng):
+    """Fields and segments of words that join, repeat and begin alike; and what makes values for some of the fields."""
+    fields, values = {}, {}
+    for index in range(rng.integers(1, 8)):
+        name, optional = f"f{index}", bool(rng.uniform() < 0.7)
+        kind = str(rng.choice(["number", "choice", "actions"]))
+        if kind == "number":
+            low, high = sorted(float(bound) for bound in rng.uniform(-20, 100, 2))
+            fields[name] = {
+                "kind": kind,
+                "minimum": low,
+                "maximum": high,
+                "format": str(rng.choice([".1f", ".0f", "g"])),
+            }
+            values[name] = lambda low=low, high=high: float(rng.uniform(low, high))
+        elif kind == "choice":
+            texts = {str(number): str(text) for number, text in enumerate(rng.choice(WORDS[1:], rng.integers(1, 5)))}
+            fields[name] = {"kind": kind, "values": texts}
+            values[name] = lambda texts=texts: str(rng.choice(list(texts)))
+        else:
+            fields[name] = {"kind": kind}
+            values[name] = lambda: tuple(int(action) for action in rng.integers(0, 2048, rng.integers(0, 4)))
+        fields[name]["optional"] = optional
+    segments = []
+    for name in rng.permutation(list(fields)):
+        text = f"{rng.choice(WORDS)}{{{name}}}{rng.choice(WORDS)}"
+        segments.append({"text": text, **({"when": str(name)} if fields[name]["optional"] else {})})
+        if word := str(rng.choice(WORDS)):
+            segments.append({"text": word})
+    for camera in ("back", "front"):
+        segments.insert(int(rng.integers(0, len(segments) + 1)), {"video": camera})
+    return fields, segments, values
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_prompt_of_any_template_is_refused(assets, seed):
+    rng = np.random.default_rng(seed)
+    fields, segments, values = random_template(rng)
+    writer, form = changed(assets, segments, fields)
+    for _ in range(50):
+        said = {name: value() for name, value in values.items() if not fields[name]["optional"] or rng.uniform() < 0.5}
+        unfit = form.unfit(writer.write_fields(said).ids)
+        assert unfit is None, (segments, said, unfit)
