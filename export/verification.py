@@ -23,8 +23,8 @@ from onboard_vla.export.verify_report import Worst, write_report
 from onboard_vla.runtime.bundle import Bundle
 from onboard_vla.runtime.prompt import Tokenizer, answer_ids
 
-SAME = ("weights_sha256", "model", "cameras", "frames", "tokens", "actions", "generation")
-"""What two bundles of one checkpoint have in common."""
+SAME = ("model", "cameras", "frames", "tokens", "actions", "generation")
+"""What two bundles of one checkpoint have in common, beside the files of its weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def verify(
     """Run a bundle and compare.
 
     Without `scenes`: on its golden scenes, held against what the export held it against; a bundle without real ones
-    misses for that. With them: against the bundle `reference`, in float32 and of the same weights, held against
+    misses for that. With them: against the bundle `reference`, in float32 and of the same weight files, held against
     `PLAN_LIMITS`; other figures are reported.
     With `checkpoint`, transformers runs that folder (see `assemble` for a `.ckpt`) as the reference, on either, and
     every stage is compared. Bounds in the bundle's manifest count where they are tighter.
@@ -92,7 +92,7 @@ def verify(
     Raises:
         ArgumentError: `scenes` without what they are compared with, or the other way round.
         BundleError: a bundle is damaged, has no golden scenes, the reference is not in float32, or the two are not of
-            one checkpoint.
+            one checkpoint's files.
         CheckpointError: the scenes do not fit, or transformers cannot run the checkpoint.
         EnvironmentLacksError: there is no transformers.
     """
@@ -204,6 +204,13 @@ def shapes_of(bundle: Bundle) -> SceneShapes:
 def _reference(bundle: Bundle, path: Path) -> Bundle:
     """The bundle at `path`, if what it says may be taken for what `bundle` should."""
     reference = Bundle.open(path)
+    here, there = bundle.manifest.weights_sha256, reference.manifest.weights_sha256
+    if here != there:
+        raise BundleError(
+            f"{bundle.path} and {path} were made from other weight files, or with another LoRA alpha: weights_sha256 "
+            f"{here} and {there} (files are hashed, so equal weights in another container differ); export the "
+            "reference from the files that the bundle was made from, as it was"
+        )
     for name in SAME:
         found, expected = getattr(bundle.manifest, name), getattr(reference.manifest, name)
         if found != expected:
