@@ -17,6 +17,7 @@ from pathlib import Path
 from passes import CHECKPOINT
 from result import show
 
+from onboard_vla.export.doubled_rows import DoubledRows
 from onboard_vla.export.golden import GoldenScene
 from onboard_vla.export.graph_session import GraphSession
 from onboard_vla.export.language_graph import FILE_NAME as LANGUAGE_FILE
@@ -103,7 +104,8 @@ def runner(source: Source, weights: Weights, linears: LinearWriter) -> SceneRunn
     """Runs graphs that are written here."""
     writers = source.graph_writers(weights, linears)
     sessions = {name: GraphSession(write(None, None).SerializeToString()) for name, write in writers.items()}
-    return SceneRunner(source.sizes, sessions, sessions[LANGUAGE_FILE], source.checkpoint.embedding)
+    language = DoubledRows(sessions[LANGUAGE_FILE])
+    return SceneRunner(source.sizes, sessions, language, source.checkpoint.embedding)
 
 
 def measure(source: Source, found: SceneRunner, golden: list[GoldenScene]) -> Figures:

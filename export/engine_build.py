@@ -13,6 +13,7 @@ from typing import Any
 from onboard_vla.core.bundle_manifest import sha256_of
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.aside import alone
+from onboard_vla.export.doubled_rows import DoubledRows
 from onboard_vla.export.engine_profiles import bundle_profiles
 from onboard_vla.export.engine_session import LanguageSession, VisionSession
 from onboard_vla.export.golden import GoldenScene
@@ -105,7 +106,7 @@ def judge(bundle: Bundle, load: Load, golden: Sequence[GoldenScene], progress: P
     runner = SceneRunner(
         sizes_of(bundle),
         {name: VisionSession(engine, tokens[name], model.text.hidden_size) for name, engine in vision.items()},
-        LanguageSession(load(path / manifest.language_graph), model.text, length.capacity),
+        DoubledRows(LanguageSession(load(path / manifest.language_graph), model.text, length.capacity)),
         bundle.embeddings,
     )
     return compare(runner, golden, bundle.codebook, lambda share: progress("parity on this machine", share))

@@ -11,7 +11,7 @@ from onboard_vla.core.errors import EngineError
 from onboard_vla.export.graph_session import Arrays, Feed, Take, run_in_turn
 from onboard_vla.runtime.engine import Engine, ResidentEngine
 from onboard_vla.runtime.kv_cache import KvCache
-from onboard_vla.runtime.language_model import LEAST_ROWS, causal_bias, rounded_up
+from onboard_vla.runtime.language_model import causal_bias, rounded_up
 
 
 class VisionSession:
@@ -35,7 +35,7 @@ class LanguageSession:
     """A language engine with a cache of its own, on the device where the engine can: one sequence after the other.
 
     The cache that comes in a feed only says how long the sequence is: it must be the one that this session holds, or
-    its beginning, which is then gone on with anew.
+    its beginning, which is then gone on with anew. So whoever doubles a lone token (`DoubledRows`) drops its double.
     """
 
     def __init__(self, engine: Engine, text: TextDimensions, capacity: int) -> None:
@@ -51,7 +51,7 @@ class LanguageSession:
         Raises:
             EngineError: the feed goes on with a longer sequence than the last one.
         """
-        past, wanted = len(inputs["past_key_0"]), len(inputs["rows"])
+        past, new = len(inputs["past_key_0"]), len(inputs["embeds"])
         if past == 0:
             self._cache.truncate(0)
             if self._resident is not None:
@@ -60,21 +60,20 @@ class LanguageSession:
             self._cache.truncate(past)
         if past != self._cache.length:
             raise EngineError(f"a sequence of {past} tokens goes on, the engine's cache holds {self._cache.length}")
-        new = len(inputs["embeds"])
-        # As the planner's language model: a lone token, and a lone row, is doubled.
-        token_repeats, row_repeats = (LEAST_ROWS if count == 1 else 1 for count in (new, wanted))
         slots = rounded_up(past, self._multiple)
-        bias = causal_bias(past, new * token_repeats, slots)
-        feed = {name: inputs[name].repeat(token_repeats, axis=0) for name in ("embeds", "cos", "sin")}
-        logits = np.empty((wanted * row_repeats, self._text.vocabulary_size), np.float32)
+        logits = np.empty((len(inputs["rows"]), self._text.vocabulary_size), np.float32)
         self._engine.run(
-            {**feed, "bias": bias, "rows": inputs["rows"].repeat(row_repeats), **self._cache.past(slots)},
-            {"logits": logits, **self._cache.room(new * token_repeats)},
+            {
+                **{name: inputs[name] for name in ("embeds", "cos", "sin", "rows")},
+                "bias": causal_bias(past, new, slots),
+                **self._cache.past(slots),
+            },
+            {"logits": logits, **self._cache.room(new)},
         )
         self._cache.advance(new)
         empty = np.zeros((new, self._text.kv_heads, self._text.head_dim), np.float32)
         names = [f"new_{kind}_{i}" for i in range(self._text.layers) for kind in ("key", "value")]
-        return {"logits": logits[:wanted], **dict.fromkeys(names, empty)}
+        return {"logits": logits, **dict.fromkeys(names, empty)}
 
     def run_each(self, feeds: Sequence[Feed], take: Take) -> None:
         """See `Session`; only one sequence at a time."""

@@ -20,6 +20,7 @@ from onboard_vla.core.errors import BundleError
 from onboard_vla.export.action_logits import ActionLogits
 from onboard_vla.export.activation_ranges import ActivationRanges
 from onboard_vla.export.aside import put, sync
+from onboard_vla.export.doubled_rows import DoubledRows
 from onboard_vla.export.external_data import SUFFIX, ExternalData
 from onboard_vla.export.fed_linears import FedLinears
 from onboard_vla.export.fingerprints import recipe
@@ -178,7 +179,7 @@ class LargeExport:
             kept = OnDisk(scratch / "kept")
             seeing = SceneRunner(source.sizes, vision, OpenedForRuns(language), self._embedding(), kept=kept)
             seeing.see([item.scene for item in golden])  # with the vision encoder alone in memory
-            whole = seeing.with_language(GraphSession(language, cores()))
+            whole = seeing.with_language(DoubledRows(GraphSession(language, cores())))
             return compare_in_few_passes(whole, golden, codebook, stage)
         graphs = [self._staging.folder / name for name in source.layers()]
         weights = WrittenWeights(graphs, source.weights)

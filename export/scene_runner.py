@@ -24,6 +24,7 @@ from onboard_vla.core.bundle_manifest import (
 )
 from onboard_vla.core.errors import BundleError
 from onboard_vla.export.action_logits import ActionLogits, GrowingAnswer
+from onboard_vla.export.doubled_rows import DoubledRows
 from onboard_vla.export.graph_session import Arrays, Feed, GraphSession, Session
 from onboard_vla.export.growing_pass import GrowingPass, SeenPrompt
 from onboard_vla.export.kept_arrays import OnDemand
@@ -92,10 +93,13 @@ class SceneRunner:
         threads: int = 1,
         observations: Observer | None = None,
         kept: MutableMapping[str, NDArray[Any]] | None = None,
+        *,
+        doubled: bool = True,
     ) -> SceneRunner:
-        """A runner of graphs on disk."""
+        """A runner of graphs on disk; `doubled`: in passes as the planner makes them (see `DoubledRows`)."""
         sessions = {name: GraphSession(graph, threads) for name, graph in vision.items()}
-        return cls(sizes, sessions, GraphSession(language, threads), embedding, observations, kept)
+        alone = GraphSession(language, threads)
+        return cls(sizes, sessions, DoubledRows(alone) if doubled else alone, embedding, observations, kept)
 
     def with_language(self, language: Session) -> SceneRunner:
         """The same with another language graph; what it saw of the latest scenes is kept."""

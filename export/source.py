@@ -197,10 +197,10 @@ class Source:
         """Write all graphs in float32; returns their sizes in bytes."""
         return self.write_graphs(folder, self.weights, FloatLinears(self.weights), progress)
 
-    def runner(self, folder: Path) -> SceneRunner:
-        """Runs scenes on the graphs in `folder`."""
-        vision = {grid.name: folder / grid.name for grid in self.grids}
-        return SceneRunner.of_files(self.sizes, vision, folder / LANGUAGE_FILE, self.checkpoint.embedding)
+    def runner(self, folder: Path, *, doubled: bool = True) -> SceneRunner:
+        """Runs scenes on the graphs in `folder`; `doubled`: see `SceneRunner.of_files`."""
+        vision, language = {grid.name: folder / grid.name for grid in self.grids}, folder / LANGUAGE_FILE
+        return SceneRunner.of_files(self.sizes, vision, language, self.checkpoint.embedding, doubled=doubled)
 
     def runner_in_pieces(
         self,
@@ -247,8 +247,12 @@ class Source:
         return SceneRunner(self.sizes, sessions, sessions[LANGUAGE_FILE], embedding, observations, kept)
 
     def references(self, folder: Path, scenes: Sequence[Scene], progress: Share) -> list[GoldenScene]:
-        """Scenes with what the float32 graphs in `folder` make of them."""
-        runner, items = self.runner(folder), []
+        """Scenes with what the float32 graphs in `folder` make of them.
+
+        A lone row is not doubled: these logits count in a bundle's core hash, and with others in the last bits an older
+        export's thresholds would not be those of a newer one with equal graphs.
+        """
+        runner, items = self.runner(folder, doubled=False), []
         for done, scene in enumerate(scenes, start=1):
             items.append(GoldenScene(scene, runner.greedy(scene)))
             progress(done / len(scenes))

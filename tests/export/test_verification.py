@@ -14,8 +14,9 @@ from onboard_vla.core.errors import ArgumentError, BundleError
 from onboard_vla.export import parity_limits, verification
 from onboard_vla.export.graph_session import GraphSession
 from onboard_vla.export.parity_limits import PARITY_LIMITS, PLAN_LIMITS, misses
-from onboard_vla.export.verification import golden_scenes, verify
+from onboard_vla.export.verification import golden_scenes, runner_of, verify
 from onboard_vla.runtime.bundle import Bundle
+from onboard_vla.runtime.language_model import LEAST_ROWS
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_a_bundle_against_itself_misses_nothing(fp32_bundle, scenes):
 
 
 def decodes_wrongly(monkeypatch, bundle, change):
-    """Multiplies the logits of a bundle's passes over a single token."""
+    """Multiplies the logits of a bundle's passes over a single token (the planner doubles it)."""
     original, graph = GraphSession.run, bundle / "language.onnx"
     opened, hit = GraphSession.__init__, []
 
@@ -54,7 +55,7 @@ def decodes_wrongly(monkeypatch, bundle, change):
 
     def breaking(self, inputs):
         found = original(self, inputs)
-        if self.broken and len(inputs["embeds"]) == 1:
+        if self.broken and len(inputs["embeds"]) == LEAST_ROWS:
             hit.append(1)
             found["logits"] = found["logits"] * np.float32(change)
         return found
@@ -79,6 +80,33 @@ def test_a_bundle_that_decodes_wrongly_is_told_from_one_that_does_not(
         assert found.figures.scenes == 10
     assert verify(copy).missed
     assert len(hit) >= 3 * 9 * 10
+
+
+def test_what_is_judged_is_decoded_in_passes_of_as_many_rows_as_the_planners(int8_bundle, monkeypatch):
+    """By another number of rows another kernel computes."""
+    run, seen = GraphSession.run, []
+
+    def telling(self, inputs):
+        if "embeds" in inputs:
+            seen.append((len(inputs["embeds"]), len(inputs["rows"])))
+        return run(self, inputs)
+
+    monkeypatch.setattr(GraphSession, "run", telling)
+    assert verify(int8_bundle).figures.scenes == 10
+    actions = Bundle.open(int8_bundle).manifest.actions.per_answer
+    few = [count for count in seen if count[0] < actions - 1]
+    assert set(few) == {(LEAST_ROWS, LEAST_ROWS)}
+    assert len(few) >= (actions - 1) * 10
+
+
+def test_a_token_a_pass_says_to_the_bit_what_one_pass_over_all_says(bundle):
+    """As for the planner, of which tests/runtime/test_pass_shapes.py shows it."""
+    opened = Bundle.open(bundle)
+    for golden in golden_scenes(opened)[:3]:
+        forced, stepped, free = runner_of(opened).each_way(golden.scene, golden.reference.tokens.tolist())
+        np.testing.assert_array_equal(forced.actions, stepped.actions)
+        same = (free.tokens == golden.reference.tokens).cumprod().astype(bool)
+        np.testing.assert_array_equal(free.actions[same], forced.actions[same])
 
 
 @pytest.mark.parametrize(
