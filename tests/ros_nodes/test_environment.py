@@ -130,7 +130,10 @@ def test_a_killed_node_leaves_memory_that_is_freed() -> None:
         "import rclpy, os, signal; from onboard_vla.ros_nodes.environment import apply_ros_environment as a; a();"
         "from pathlib import Path; old = set(Path('/dev/shm').glob('fastdds_????????????????'));"
         "rclpy.init(); node = rclpy.create_node('x');"
-        "print(*(set(Path('/dev/shm').glob('fastdds_????????????????')) - old), flush=True);"
+        "new = set(Path('/dev/shm').glob('fastdds_????????????????')) - old;"
+        # Its own: another node may have been started beside it.
+        "mapped = Path('/proc/self/maps').read_text();"
+        "print(*(path for path in new if f'{path}\\n' in mapped), flush=True);"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
     ended = subprocess.run([sys.executable, "-c", program], timeout=30, check=False, capture_output=True, text=True)
