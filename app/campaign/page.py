@@ -208,8 +208,8 @@ def _golden(content: dict[str, Any]) -> str:
     rates = [
         (name, str(golden[key][0]), f"{golden[key][1]:.1f} / h", f"{golden[key][2]:.1f} / h")
         for name, key in (
-            ("entries into L2 or L3", "fallback"),
-            ("entries into L4", "emergency"),
+            ("entries into L2", "fallback"),
+            ("entries into L3 or L4", "stop"),
             ("phantom brakings", "phantom"),
         )
     ]
@@ -221,7 +221,8 @@ def _golden(content: dict[str, Any]) -> str:
             str(d["seed"]),
             f"{d['progress_share']:.0%}",
             f"{d['engaged_share']:.0%}",
-            str(d["fallback_entries"] + d["stop_entries"]),
+            str(d["fallback_entries"]),
+            str(d["stop_entries"]),
             str(d["emergency_entries"]),
             str(d["phantoms"]),
             ", ".join(d["reasons"]),
@@ -231,7 +232,7 @@ def _golden(content: dict[str, Any]) -> str:
     return (
         f"<p>{words}</p>"
         + _table(rates, ("", "seen", "rate", "95 % upper bound"))
-        + _table(drives, ("road", "seed", "of the expert's way", "engaged", "L2, L3", "L4", "phantoms", "reasons"))
+        + _table(drives, ("road", "seed", "of the expert's way", "engaged", "L2", "L3", "L4", "phantoms", "reasons"))
     )
 
 

@@ -165,7 +165,17 @@ def test_verdict_fails_on_a_start_that_was_not_refused_and_on_a_missed_cell():
     assert verdict_of([], None, [], 0, [row]).outcome == FAIL
 
 
-@pytest.mark.parametrize("changes", [{"emergency_entries": 3}, {"phantoms": 7}, {"rear_end_hits": 1}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fallback_entries": 11},
+        {"emergency_entries": 3},
+        {"stop_entries": 3},
+        {"stop_entries": 2, "emergency_entries": 1},
+        {"phantoms": 7},
+        {"rear_end_hits": 1},
+    ],
+)
 def test_golden_drives_fail_on_alarms_beyond_their_rate(changes):
     assert figures_of([drive(seed=k) for k in range(10)]).passed
     assert not figures_of([drive(**changes), *(drive(seed=k) for k in range(9))]).passed
@@ -176,7 +186,9 @@ def test_golden_drives_fail_where_the_vehicle_creeps_however_safely():
     assert figures_of([drive(progress_share=LEAST_PROGRESS), *others]).passed
     crept = figures_of([drive(progress_share=LEAST_PROGRESS - 0.01), *others])
     assert crept.failures == (f"quiet_road, seed 1: {LEAST_PROGRESS - 0.01:.0%} of the expert's way, at least 50%",)
-    assert figures_of([drive(progress_share=0.2, stop_entries=1), *others]).passed, "counted by its rate"
+    for stopped in ({"stop_entries": 1}, {"emergency_entries": 1}):
+        told = figures_of([drive(progress_share=0.2, **stopped), *others]).failures
+        assert any("seed 1: 20% of the expert's way" in failure for failure in told), "a stop excuses nothing"
     assert figures_of([drive(seed=k, progress_share=LEAST_MEAN_PROGRESS) for k in range(7)]).passed
     slow = figures_of([drive(seed=k, progress_share=LEAST_MEAN_PROGRESS - 0.01) for k in range(7)])
     assert slow.failures == (f"{LEAST_MEAN_PROGRESS - 0.01:.0%} of the expert's way in the mean, at least 80%",)
@@ -190,12 +202,15 @@ def test_golden_drive_that_never_engaged_counts_as_none():
     assert stood.failures == ("quiet_road, seed 1: engaged 0% of the time, at least 90%",)
 
 
-@pytest.mark.parametrize(("entries", "passed"), [(0, True), (1, False)])
-def test_seven_short_golden_drives_allow_no_emergency_stop(entries, passed):
+@pytest.mark.parametrize("stop", ["stop_entries", "emergency_entries"])
+def test_seven_short_golden_drives_allow_no_stop(stop):
     drives = [drive(seed=k, seconds=15.0) for k in range(6)]
-    assert figures_of([*drives, drive(seconds=15.0, emergency_entries=entries)]).passed == passed
+    assert figures_of([*drives, drive(seconds=15.0)]).passed
+    stopped = figures_of([*drives, drive(seconds=15.0, **{stop: 1})])
+    assert stopped.failures == ("1 entries into L3 or L4 in 0.03 h, none allowed in up to 0.5 h",)
+    assert stopped.stop[0] == 1
     # An hour bears the rate that it was given.
-    assert figures_of([drive(seed=k, emergency_entries=int(k == 0)) for k in range(60)]).passed
+    assert figures_of([drive(seed=k, **{stop: int(k == 0)}) for k in range(60)]).passed
 
 
 def test_results_are_kept_and_not_run_again(tmp_path, monkeypatch):
