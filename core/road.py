@@ -47,7 +47,10 @@ class Route:
 
 @dataclass(frozen=True)
 class Signal:
-    """A traffic signal that governs the ego lane: the stop point on the lane's centreline, and what it shows."""
+    """A traffic signal that governs the ego lane: the stop point on the lane's centreline, and what it shows.
+
+    `signal_id` is the same as long as the signal is seen.
+    """
 
     signal_id: int
     x_m: float

@@ -23,7 +23,7 @@ from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.idm import Lead, emergency_brake, following_acceleration, free_acceleration
 from onboard_vla.safety.joined_path import SPACING_M, JoinedPath, after, join_beside
 from onboard_vla.safety.lane_leads import LaneObjects, in_lane_coordinates, lane_leads
-from onboard_vla.safety.leads import PASSED_M, missed_reds, nearest_distinct, signal_leads
+from onboard_vla.safety.leads import PASSED_M, SignalsAhead, nearest_distinct, signals_ahead
 from onboard_vla.safety.longitudinal import SpeedProfile, roll
 from onboard_vla.safety.object_memory import ObjectSet
 from onboard_vla.safety.proposals import CAP_LOOKAHEAD_S, SHARES, Rollouts, offsets, unroll
@@ -48,6 +48,10 @@ SIGHT_LOST = 4 / 3
 SIGHT_SLACK_M = 1.5
 """Of the margin before the lane's end, what braking as planned may use up: it comes late by its lag."""
 LEAST_ROOM_M = 0.1
+BRAKING_MPS2 = 0.2
+"""A trajectory that asks for as much within its first `BEGUN_POINTS` brakes."""
+BEGUN_POINTS = 4
+"""0.3 s: full braking has built up from any acceleration by then."""
 STRAYED_M, STRAYED_RAD = 0.5, 0.3
 """Farther off its path than this, the vehicle starts a new path from where it is."""
 
@@ -56,18 +60,25 @@ STRAYED_M, STRAYED_RAD = 0.5, 0.3
 class Trajectory:
     """A path and a speed profile along it; `leads` are what the profile yields to.
 
-    `room_m`: how far it is to the end of what is known of the path, for a stop that has to end within it.
+    `room_m`: how far it is to the end of what is known of the path, for a stop that has to end within it. `signals`:
+    those of the leads that are stop points, where full braking still stops before them. `begun`: ids of the red signals
+    that it brakes for.
     """
 
     path: JoinedPath
     profile: SpeedProfile
     leads: tuple[Lead, ...]
     room_m: float = math.inf
+    signals: tuple[Lead, ...] = ()
+    begun: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
 class Situation:
-    """All that one planning step looks at. `start_m`: the vehicle's arc length on `line`, the observed centreline."""
+    """All that one planning step looks at. `start_m`: the vehicle's arc length on `line`, the observed centreline.
+
+    `begun`: the red signals that are being braked for, by the trajectory that is driven.
+    """
 
     motion: Motion
     speed_mps: float
@@ -79,16 +90,18 @@ class Situation:
     vehicle: VehicleGeometry
     settings: FallbackSettings
     margins: CollisionLimits
+    begun: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
 class Lane:
-    """A path with what bounds the speed on it: caps by rules and physics (M,), and leads."""
+    """A path with what bounds the speed on it: caps by rules and physics (M,), and leads, of which some are signals."""
 
     path: JoinedPath
     rules_mps: Array
     physics_mps: Array
     leads: list[Lead]
+    signals: SignalsAhead
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +154,11 @@ def look(
     vehicle: VehicleGeometry,
     settings: FallbackSettings,
     margins: CollisionLimits,
+    begun: frozenset[int] = frozenset(),
 ) -> Situation:
     """The present situation; `acceleration_mps2` is the demand in force, `objects` at the present instant.
+
+    `begun`: the red signals that the trajectory which is driven brakes for.
 
     Raises:
         GeometryError: the lane is no line.
@@ -152,7 +168,7 @@ def look(
     start = float(line.project(motion.pose[None, :2])[0][0])
     reach = settings.widest_offset_m + vehicle.width_m / 2 + margins.vulnerable_margin_m
     others = in_lane_coordinates(objects, line, reach, start, speed)
-    return Situation(motion, speed, acceleration_mps2, line, start, lanes, others, vehicle, settings, margins)
+    return Situation(motion, speed, acceleration_mps2, line, start, lanes, others, vehicle, settings, margins, begun)
 
 
 def consider(memory: LaneMemory, now: Situation, now_ns: int) -> None:
@@ -175,7 +191,11 @@ def drive(memory: LaneMemory, now: Situation) -> Trajectory:
     choice = memory.choice
     assert choice is not None
     lane = _lane(_rest(choice.lane.path, now.motion), now)
-    return Trajectory(lane.path, _drive(lane, choice, now), tuple(lane.leads))
+    profile = _drive(lane, choice, now)
+    # One that is not seen, or misread, for a moment is still braked for: as long as the braking lasts.
+    brakes = bool(profile.acceleration_mps2[:BEGUN_POINTS].min() <= -BRAKING_MPS2)
+    begun = lane.signals.reds | now.begun if brakes else frozenset()
+    return Trajectory(lane.path, profile, tuple(lane.leads), signals=lane.signals.reached, begun=begun)
 
 
 def _propose(before: Choice | None, now: Situation) -> Proposals:
@@ -263,11 +283,16 @@ def _beside(path: JoinedPath, motion: Motion) -> float | None:
 def _lane(path: JoinedPath, now: Situation) -> Lane:
     """A path with its caps, and the objects and signals to yield to on it, the nearest of each speed."""
     found = lane_leads(path, now.others, now.speed_mps, now.vehicle, now.margins, now.settings.corridor_margin_m)
-    found += signal_leads(path, now.lanes, now.speed_mps, now.demand_mps2, now.vehicle, now.settings)
+    # In force is what is asked for and has come.
+    braking = -max(now.demand_mps2, now.motion.acceleration_mps2)
+    signals = signals_ahead(
+        path, now.lanes, now.speed_mps, braking, now.begun, now.vehicle, now.settings, now.margins.delay_s
+    )
+    found += signals.leads
     allowed = np.interp(path.line_s_m, now.line.arc_lengths, now.lanes.speed_limit_mps)
-    for gap in missed_reds(path, now.lanes, now.speed_mps, now.demand_mps2, now.vehicle, now.settings):
+    for gap in signals.missed_m:
         allowed = np.where(path.s_m < gap + PASSED_M, np.minimum(allowed, now.speed_mps), allowed)
-    return Lane(path, *speed_caps(path, allowed, now.settings, now.vehicle), nearest_distinct(found))
+    return Lane(path, *speed_caps(path, allowed, now.settings, now.vehicle), nearest_distinct(found), signals)
 
 
 def join_length(speed_mps: float, settings: FallbackSettings) -> float:

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from onboard_vla.core.clock import nanoseconds
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.road import LaneObservation
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
 from onboard_vla.safety.idm import Lead, closing_deceleration
 from onboard_vla.safety.joined_path import JoinedPath
 from onboard_vla.safety.ladder import Request
-from onboard_vla.safety.leads import nearest_distinct, object_leads, signal_leads
+from onboard_vla.safety.leads import nearest_distinct, object_leads
 from onboard_vla.safety.object_memory import ObjectSet
 
 UNBOUNDED_MPS2 = 99.0
@@ -48,22 +47,14 @@ class HazardGate:
         self,
         path: JoinedPath,
         objects: ObjectSet,
-        signals: LaneObservation | None,
+        signals: Sequence[Lead],
         speed_mps: float,
-        demand_mps2: float,
         vehicle: VehicleGeometry,
         lane: Polyline | None,
     ) -> list[Lead]:
-        """As `leads`, of those objects alone that have lasted longer than perception's ghosts do; and signals.
-
-        `demand_mps2`: the acceleration in force.
-        """
-        found = self.leads(
-            path, objects.select(objects.hits >= self._stop.emergency_lists), speed_mps, vehicle, lane
-        )  # fmt: skip
-        if signals is None:
-            return found
-        return found + signal_leads(path, signals, speed_mps, demand_mps2, vehicle, self._fallback)
+        """As `leads`, of those objects alone that have lasted longer than perception's ghosts do; and `signals`."""
+        lasting = objects.select(objects.hits >= self._stop.emergency_lists)
+        return [*self.leads(path, lasting, speed_mps, vehicle, lane), *signals]
 
     def pressed(self, leads: Sequence[Lead], speed_mps: float) -> bool:
         """Whether more than the emergency limit is required: down to a lead's own speed.

@@ -25,6 +25,7 @@ class HotStandby:
         self._memory = LaneMemory()
         self._made_ns: int | None = None
         self._put_off = False
+        self._begun: frozenset[int] = frozenset()
         self.trajectory: Trajectory | None = None
         self.fault: Reason | None = None
 
@@ -55,8 +56,12 @@ class HotStandby:
 
     def forget(self) -> None:
         """Nobody knows where the vehicle is, or its lane."""
-        self.trajectory, self._made_ns = None, None
+        self.trajectory, self._made_ns, self._begun = None, None, frozenset()
         self._memory.forget()
+
+    def driven(self, trajectory: Trajectory | None) -> None:
+        """What is published in this tick, where it is the fallback's: its braking for red signals has begun."""
+        self._begun = frozenset() if trajectory is None else trajectory.begun
 
     def driven_now(
         self, inputs: Inputs, motion: Motion, demand_mps2: float, settings: FallbackSettings, now: Now
@@ -88,7 +93,14 @@ class HotStandby:
         assert lanes is not None
         try:
             around = look(
-                motion, demand_mps2, lanes, inputs.objects_at(now), config.vehicle, settings, config.collision
+                motion,
+                demand_mps2,
+                lanes,
+                inputs.objects_at(now),
+                config.vehicle,
+                settings,
+                config.collision,
+                self._begun,
             )
             if considers or memory.choice is None:
                 consider(memory, around, now.monotonic_ns)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.road import AMBER, RED, LaneObservation
+from onboard_vla.core.road import AMBER, RED, LaneObservation, Signal
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.joined_path import JoinedPath
@@ -34,8 +36,6 @@ PASSED_M = 1.0
 """A stop point this far behind the front has been passed."""
 LEAST_GAP_M = 0.01
 """In front of a stop point that the front stands on or has just passed."""
-BRAKING_MPS2 = 0.2
-"""Braking in force as hard as this has begun: a red light that it does not reach in time does not end it."""
 
 
 def object_leads(
@@ -117,45 +117,59 @@ def _may_enter(line: Polyline, positions: Array, reach_m: Array) -> NDArray[np.b
     return np.asarray(near | (d.min(axis=0) * d.max(axis=0) < 0.0), bool)
 
 
-def signal_leads(
-    path: JoinedPath,
-    lanes: LaneObservation,
-    speed_mps: float,
-    demand_mps2: float,
-    vehicle: VehicleGeometry,
-    settings: FallbackSettings,
-) -> list[Lead]:
-    """Stop points to yield to, as standing leads: red and amber ones that a stop still reaches.
+@dataclass(frozen=True)
+class SignalsAhead:
+    """What this lane's signals ask of a vehicle on a path.
 
-    Amber by comfortable braking. Red by any braking, also where it overshoots by no more than counts as passed; and
-    while braking is in force, for whatever reason, every red: it is not let go before it. `demand_mps2`: in force.
+    `leads`: the stop points to yield to, as standing leads; `reached`: those of them before which full braking still
+    stops. `missed_m`: distances from the front to red ones that are passed: not to be approached any faster.
+    `reds`: ids of the red ones that are yielded to.
     """
-    found = _signals_ahead(path, lanes, vehicle)
-    return [
-        Lead(max(gap, LEAST_GAP_M), 0.0)
-        for state, gap in found
-        if _yields(state, gap, speed_mps, demand_mps2, settings)
-    ]
+
+    leads: tuple[Lead, ...] = ()
+    reached: tuple[Lead, ...] = ()
+    missed_m: tuple[float, ...] = ()
+    reds: frozenset[int] = frozenset()
 
 
-def missed_reds(
+def signals_ahead(
     path: JoinedPath,
     lanes: LaneObservation,
     speed_mps: float,
-    demand_mps2: float,
+    braking_mps2: float,
+    begun: Collection[int],
     vehicle: VehicleGeometry,
     settings: FallbackSettings,
-) -> list[float]:
-    """Distances from the front to the red stop points that are no leads any more: not to be approached any faster."""
-    return [
-        gap
-        for state, gap in _signals_ahead(path, lanes, vehicle)
-        if state == RED and not _yields(state, gap, speed_mps, demand_mps2, settings)
-    ]
+    delay_s: float,
+) -> SignalsAhead:
+    """Which signals to yield to: amber ones that comfortable braking stops before, red ones that any braking does.
+
+    A red one also where that ends behind the stop point, but by no more than counts as passed; and, wherever it is seen
+    by now, one of `begun`: ids of those that are being braked for already. `braking_mps2`: braking that is in force,
+    positive; what is not yet in force takes `delay_s`.
+    """
+    leads, reached, missed, reds = [], [], [], set()
+    full = settings.idm.clip_mps2
+    stop_m = speed_mps**2 / (2 * full)
+    late_m = delay_s * speed_mps * (1.0 - min(max(braking_mps2, 0.0) / full, 1.0))
+    for signal, gap in _signals_ahead(path, lanes, vehicle):
+        lead = Lead(max(gap, LEAST_GAP_M), 0.0)
+        if signal.state == AMBER:
+            if speed_mps**2 / (2 * lead.gap_m) > settings.amber_deceleration_mps2:
+                continue
+        elif stop_m + late_m <= gap + PASSED_M or signal.signal_id in begun:
+            reds.add(signal.signal_id)
+        else:
+            missed.append(gap)
+            continue
+        leads.append(lead)
+        if stop_m <= gap + PASSED_M:
+            reached.append(lead)
+    return SignalsAhead(tuple(leads), tuple(reached), tuple(missed), frozenset(reds))
 
 
-def _signals_ahead(path: JoinedPath, lanes: LaneObservation, vehicle: VehicleGeometry) -> list[tuple[str, float]]:
-    """State, and distance from the front, of this lane's red and amber signals that have not been passed."""
+def _signals_ahead(path: JoinedPath, lanes: LaneObservation, vehicle: VehicleGeometry) -> list[tuple[Signal, float]]:
+    """This lane's red and amber signals that have not been passed, and their distances from the front."""
     front = vehicle.length_m - vehicle.rear_overhang_m
     found = []
     for signal in lanes.signals:
@@ -164,15 +178,8 @@ def _signals_ahead(path: JoinedPath, lanes: LaneObservation, vehicle: VehicleGeo
         s, d = path.line.project(np.array([[signal.x_m, signal.y_m]]))
         gap = float(s[0]) - front
         if gap >= -PASSED_M and abs(float(d[0])) <= lanes.lane_width_m:
-            found.append((signal.state, gap))
+            found.append((signal, gap))
     return found
-
-
-def _yields(state: str, gap_m: float, speed_mps: float, demand_mps2: float, settings: FallbackSettings) -> bool:
-    if state == AMBER:
-        return speed_mps**2 / (2 * max(gap_m, LEAST_GAP_M)) <= settings.amber_deceleration_mps2
-    reached = speed_mps**2 / (2 * max(gap_m, PASSED_M)) <= settings.idm.clip_mps2
-    return reached or demand_mps2 <= -BRAKING_MPS2
 
 
 def nearest_distinct(leads: list[Lead], count: int = 4) -> list[Lead]:

@@ -359,12 +359,14 @@ class Supervisor:
             raise ArithmeticError(f"own output: {fault}")
         if source != STOP:
             self._line.follow(trajectory.path.known_line, lane=source == FALLBACK)
+        self._standby.driven(trajectory if source == FALLBACK else None)
         self._stored = store_stop(points, now.monotonic_ns, plan_id)
         self._watch(trajectory, motion, now)
         return self._message(source, plan_id, reasons, points, now)
 
     def _leave(self) -> None:
         self._stored = None
+        self._standby.driven(None)
         self._line.hand_over()
 
     def _choose(self, motion: Motion, now: Now) -> tuple[str, int, Trajectory]:
@@ -384,10 +386,8 @@ class Supervisor:
     def _watch(self, trajectory: Trajectory, motion: Motion, now: Now) -> None:
         leads, speed, inputs = trajectory.leads, motion.speed_mps, self._inputs
         if self._perceives and self._gate.pressed(leads, speed):
-            signals = inputs.lanes if trajectory is self._standby.trajectory else None
             objects, vehicle, lane = inputs.objects_at(now), self.config.vehicle, inputs.lane_line
-            demand = self._demand(motion, now)
-            leads = tuple(self._gate.lasting(trajectory.path, objects, signals, speed, demand, vehicle, lane))
+            leads = tuple(self._gate.lasting(trajectory.path, objects, trajectory.signals, speed, vehicle, lane))
         # Nobody knows what comes behind the end of what is known: as if somebody stood there.
         end_m = trajectory.room_m + self.config.recovery.overrun_m + self.config.fallback.idm.brake_gap_m
         self._emergency = self._gate.watch((*leads, Lead(end_m, 0.0)), speed, now.monotonic_ns)

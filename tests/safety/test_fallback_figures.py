@@ -164,11 +164,16 @@ class TestProposals:
 class TestRedOutOfReach:
     """At 13 m/s a red light 10 m ahead of the front needs 8.5 m/s^2."""
 
-    def lane(self, demand=0.0, speed=13.0):
-        road = lanes(signals=[Signal(1, FRONT + 10.0, 0.0, "red")])
-        now = around(motion(speed), road, demand=demand)
+    ROAD = lanes(signals=[Signal(1, FRONT + 10.0, 0.0, "red")])
+
+    def lane(self, speed=13.0, **how):
+        now = self.around(speed, **how)
         (path, *_) = join_beside(now.line, now.motion, 20.0, 100.0, (0.0,), None)
         return _lane(path, now)
+
+    def around(self, speed=13.0, demand=0.0, measured=0.0, begun=(), road=ROAD, margins=MARGINS):
+        here = replace(motion(speed), acceleration_mps2=measured)
+        return look(here, demand, road, objects(), VEHICLE, SETTINGS, margins, frozenset(begun))
 
     def test_the_present_speed_bounds_the_way_until_the_front_has_passed_it(self):
         lane = self.lane()
@@ -177,10 +182,47 @@ class TestRedOutOfReach:
         assert lane.rules_mps[before] == pytest.approx(13.0)
         assert lane.rules_mps[~before] == pytest.approx(14.0)
 
-    def test_while_braking_it_is_a_lead_and_bounds_nothing(self):
-        lane = self.lane(demand=-1.0)
+    def test_while_it_is_being_braked_for_it_is_a_lead_and_bounds_nothing(self):
+        lane = self.lane(begun={1})
         assert lane.leads == [pytest.approx((10.0, 0.0))]
+        assert lane.signals.reached == ()
         assert lane.rules_mps == pytest.approx(14.0)
+
+    @pytest.mark.parametrize(
+        ("demand", "measured", "count"), [(0.0, 0.0, 0), (-4.0, -4.0, 1), (-4.0, 0.0, 0), (0.0, -4.0, 0)]
+    )
+    def test_braking_counts_that_is_asked_for_and_has_come(self, demand, measured, count):
+        """At 10.5 m/s a stop takes 9.19 m and, before it, 4.2 m for what is not in force: 11 m are within reach."""
+        assert len(self.lane(10.5, demand=demand, measured=measured).leads) == count
+
+    def test_the_delay_is_that_of_the_collision_limits(self):
+        assert len(self.lane(10.5, margins=replace(MARGINS, delay_s=0.15)).leads) == 1
+
+    @pytest.mark.parametrize(
+        ("road", "speed", "demand", "begun", "expected"),
+        [
+            (ROAD, 8.0, 0.0, (), {1}),
+            (ROAD, 13.0, 0.0, (), set()),
+            (ROAD, 13.0, -1.0, (), set()),
+            (ROAD, 13.0, -1.0, (1, 5), {1, 5}),
+            (lanes(), 13.0, -1.6, (1,), {1}),
+            (lanes(), 13.0, -0.9, (1,), {1}),
+            (lanes(), 5.0, 0.0, (1,), set()),
+            (lanes(signals=[Signal(1, 90.0, 0.0, "red")]), 5.0, 0.0, (), set()),
+        ],
+    )
+    def test_begun_is_what_the_trajectory_brakes_for(self, road, speed, demand, begun, expected):
+        """Also what is not seen for a moment, as long as the braking lasts; and nothing that is not yet braked for."""
+        memory = LaneMemory()
+        now = self.around(speed, demand, begun=begun, road=road)
+        consider(memory, now, START_NS)
+        assert drive(memory, now).begun == expected
+
+    def test_the_signals_of_a_trajectory_are_those_that_full_braking_stops_before(self):
+        memory, now = LaneMemory(), self.around(8.0)
+        consider(memory, now, START_NS)
+        assert drive(memory, now).signals == (pytest.approx((10.0, 0.0)),)
+        assert drive(memory, self.around(13.0, begun={1})).signals == ()
 
     def test_above_the_limit_the_limit_holds(self):
         assert self.lane(speed=15.0).rules_mps == pytest.approx(14.0)

@@ -7,7 +7,6 @@ import pytest
 
 from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.road import LaneObservation, Signal
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.safety.config import CollisionLimits, FallbackSettings, StopSettings
 from onboard_vla.safety.ego_history import Motion
@@ -109,11 +108,6 @@ def cars(*rows):
     return ObjectSet(states, np.zeros(len(rows), np.int64), none, none, hits, np.zeros(len(rows)))
 
 
-def red_at(x):
-    wide = np.full(2, 2.0)
-    return LaneObservation(0, LINE.points, wide, wide, 3.5, wide * 7, (Signal(1, x, 0.0, "red"),))
-
-
 def near(*leads):
     return [(pytest.approx(gap, abs=0.05), pytest.approx(speed)) for gap, speed in leads]
 
@@ -125,15 +119,11 @@ def test_leads_are_the_nearest_objects_in_the_way_by_their_gaps():
     assert leads == near((40.0 - 2.0 - FRONT, 5.0), (50.0 - 2.0 - FRONT, 3.0))
 
 
-def test_lasting_are_objects_of_four_lists_and_red_signals():
+def test_lasting_are_objects_of_four_lists_and_signals():
     objects = cars((40.0, 0.0, 5.0, 3), (50.0, 0.0, 3.0, 4))
-    kept, signal = (50.0 - 2.0 - FRONT, 3.0), (70.0 - FRONT, 0.0)
-    assert gate().lasting(PATH, objects, None, 10.0, 0.0, VehicleGeometry(), LINE) == near(kept)
-    assert gate().lasting(PATH, objects, red_at(70.0), 10.0, 0.0, VehicleGeometry(), LINE) == near(kept, signal)
-    braking, rolling = (
-        gate().lasting(PATH, objects, red_at(8.0), 10.0, demand, VehicleGeometry(), LINE) for demand in (-3.0, 0.0)
-    )
-    assert len(braking) == len(rolling) + 1
+    kept, signal = (50.0 - 2.0 - FRONT, 3.0), Lead(70.0, 0.0)
+    assert gate().lasting(PATH, objects, (), 10.0, VehicleGeometry(), LINE) == near(kept)
+    assert gate().lasting(PATH, objects, (signal,), 10.0, VehicleGeometry(), LINE) == near(kept, signal)
 
 
 def test_without_leads_nothing_presses():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,19 +16,19 @@ from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.joined_path import join
 from onboard_vla.safety.leads import (
-    BRAKING_MPS2,
     PASSED_M,
+    SignalsAhead,
     _in_box_about,
-    missed_reds,
     nearest_distinct,
     object_leads,
-    signal_leads,
+    signals_ahead,
 )
 from onboard_vla.safety.object_memory import ObjectSet
 
 VEHICLE, LIMITS, SETTINGS = VehicleGeometry(), CollisionLimits(), FallbackSettings()
 FRONT = VEHICLE.length_m - VEHICLE.rear_overhang_m
 MARGIN = 0.3
+DELAY_S = LIMITS.delay_s
 FRAMES = [(0.0, 0.0, 0.0), (40.0, -700.0, 2.2)]
 
 
@@ -208,13 +209,12 @@ class TestSignals:
         )
         return LaneObservation(0, points, wide, wide, 3.5, wide * 7, placed)
 
-    def leads(self, *signals, speed=10.0, demand=0.0, frame=FRAMES[1]):
+    def ahead(self, *signals, speed=10.0, braking=0.0, begun=(), frame=FRAMES[1], settings=SETTINGS):
         road = self.seen(*signals, frame=frame)
-        return signal_leads(path_of(frame, speed), road, speed, demand, VEHICLE, SETTINGS)
+        return signals_ahead(path_of(frame, speed), road, speed, braking, begun, VEHICLE, settings, DELAY_S)
 
-    def missed(self, *signals, speed=10.0, demand=0.0, frame=FRAMES[1]):
-        road = self.seen(*signals, frame=frame)
-        return missed_reds(path_of(frame, speed), road, speed, demand, VEHICLE, SETTINGS)
+    def leads(self, *signals, **how):
+        return list(self.ahead(*signals, **how).leads)
 
     def test_red_is_a_standing_lead_at_its_stop_point_and_green_none(self):
         others = (20.0, 0.0, "green"), (1.0, 0.0, "red"), (12.0, 9.0, "red")
@@ -222,34 +222,57 @@ class TestSignals:
             (red,) = self.leads(*signals)
             assert red == pytest.approx((30.0 - FRONT, 0.0))
 
+    def test_amber_that_no_comfortable_braking_reaches_is_passed(self):
+        stop = 10.0**2 / (2 * SETTINGS.amber_deceleration_mps2)
+        far, near = (FRONT + stop + 0.01, 0.0, "amber"), (FRONT + stop - 0.01, 0.0, "amber")
+        found = self.ahead(far)
+        assert found == SignalsAhead(found.leads, found.leads)
+        assert len(found.leads) == 1
+        assert self.ahead(near) == SignalsAhead()
+        assert self.ahead(near, braking=6.0, begun={0}) == SignalsAhead()
+
+    @pytest.mark.parametrize("clip", [6.0, 4.0])
     @pytest.mark.parametrize(
-        ("state", "highest"), [("red", SETTINGS.idm.clip_mps2), ("amber", SETTINGS.amber_deceleration_mps2)]
+        ("braking", "late_s"), [(0.0, 0.4), (-1.0, 0.4), (0.25, 0.3), (0.5, 0.2), (1.0, 0.0), (2.0, 0.0)]
     )
-    def test_one_that_no_braking_reaches_any_more_is_passed(self, state, highest):
-        stop = 10.0**2 / (2 * highest)
-        assert len(self.leads((FRONT + stop + 0.01, 0.0, state))) == 1
-        assert self.leads((FRONT + stop - 0.01, 0.0, state)) == []
+    def test_red_is_yielded_to_where_braking_ends_no_farther_behind_it_than_counts_as_passed(
+        self, braking, late_s, clip
+    ):
+        """`braking`: its share that is in force already; the rest comes after the delay."""
+        stop = 10.0**2 / (2 * clip) + late_s * 10.0 - PASSED_M
+        how = dict(braking=braking * clip, settings=replace(SETTINGS, idm=replace(SETTINGS.idm, clip_mps2=clip)))
+        found = self.ahead((FRONT + stop + 0.01, 0.0, "red"), **how)
+        assert found == SignalsAhead(found.leads, found.leads, reds=frozenset({0}))
+        assert found.leads == (pytest.approx((stop + 0.01, 0.0)),)
+        assert self.ahead((FRONT + stop - 0.01, 0.0, "red"), **how) == SignalsAhead(
+            missed_m=(pytest.approx(stop - 0.01),)
+        )
 
-    @pytest.mark.parametrize(("state", "kept"), [("red", 1), ("amber", 0)])
-    def test_red_out_of_reach_stays_a_lead_once_braking_has_begun(self, state, kept):
-        near = (FRONT + 2.0, 0.0, state)
-        assert len(self.leads(near, demand=-BRAKING_MPS2)) == kept
-        assert self.leads(near, demand=-BRAKING_MPS2 + 0.01) == []
-        assert self.leads((FRONT - 1.01, 0.0, state), demand=-6.0) == []
+    def test_red_that_is_being_braked_for_stays_a_lead_wherever_it_is_seen_and_no_other_does(self):
+        near, nearer = (FRONT + 2.0, 0.0, "red"), (FRONT + 1.0, 0.0, "red")
+        found = self.ahead(near, nearer, begun={0, 7})
+        assert found.leads == (pytest.approx((2.0, 0.0)),)
+        assert (found.reached, found.reds) == ((), {0})
+        assert found.missed_m == (pytest.approx(1.0),)
+        assert self.ahead((FRONT - 1.01, 0.0, "red"), begun={0}) == SignalsAhead()
 
-    def test_red_that_is_overshot_by_no_more_than_counts_as_passed_stays_a_lead(self):
-        reach = math.sqrt(2 * SETTINGS.idm.clip_mps2 * PASSED_M)
-        for gap in (-0.9, 0.0, 0.9):
-            assert len(self.leads((FRONT + gap, 0.0, "red"), speed=reach - 0.01)) == 1
-            assert self.leads((FRONT + gap, 0.0, "red"), speed=reach + 0.01) == []
-            assert self.leads((FRONT + gap, 0.0, "amber"), speed=reach - 0.01) == []
+    @pytest.mark.parametrize(("past", "count"), [(-0.01, 1), (0.01, 0)])
+    def test_only_what_full_braking_still_stops_before_counts_as_reached(self, past, count):
+        stop = 10.0**2 / 12.0 - PASSED_M
+        found = self.ahead((FRONT + stop - past, 0.0, "red"), begun={0})
+        assert (len(found.leads), len(found.reached)) == (1, count)
+
+    @pytest.mark.parametrize("gap", [-0.9, -0.5, 0.0, 0.9])
+    def test_how_slow_the_vehicle_must_be_close_to_a_red_light(self, gap):
+        fastest = -6.0 * DELAY_S + math.sqrt(36.0 * DELAY_S**2 + 12.0 * (gap + PASSED_M))
+        assert len(self.leads((FRONT + gap, 0.0, "red"), speed=fastest - 0.01)) == 1
+        assert self.leads((FRONT + gap, 0.0, "red"), speed=fastest + 0.01) == []
 
     def test_a_red_that_is_no_lead_is_told_until_it_is_passed(self):
         far, near, behind = (40.0, 0.0, "red"), (FRONT + 3.0, 0.0, "red"), (FRONT - 1.01, 0.0, "red")
         others = (FRONT + 3.0, 0.0, "amber"), (FRONT + 3.0, 0.0, "green"), (FRONT + 3.0, 3.6, "red")
-        assert self.missed(far, near, behind, *others) == [pytest.approx(3.0)]
-        assert self.missed((FRONT - 0.5, 0.0, "red")) == [pytest.approx(-0.5)]
-        assert self.missed(near, demand=-BRAKING_MPS2) == []
+        assert self.ahead(far, near, behind, *others).missed_m == (pytest.approx(3.0),)
+        assert self.ahead((FRONT - 0.5, 0.0, "red")).missed_m == (pytest.approx(-0.5),)
 
     @pytest.mark.parametrize(("beside", "counts"), [(3.49, 1), (3.51, 0), (-3.49, 1), (-3.51, 0)])
     def test_only_this_lanes(self, beside, counts):

@@ -20,7 +20,7 @@ from onboard_vla.safety.guards.kinematics import check_kinematics
 from onboard_vla.safety.guards.road import check_drivable, check_signals
 from onboard_vla.safety.idm import Lead
 from onboard_vla.safety.joined_path import join
-from onboard_vla.safety.leads import nearest_distinct, object_leads, signal_leads
+from onboard_vla.safety.leads import nearest_distinct, object_leads, signals_ahead
 from onboard_vla.safety.object_memory import ObjectMemory, ObjectSet
 from onboard_vla.safety.placed_plan import place
 from onboard_vla.safety.prediction import predict
@@ -252,16 +252,16 @@ class TestLeads:
             (40.0, "green", 10.0, 0),
             (FRONT + 16.8, "amber", 10.0, 1),
             (FRONT + 16.5, "amber", 10.0, 0),
-            (FRONT + 8.4, "red", 10.0, 1),
-            (FRONT + 8.2, "red", 10.0, 0),
+            (FRONT + 11.4, "red", 10.0, 1),
+            (FRONT + 11.3, "red", 10.0, 0),
             (FRONT - 0.9, "red", 0.1, 1),
             (FRONT - 1.1, "red", 0.1, 0),
         ],
     )
     def test_signals_stop_where_a_stop_is_possible(self, frame, x, state, speed, count):
         lanes = lane(frame, signals=[signal(x, state, frame)])
-        leads = signal_leads(self.path(frame), lanes, speed, 0.0, VEHICLE, FallbackSettings())
-        assert len(leads) == count
+        found = signals_ahead(self.path(frame), lanes, speed, 0.0, (), VEHICLE, FallbackSettings(), LIMITS.delay_s)
+        assert len(found.leads) == count
 
 
 def test_nearest_distinct_keeps_what_can_matter():
