@@ -89,6 +89,9 @@ class PendingCommands:
         yield from self._first
         yield from self._ending
 
+    def __len__(self) -> int:
+        return len(self._first) + len(self._ending)
+
     def clear(self) -> None:
         """The cycle has taken them."""
         self._first.clear()

@@ -262,6 +262,12 @@ class TestSignals:
         found = self.ahead((FRONT + stop - past, 0.0, "red"), begun={0})
         assert (len(found.leads), len(found.reached)) == (1, count)
 
+    @pytest.mark.parametrize("state", ["red", "amber"])
+    def test_behind_one_that_is_passed_the_next_counts(self, state):
+        passed, far = (FRONT + 2.0, 0.0, state), (60.0, 0.0, "red")
+        for signals in ((passed, far), (far, passed)):
+            assert self.leads(*signals) == [pytest.approx((60.0 - FRONT, 0.0))]
+
     @pytest.mark.parametrize("gap", [-0.9, -0.5, 0.0, 0.9])
     def test_how_slow_the_vehicle_must_be_close_to_a_red_light(self, gap):
         fastest = -6.0 * DELAY_S + math.sqrt(36.0 * DELAY_S**2 + 12.0 * (gap + PASSED_M))

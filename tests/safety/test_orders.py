@@ -357,5 +357,6 @@ def test_of_many_commands_the_first_are_kept_and_those_that_end_a_drive_once_eac
         refused = pending.add("x" * 60)
         assert refused.detail == "'" + "x" * 50 + "': commands since the last cycle"
         assert list(pending) == [f"c{k}" for k in range(PENDING_COMMANDS)] + expected
+        assert len(pending) == PENDING_COMMANDS + 2
         pending.clear()
-        assert list(pending) == []
+        assert (list(pending), len(pending)) == ([], 0)
