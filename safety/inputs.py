@@ -122,6 +122,7 @@ class Inputs:
         self.history = EgoHistory(config.staleness.history_s, config.staleness.extrapolation_s)
         self.objects = ObjectMemory(config.collision)
         self.lanes: LaneObservation | None = None
+        self.lanes_before: LaneObservation | None = None
         self.lane_place = LanePlace(config.lanes)
         self.route_place = RoutePlace(config.lanes)
         self.wheel: WheelSpeed | None = None
@@ -246,6 +247,15 @@ class Inputs:
         """The centreline of the newest valid lane observation."""
         return None if self.lanes is None else self.lanes.line
 
+    @property
+    def newest_lanes(self) -> list[LaneObservation]:
+        """The newest valid lane observation, after the one before it where that was fresh when it came."""
+        before, newest, limit_s = self.lanes_before, self.lanes, self._config.freshness.lanes_data_s
+        if newest is None:
+            return []
+        lately = before is not None and seconds(newest.stamp_ns - before.stamp_ns) <= limit_s
+        return [before, newest] if before is not None and lately else [newest]
+
     def fresh_lanes(self, now: Now) -> LaneObservation | None:
         """The newest valid lane observation, while it is fresh."""
         return self.lanes if self._age_s(LANES, now) <= self._config.freshness.lanes_data_s else None
@@ -283,7 +293,7 @@ class Inputs:
         if fault is not None:
             self.faults[LANES] = fault
             return
-        self.lanes = lanes
+        self.lanes_before, self.lanes = self.lanes, lanes
         self._accept(LANES, lanes.stamp_ns, now)
 
     def _take_route(self, route: Route, now: Now) -> None:

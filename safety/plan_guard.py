@@ -15,7 +15,7 @@ from onboard_vla.core.clock import Now, nanoseconds, seconds
 from onboard_vla.core.plan import Plan, PlanRejection
 from onboard_vla.core.thresholds import CHANGE_LATERAL, CHANGE_LONGITUDINAL
 from onboard_vla.core.verdict import Reason
-from onboard_vla.safety.config import SupervisorConfig
+from onboard_vla.safety.config import StopSettings, SupervisorConfig
 from onboard_vla.safety.drift import DriftWatch
 from onboard_vla.safety.driving import plan_path
 from onboard_vla.safety.ego_history import Motion
@@ -26,7 +26,7 @@ from onboard_vla.safety.guards.consistency import check_consistency, check_stead
 from onboard_vla.safety.guards.forecast import SAMPLE_S, Forecast, forecast
 from onboard_vla.safety.guards.kinematics import check_kinematics, kinematic_warnings
 from onboard_vla.safety.guards.oscillation import Change, PlanHistory
-from onboard_vla.safety.guards.recoverability import check_recovery, check_sight, recovery_of, stop_time
+from onboard_vla.safety.guards.recoverability import check_recovery, check_sight, recovery_of, sight_cap, stop_time
 from onboard_vla.safety.guards.road import check_drivable, check_signals
 from onboard_vla.safety.guards.second_opinion import DepthPair, Standby, standby_readings
 from onboard_vla.safety.guards.staleness import check_age
@@ -130,7 +130,7 @@ class PlanGuard:
         fresh = self._sees_clean(plan, bad_front_ns)
         passed = not reasons
         kept = placed if passed else None
-        notes = self._notes(placed, doubt)
+        notes = (*self._notes(placed, doubt), *self._clipped(placed, inputs, motion, now))
         return Judgement(plan.plan_id, passed, False, tuple(reasons), doubt, kept, unsteady, fresh, notes, second)
 
     def _judge_doubt(
@@ -157,6 +157,14 @@ class PlanGuard:
             texts.append("slow against fast is not watched until a slow plan comes")
             notes += [Reason("SIGNAL_ABSENT", 0.0, 1.0, text) for text in texts]
         return tuple(notes)
+
+    def _clipped(self, placed: PlacedPlan, inputs: Inputs, motion: Motion, now: Now) -> list[Reason]:
+        """What is told where the plan is not driven as fast as it says."""
+        planned = placed.speed_at(seconds(now.stamp_ns - placed.stamp_ns) + self._sight()[0])
+        cap = self.sight_cap(inputs, motion)
+        if planned <= cap:
+            return []
+        return [Reason("SIGHT_SPEED", planned, cap, "plan's speed, clipped to what the observed lane allows, m/s")]
 
     def recheck(self, judgement: Judgement, inputs: Inputs, motion: Motion, stamp_ns: int) -> list[Reason]:
         """The stop after one more cycle of an accepted plan, against the objects and the road as they are now."""
@@ -224,12 +232,19 @@ class PlanGuard:
         recovery = recovery_of(path, placed, motion, stamp_ns, config.recovery, config.stop, join_m)
         limits, road, staleness = config.recovery, config.road, config.staleness
         found = check_recovery(recovery, path, placed, seen, inputs.lanes, config.vehicle, limits, road, staleness)
-        if found is not None or inputs.lanes is None:
+        if found is not None:
             return found
+        return check_sight(path, placed, motion, stamp_ns, inputs.newest_lanes, config.vehicle, *self._sight())
+
+    def sight_cap(self, inputs: Inputs, motion: Motion) -> float:
+        """The speed at which the model's plans are clipped, for the vehicle to stop within the observed lane, m/s."""
+        return sight_cap(inputs.newest_lanes, motion, self._config.vehicle, *self._sight())
+
+    def _sight(self) -> tuple[float, float, StopSettings]:
+        """Time that a stop within sight begins later, its distance from the lane's end, and how it brakes."""
+        config = self._config
         # No room is left for what a fallback's braking takes to begin: add the delay that room before objects has.
-        follows_s, margin_m = limits.cycle_s + config.collision.delay_s, config.fallback.sight_margin_m
-        lanes, vehicle, stop = inputs.lanes, config.vehicle, config.stop
-        return check_sight(path, placed, motion, stamp_ns, lanes, vehicle, follows_s, margin_m, stop)
+        return config.recovery.cycle_s + config.collision.delay_s, config.fallback.sight_margin_m, config.stop
 
     def _sees_clean(self, plan: Plan, bad_front_ns: int | None) -> bool:
         """Whether all front pictures behind the plan came after the last unusable one."""

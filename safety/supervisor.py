@@ -324,6 +324,7 @@ class Supervisor:
         leads = self._leads(path, motion, now)
         share = config.ladder.reduced_speed if self.state.mode is Mode.REDUCED else None
         cap = model_cap(share, self._inputs.lanes, motion, config.odd.speed_max_mps)
+        cap = min(cap, self._guard.sight_cap(self._inputs, motion))
         demand = self._demand(motion, now)
         return follow_plan(accepted.placed, path, motion, demand, now.stamp_ns, leads, cap, self._friction.settings)
 

@@ -13,6 +13,7 @@ footprints together, because it is never farther beside the plan (1 m) than it i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,10 @@ ACCELERATION_MAX_MPS2 = 3.0
 """The largest acceleration that can be in force when the stop begins (2.6: the kinematic guard's limit)."""
 STANDING_M = 0.3
 """A stop on so little way is a standing vehicle's, whose measured motion is noise: it needs no margin."""
+PAST_END_M = 0.5
+"""So far past a lane's end may such a stop end: as far as a signal's stop point, where some lanes end (10.3 S10)."""
+SIGHT_SHARE = 0.9
+"""The model drives at so much of the highest speed that sight allows, for noise and control not to exceed that. Own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +128,7 @@ def check_sight(
     placed: PlacedPlan,
     motion: Motion,
     stamp_ns: int,
-    lanes: LaneObservation,
+    lately: Sequence[LaneObservation],
     vehicle: VehicleGeometry,
     follows_s: float,
     margin_m: float,
@@ -131,27 +136,60 @@ def check_sight(
 ) -> Reason | None:
     """Does a stop after `follows_s` of the plan end with the front `margin_m` before the end of the observed lane?
 
-    Nothing is known of the road beyond it. Who stands may stand closer to the end.
+    Nothing is known of the road beyond it. `lately`: the newest messages, the newest last. One that shows enough road
+    suffices: lengths are noisy, and an end nearer than that shown before counts when the next message has it, too. The
+    plan is taken as it is driven, no faster than `sight_cap`. Who stands may stand at the end.
     """
-    needed = _needed_m(*_speeds(placed, motion, stamp_ns, follows_s, stop), follows_s, stop)
+    cap = sight_cap(lately, motion, vehicle, follows_s, margin_m, stop)
+    needed = _needed_m(*_speeds(placed, motion, stamp_ns, follows_s, stop, cap), follows_s, stop)
     last = float(path.s_m[-1])
-    s, _, _ = place_beside(lanes.line, noses(path.poses(np.array([0.0, min(needed, last)])), vehicle))
-    way, seen = float(s[1] - s[0]) + max(needed - last, 0.0), lanes.line.length - float(s[0])
-    limit = max(seen - margin_m, min(seen, STANDING_M))
-    if way <= limit:
-        return None
-    return Reason("RECOVERY_UNSEEN", way, limit, "front's way in a stop, against the lane seen ahead of it, m")
+    fronts = noses(path.poses(np.array([0.0, min(needed, last)])), vehicle)
+    found = None
+    for lanes in lately:
+        s, _, _ = place_beside(lanes.line, fronts)
+        way, seen = float(s[1] - s[0]) + max(needed - last, 0.0), lanes.line.length - float(s[0])
+        limit = max(seen - margin_m, min(seen + PAST_END_M, STANDING_M))
+        if way <= limit:
+            return None
+        found = Reason("RECOVERY_UNSEEN", way, limit, "front's way in a stop, against the lane seen ahead of it, m")
+    return found
+
+
+def sight_cap(
+    lately: Sequence[LaneObservation],
+    motion: Motion,
+    vehicle: VehicleGeometry,
+    follows_s: float,
+    margin_m: float,
+    stop: StopSettings,
+) -> float:
+    """The speed up to which the model may drive, m/s: `SIGHT_SHARE` of the highest that `check_sight` lets pass."""
+    front = noses(motion.pose[None], vehicle)
+    room = max((lanes.line.length - float(place_beside(lanes.line, front)[0][0]) for lanes in lately), default=math.inf)
+    # Braking that builds up over time t takes as far as full braking begun t / 2 later, at most.
+    delay_s = follows_s + stop.emergency_mps2 / stop.emergency_jerk_mps3 / 2
+    gained = math.sqrt(delay_s**2 + 2 * max(room - margin_m, 0.0) / stop.emergency_mps2) - delay_s
+    return SIGHT_SHARE * stop.emergency_mps2 * gained
 
 
 def _speeds(
-    placed: PlacedPlan, motion: Motion, stamp_ns: int, follows_s: float, stop: StopSettings
+    placed: PlacedPlan,
+    motion: Motion,
+    stamp_ns: int,
+    follows_s: float,
+    stop: StopSettings,
+    cap_mps: float = math.inf,
 ) -> tuple[float, float, float]:
-    """Speed now, speed and acceleration after `follows_s` of the plan: the plan's or those of the present motion."""
+    """Speed now, speed and acceleration after `follows_s` of the plan: the plan's or those of the present motion.
+
+    A plan that is faster than `cap_mps` by then is driven at that, and not faster.
+    """
     then_s = seconds(stamp_ns - placed.stamp_ns) + follows_s
-    before = max(motion.speed_mps, 0.0)
-    pushing = max(motion.acceleration_mps2, placed.acceleration_at(then_s))
+    before, planned = max(motion.speed_mps, 0.0), placed.speed_at(then_s)
+    driven = placed.acceleration_at(then_s) if planned <= cap_mps else min(placed.acceleration_at(then_s), 0.0)
+    pushing = max(motion.acceleration_mps2, driven)
     pushing = min(max(pushing, -stop.emergency_mps2), ACCELERATION_MAX_MPS2)
-    return before, max(placed.speed_at(then_s), before + pushing * follows_s, 0.0), pushing
+    return before, max(min(planned, cap_mps), before + pushing * follows_s, 0.0), pushing
 
 
 def _needed_m(before: float, speed: float, pushing: float, follows_s: float, stop: StopSettings) -> float:

@@ -227,14 +227,15 @@ def runs_into(o, poses, k, scene: Scene, vehicle, side) -> bool:
 
 def stopping(fine, knots, age_s, scene: Scene, config) -> list[str]:
     """One cycle of the plan, then braking at 6 m/s^2 with jerk 12.65: within the plan's length, and free. The same
-    with the delay before objects added, and the front ends before what is seen of the lane does."""
+    with the delay before objects added, no faster than sight allows, and the front ends before what is seen does."""
     speeds, accelerations = derivatives(np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(knots[:, :2], axis=0).T))]))
     cycle_s = config.recovery.cycle_s
 
-    def driven(follows_s):
+    def driven(follows_s, cap=math.inf):
         then = (age_s + follows_s) / 0.5
-        speed = max(float(np.interp(then, np.arange(11), speeds)), scene.speed)
-        push = max(min(float(np.interp(then, np.arange(11), accelerations)), 3.0), 0.0)
+        planned = float(np.interp(then, np.arange(11), speeds))
+        speed = max(min(planned, cap), scene.speed)
+        push = max(min(float(np.interp(then, np.arange(11), accelerations)), 3.0), 0.0) if planned < cap else 0.0
         return speed, braked((scene.speed + speed) / 2 * follows_s, speed, push)
 
     speed, runs = driven(cycle_s)
@@ -252,12 +253,24 @@ def stopping(fine, knots, age_s, scene: Scene, config) -> list[str]:
     def poses_at(way):
         return np.column_stack([np.interp(way, arcs[keep], line[keep, column]) for column in range(3)])
 
-    far = driven(cycle_s + config.collision.delay_s)[1][-1]
+    follows_s, end = cycle_s + config.collision.delay_s, scene.lane_end - config.fallback.sight_margin_m
+    room = end - float(fronts_along(here, scene, config)[0])
+    far = driven(follows_s, clipped_to(room, follows_s))[1][-1]
     front = float(fronts_along(poses_at([far]), scene, config)[0]) + max(far - arcs[-1], 0.0)
-    if far > 1.0 and front > scene.lane_end - config.fallback.sight_margin_m + tolerance:
+    if far > 1.0 and front > end + tolerance:
         return ["a stop ends where nothing is seen of the road"]
     standing = Scene(**{**vars(scene), "objects": tuple(o for o in scene.objects if o.kind == "static")})
     return touches(poses_at(runs), standing, config, -2 * STOP_M, "a stop touches")
+
+
+def clipped_to(room, follows_s):
+    """What the model's speed is clipped to: nine tenths of the highest steady one that stops on this way. All messages
+    of a scene show the same lane."""
+    low, high = 0.0, 80.0
+    while high - low > 0.05:
+        middle = (low + high) / 2
+        low, high = (middle, high) if braked(middle * follows_s, middle, 0.0)[-1] <= room else (low, middle)
+    return 0.9 * low
 
 
 def braked(followed, speed, push):

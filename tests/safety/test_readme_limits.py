@@ -88,7 +88,8 @@ ROWS = {
     "DRAC": f"{COLLISION.drac_danger_mps2:g}; {COLLISION.drac_fatal_mps2:g} m/s²",
     "TTC": f"DRAC > {COLLISION.drac_safe_mps2:g} m/s², unless the plan brakes half of DRAC | {COLLISION.ttc_s:g} s",
     "RECOVERY_LENGTH": f"({C.recovery.cycle_s:g} s)",
-    "RECOVERY_UNSEEN": f"({C.recovery.cycle_s + COLLISION.delay_s:g} s together) | the observed lane ahead of the front, less "
+    "RECOVERY_UNSEEN": f"({C.recovery.cycle_s + COLLISION.delay_s:g} s together) | the observed lane ahead of the front, "
+    f"of the newest two messages the longer one, less "
     f"`sight_margin_m` ({C.fallback.sight_margin_m:g} m); a stop on {STANDING_M:g} m,",
     "SHIFT_LATERAL": f"{CONSISTENCY.shift_lateral_m:g}; {CONSISTENCY.shift_forward_m:g}; {CONSISTENCY.shift_back_m:g} m",
     "SWING_LATERAL": f"last {CONSISTENCY.swing_plans} plans, both above the limit | {CONSISTENCY.swing_lateral_m:g}; "

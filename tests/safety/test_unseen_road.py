@@ -14,14 +14,16 @@ from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.road import LaneObservation, Signal
 from onboard_vla.core.safe_trajectory import Mode
 from onboard_vla.safety.config import RoadLimits, StopSettings
+from onboard_vla.safety.config_documents import README
 from onboard_vla.safety.driving import plan_path
 from onboard_vla.safety.ego_history import Motion
-from onboard_vla.safety.guards.recoverability import STANDING_M, check_sight
+from onboard_vla.safety.guards.recoverability import PAST_END_M, SIGHT_SHARE, STANDING_M, check_sight, sight_cap
 from onboard_vla.safety.guards.road import check_signals
 from onboard_vla.safety.inputs import Inputs
+from onboard_vla.safety.operating_domain import OperationalDesignDomain
 from onboard_vla.safety.plan_guard import PlanGuard
 
-from .driving_range import CORE_HASH, Range, make_plan, simulation_config, straight_poses
+from .driving_range import CORE_HASH, Range, codes, make_plan, simulation_config, straight_line, straight_poses
 from .plans import STAMP, found, history, placed
 
 VEHICLE, STOP, CONFIG = VehicleGeometry(), StopSettings(), simulation_config()
@@ -38,6 +40,11 @@ def lane(end, signals=(), begin=-20.0):
     x = np.append(np.arange(begin, end - 1e-9, 2.0), end)
     wide = np.full(len(x), 2.75)
     return LaneObservation(STAMP, np.column_stack([x, 0 * x]), wide, wide, 3.5, wide * 10, tuple(signals))
+
+
+def lane_of(lanes, shown):
+    """A lane message that shows another lane."""
+    return replace(shown, stamp_ns=lanes.stamp_ns)
 
 
 def steady(speed):
@@ -57,7 +64,7 @@ def stop_m(speed, follows_s=FOLLOWS_S, pushing=0.0):
 def sight(end, speed, plan=None, motion=None, follows_s=FOLLOWS_S, margin_m=MARGIN_M):
     plan, motion = plan or steady(speed), motion or motion_at(speed)
     path = plan_path(plan, motion)
-    return check_sight(path, plan, motion, STAMP, lane(end), VEHICLE, follows_s, margin_m, STOP)
+    return check_sight(path, plan, motion, STAMP, [lane(end)], VEHICLE, follows_s, margin_m, STOP)
 
 
 def judge(end, speed, signals=(), config=CONFIG):
@@ -108,7 +115,7 @@ def test_a_plan_that_brakes_to_a_stop_before_the_margin_passes_all_the_way():
         plan = placed(np.column_stack([way, 0 * t, 0 * t]), speed)
         motion = motion_at(speed, -2.0)
         path = plan_path(plan, motion)
-        seen = check_sight(path, plan, motion, STAMP, lane(end - x), VEHICLE, FOLLOWS_S, MARGIN_M, STOP)
+        seen = check_sight(path, plan, motion, STAMP, [lane(end - x)], VEHICLE, FOLLOWS_S, MARGIN_M, STOP)
         assert seen is None, speed
 
 
@@ -122,7 +129,7 @@ def test_a_stop_longer_than_the_plan_is_not_cut_off_with_it():
     plan = replace(placed(np.column_stack([t, 0 * t, 0 * t]), 4.0), acceleration_mps2=np.zeros(11))
     motion = motion_at(8.0)
     path = plan_path(plan, motion)
-    reason = check_sight(path, plan, motion, STAMP, lane(1.0), VEHICLE, FOLLOWS_S, MARGIN_M, STOP)
+    reason = check_sight(path, plan, motion, STAMP, [lane(1.0)], VEHICLE, FOLLOWS_S, MARGIN_M, STOP)
     assert reason.measured == pytest.approx(stop_m(8.0), abs=0.05)
     assert path.s_m[-1] < reason.measured - 3.0
 
@@ -132,10 +139,14 @@ class TestStanding:
 
     PLAN = replace(placed(np.zeros((10, 3)), 0.0), acceleration_mps2=np.zeros(11), speed_mps=np.zeros(11))
 
-    @pytest.mark.parametrize(("room", "code"), [(1.0, None), (0.01, None), (-0.01, "RECOVERY_UNSEEN")])
-    def test_who_stands_may_be_closer_to_the_end_but_not_beyond_it(self, room, code):
+    @pytest.mark.parametrize(
+        ("room", "code"),
+        [(1.0, None), (-0.2, None), (-PAST_END_M + 0.01, None), (-PAST_END_M - 0.01, "RECOVERY_UNSEEN")],
+    )
+    def test_who_stands_may_be_at_the_end_as_at_a_stop_point_but_not_beyond(self, room, code):
         reason = sight(FRONT + room, 0.0, self.PLAN)
         assert (reason.code if reason else None) == code
+        assert CONFIG.road.red_overrun_m == PAST_END_M
 
     def test_noise_of_a_standing_vehicle_is_no_motion_and_creeping_is(self):
         noise = motion_at(0.03, 0.2)
@@ -144,13 +155,22 @@ class TestStanding:
         assert (reason.code, reason.limit) == ("RECOVERY_UNSEEN", pytest.approx(STANDING_M))
         assert stop_m(0.5) > STANDING_M
 
-    def test_even_that_ends_within_what_is_seen(self):
+    def test_even_that_ends_no_farther(self):
         creeping = motion_at(0.2)
         way = stop_m(0.2)
         assert 0.1 < way < STANDING_M
-        assert sight(FRONT + way + 0.01, 0.0, self.PLAN, creeping) is None
-        reason = sight(FRONT + way - 0.01, 0.0, self.PLAN, creeping)
+        assert sight(FRONT - PAST_END_M + way + 0.01, 0.0, self.PLAN, creeping) is None
+        reason = sight(FRONT - PAST_END_M + way - 0.01, 0.0, self.PLAN, creeping)
         assert reason.limit == pytest.approx(way - 0.01)
+
+    def test_a_vehicle_whose_lane_ends_under_its_front_stands_there_without_falling_back(self):
+        drive = Range(speed=0.0)
+        drive.plan_speed = 0.0
+        drive.edit[LaneObservation] = lambda lanes: lane_of(lanes, lane(FRONT - 0.2))
+        drive.engage(4.0)
+        begin = len(drive.published)
+        drive.run(6.0)
+        assert max(message.mode for message in drive.published[begin:]) <= Mode.REDUCED
 
 
 class TestPlanGuard:
@@ -244,3 +264,147 @@ def _cut(lanes, end):
         lanes, centreline=lanes.centreline[kept], left_m=lanes.left_m[kept], right_m=lanes.right_m[kept],
         speed_limit_mps=lanes.speed_limit_mps[kept],
     )  # fmt: skip
+
+
+FAST = replace(CONFIG, odd=OperationalDesignDomain(speed_max_mps=40.0))
+
+
+def on_a_long_road(speed, sight_m):
+    """A model that wants to drive at this speed on an empty straight road."""
+    drive = Range(FAST, line=straight_line(6000.0), speed=speed)
+    drive.sight_m, drive.limit_mps, drive.plan_speed = sight_m, speed, speed
+    drive.engage(3.0)
+    return drive
+
+
+def shown_for_messages(drive, sight_m, messages):
+    """So many lane messages end there, the ones after them where they did before."""
+    full, sent = drive.sight_m, 0
+    while sent < messages:
+        drive.sight_m = sight_m
+        sent += drive.tick % 5 == 0
+        drive.step()
+    drive.sight_m = full
+
+
+class TestLengthOfLanes:
+    """The noisiest field of a lane message: a nearer end counts when the next message has it, too."""
+
+    @pytest.mark.parametrize("phase", [0, 5])
+    @pytest.mark.parametrize(("speed", "full", "short"), [(25.0, 150.0, 60.0), (13.9, 100.0, 20.0)])
+    def test_one_short_message_changes_nothing_and_two_are_believed(self, speed, full, short, phase):
+        drive = on_a_long_road(speed, full)
+        drive.run(6.0 + phase * 0.02)
+        begin = len(drive.published)
+        for _ in range(2):
+            shown_for_messages(drive, short, 1)
+            drive.run(1.0)
+        assert max(message.mode for message in drive.published[begin:]) <= Mode.REDUCED, "the fallback would be slower"
+        assert not [message for message in drive.published[begin:] if "RECOVERY_UNSEEN" in codes(message)]
+        shown_for_messages(drive, short, 2)
+        drive.sight_m = short
+        assert drive.run(0.22).mode is Mode.FALLBACK, "a cycle between two checks"
+
+    def test_every_other_message_may_be_short(self):
+        drive = on_a_long_road(25.0, 150.0)
+        drive.run(6.0)
+        begin = len(drive.published)
+        for tick in range(400):
+            drive.sight_m = 60.0 if tick // 5 % 2 else 150.0
+            drive.step()
+        assert max(message.mode for message in drive.published[begin:]) <= Mode.REDUCED
+
+    def test_plans_are_held_against_the_longer_of_the_newest_two_messages(self):
+        inputs = Inputs(CONFIG)
+        inputs.history = history(15.0)
+        for number, (end, passes) in enumerate([(60.0, True), (20.0, True), (20.0, False), (60.0, True)]):
+            now = Now(STAMP + number, STAMP + number)
+            inputs.receive(replace(lane(end), stamp_ns=now.stamp_ns), now)
+            plan = make_plan(STAMP, straight_poses(15.0))
+            judgement = PlanGuard(CONFIG, CORE_HASH).judge(plan, inputs, motion_at(15.0), None, now)
+            assert judgement.passed == passes, number
+
+    def test_a_message_of_long_ago_confirms_nothing(self):
+        inputs, limit_s = Inputs(CONFIG), CONFIG.freshness.lanes_data_s
+        assert inputs.newest_lanes == []
+        ages = []
+        for late_s in (0.0, limit_s, 2 * limit_s + 0.01):
+            now = Now(STAMP + round(late_s * 1e9), STAMP + round(late_s * 1e9))
+            inputs.receive(replace(lane(60.0), stamp_ns=now.stamp_ns), now)
+            ages.append([(lanes.stamp_ns - STAMP) / 1e9 for lanes in inputs.newest_lanes])
+        assert ages == [[0.0], [0.0, limit_s], [pytest.approx(2 * limit_s + 0.01)]]
+
+
+class TestSpeedThatSightAllows:
+    """Sight that is short for the road's speed slows the model down; it does not end the drive."""
+
+    @pytest.mark.parametrize(
+        ("limit", "sight_m", "noise_m"), [(25.0, 75.0, 3.0), (13.9, 28.0, 1.0), (36.0, 120.0, 0.0)]
+    )
+    def test_a_drive_with_short_sight_goes_on_at_what_it_allows(self, limit, sight_m, noise_m):
+        drive, rng = on_a_long_road(0.8 * limit, sight_m), np.random.default_rng(1)
+        drive.limit_mps = drive.plan_speed = limit
+        for _ in range(1200):
+            drive.sight_m = sight_m + rng.uniform(-noise_m, noise_m)
+            drive.step()
+        begin = len(drive.published) - 600
+        assert max(message.mode for message in drive.published[begin:]) <= Mode.REDUCED, "the fallback may be slower"
+        assert "SIGHT_SPEED" in {code for message in drive.published[begin:] for code in codes(message)}
+        most = next(v for v in np.arange(limit, 0.0, -0.05) if stop_m(v) + FRONT + MARGIN_M <= sight_m)
+        speeds = np.array([row[2] for row in drive.log[begin:]])
+        assert 0.8 * most < speeds.min() <= speeds.max() < 0.97 * most < limit
+
+    @pytest.mark.parametrize("end", [10.0, 20.0, 60.0, 150.0])
+    def test_the_speed_is_a_share_of_the_highest_that_passes(self, end):
+        cap = sight_cap([lane(end)], motion_at(0.0), VEHICLE, FOLLOWS_S, MARGIN_M, STOP)
+        most = cap / SIGHT_SHARE
+        assert sight(end, most) is None
+        assert sight(end, most + 0.1).code == "RECOVERY_UNSEEN"
+
+    def test_it_counts_the_farther_of_two_messages_from_the_front(self):
+        def cap(ends, x=0.0):
+            seen = [lane(end) for end in ends]
+            return sight_cap(seen, motion_at(0.0, x=x), VEHICLE, FOLLOWS_S, MARGIN_M, STOP)
+
+        assert cap([20.0, 60.0]) == cap([60.0, 20.0]) == cap([60.0]) > cap([20.0])
+        assert cap([60.0], x=40.0) == pytest.approx(cap([20.0]))
+        assert cap([]) == math.inf
+        assert cap([FRONT + MARGIN_M]) == cap([1.0]) == 0.0
+
+    def test_a_plan_counts_as_it_is_driven_and_the_vehicle_as_it_moves(self):
+        """20 m/s are planned, 10 m/s are driven: the plan's speed is clipped, that of the vehicle is not."""
+        end = stop_m(12.0) + FRONT + MARGIN_M
+        fast, slow = steady(20.0), steady(10.0)
+        cap = sight_cap([lane(end)], motion_at(10.0), VEHICLE, FOLLOWS_S, MARGIN_M, STOP)
+        assert 10.5 < cap < 12.0
+        assert sight(end, 10.0, fast, motion_at(10.0)) is None
+        assert sight(end, 20.0, slow, motion_at(12.5)).code == "RECOVERY_UNSEEN"
+        for planned, code in ((10.0, "RECOVERY_UNSEEN"), (20.0, None)):
+            pushing = replace(steady(planned), acceleration_mps2=np.full(11, 3.0))
+            end = stop_m(11.5) + FRONT + MARGIN_M
+            reason = sight(end, 10.0, pushing, motion_at(10.0))
+            assert (reason.code if reason else None) == code, "below the cap a plan's acceleration is driven, not above"
+
+    def test_judgements_tell_what_the_plan_is_clipped_to(self):
+        end = stop_m(16.0) + FRONT + MARGIN_M
+        notes = {note.code: note for note in judge(end, 15.0)[2].notes}
+        assert notes["SIGHT_SPEED"].measured == pytest.approx(15.0, abs=0.1)
+        assert notes["SIGHT_SPEED"].limit == pytest.approx(16.0 * SIGHT_SHARE, abs=0.1)
+        assert "SIGHT_SPEED" not in found(judge(200.0, 15.0)[2].notes)
+
+
+def test_the_readme_says_how_far_lanes_have_to_be_seen():
+    def least(passes):
+        return [next(m for m in range(300) if passes(m, kmh / 3.6)) for kmh in (30, 50, 100, 130)]
+
+    def drives(room, speed):
+        return sight_cap([lane(FRONT + room)], motion_at(0.0), VEHICLE, FOLLOWS_S, MARGIN_M, STOP) >= speed
+
+    a, b, c, d = least(drives)
+    stops = ", ".join(str(m) for m in least(lambda room, speed: sight(FRONT + room, speed) is None))
+    text = README.read_text()
+    assert f"less far than {a} m at 30 km/h, {b} m at 50, {c} m at 100, {d} m at 130: the model drives slower" in text
+    assert f"less far than a stop takes ({stops} m): `RECOVERY_UNSEEN`, L2" in text
+    told = f"longer one, less `sight_margin_m` ({MARGIN_M:g} m); a stop on {STANDING_M} m"
+    assert f"{told}, a standing vehicle's: up to {PAST_END_M} m past" in text
+    assert f"plan's speed {FOLLOWS_S:g} s from now | {SIGHT_SHARE} of the highest" in text
