@@ -182,11 +182,13 @@ def _speeds(
 ) -> tuple[float, float, float]:
     """Speed now, speed and acceleration after `follows_s` of the plan: the plan's or those of the present motion.
 
-    A plan that is faster than `cap_mps` by then is driven at that, and not faster.
+    A plan that is faster than `cap_mps` by then is driven at that, and gains no more speed than that takes.
     """
     then_s = seconds(stamp_ns - placed.stamp_ns) + follows_s
     before, planned = max(motion.speed_mps, 0.0), placed.speed_at(then_s)
-    driven = placed.acceleration_at(then_s) if planned <= cap_mps else min(placed.acceleration_at(then_s), 0.0)
+    driven = placed.acceleration_at(then_s)
+    if planned > cap_mps:
+        driven = min(driven, max((cap_mps - before) / follows_s, 0.0))
     pushing = max(motion.acceleration_mps2, driven)
     pushing = min(max(pushing, -stop.emergency_mps2), ACCELERATION_MAX_MPS2)
     return before, max(min(planned, cap_mps), before + pushing * follows_s, 0.0), pushing
