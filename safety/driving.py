@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,18 @@ def follow_plan(
                 wanted, jerk = min(wanted, brake), settings.emergency_jerk_mps3
         return min(max(wanted, -idm.clip_mps2), ACCELERATION_MAX_MPS2), jerk
 
-    return Trajectory(path, roll(motion.speed_mps, acceleration_mps2, law), tuple(leads))
+    profile = roll(motion.speed_mps, acceleration_mps2, law)
+    return Trajectory(path, profile, tuple(leads), planned_mps2=np.array(feeds[::2]))
+
+
+def braking_of(trajectory: Trajectory, elapsed_s: float) -> list[float]:
+    """What a trajectory of `elapsed_s` ago accelerates with from now on, twice a point; beyond its end as there.
+
+    Of one that follows a plan, the plan's: it is not known whether the plan would have ended where it ends.
+    """
+    planned = trajectory.profile.acceleration_mps2 if trajectory.planned_mps2 is None else trajectory.planned_mps2
+    times = elapsed_s + np.arange(2 * POINTS) * (POINT_STEP_S / 2)
+    return [float(row) for row in np.interp(times, TIMES_S, planned)]
 
 
 def stop_path(line: Polyline | None, motion: Motion, settings: FallbackSettings) -> JoinedPath:
@@ -103,8 +115,11 @@ def in_lane_stop(
     room_m: float = math.inf,
     *,
     shown: bool = False,
+    replaced_mps2: Sequence[float] = (),
 ) -> Trajectory:
     """L3: -1.5 m/s^2 with little jerk, harder (to the cap) where a lead leaves less room, emergency brake on top.
+
+    `replaced_mps2`: the accelerations of what drove until now, twice a point: it is braked as hard as that would have.
 
     `room_m`: to the end of what is known of the path. It is braked as hard as it takes to stop there, to the cap; at
     once, or where lanes show more of the road with every message (`shown`), not before sight would be braked for.
@@ -117,6 +132,11 @@ def in_lane_stop(
 
     def law(time_s: float, distance_m: float, speed: float) -> tuple[float, float]:
         demand, jerk = wanted, base_jerk
+        if replaced_mps2:
+            before = replaced_mps2[round(time_s / (POINT_STEP_S / 2))]
+            if before < demand:
+                demand = max(before, -stop.in_lane_cap_mps2)
+                jerk = settings.jerk_mps3 if before > -idm.brake_start_mps2 else settings.emergency_jerk_mps3
         room = max(room_m - distance_m, LAST_ROOM_M)
         if speed**2 > 2 * gentle * room:
             demand, jerk = min(demand, -min(speed**2 / (2 * room), stop.in_lane_cap_mps2)), settings.jerk_mps3

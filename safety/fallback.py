@@ -63,6 +63,7 @@ class Trajectory:
     `room_m`: how far it is to the end of what is known of the path, for a stop that has to end within it. `signals`:
     those of the leads that are stop points, where full braking still stops before them. `begun`: ids of the red signals
     that it brakes for.
+    `planned_mps2` (POINTS,): the accelerations of the plan that it follows, where it follows one.
     """
 
     path: JoinedPath
@@ -71,6 +72,7 @@ class Trajectory:
     room_m: float = math.inf
     signals: tuple[Lead, ...] = ()
     begun: frozenset[int] = frozenset()
+    planned_mps2: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,13 +41,17 @@ class StopLine:
     def __init__(self, limits: LaneLimits, reach_m: float) -> None:
         self._limits, self._reach_m = limits, reach_m
         self._followed: Way | None = None
-        self._own = False
+        self._own = self._stands = False
         self._lane: Way | None = None
         self._seen: LaneObservation | None = None
         self._continued: Way | None = None
 
-    def follow(self, line: Polyline, *, lane: bool) -> None:
-        """The system drives along this. `lane`: it was made of the lane, and ends where that does, at most."""
+    def follow(self, line: Polyline, *, lane: bool, stands: bool = False) -> None:
+        """The system drives along this. `lane`: it was made of the lane, and ends where that does, at most.
+
+        `stands`: it comes to a stand at the line's end, for what the model may be alone to see: no lane goes on there.
+        """
+        self._stands = stands
         self._followed, self._own = Way(line, line.length - (self._reach_m if lane else 0.0)), True
         self._continued = self._lane = self._seen = None
 
@@ -59,7 +63,7 @@ class StopLine:
     def find(self, fresh: LaneObservation | None, motion: Motion, settings: FallbackSettings) -> Way | None:
         """The line; None: the present arc. `fresh`: the lanes, where they are fresh."""
         if self._own and self._followed is not None:
-            if fresh is not None and fresh is not self._seen:
+            if fresh is not None and fresh is not self._seen and not self._stands:
                 self._seen = fresh
                 self._go_on(self._followed, fresh, motion, settings)
             return self._continued or self._followed

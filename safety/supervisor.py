@@ -22,7 +22,15 @@ from onboard_vla.core.safe_trajectory import ENGAGE, REARM, SHADOW, UNOCCUPIED, 
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety.config import NOT_PERCEIVED, SupervisorConfig
 from onboard_vla.safety.config_file import config_hash
-from onboard_vla.safety.driving import emergency_stop, follow_plan, in_lane_stop, plan_path, points_of, stop_path
+from onboard_vla.safety.driving import (
+    braking_of,
+    emergency_stop,
+    follow_plan,
+    in_lane_stop,
+    plan_path,
+    points_of,
+    stop_path,
+)
 from onboard_vla.safety.ego_history import Motion, advance
 from onboard_vla.safety.engagement import give_way, left_to_a_person, stop_obeyed
 from onboard_vla.safety.fallback import Trajectory
@@ -103,6 +111,7 @@ class Supervisor:
         front_m = config.vehicle.length_m - config.vehicle.rear_overhang_m
         self._line = StopLine(config.lanes, front_m + config.fallback.sight_margin_m)
         self._asked = Mode.NOMINAL
+        self._driven: tuple[Trajectory, int] | None = None
         self._stored: StoredStop | None = None
         self._notes: tuple[Reason, ...] = ()
         self._checked_ns = 0
@@ -344,7 +353,12 @@ class Supervisor:
             return emergency_stop(path, motion, demand, config.stop)
         leads = self._leads(path, motion, now)
         room_m = path.known_m if way is None else way.known_m - float(path.line_s_m[0])
-        return in_lane_stop(path, motion, demand, leads, settings, config.stop, room_m, shown=lanes is not None)
+        driven = (
+            () if self._driven is None else braking_of(self._driven[0], seconds(now.monotonic_ns - self._driven[1]))
+        )
+        return in_lane_stop(
+            path, motion, demand, leads, settings, config.stop, room_m, shown=lanes is not None, replaced_mps2=driven
+        )  # fmt: skip
 
     def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:
         engaged = self.state.engagement not in UNOCCUPIED and not self._inputs.driver.acts(now)
@@ -359,16 +373,24 @@ class Supervisor:
         if (fault := output_fault(points, POINTS)) is not None:
             raise ArithmeticError(f"own output: {fault}")
         if source != STOP:
-            self._line.follow(trajectory.path.known_line, lane=source == FALLBACK)
+            self._line.follow(
+                trajectory.path.known_line, lane=source == FALLBACK, stands=source == MODEL and self._stands()
+            )
+            self._driven = trajectory, now.monotonic_ns
         self._standby.driven(trajectory if source == FALLBACK else None)
         self._stored = store_stop(points, now.monotonic_ns, plan_id)
         self._watch(trajectory, motion, now)
         return self._message(source, plan_id, reasons, points, now)
 
     def _leave(self) -> None:
-        self._stored = None
+        self._stored = self._driven = None
         self._standby.driven(None)
         self._line.hand_over()
+
+    def _stands(self) -> bool:
+        """Whether the plan that is followed ends at standstill."""
+        placed = None if self._accepted is None else self._accepted.placed
+        return placed is not None and placed.end_speed_mps <= self.config.staleness.stopping_plan_mps
 
     def _choose(self, motion: Motion, now: Now) -> tuple[str, int, Trajectory]:
         """Source, plan id and trajectory of the present mode."""

@@ -13,6 +13,7 @@ from onboard_vla.safety.config import FallbackSettings, StopSettings
 from onboard_vla.safety.driving import (
     STRAIGHT_M,
     TIMES_S,
+    braking_of,
     emergency_stop,
     follow_plan,
     in_lane_stop,
@@ -22,7 +23,7 @@ from onboard_vla.safety.driving import (
 )
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.idm import Lead
-from onboard_vla.safety.longitudinal import stop_distance
+from onboard_vla.safety.longitudinal import POINTS, stop_distance
 
 from .driving_range import straight_poses
 from .plans import STAMP, placed
@@ -238,6 +239,48 @@ class TestInLaneStop:
         profile = self.stop(leads=[Lead(gap, speed)]).profile
         assert profile.acceleration_mps2[profile.speed_mps > 2.0].min() == -STOP.in_lane_cap_mps2
         assert profile.acceleration_mps2.min() >= -STOP.in_lane_cap_mps2
+
+
+class TestReplaced:
+    """What drove until now braked already, or was about to."""
+
+    def stop(self, *replaced, acceleration=0.0):
+        motion = moving(20.0)
+        path = stop_path(LANE, motion, SETTINGS)
+        rows = [row for row in replaced for _ in range(2)] + [replaced[-1]] * (2 * POINTS - 2 * len(replaced))
+        found = in_lane_stop(path, motion, acceleration, [], SETTINGS, STOP, replaced_mps2=rows)
+        return found.profile.acceleration_mps2
+
+    @pytest.mark.parametrize(("braking", "expected"), [(3.0, 3.0), (1.6, 1.6), (1.4, 1.5), (-2.0, 1.5), (4.5, 4.0)])
+    def test_it_is_braked_as_hard_as_that_to_the_cap(self, braking, expected):
+        rows = self.stop(-braking, acceleration=-expected)
+        assert rows == pytest.approx(np.full(len(rows), -expected))
+
+    @pytest.mark.parametrize(("braking", "jerk"), [(1.4, "in_lane"), (1.6, "calm"), (2.4, "calm"), (2.6, "emergency")])
+    def test_the_braking_builds_up_as_behind_a_plan(self, braking, jerk):
+        known = {
+            "in_lane": STOP.in_lane_jerk_mps3,
+            "calm": SETTINGS.jerk_mps3,
+            "emergency": SETTINGS.emergency_jerk_mps3,
+        }
+        assert self.stop(-braking)[1] == pytest.approx(-0.1 * known[jerk])
+
+    def test_each_instant_has_its_own(self):
+        rows = self.stop(*[-3.0] * 5, *[0.0] * 15, -2.0, acceleration=-3.0)
+        assert rows[5] == pytest.approx(-3.0)
+        assert rows[12:20] == pytest.approx(np.full(8, -1.5))
+        assert rows[25:] == pytest.approx(np.full(len(rows) - 25, -2.0))
+
+    def test_of_a_trajectory_what_is_left_and_beyond_its_end_as_there(self):
+        plan = placed(straight_poses(20.0, -2.0), 20.0)
+        model = followed(plan, moving(20.0))
+        assert model.planned_mps2 == pytest.approx(np.interp(TIMES_S, plan.times_s, plan.acceleration_mps2))
+        rows = braking_of(model, 1.0)
+        assert len(rows) == 2 * POINTS
+        assert rows[::2][:40] == pytest.approx(model.planned_mps2[10:50])
+        assert rows[-20:] == pytest.approx(np.full(20, model.planned_mps2[-1]))
+        own = dataclasses.replace(model, planned_mps2=None)
+        assert braking_of(own, 0.0)[::2] == pytest.approx(own.profile.acceleration_mps2)
 
 
 class TestKnownRoom:

@@ -220,3 +220,12 @@ class TestGoingOn:
 
     def test_of_a_lane_so_much_is_known_as_the_front_may_reach(self):
         assert stop_line().find(LANES, motion(), SETTINGS).known_m == 58.0 - REACH_M
+
+
+def test_no_lane_goes_on_where_a_plan_comes_to_a_stand():
+    line, followed = stop_line(), Polyline(LINE[:15])
+    line.follow(followed, lane=False, stands=True)
+    way = line.find(LANES, motion(), SETTINGS)
+    assert (way.line, way.known_m) == (followed, followed.length)
+    line.follow(followed, lane=False)
+    assert line.find(LANES, motion(), SETTINGS).known_m > followed.length
