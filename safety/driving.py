@@ -115,6 +115,7 @@ def in_lane_stop(
     room_m: float = math.inf,
     *,
     shown: bool = False,
+    signal_m: float = math.inf,
     replaced_mps2: Sequence[float] = (),
 ) -> Trajectory:
     """L3: -1.5 m/s^2 with little jerk, harder (to the cap) where a lead leaves less room, emergency brake on top.
@@ -123,23 +124,27 @@ def in_lane_stop(
 
     `room_m`: to the end of what is known of the path. It is braked as hard as it takes to stop there, to the cap; at
     once, or where lanes show more of the road with every message (`shown`), not before sight would be braked for.
+    `signal_m`: to a signal to stop before, braked for alike.
     """
     idm = settings.idm
     gentle = max(stop.in_lane_mps2, settings.sight_deceleration_mps2 if shown else 0.0)
+    ends = ((room_m, gentle), (signal_m, stop.in_lane_mps2))
     needed = max((required_deceleration(motion.speed_mps, lead, idm) for lead in leads), default=0.0)
     wanted = -min(max(stop.in_lane_mps2, needed), stop.in_lane_cap_mps2)
     base_jerk = stop.in_lane_jerk_mps3 if needed <= stop.in_lane_mps2 else settings.jerk_mps3
 
     def law(time_s: float, distance_m: float, speed: float) -> tuple[float, float]:
-        demand, jerk = wanted, base_jerk
+        demand = wanted
         if replaced_mps2:
-            before = replaced_mps2[round(time_s / (POINT_STEP_S / 2))]
-            if before < demand:
-                demand = max(before, -stop.in_lane_cap_mps2)
-                jerk = settings.jerk_mps3 if before > -idm.brake_start_mps2 else settings.emergency_jerk_mps3
-        room = max(room_m - distance_m, LAST_ROOM_M)
-        if speed**2 > 2 * gentle * room:
-            demand, jerk = min(demand, -min(speed**2 / (2 * room), stop.in_lane_cap_mps2)), settings.jerk_mps3
+            demand = min(demand, replaced_mps2[round(time_s / (POINT_STEP_S / 2))])
+        for end_m, start_mps2 in ends:
+            room = max(end_m - distance_m, LAST_ROOM_M)
+            if speed**2 > 2 * start_mps2 * room:
+                demand = min(demand, -(speed**2) / (2 * room))
+        jerk = base_jerk
+        if demand < wanted:
+            jerk = settings.jerk_mps3 if demand > -idm.brake_start_mps2 else settings.emergency_jerk_mps3
+        demand = max(demand, -stop.in_lane_cap_mps2)
         for lead in leads:
             brake = emergency_brake(speed, Lead(lead.gap_m + lead.speed_mps * time_s - distance_m, lead.speed_mps), idm)
             if brake is not None and brake < demand:
@@ -147,7 +152,7 @@ def in_lane_stop(
         return demand, jerk
 
     start = min(acceleration_mps2, 0.0)
-    return Trajectory(path, roll(motion.speed_mps, start, law), tuple(leads), room_m)
+    return Trajectory(path, roll(motion.speed_mps, start, law), tuple(leads), math.inf if shown else room_m)
 
 
 def emergency_stop(path: JoinedPath, motion: Motion, acceleration_mps2: float, stop: StopSettings) -> Trajectory:

@@ -60,9 +60,9 @@ STRAYED_M, STRAYED_RAD = 0.5, 0.3
 class Trajectory:
     """A path and a speed profile along it; `leads` are what the profile yields to.
 
-    `room_m`: how far it is to the end of what is known of the path, for a stop that has to end within it. `signals`:
-    those of the leads that are stop points, where full braking still stops before them. `begun`: ids of the red signals
-    that it brakes for.
+    `room_m`: how far it is to where a stop has to end, for that is where what is known of the path does, and stays.
+    `signals`: those of the leads that are stop points, where full braking still stops before them. `begun`: ids of the
+    red signals that it brakes for.
     `planned_mps2` (POINTS,): the accelerations of the plan that it follows, where it follows one.
     """
 

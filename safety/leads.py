@@ -152,7 +152,7 @@ def signals_ahead(
     full = settings.idm.clip_mps2
     stop_m = speed_mps**2 / (2 * full)
     late_m = delay_s * speed_mps * (1.0 - min(max(braking_mps2, 0.0) / full, 1.0))
-    for signal, gap in _signals_ahead(path, lanes, vehicle):
+    for signal, gap in own_signals(path, lanes, vehicle):
         lead = Lead(max(gap, LEAST_GAP_M), 0.0)
         if signal.state == AMBER:
             if speed_mps**2 / (2 * lead.gap_m) > settings.amber_deceleration_mps2:
@@ -168,7 +168,7 @@ def signals_ahead(
     return SignalsAhead(tuple(leads), tuple(reached), tuple(missed), frozenset(reds))
 
 
-def _signals_ahead(path: JoinedPath, lanes: LaneObservation, vehicle: VehicleGeometry) -> list[tuple[Signal, float]]:
+def own_signals(path: JoinedPath, lanes: LaneObservation, vehicle: VehicleGeometry) -> list[tuple[Signal, float]]:
     """This lane's red and amber signals that have not been passed, and their distances from the front."""
     front = vehicle.length_m - vehicle.rear_overhang_m
     found = []

@@ -9,19 +9,27 @@ before, if the vehicle is on it still; else along its own arc, of which nothing 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onboard_vla.core.geometry import Polyline, wrap_angle
-from onboard_vla.core.road import LaneObservation
+from onboard_vla.core.road import AMBER, RED, LaneObservation
 from onboard_vla.core.verdict import Reason
-from onboard_vla.safety.config import FallbackSettings
+from onboard_vla.safety.config import FallbackSettings, SupervisorConfig
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.fallback import join_length
 from onboard_vla.safety.guards.lane_shift import direction_rad
 from onboard_vla.safety.input_config import LaneLimits
-from onboard_vla.safety.joined_path import LINE_STRIDE, join
+from onboard_vla.safety.joined_path import LINE_STRIDE, JoinedPath, join
+from onboard_vla.safety.leads import own_signals
+
+Array = NDArray[np.float64]
+
+SHOWN_M = 0.5
+"""A way that ends this much beyond any end before it shows more of the road; 5 m/s between lanes at 10 Hz."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,7 @@ class StopLine:
     """Remembers what was followed, and where a person has taken over, the lane found when he let go.
 
     `reach_m`: so far before the end of a lane the vehicle has to stand, for its front to be on what is known.
+    `shown`: whether at the last look the newest lanes, fresh, showed more of the way than any before.
     """
 
     def __init__(self, limits: LaneLimits, reach_m: float) -> None:
@@ -45,6 +54,9 @@ class StopLine:
         self._lane: Way | None = None
         self._seen: LaneObservation | None = None
         self._continued: Way | None = None
+        self._reached: set[int] = set()
+        self._end: Array | None = None
+        self.shown = False
 
     def follow(self, line: Polyline, *, lane: bool, stands: bool = False) -> None:
         """The system drives along this. `lane`: it was made of the lane, and ends where that does, at most.
@@ -54,18 +66,23 @@ class StopLine:
         self._stands = stands
         self._followed, self._own = Way(line, line.length - (self._reach_m if lane else 0.0)), True
         self._continued = self._lane = self._seen = None
+        self._end = line.points[-1]
+        self._reached.clear()
 
     def hand_over(self) -> None:
         """The system has not got the vehicle: the line of before may soon be far from it."""
         self._own, self._lane, self._followed = False, None, self._continued or self._followed
         self._continued = None
+        self._reached.clear()
 
     def find(self, fresh: LaneObservation | None, motion: Motion, settings: FallbackSettings) -> Way | None:
         """The line; None: the present arc. `fresh`: the lanes, where they are fresh."""
+        if fresh is None:
+            self.shown = False
+        elif fresh is not self._seen:
+            self._seen = fresh
+            self.shown = self._goes_on(fresh, motion, settings) and self._shows_more(fresh.line)
         if self._own and self._followed is not None:
-            if fresh is not None and fresh is not self._seen and not self._stands:
-                self._seen = fresh
-                self._go_on(self._followed, fresh, motion, settings)
             return self._continued or self._followed
         if fresh is not None and self._within(fresh, motion):
             self._lane = self._way(fresh.line)
@@ -74,16 +91,60 @@ class StopLine:
             self._followed = self._lane = self._followed if on_it else None
         return self._lane
 
-    def _go_on(self, followed: Way, lanes: LaneObservation, motion: Motion, settings: FallbackSettings) -> None:
-        """With the lane from the end of what was followed on; once that lies behind the vehicle, with the lane."""
+    def _shows_more(self, line: Polyline) -> bool:
+        """An end of the road stays where it is, though what is seen of it may end a little earlier or later."""
+        if self._end is not None and line.length - float(line.project(self._end[None, :])[0][0]) <= SHOWN_M:
+            return False
+        more, self._end = self._end is not None, line.points[-1]
+        return more
+
+    def signals_m(
+        self,
+        path: JoinedPath,
+        lanes: LaneObservation | None,
+        speed_mps: float,
+        demand_mps2: float,
+        config: SupervisorConfig,
+    ) -> float:
+        """Room on `path` before the first red or amber signal that the stop can reach, or could when it saw it first.
+
+        Red by what the stop may brake with at most, amber by what is braked for amber with anyhow. What is out of reach
+        is passed as if it were not there. `lanes`: the newest ones. `demand_mps2`: in force; more braking comes late.
+        """
+        ahead = [] if lanes is None else own_signals(path, lanes, config.vehicle)
+        cap = config.stop.in_lane_cap_mps2
+        late_m = config.collision.delay_s * speed_mps * (1.0 - min(max(-demand_mps2, 0.0) / cap, 1.0))
+        most = {RED: cap, AMBER: min(config.fallback.amber_deceleration_mps2, cap)}
+        held = {
+            signal.signal_id: gap
+            for signal, gap in ahead
+            if signal.signal_id in self._reached or speed_mps**2 / (2 * most[signal.state]) + late_m <= gap
+        }
+        self._reached = set(held)
+        return min(held.values(), default=math.inf) - config.fallback.idm.brake_gap_m
+
+    def _goes_on(self, lanes: LaneObservation, motion: Motion, settings: FallbackSettings) -> bool:
+        """Whether the way is this lane, or goes on with it from the end of what is followed on.
+
+        Once that lies behind the vehicle, it is the lane alone.
+        """
+        followed = self._followed
+        if not self._own or followed is None:
+            return self._within(lanes, motion)
+        if self._stands:
+            return False
         end = _end(followed.line, motion)
         if float(followed.line.project(motion.pose[None, :2])[0][0]) >= followed.line.length:
-            if self._within(lanes, motion):
-                self._continued = self._way(lanes.line)
-        elif self._within(lanes, end):
-            joined = join(lanes.line, end, join_length(motion.speed_mps, settings), lanes.line.length).known_line.points
-            way = self._way(Polyline(np.concatenate([followed.line.points, joined[LINE_STRIDE::LINE_STRIDE]])))
-            self._continued = way if way.known_m > followed.known_m else None
+            if not self._within(lanes, motion):
+                return False
+            self._continued = self._way(lanes.line)
+            return True
+        if not self._within(lanes, end):
+            return False
+        joined = join(lanes.line, end, join_length(motion.speed_mps, settings), lanes.line.length).known_line.points
+        way = self._way(Polyline(np.concatenate([followed.line.points, joined[LINE_STRIDE::LINE_STRIDE]])))
+        self._continued = way if way.known_m > followed.known_m else None
+        return self._continued is not None
 
     def _within(self, lanes: LaneObservation, motion: Motion) -> bool:
         return _runs_along(lanes.line, motion, lanes.lane_width_m / 2, self._limits.turned_rad)

@@ -7,6 +7,7 @@ the mode, check the own output. No message and no exception inside keeps a tick 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -220,6 +221,7 @@ class Supervisor:
         if self.config.authority == SHADOW:
             self._emergency = None
             if motion is not None:
+                self._line.hand_over()  # Nobody drives along what was found.
                 self._watch(self._choose(motion, now)[2], motion, now)
             return shadow_message(stepped, self._sequence, self.config_hash, reasons, now)
         return self._publish(motion, reasons, now)
@@ -347,17 +349,22 @@ class Supervisor:
         way = self._line.find(lanes, motion, settings)
         path = stop_path(None if way is None else way.line, motion, settings)
         demand = self._demand(motion, now)
-        # Latched and rolling, the driver has just let go, or a supervisor came back: nothing calls for more than L3.
+        # Latched and rolling, the driver has just let go, or a supervisor came back: as in L3, unless L4 is asked for.
         rolls = mode is Mode.STOPPED and motion.speed_mps >= config.ladder.standstill_mps
         if mode is not Mode.IN_LANE_STOP and not (rolls and self._asked < Mode.EMERGENCY_STOP):
             return emergency_stop(path, motion, demand, config.stop)
         leads = self._leads(path, motion, now)
+        # Of the present arc, as of a lane that is seen as it goes, there is always as much ahead.
+        shown = way is None or self._line.shown
         room_m = path.known_m if way is None else way.known_m - float(path.line_s_m[0])
-        driven = (
-            () if self._driven is None else braking_of(self._driven[0], seconds(now.monotonic_ns - self._driven[1]))
-        )
+        signal_m = self._line.signals_m(path, self._inputs.lanes, motion.speed_mps, demand, config)
+        replaced: Sequence[float] = ()
+        if self._driven is not None:
+            driven, driven_ns = self._driven
+            replaced = braking_of(driven, seconds(now.monotonic_ns - driven_ns))
         return in_lane_stop(
-            path, motion, demand, leads, settings, config.stop, room_m, shown=lanes is not None, replaced_mps2=driven
+            path, motion, demand, leads, settings, config.stop, room_m,
+            shown=shown, signal_m=signal_m, replaced_mps2=replaced,
         )  # fmt: skip
 
     def _publish(self, motion: Motion | None, reasons: list[Reason], now: Now) -> SafeTrajectory:

@@ -266,10 +266,10 @@ class TestReplaced:
         assert self.stop(-braking)[1] == pytest.approx(-0.1 * known[jerk])
 
     def test_each_instant_has_its_own(self):
-        rows = self.stop(*[-3.0] * 5, *[0.0] * 15, -2.0, acceleration=-3.0)
-        assert rows[5] == pytest.approx(-3.0)
-        assert rows[12:20] == pytest.approx(np.full(8, -1.5))
-        assert rows[25:] == pytest.approx(np.full(len(rows) - 25, -2.0))
+        rows = self.stop(*[-3.0] * 5, *[0.0] * 25, -2.0, acceleration=-3.0)
+        assert rows[4] == pytest.approx(-3.0)
+        assert rows[22:30] == pytest.approx(np.full(8, -1.5))
+        assert rows[33:] == pytest.approx(np.full(len(rows) - 33, -2.0))
 
     def test_of_a_trajectory_what_is_left_and_beyond_its_end_as_there(self):
         plan = placed(straight_poses(20.0, -2.0), 20.0)
@@ -329,7 +329,11 @@ class TestKnownRoom:
         assert wide.acceleration_mps2.min() < -1.6  # later, unless lanes have shown more by then
         assert wide.distance_m[-1] == pytest.approx(100.0 / (2 * (needed - 0.6)), abs=0.3)
         near = self.stop(100.0 / (2 * (needed + 0.1)), shown=True).profile
-        assert near.acceleration_mps2[1] == pytest.approx(-0.1 * SETTINGS.jerk_mps3)
+        assert near.acceleration_mps2[1] == pytest.approx(-0.1 * SETTINGS.emergency_jerk_mps3)
+
+    def test_an_end_that_moves_on_asks_for_no_emergency_stop(self):
+        assert self.stop(20.0, shown=True).room_m == math.inf
+        assert self.stop(20.0).room_m == 20.0
 
     def test_sight_that_may_be_braked_for_less_than_the_stop_does_changes_nothing(self):
         soft = dataclasses.replace(SETTINGS, sight_deceleration_mps2=0.5)
@@ -344,6 +348,21 @@ class TestKnownRoom:
         assert profile.acceleration_mps2[3:20] == pytest.approx(alone.acceleration_mps2[3:20], abs=0.1)
         behind = self.stop(18.0, leads=[Lead(60.0, 0.0)]).profile
         assert behind.distance_m[-1] == pytest.approx(18.0, abs=0.1)
+
+    @pytest.mark.parametrize(("needed", "jerk"), [(1.45, "in_lane"), (1.6, "calm"), (3.0, "emergency")])
+    def test_a_signal_is_braked_for_at_once_though_lanes_show_more(self, needed, jerk):
+        known = {
+            "in_lane": STOP.in_lane_jerk_mps3,
+            "calm": SETTINGS.jerk_mps3,
+            "emergency": SETTINGS.emergency_jerk_mps3,
+        }
+        motion = moving(10.0)
+        path = stop_path(LANE, motion, SETTINGS)
+        signal_m = 100.0 / (2 * needed)
+        found = in_lane_stop(path, motion, 0.0, [], SETTINGS, STOP, shown=True, signal_m=signal_m)
+        assert found.profile.acceleration_mps2[1] == pytest.approx(-0.1 * known[jerk])
+        assert found.profile.distance_m[-1] < signal_m + 0.1 or needed < 1.5
+        assert found.room_m == math.inf
 
 
 class TestEmergencyStop:

@@ -229,3 +229,58 @@ def test_no_lane_goes_on_where_a_plan_comes_to_a_stand():
     assert (way.line, way.known_m) == (followed, followed.length)
     line.follow(followed, lane=False)
     assert line.find(LANES, motion(), SETTINGS).known_m > followed.length
+
+
+def seen_to(end_m: float) -> LaneObservation:
+    """A fresh message of the lane along y = 0, as far as this."""
+    points = np.stack([np.linspace(-20.0, end_m, 60), np.zeros(60)], axis=1)
+    wide = np.full(60, 5.0)
+    return LaneObservation(0, points, wide, wide, 3.5, wide, ())
+
+
+class TestShown:
+    """Whether lanes show more of the way with every message."""
+
+    def shown(self, line: StopLine, lanes: LaneObservation | None, x: float = 10.0) -> bool:
+        line.find(lanes, motion(x), SETTINGS)
+        return line.shown
+
+    def drives(self) -> StopLine:
+        line = stop_line()
+        line.follow(Polyline(LINE), lane=False)
+        return line
+
+    def test_each_that_goes_on_beyond_those_before_does_until_the_next_or_none(self):
+        line = self.drives()
+        first = seen_to(100.0)
+        assert self.shown(line, first)
+        assert self.shown(line, first, 10.5)
+        assert self.shown(line, seen_to(100.6), 11.0)
+        assert not self.shown(line, seen_to(101.0), 11.5)
+        assert self.shown(line, seen_to(101.2), 12.0)
+        assert not self.shown(line, None, 12.0)
+
+    def test_an_end_of_the_road_that_is_seen_a_little_nearer_and_farther_shows_no_more(self):
+        line = self.drives()
+        self.shown(line, seen_to(100.0))
+        assert [self.shown(line, seen_to(end)) for end in (98.2, 99.9, 98.6, 100.4)] == [False] * 4
+
+    @pytest.mark.parametrize("refused", [lane(y=3.0), lane(0.5), LANES])
+    def test_one_that_does_not_go_on_where_the_plan_ends_shows_nothing(self, refused):
+        line = self.drives()
+        assert not self.shown(line, refused)
+        assert self.shown(line, lane())
+        assert not self.shown(line, refused)
+
+    def test_nor_does_one_where_the_plan_comes_to_a_stand(self):
+        line = stop_line()
+        line.follow(Polyline(LINE), lane=False, stands=True)
+        assert not self.shown(line, lane())
+
+    def test_the_lane_of_a_vehicle_that_nobody_drove_does_from_its_second_message_on(self):
+        line = stop_line()
+        assert not self.shown(line, seen_to(100.0))
+        assert self.shown(line, seen_to(101.0), 11.0)
+        line.hand_over()
+        assert self.shown(line, seen_to(102.0), 12.0)
+        assert not self.shown(line, seen_to(102.0), 12.0)

@@ -100,7 +100,7 @@ def test_where_no_lane_goes_on_the_stop_ends_where_the_plan_does(radius, speed):
 
 def test_where_the_known_way_is_too_short_for_the_most_that_l3_may_brake_l4_follows():
     """The last message is short, and nothing confirms it; the model drives as fast as what was seen before allows."""
-    drive = in_the_bend(1000.0, 36.0, sight_m=190.0)
+    drive = in_the_bend(1500.0, 39.0, sight_m=230.0)
     drive.sight_m = 150.0
     drive.run(0.1)
     begin(drive, "lanes")

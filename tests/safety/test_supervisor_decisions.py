@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -204,8 +205,10 @@ class TestStops:
         assert driven.length < 45.0
 
     @pytest.mark.parametrize("mode", [Mode.NOMINAL, Mode.FALLBACK])
-    def test_of_the_lane_so_much_is_known_as_the_front_may_reach(self, mode):
+    def test_of_the_lane_so_much_is_known_as_the_front_may_reach(self, monkeypatch, mode):
         supervisor, motion, now = asked(driving(mode))
+        supervisor._stop(motion, now, Mode.IN_LANE_STOP)
+        monkeypatch.setattr(supervisor._inputs, "fresh_lanes", lambda now: None)
         stop = supervisor._stop(motion, now, Mode.IN_LANE_STOP)
         end = supervisor._inputs.lane_line.points[-1, 0]
         vehicle, margin_m = supervisor.config.vehicle, supervisor.config.fallback.sight_margin_m
@@ -221,25 +224,25 @@ class TestStops:
         assert stop.room_m == pytest.approx(stop.path.known_m)
         assert stop.room_m == pytest.approx(supervisor._line._followed.line.points[-1, 0] - motion.x_m)
 
-    def test_without_any_line_the_room_is_the_arc_that_is_made_up(self):
+    def test_without_any_line_there_is_always_as_much_of_the_arc_that_is_made_up(self):
         drive = blind()
         drive.run(1.0)
         supervisor, motion, now = asked(drive)
         supervisor._line.hand_over()
         supervisor._line._followed = None
         stop = supervisor._stop(motion, now, Mode.IN_LANE_STOP)
-        assert stop.room_m == stop.path.known_m == pytest.approx(100.0, abs=1.5)
+        assert stop.path.known_m == pytest.approx(100.0, abs=1.5)
+        assert stop.room_m == math.inf
 
-    @pytest.mark.parametrize(("fresh", "harder"), [(True, False), (False, True)])
-    def test_what_is_known_is_braked_for_later_where_lanes_show_more_of_it(self, monkeypatch, fresh, harder):
+    @pytest.mark.parametrize(("shown", "harder"), [(True, False), (False, True)])
+    def test_what_is_known_is_braked_for_later_where_lanes_show_more_of_it(self, monkeypatch, shown, harder):
         supervisor, motion, now = asked(driving())
-        if not fresh:
-            monkeypatch.setattr(supervisor._inputs, "fresh_lanes", lambda now: None)
+        supervisor._line.shown = shown
         length_m = motion.speed_mps**2 / (2 * 2.0)
         line = Polyline([[motion.x_m - 1.0, 0.0], [motion.x_m + length_m, 0.0]])
         monkeypatch.setattr(supervisor._line, "find", lambda *_: Way(line, line.length))
         stop = supervisor._stop(motion, now, Mode.IN_LANE_STOP)
-        assert stop.room_m == pytest.approx(length_m)
+        assert stop.room_m == (math.inf if shown else pytest.approx(length_m))
         assert bool(stop.profile.acceleration_mps2[8] < -1.9) is harder
 
     def test_without_a_plan_that_is_placed_the_fallback_is_chosen(self):
