@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onboard_vla.core.objects import VEHICLE
-from onboard_vla.core.road import Signal
 
 NEVER, WHERE_REFERENCE_AVOIDS = "never", "where a reference driver avoids it"
 """When contact counts against the driver under test."""
@@ -47,11 +46,11 @@ class Requirement:
     """Limits on one run; None: not judged. Accelerations and jerks are those of the vehicle, positive numbers.
 
     `contact`: when contact counts. `final_gap_m`: gap at standstill. `settles_m`: offset from the lane at the end.
-    `slows_mps`: allowed instead of avoiding contact, a reduction of the speed by this much.
-    `steering_rate_rps`: of the demanded path's curvature, as steering angle of a wheelbase of 2.9 m.
-    `passes`: the vehicle must have driven past every real participant. `follower`: a human driver behind, as in
-    `follower.py`, must not hit it. `highest_mode`: no more restrictive mode may be published. `model_drives`: until
-    `stop_at_s`, in L0.
+    `slows_mps`: allowed instead of avoiding contact, a reduction of the speed by this much. `steering_rate_rps`: of the
+    demanded path's curvature, as steering angle of a wheelbase of 2.9 m. `passes`: the vehicle must have driven past
+    every real participant. `follower`: a human driver behind, as in `follower.py`, must not hit it. `stops_before_m`:
+    before the lane's end, or a red light. `highest_mode`: no more restrictive mode may be published. `model_drives`:
+    until `stop_at_s`, in L0.
     """
 
     contact: str = NEVER
@@ -82,10 +81,10 @@ class Cell:
     """A scenario. `line`: the ego lane's centreline, (N, 2) metres; the vehicle starts `start_m` along it.
 
     `left_m`, `right_m`: from the centreline to the edges of the drivable area. `end_m`: the drivable lane ends there,
-    arc length from the vehicle's front at time 0; None: it does not. `friction`: None for a dry road, else the
-    coefficient; `friction_known`: whether the driver is told. `planner_dies_s`: a planner drives until then (None:
-    there is none). `stop_at_s`: an in-lane stop is forced then, by `stop_by`. `planner_shift_m`: lateral swing of its
-    plans.
+    arc length from the vehicle's front at time 0; None: it does not. `red_m`: likewise a red light's. `friction`: None
+    for a dry road, else the coefficient; `friction_known`: whether the driver is told. `planner_dies_s`: a planner
+    drives until then (None: there is none). `stop_at_s`: an in-lane stop is forced then, by `stop_by`.
+    `planner_shift_m`: lateral swing of its plans.
     """
 
     family: str
@@ -103,7 +102,7 @@ class Cell:
     right_m: float = 2.5
     sight_m: float = 150.0
     end_m: float | None = None
-    signals: tuple[Signal, ...] = ()
+    red_m: float | None = None
     friction: float | None = None
     friction_known: bool = True
     slope: float = 0.0

@@ -21,7 +21,7 @@ from onboard_vla.core.ego import VehicleGeometry
 from onboard_vla.core.geometry import Polyline
 from onboard_vla.core.objects import ObjectList
 from onboard_vla.core.plan import Heartbeat
-from onboard_vla.core.road import LaneObservation, Route
+from onboard_vla.core.road import RED, LaneObservation, Route, Signal
 from onboard_vla.core.safe_trajectory import ENGAGE, STOP, OperatorCommand, SafeTrajectory
 from onboard_vla.core.vehicle_gate import VehicleGate
 from onboard_vla.core.verdict import Verdict
@@ -105,6 +105,10 @@ class Course:
         ticks = round((STANDBY_S + cell.duration_s) / TICK_S) + 1
         self._times: Array = np.round((np.arange(ticks) - round(STANDBY_S / TICK_S)) * TICK_S, 9)
         start = cell.start_m + self._front_m
+        self._signals: tuple[Signal, ...] = ()
+        if cell.red_m is not None:
+            red_x, red_y = self._line.at(start + cell.red_m)
+            self._signals = (Signal(1, float(red_x), float(red_y), RED),)
         self._tracks = [track(p, self._line, start, self._times) for p in cell.participants]
         rng = np.random.default_rng(cell.seed)
         self._shifts = rng.standard_normal((ticks, max(len(self._tracks), 1), 2))
@@ -223,7 +227,7 @@ class Course:
         ones = np.ones(len(arcs))
         return LaneObservation(
             now.stamp_ns, self._line.at(arcs), cell.left_m * ones, cell.right_m * ones, cell.lane_width_m,
-            self._limit() * ones, cell.signals,
+            self._limit() * ones, self._signals,
         )  # fmt: skip
 
     def _box(self) -> judge.Box:

@@ -81,7 +81,8 @@ def measure(run: Run, geometry: VehicleGeometry) -> Measures:
     stood = float(run.samples[standing[0]].time_s) if len(standing) else math.inf
     later = np.array([s.time_s for s in run.samples]) > stood + CREEP_AFTER_S
     front = geometry.length_m - geometry.rear_overhang_m
-    end = math.inf if cell.end_m is None else cell.start_m + front + cell.end_m
+    ends = [place_m for place_m in (cell.end_m, cell.red_m) if place_m is not None]
+    end = cell.start_m + front + min(ends, default=math.inf)
     last = run.standby_ticks + len(run.samples) - 1
     reals = [t for t in run.tracks if t.participant.real]
     past = all(t.s_m[last] + t.participant.length_m / 2 < arc[-1] - geometry.rear_overhang_m for t in reals)

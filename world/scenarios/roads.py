@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 
@@ -23,6 +24,9 @@ GRAVITY = 9.81
 LANE_M = 3.5
 FROM_MODEL_S = 4.0
 """The model drives from 2 s on, in the bend's spiral or behind it."""
+RED_M = {50: 100.0, 80: 152.0}
+"""km/h, and where the light is, from the vehicle's front at time 0: as the stop begins, more than 2 m/s2 is needed."""
+RED_QUICK = {(50, OBJECTS_SILENT), (80, OPERATOR)}
 FROM_MODEL_QUICK = {(200.0, OBJECTS_SILENT), (-400.0, OPERATOR), (700.0, LANES_SILENT)}
 
 
@@ -57,7 +61,7 @@ def low_friction() -> Iterator[Cell]:
 def stops() -> Iterator[Cell]:
     """S8: the in-lane stop on a straight and in a bend; stands for a minute and does not start again.
 
-    And from the model's driving in bends, by command, without objects and without lanes.
+    And from the model's driving, by command, without objects and without lanes: in bends, and before a red light.
     """
     for kmh in (30, 50, 80, 100):
         for name, line in (("straight", straight()), ("r100", curve(100.0, 20.0, 400.0))):
@@ -85,6 +89,16 @@ def stops() -> Iterator[Cell]:
                     quick=(side * radius, cause) in FROM_MODEL_QUICK, start_m=60.0, sight_m=sight_m,
                     planner_dies_s=math.inf, stop_at_s=FROM_MODEL_S, stop_by=cause,
                 )  # fmt: skip
+    # The fallback slows down for the light already, so the model drives in L1.
+    need = dataclasses.replace(need, stops_before_m=0.0, model_drives=False)
+    for kmh, place_m in RED_M.items():
+        for cause in (OPERATOR, OBJECTS_SILENT, LANES_SILENT):
+            yield _road(
+                "S8", f"red_{kmh}_{cause.replace(' ', '_')}", straight(), kmh, need,
+                FROM_MODEL_S + kmh / 3.6 / 1.5 + 4.0,
+                quick=(kmh, cause) in RED_QUICK, start_m=60.0, red_m=place_m,
+                planner_dies_s=math.inf, stop_at_s=FROM_MODEL_S, stop_by=cause,
+            )  # fmt: skip
 
 
 def blocked_roads() -> Iterator[Cell]:
@@ -166,11 +180,12 @@ def _road(
     start_m: float = 50.0, left_m: float = 2.5, right_m: float = 2.5, end_m: float | None = None,
     stop_at_s: float | None = None, planner_dies_s: float | None = None, planner_shift_m: float = 0.0,
     slope: float = 0.0, sight_m: float = 200.0, known: bool = True, stop_by: str = FALLBACK_TIME,
+    red_m: float | None = None,
 ) -> Cell:  # fmt: skip
     return Cell(
         family=family, name=name, parameters={"kmh": round(kmh, 2)}, speed_mps=kmh / 3.6, participants=others,
         requirement=need, duration_s=duration_s, line=line, start_m=start_m, limit_mps=limit_mps, left_m=left_m,
         right_m=right_m, end_m=end_m, friction=mu, stop_at_s=stop_at_s, planner_dies_s=planner_dies_s,
         planner_shift_m=planner_shift_m, slope=slope, quick=quick, sight_m=sight_m, friction_known=known,
-        stop_by=stop_by,
+        stop_by=stop_by, red_m=red_m,
     )  # fmt: skip

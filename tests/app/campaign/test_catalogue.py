@@ -9,6 +9,7 @@ from onboard_vla.app.campaign.catalogue import COLUMNS, PAGE, VIRTUAL, catalogue
 from onboard_vla.app.campaign.fault_case import FAULTS, REACH
 from onboard_vla.app.campaign.real import REAL_CASES
 from onboard_vla.app.campaign.table import CASES
+from onboard_vla.world.scenarios.families import FAMILIES, cells
 
 
 def test_the_page_holds_the_catalogue_that_runs():
@@ -37,3 +38,19 @@ def test_a_pipe_gets_one_line_a_row_and_json_the_same_rows(tmp_path, capsys):
     document = json.loads((tmp_path / "out" / "f.json").read_text())
     assert document["faults"] == FAULTS
     assert [row["limit_ms"] for row in document["rows"]] == [row.limit_ms for row in catalogue()]
+
+
+def test_the_page_counts_the_cells_that_there_are():
+    page = PAGE.read_text()
+    table = page[page.index("| family | cells | what |") :].partition("\n\n")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines()[2:]]
+    told = {
+        family.strip(): int(count.replace(" ", ""))
+        for families, counts in rows
+        for family, count in zip(families.split(","), counts.split(","), strict=True)
+    }
+    there = {family: sum(1 for _ in cells(family)) for family in FAMILIES}
+    assert told == there
+    total = f"{sum(there.values()):,}".replace(",", " ")
+    cut_in = f"{there['S2']:,}".replace(",", " ")
+    assert f"every scenario cell ({total}, of which {cut_in} are the cut-in grid)" in " ".join(page.split())
