@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from onboard_vla.core.geometry import Polyline
-from onboard_vla.core.road import LaneObservation
-from onboard_vla.safety.config import FallbackSettings
+from onboard_vla.core.road import AMBER, GREEN, RED, LaneObservation, Signal
+from onboard_vla.safety.config import SIMULATION_PROFILE, FallbackSettings, SupervisorConfig
 from onboard_vla.safety.ego_history import Motion
 from onboard_vla.safety.input_config import LaneLimits
+from onboard_vla.safety.joined_path import join
 from onboard_vla.safety.stop_line import StopLine, lane_obstacles
 
 LIMITS = LaneLimits()
@@ -284,3 +286,59 @@ class TestShown:
         line.hand_over()
         assert self.shown(line, seen_to(102.0), 12.0)
         assert not self.shown(line, seen_to(102.0), 12.0)
+
+
+class TestSignals:
+    """From 10 m/s, 4 m/s2 take 12.5 m and 3 m/s2 16.7 m; braking that is not in force yet, 0.4 s more, 4 m."""
+
+    CONFIG = SupervisorConfig(profile=SIMULATION_PROFILE)
+    FRONT = CONFIG.vehicle.length_m - CONFIG.vehicle.rear_overhang_m
+    BEFORE_M = CONFIG.fallback.idm.brake_gap_m
+
+    def room_m(self, line, *signals, speed=10.0, demand=-4.0, config=CONFIG):
+        """`signals`: distance from the front and state, or also the id."""
+        at = motion()
+        rows = [
+            Signal(rest[0] if rest else k, at.x_m + self.FRONT + ahead_m, 0.0, state)
+            for k, (ahead_m, state, *rest) in enumerate(signals)
+        ]
+        lanes = replace(lane(), signals=tuple(rows))
+        return line.signals_m(join(lanes.line, at, 6.0, 100.0), lanes, speed, demand, config)
+
+    @pytest.mark.parametrize(("state", "least_m"), [(RED, 12.5), (AMBER, 100.0 / 6.0)])
+    def test_the_stop_ends_before_one_that_it_reaches_and_no_other(self, state, least_m):
+        assert self.room_m(stop_line(), (least_m + 0.01, state)) == pytest.approx(least_m + 0.01 - self.BEFORE_M)
+        assert self.room_m(stop_line(), (least_m - 0.01, state)) == math.inf
+        assert self.room_m(stop_line(), (50.0, GREEN)) == math.inf
+        assert self.room_m(stop_line()) == math.inf
+
+    @pytest.mark.parametrize(("demand", "late_m"), [(0.0, 4.0), (1.0, 4.0), (-2.0, 2.0), (-4.0, 0.0), (-6.0, 0.0)])
+    def test_braking_that_is_not_in_force_comes_late(self, demand, late_m):
+        assert self.room_m(stop_line(), (12.51 + late_m, RED), demand=demand) < math.inf
+        assert self.room_m(stop_line(), (12.49 + late_m, RED), demand=demand) == math.inf
+
+    def test_amber_is_braked_for_no_harder_than_the_stop_may(self):
+        soft = replace(self.CONFIG, stop=replace(self.CONFIG.stop, in_lane_cap_mps2=2.0))
+        assert self.room_m(stop_line(), (25.01, AMBER), config=soft) < math.inf
+        assert self.room_m(stop_line(), (24.99, AMBER), config=soft) == math.inf
+
+    def test_the_nearest_that_is_reached_counts(self):
+        assert self.room_m(stop_line(), (40.0, RED), (5.0, RED), (20.0, RED)) == pytest.approx(20.0 - self.BEFORE_M)
+
+    def test_one_that_was_reached_stays_until_it_is_green_or_passed(self):
+        line = stop_line()
+        assert self.room_m(line, (20.0, AMBER, 7)) < math.inf
+        assert self.room_m(line, (8.0, RED, 7)) == pytest.approx(8.0 - self.BEFORE_M)
+        assert self.room_m(line, (-0.9, RED, 7)) == pytest.approx(-0.9 - self.BEFORE_M)
+        assert self.room_m(line, (-1.1, RED, 7), (8.0, RED, 8)) == math.inf
+        assert self.room_m(line, (8.0, RED, 7)) == math.inf
+
+    def test_what_was_reached_is_forgotten_with_the_stop(self):
+        for ends in (StopLine.hand_over, lambda line: line.follow(Polyline(LINE), lane=False)):
+            line = stop_line()
+            self.room_m(line, (20.0, RED))
+            ends(line)
+            assert self.room_m(line, (8.0, RED)) == math.inf
+
+    def test_without_lanes_there_are_none(self):
+        assert stop_line().signals_m(join(LANES.line, motion(), 6.0, 50.0), None, 10.0, 0.0, self.CONFIG) == math.inf
