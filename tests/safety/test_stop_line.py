@@ -287,6 +287,27 @@ class TestShown:
         assert self.shown(line, seen_to(102.0), 12.0)
         assert not self.shown(line, seen_to(102.0), 12.0)
 
+    def test_of_the_lane_that_the_fallback_followed_what_is_seen_beyond_its_end(self):
+        line = stop_line()
+        assert not line.shown
+        line.follow(Polyline(LINE), lane=True)
+        assert not self.shown(line, seen_to(58.4))
+        assert self.shown(line, seen_to(58.6))
+
+    @pytest.mark.parametrize(("y", "there"), [(0.0, True), (3.0, False)])
+    def test_behind_the_plans_end_the_lane_that_the_vehicle_is_in_does(self, y, there):
+        line = self.drives()
+        line.find(lane(y=y), motion(60.0), SETTINGS)
+        assert line.shown is there
+
+    def test_where_a_person_had_it_the_place_of_the_vehicle_counts_and_no_plans_end(self):
+        line = self.drives()
+        line.hand_over()
+        line.find(seen_to(100.0), motion(y=3.0), SETTINGS)
+        assert not line.shown
+        line.find(seen_to(101.0), motion(), SETTINGS)
+        assert line.shown
+
 
 class TestSignals:
     """From 10 m/s, 4 m/s2 take 12.5 m and 3 m/s2 16.7 m; braking that is not in force yet, 0.4 s more, 4 m."""
