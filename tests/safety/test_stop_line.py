@@ -292,7 +292,7 @@ class TestShown:
         assert not line.shown
         line.follow(Polyline(LINE), lane=True)
         assert not self.shown(line, seen_to(58.4))
-        assert self.shown(line, seen_to(58.6))
+        assert self.shown(line, seen_to(60.6))
 
     @pytest.mark.parametrize(("y", "there"), [(0.0, True), (3.0, False)])
     def test_behind_the_plans_end_the_lane_that_the_vehicle_is_in_does(self, y, there):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from onboard_vla.core.clock import Now
@@ -14,6 +15,7 @@ from onboard_vla.core.road import Signal
 from onboard_vla.core.safe_trajectory import Engagement, Mode
 from onboard_vla.core.verdict import Reason
 from onboard_vla.safety import supervisor as module
+from onboard_vla.safety.driving import TIMES_S
 from onboard_vla.safety.ladder import Request
 from onboard_vla.safety.stop_line import Way
 from onboard_vla.safety.supervisor import Supervisor
@@ -244,6 +246,39 @@ class TestStops:
         stop = supervisor._stop(motion, now, Mode.IN_LANE_STOP)
         assert stop.room_m == (math.inf if shown else pytest.approx(length_m))
         assert bool(stop.profile.acceleration_mps2[8] < -1.9) is harder
+
+    @pytest.mark.parametrize(("end_mps", "stands"), [(0.0, True), (0.5, True), (0.51, False)])
+    @pytest.mark.parametrize("mode", [Mode.NOMINAL, Mode.FALLBACK])
+    def test_no_lane_goes_on_where_the_plan_that_drives_comes_to_a_stand(self, monkeypatch, end_mps, stands, mode):
+        supervisor, motion, now = asked(driving(mode))
+        accepted = supervisor._accepted
+        placed = module.replace(accepted.placed, speed_mps=np.full(len(accepted.placed.speed_mps), end_mps))
+        supervisor._accepted = module.replace(accepted, placed=placed)
+        followed = []
+        monkeypatch.setattr(supervisor._line, "follow", lambda line, **how: followed.append(how))
+        supervisor._publish(motion, [], now)
+        drives = mode is Mode.NOMINAL
+        assert followed == [{"lane": not drives, "stands": drives and stands}]
+        assert supervisor._driven[1] == now.monotonic_ns
+
+    def test_where_no_plan_is_placed_none_comes_to_a_stand(self):
+        supervisor, _, _ = asked(driving())
+        supervisor._accepted = module.replace(supervisor._accepted, placed=None)
+        assert supervisor._stands() is False
+        supervisor._accepted = None
+        assert supervisor._stands() is False
+
+    def test_what_drove_before_is_read_from_now_on(self):
+        supervisor, motion, now = asked(driving())
+        planned = np.where((TIMES_S >= 1.0) & (TIMES_S <= 2.0), -3.0, 0.0)
+        driven = module.replace(supervisor._driven[0], planned_mps2=planned)
+        supervisor._driven = driven, now.monotonic_ns - 1_000_000_000
+        rows = supervisor._stop(motion, now, Mode.IN_LANE_STOP).profile.acceleration_mps2
+        assert rows[5:10] == pytest.approx(np.full(5, -3.0))
+        supervisor._driven = driven, now.monotonic_ns - 3_000_000_000
+        assert supervisor._stop(motion, now, Mode.IN_LANE_STOP).profile.acceleration_mps2.min() > -1.6
+        supervisor._driven = None
+        assert supervisor._stop(motion, now, Mode.IN_LANE_STOP).profile.acceleration_mps2.min() > -1.6
 
     def test_without_a_plan_that_is_placed_the_fallback_is_chosen(self):
         supervisor, motion, now = asked(driving())
