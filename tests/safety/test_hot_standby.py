@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,21 @@ def test_in_standby_it_drives_with_each_new_choice_twenty_times_a_second(ticks):
 def test_while_it_drives_it_drives_at_every_tick(ticks):
     assert max(ticks.run(50, drives=True)) == 0.0
     assert ticks.driven == list(range(1, 51))
+
+
+def test_what_is_braked_for_is_what_was_driven_last_and_nothing_once_another_drives(ticks, monkeypatch):
+    begun, inner = [], module.look
+    monkeypatch.setattr(module, "look", lambda *arguments: begun.append(arguments[-1]) or inner(*arguments))
+    ticks.run(2, drives=True)
+    braking = replace(ticks.standby.trajectory, begun=frozenset({4}))
+    ticks.standby.driven(braking)
+    ticks.run(2, drives=True)
+    assert begun == [frozenset()] * 2 + [frozenset({4})] * 2
+    for ended in (lambda: ticks.standby.driven(None), ticks.standby.forget):
+        ticks.standby.driven(braking)
+        ended()
+        ticks.run(1, drives=True)
+        assert begun[-1] == frozenset()
 
 
 def test_a_tick_that_judges_a_plan_chooses_nothing(ticks):

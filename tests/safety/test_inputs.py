@@ -338,6 +338,15 @@ def test_commands_and_override_are_kept_and_floods_are_bounded():
     assert inputs.driver.acts(at(0))
 
 
+def test_what_is_wrong_with_the_stamp_of_a_stop_that_counts_is_kept():
+    inputs = Inputs(CONFIG)
+    inputs.receive(OperatorCommand(at(0).stamp_ns, "stop"), at(0))
+    assert list(inputs.untimely_commands) == []
+    inputs.receive(OperatorCommand(0, "stop"), at(0))
+    assert [reason.code for reason in inputs.untimely_commands] == ["COMMAND_OLD"]
+    assert list(inputs.commands) == ["stop", "stop"]
+
+
 @pytest.mark.parametrize("garbage", [None, "x", 7, b"", object(), [], make_object(0.0, 0.0)])
 def test_messages_of_no_known_kind_are_ignored(garbage):
     inputs = Inputs(CONFIG)
