@@ -385,6 +385,17 @@ class TestSpeedThatSightAllows:
             reason = sight(end, 10.0, pushing, motion_at(10.0))
             assert (reason.code if reason else None) == code, "below the cap a plan's acceleration is driven, not above"
 
+    def test_a_plan_that_is_clipped_pushes_as_hard_as_it_takes_to_get_there_and_no_harder(self):
+        """To 0.9 of 5 m/s within 0.6 s: with 3 m/s^2 from 2.7 m/s, with 1 m/s^2 from 3.9."""
+        end, hurried = stop_m(5.0) + FRONT + MARGIN_M, replace(steady(20.0), acceleration_mps2=np.full(11, 3.0))
+        for v, pushing in ((2.7, 3.0), (3.9, 1.0)):
+            cap = sight_cap([lane(end)], motion_at(v), VEHICLE, FOLLOWS_S, MARGIN_M, STOP)
+            way = FOLLOWS_S * (v + cap) / 2 + stop_m(cap, 0.0, pushing)
+            reason = sight(end, v, hurried, motion_at(v))
+            assert (reason is None) == (way <= stop_m(5.0)), v
+            if reason is not None:
+                assert reason.measured == pytest.approx(way, abs=0.05)
+
     def test_judgements_tell_what_the_plan_is_clipped_to(self):
         end = stop_m(16.0) + FRONT + MARGIN_M
         notes = {note.code: note for note in judge(end, 15.0)[2].notes}
