@@ -90,7 +90,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "leads": ("test_object_leads.py",),
     "object_memory": ("test_object_memory.py",),
     "driving": ("test_driving.py",),
-    "inputs": ("test_input_memory.py", "test_inputs.py", "test_input_figures.py"),
+    "inputs": ("test_input_memory.py", "test_inputs.py", "test_input_figures.py", "test_unseen_road.py"),
     "supervisor": (
         "test_supervisor_beginning.py",
         "test_supervisor_ticks.py",
@@ -102,7 +102,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "placed_plan": ("test_placed_plan.py",),
     "ego_history": ("test_ego_history.py",),
     "hot_standby": ("test_hot_standby.py",),
-    "plan_guard": ("test_plan_guard.py", "test_plan_guard_order.py"),
+    "plan_guard": ("test_plan_guard.py", "test_plan_guard_order.py", "test_unseen_road.py"),
     "rss_margin": ("test_rss_margin.py",),
     "operating_domain": ("test_operating_domain.py",),
 }
