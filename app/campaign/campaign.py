@@ -105,8 +105,10 @@ def run_soak(duration: str, json_path: Path, workers: int | None, console: Conso
 
     Raises:
         ArgumentError: not a time.
+        ConfigurationError: the result could not be written.
     """
     seconds = parse_duration(duration)
+    require_writable("--json", json_path)
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("drives without a fault", total=None)
         try:

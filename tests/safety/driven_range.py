@@ -46,6 +46,36 @@ def driving(mode=Mode.NOMINAL, **changes):
     return copy.deepcopy(_driven(mode, **changes))
 
 
+def driven_at(speed):
+    """A drive of its own, by the model at this speed for some time."""
+    drive = Range(simulation_config(ladder=LADDER), speed=speed)
+    drive.limit_mps = drive.plan_speed = speed
+    drive.engage()
+    message = drive.run(4.0)
+    assert (message.mode, message.source) == (Mode.NOMINAL, "model"), codes(message)
+    assert abs(drive.vehicle.speed - speed) < 0.5
+    return drive
+
+
+def begin_stop(drive, cause):
+    """By command, or because an input falls silent."""
+    if cause == "stop":
+        drive.command("stop")
+    else:
+        drive.silent.add(cause)
+
+
+def until_it_stands(drive):
+    """The stop's messages, and the hardest braking."""
+    first = len(drive.published)
+    for _ in range(900):
+        message = drive.step()
+        if message.mode >= Mode.IN_LANE_STOP and drive.vehicle.speed < 0.02:
+            break
+    assert drive.vehicle.speed < 0.02
+    return drive.published[first:], -min(row[3] for row in drive.log[first:])
+
+
 def quiet(drive, ticks):
     """Ticks with nothing but ego, objects, lanes and heartbeats: no plans."""
     drive.edit[Plan] = lambda plan: None

@@ -120,11 +120,13 @@ def test_what_is_wrong_with_a_stamp_is_said_of_a_stop_too(age_ms, code):
         assert found.detail.startswith("'stop': ")
 
 
-def test_the_stops_of_an_hour_are_not_all_remembered():
+@pytest.mark.parametrize("of_one_cycle", [True, False])
+def test_so_many_stops_are_not_all_remembered(of_one_cycle):
     orders = Orders(LIMITS)
     for k in range(STOPS_KEPT + 1):
         assert orders.refuse_command(stop(NOW.stamp_ns + k), NOW) is None
-        orders.decided(stopped=True)
+        if not of_one_cycle or k == STOPS_KEPT:
+            orders.decided(stopped=True)
     assert orders.refuse_command(stop(NOW.stamp_ns + 1), NOW).code == "COMMAND_REPEATED"
     assert orders.refuse_command(stop(NOW.stamp_ns), NOW) is None
 
@@ -137,15 +139,6 @@ def test_after_a_restated_clock_commands_count_again(step_ns):
     orders.restate(restated_by(step_ns, now.stamp_ns))
     assert orders.refuse_command(command(NOW.stamp_ns + step_ns), now).code == "COMMAND_REPEATED"
     assert orders.refuse_command(command(now.stamp_ns), now) is None
-
-
-def test_the_stops_of_one_cycle_are_not_all_remembered():
-    orders = Orders(LIMITS)
-    for k in range(STOPS_KEPT + 1):
-        assert orders.refuse_command(stop(NOW.stamp_ns + k), NOW) is None
-    orders.decided(stopped=True)
-    assert orders.refuse_command(stop(NOW.stamp_ns + 1), NOW).code == "COMMAND_REPEATED"
-    assert orders.refuse_command(stop(NOW.stamp_ns), NOW) is None
 
 
 @pytest.mark.parametrize("before", [True, False])

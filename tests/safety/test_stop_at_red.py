@@ -9,21 +9,11 @@ from onboard_vla.core.plan import Plan
 from onboard_vla.core.road import AMBER, GREEN, RED, Signal
 from onboard_vla.core.safe_trajectory import Mode
 
-from .driven_range import LADDER
-from .driving_range import Range, codes, make_plan, simulation_config, straight_poses
+from .driven_range import begin_stop, driven_at, until_it_stands
+from .driving_range import make_plan, straight_poses
 
 VEHICLE = VehicleGeometry()
 FRONT = VEHICLE.length_m - VEHICLE.rear_overhang_m
-
-
-def driven(speed=13.0):
-    """By the model."""
-    drive = Range(simulation_config(ladder=LADDER), speed=speed)
-    drive.limit_mps = drive.plan_speed = speed
-    drive.engage()
-    message = drive.run(4.0)
-    assert (message.mode, message.source) == (Mode.NOMINAL, "model"), codes(message)
-    return drive
 
 
 def show(drive, ahead_m, state=RED, y=0.0):
@@ -35,24 +25,16 @@ def show(drive, ahead_m, state=RED, y=0.0):
 
 def stopped(drive):
     """Until it stands: the modes, and the hardest braking."""
-    first = len(drive.published)
-    for _ in range(900):
-        message = drive.step()
-        if message.mode >= Mode.IN_LANE_STOP and drive.vehicle.speed < 0.02:
-            break
-    assert drive.vehicle.speed < 0.02
-    return {message.mode for message in drive.published[first:]}, -min(row[3] for row in drive.log[first:])
+    seen, hardest = until_it_stands(drive)
+    return {message.mode for message in seen}, hardest
 
 
 @pytest.mark.parametrize("cause", ["stop", "objects"])
 @pytest.mark.parametrize(("ahead_m", "state"), [(32.0, RED), (45.0, RED), (40.0, AMBER)])
 def test_it_ends_before_a_red_light_that_braking_within_its_cap_reaches(cause, ahead_m, state):
-    drive = driven()
+    drive = driven_at(13.0)
     place = show(drive, ahead_m, state)
-    if cause == "stop":
-        drive.command("stop")
-    else:
-        drive.silent.add(cause)
+    begin_stop(drive, cause)
     modes, hardest = stopped(drive)
     assert -1.6 < drive.vehicle.x + FRONT - place < 0.0
     assert Mode.EMERGENCY_STOP not in modes
@@ -60,7 +42,7 @@ def test_it_ends_before_a_red_light_that_braking_within_its_cap_reaches(cause, a
 
 
 def test_the_lights_of_the_last_lanes_count_when_lanes_come_no_more():
-    drive = driven()
+    drive = driven_at(13.0)
     place = show(drive, 45.0)
     drive.run(0.12)
     drive.silent.add("lanes")
@@ -70,7 +52,7 @@ def test_the_lights_of_the_last_lanes_count_when_lanes_come_no_more():
 
 @pytest.mark.parametrize("ahead_m", [4.0, 12.0, 24.0])
 def test_one_that_it_would_pass_all_the_same_changes_nothing(ahead_m):
-    drive = driven()
+    drive = driven_at(13.0)
     drive.command("stop")
     drive.step()
     show(drive, ahead_m)
@@ -80,7 +62,7 @@ def test_one_that_it_would_pass_all_the_same_changes_nothing(ahead_m):
 
 
 def test_amber_that_takes_more_than_comfort_is_passed():
-    drive = driven()
+    drive = driven_at(13.0)
     drive.command("stop")
     drive.step()
     show(drive, 25.0, AMBER)
@@ -90,7 +72,7 @@ def test_amber_that_takes_more_than_comfort_is_passed():
 @pytest.mark.parametrize("ahead_m", [27.8, 28.5])
 def test_braking_for_one_that_was_just_within_reach_is_not_let_go(ahead_m):
     """By delay and lag it is no longer, soon after; it then stands little past the stop point."""
-    drive = driven()
+    drive = driven_at(13.0)
     drive.command("stop")
     drive.step()
     place = show(drive, ahead_m)
@@ -101,7 +83,7 @@ def test_braking_for_one_that_was_just_within_reach_is_not_let_go(ahead_m):
 
 
 def test_one_that_turns_green_is_braked_for_no_more():
-    drive = driven()
+    drive = driven_at(13.0)
     place = show(drive, 35.0)
     drive.command("stop")
     drive.run(0.8)
@@ -112,14 +94,14 @@ def test_one_that_turns_green_is_braked_for_no_more():
 
 
 def test_the_light_of_another_lane_is_none():
-    drive = driven()
+    drive = driven_at(13.0)
     show(drive, 35.0, y=4.0)
     drive.command("stop")
     assert stopped(drive)[1] < 1.6
 
 
 def test_the_models_braking_for_a_red_light_is_not_let_go():
-    drive = driven()
+    drive = driven_at(13.0)
     place = show(drive, 70.0)
 
     def plan(planned):

@@ -10,40 +10,12 @@ from onboard_vla.core.plan import Plan
 from onboard_vla.core.safe_trajectory import DriverState, Engagement, Mode
 from onboard_vla.safety.driving import TIMES_S
 
-from .driven_range import LADDER
-from .driving_range import Range, codes, make_plan, simulation_config, straight_poses
+from .driven_range import begin_stop, driven_at, until_it_stands
+from .driving_range import codes, make_plan, straight_poses
 
 VEHICLE = VehicleGeometry()
 FRONT = VEHICLE.length_m - VEHICLE.rear_overhang_m
 CAUSES = ["stop", "objects", "lanes"]
-
-
-def begin(drive, cause):
-    if cause == "stop":
-        drive.command("stop")
-    else:
-        drive.silent.add(cause)
-
-
-def until_it_stands(drive):
-    first = len(drive.published)
-    for _ in range(900):
-        message = drive.step()
-        if message.mode >= Mode.IN_LANE_STOP and drive.vehicle.speed < 0.02:
-            break
-    assert drive.vehicle.speed < 0.02
-    return drive.published[first:], -min(row[3] for row in drive.log[first:])
-
-
-def driven_at(speed):
-    """By the model."""
-    drive = Range(simulation_config(ladder=LADDER), speed=speed)
-    drive.limit_mps = drive.plan_speed = speed
-    drive.engage()
-    message = drive.run(4.0)
-    assert (message.mode, message.source) == (Mode.NOMINAL, "model"), codes(message)
-    assert abs(drive.vehicle.speed - speed) < 0.5
-    return drive
 
 
 def braking_for(place, ahead_m):
@@ -69,7 +41,7 @@ def braking_for(place, ahead_m):
 def test_a_stop_that_begins_while_the_model_brakes_to_a_stand_ends_where_the_model_would_have(cause, ahead_m):
     drive, place = braking_for(60.0, ahead_m)
     assert drive.published[-1].source == "model"
-    begin(drive, cause)
+    begin_stop(drive, cause)
     seen, hardest = until_it_stands(drive)
     assert -2.0 < drive.vehicle.x + FRONT - place < 1.0
     assert {message.mode for message in seen} <= {Mode.NOMINAL, Mode.REDUCED, Mode.IN_LANE_STOP}
@@ -84,7 +56,7 @@ def test_a_plan_that_slows_and_drives_on_is_not_overtaken_by_the_stop(cause):
     drive.run(1.5)
     start, speed = drive.vehicle.x, drive.vehicle.speed
     assert drive.published[-1].source == "model"
-    begin(drive, cause)
+    begin_stop(drive, cause)
     seen, hardest = until_it_stands(drive)
     assert drive.vehicle.x - start < speed**2 / 5.0 + 0.4 * speed
     assert hardest <= 3.3

@@ -311,14 +311,18 @@ def test_an_interrupted_campaign_says_what_is_kept_and_how_to_go_on(resumed, tmp
     assert not (tmp_path / "report.json").exists()
 
 
-@pytest.mark.parametrize("option", ["--resume", "--json"])
-def test_a_place_that_cannot_be_written_is_refused_before_any_drive(option, tmp_path, monkeypatch, capsys):
+FAULT = ("--fault", "F18", "--part", "single")
+
+
+@pytest.mark.parametrize(("asked", "option"), [(FAULT, "--resume"), (FAULT, "--json"), (("--soak", "2h"), "--json")])
+def test_a_place_that_cannot_be_written_is_refused_before_any_drive(asked, option, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("onboard_vla.app.campaign.runner.run_any", lambda job: pytest.fail("drove"))
+    monkeypatch.setattr("onboard_vla.app.campaign.campaign.soak", lambda *_: pytest.fail("drove"))
     (tmp_path / "file").write_text("")
     place = tmp_path / "file" if option == "--resume" else tmp_path / "file" / "report.json"
 
-    assert cli.run(["faults", "--fault", "F18", "--part", "single", option, str(place)]) == 1
+    assert cli.run(["faults", *asked, option, str(place)]) == 1
     told = capsys.readouterr().err
     assert told.startswith(f"onboard-vla: {option} {place}")
     assert "Errno" not in told
